@@ -30,7 +30,7 @@ def main() -> None:
         for name in ("equal", "worse", "better", "broken"):
             root = write_traffic_project(Path(folder) / name, name)
             os.environ["TUNEWORTHY_TRUST"] = str(root)
-            words = ["shadow", "replay", str(log), "--candidate", "current", "--by", "tenant", "--json"]
+            words = ["shadow", "replay", str(log), "--candidate", "current", "--json"]
             with redirect_stdout(StringIO()):
                 status = invoke([*words, "--project", str(root)])
             record = read_shadow(Folder(root))

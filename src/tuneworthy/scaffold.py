@@ -256,7 +256,7 @@ def _refuse_log(data: Path, *, named: bool) -> None:
             f"{data} is a log ({title}): it contains a model's answers, but no expected ones.",
             hint=(
                 f"Run `tuneworthy cases sample --from {data} --n 300`, then `tuneworthy cases label`, and pass "
-                f"the labelled file to --data. `tuneworthy data import {data}` takes the log as training rows."
+                f"the labelled file to --data. `tuneworthy data build {data}` takes the log as training rows."
             ),
         )
 

@@ -30,6 +30,7 @@ from tests.cases.exports import (
     spans,
     trace,
 )
+from tests.importing import import_into
 
 from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats import registry
@@ -38,7 +39,6 @@ from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS
 from tuneworthy.cases.formats.streams import assembled, events_of
 from tuneworthy.cases.readers import reader
 from tuneworthy.cases.readers.faults import Dropped
-from tuneworthy.cli import invoke
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.errors import DataError, UserError
@@ -309,7 +309,7 @@ def test_a_file_that_was_cut_off_gives_its_whole_rows_or_one_line(
     content = export.content()
     path.write_bytes(content[: len(content) * 2 // 3])
     beside = [write(tmp_path / "b.jsonl", *export.beside)] if export.beside else []
-    status = invoke(["data", "import", str(path), *map(str, beside), "--project", str(tmp_path)])
+    status = import_into(tmp_path, path, *beside)["exit"]
     out, err = capsys.readouterr()
     assert status in {0, 2} and "Traceback" not in err
     if status:
@@ -323,7 +323,7 @@ def test_the_command_names_the_tool_the_rows_and_the_feedback(
 ) -> None:
     export = next(export for export in EXPORTS if export.name == "langfuse_traces")
     path = write(tmp_path / "traces.jsonl", *export.rows)
-    assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
+    assert import_into(tmp_path, path)["exit"] == 0
     out = capsys.readouterr().out
     assert out.startswith("traces.jsonl: Langfuse export, 12 traces, 4 with feedback, 10 imported\n")
     assert "    user: Where is my card?\n    assistant: It is on its way.\n" in out
@@ -593,12 +593,11 @@ def test_no_odd_value_in_an_export_is_a_bug(tmp_path: Path, seed: int) -> None:
                 assert fields is None or all(isinstance(turn["role"], str) for turn in fields["messages"])
 
 
-def test_the_command_adds_unless_it_is_to_replace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_are_added_unless_they_are_to_replace(tmp_path: Path) -> None:
     first, second = (write(tmp_path / f"{n}.jsonl", trace(n, f"q{n}", f"a{n}")) for n in range(2))
     counts = []
     for arguments in ([first], [second], [second, "--replace"]):
-        assert invoke(["data", "import", *map(str, arguments), "--project", str(tmp_path), "--json"]) == 0
-        counts.append(json.loads(capsys.readouterr().out)["n_kept"])
+        counts.append(import_into(tmp_path, *arguments)["document"]["n_kept"])
     assert counts == [1, 2, 1]
 
 

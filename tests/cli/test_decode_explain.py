@@ -43,11 +43,11 @@ def n_asked(root: Path) -> int:
 
 def test_the_one_call_is_stored_and_never_asked_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["decode", "explain", "--project", root, "--prompt", "The capital of France is {{ brace }}"]
-    first = told(capsys, *words, "--temperature", "0.7")
+    first = told(capsys, *words, "temperature=0.7")
     assert first["tokens"][:2] == ["Paris", "Lyon"] and n_asked(root) == 1
-    again = told(capsys, *words, "--temperature", "1.2")
+    again = told(capsys, *words, "temperature=1.2")
     assert again["tokens"] == first["tokens"] and n_asked(root) == 1
-    told(capsys, *words[:-1], "Another", "--temperature", "0.7")
+    told(capsys, *words[:-1], "Another", "temperature=0.7")
     assert n_asked(root) == 2
 
 

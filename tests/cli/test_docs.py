@@ -8,11 +8,13 @@ from importlib.util import module_from_spec, spec_from_file_location
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import click
 import pytest
 
 from tuneworthy.cli import VERBS, invoke, root
+from tuneworthy.config.task import Problem
 from tuneworthy.dataset.messages import REASONS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "docs.py"
@@ -122,3 +124,10 @@ def test_every_exit_status_is_on_the_page_of_commands() -> None:
     rows = dict(docs.exit_rows())
     assert list(rows) == ["0", "1", "2", "3", "4", "5", "130"]
     assert "do not fine-tune" in rows["3"] and "exceed the budget" in rows["4"]
+
+
+def test_the_decision_matrix_has_a_row_for_each_problem_and_a_link_for_each_mark() -> None:
+    page = (Path(__file__).parents[2] / "docs/concepts/decision-matrix.md").read_text()
+    assert re.findall(r"^\| `(\w+)`", page, re.M) == list(get_args(Problem))
+    marks, links = set(re.findall(r"\]\[(\d)\]", page)), dict(re.findall(r"^\[(\d)\]: (\S+)", page, re.M))
+    assert marks == set(links) and all(link.startswith("https://arxiv.org/abs/") for link in links.values())

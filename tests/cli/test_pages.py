@@ -52,7 +52,7 @@ ELSEWHERE = {
     ("README.md", "git clone https://github.com/tuneworthy/tuneworthy && cd tuneworthy"): PACKAGING
     + "test_it_installs_without_a_network",
     ("README.md", "make demo"): PACKAGING + "test_make_has_what_the_pages_name",
-    ("README.md", "tuneworthy data import logs.jsonl"): "train/test_train_project.py::"
+    ("README.md", "tuneworthy data build logs.jsonl"): "train/test_train_project.py::"
     "test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on",
     (
         "README.md",
@@ -96,10 +96,10 @@ ELSEWHERE |= {
     ("how-to/train.md", "tuneworthy train --pilot"): BOOKINGS,
     ("how-to/train.md", "tuneworthy merge"): BOOKINGS,
     ("how-to/distil.md", "tuneworthy data build --project big"): BOOKINGS,
-    ("how-to/distil.md", "tuneworthy data import questions.jsonl --project small"): "dataset/test_distill.py::"
+    ("how-to/distil.md", "tuneworthy data distill questions.jsonl --project small"): "dataset/test_distill.py::"
     "test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_rows",
     ("how-to/serve.md", "tuneworthy serve"): SERVE,
-    ("how-to/serve.md", "tuneworthy serve --what merged --print --port 8000"): SERVE,
+    ("how-to/serve.md", "tuneworthy serve --what merged --port 8000"): SERVE,
     ("how-to/serve.md", "tuneworthy parity --url http://127.0.0.1:8000 --served-model tuned"): SERVE,
     ("how-to/train.md", "tuneworthy train"): "train/test_preference.py::"
     "test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any",
@@ -111,7 +111,7 @@ ELSEWHERE |= {
         "how-to/shadow.md",
         "tuneworthy cases sample --from .tuneworthy/shadow/traffic.jsonl --n 200 --out new-cases.jsonl",
     ): ("shadow/test_drift.py::test_the_report_names_it_everywhere_and_its_command_draws_it"),
-    ("how-to/shadow.md", "tuneworthy shadow replay logs.jsonl --by tenant --max-usd 5"): "shadow/test_gate.py::"
+    ("how-to/shadow.md", "tuneworthy shadow replay logs.jsonl --max-usd 5"): "shadow/test_gate.py::"
     "test_decide_turns_from_shadow_unknown_to_ship_and_back",
     ("how-to/serve.md", "tuneworthy export ollama --out tuned"): "ship/test_ollama.py::"
     "test_the_modelfile_has_template_parameters_and_stops",
@@ -497,7 +497,7 @@ def uninvoked(sources: str) -> list[str]:
 
 def test_every_command_of_the_reference_is_invoked_by_a_test() -> None:
     assert uninvoked("\n".join(path.read_text() for path in TESTS.rglob("*.py") if path != Path(__file__))) == []
-    assert {"run", "data build"} <= set(uninvoked('["data", "card"]'))
+    assert {"run", "data build"} <= set(uninvoked('["report", "data"]'))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -312,15 +312,11 @@ def test_each_outcome_has_its_exit_status(
         assert told(capsys, "decide", "--project", run_record, status=status) == {"outcome": outcome}
 
 
-def test_status_and_guide_and_models_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_and_models_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"steps", "next"} <= set(told(capsys, "status", "--project", run_record))
-    rows = told(capsys, "guide")
-    one = next(iter(rows))
-    assert told(capsys, "guide", one) == rows[one]
     assert {"store", "models"} <= set(told(capsys, "models", "list"))
-    assert "no_such_problem" in refused(capsys, "guide", "no_such_problem")
     assert "tuneworthy check" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
-    assert invoke(["guide"]) == invoke(["guide", one]) == invoke(["status", "--project", str(run_record)]) == 0
+    assert invoke(["status", "--project", str(run_record)]) == 0
 
 
 def test_check_and_cases_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:

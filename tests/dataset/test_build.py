@@ -1,4 +1,4 @@
-"""`data build` and `data card` through the command line: counts add up, gates hold, kills lose nothing."""
+"""`data build` and `report data` through the command line: counts add up, gates hold, kills lose nothing."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_gate_that_fails_freezes_nothing_unless_unsafe_which_is_recorded(
     assert invoke(["data", "build", "--unsafe", "--json", "--project", str(root)]) == 0
     assert json.loads(capsys.readouterr().out)["unsafe"] is True
     assert version_of(root).recipe.unsafe is True
-    assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
+    assert invoke(["report", "data", "--out", str(root / "c.md"), "--project", str(root)]) == 0
     assert "This version was frozen although a gate failed: contamination" in (root / "c.md").read_text()
 
 
@@ -208,7 +208,7 @@ def test_a_teacher_of_any_shape_is_built_and_told_without_control_characters(
         and " big" in told.out.partition("The rows come from")[2]
         and "\x07" not in told.out + told.err
     )
-    assert invoke(["data", "card", "--project", str(root)]) == 0
+    assert invoke(["report", "data", "--project", str(root)]) == 0
 
 
 def test_personal_data_that_no_mask_covers_fails_the_gate(
@@ -259,8 +259,7 @@ def test_the_latest_import_goes_before_the_examples_file(tmp_path: Path) -> None
     root = project(tmp_path / "p")
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()[:20]))
     assert invoke(["data", "build", "--project", str(root)]) == 0
-    assert invoke(["data", "import", str(tmp_path / "log.jsonl"), "--project", str(root)]) == 0
-    assert invoke(["data", "build", "--project", str(root)]) == 0
+    assert invoke(["data", "build", str(tmp_path / "log.jsonl"), "--project", str(root)]) == 0
     assert {row.source.split(":")[0] for row in version_of(root).examples()} == {"log.jsonl"}
 
 
@@ -268,7 +267,7 @@ def test_the_card_says_all_and_shows_no_personal_data(tmp_path: Path) -> None:
     root = project(tmp_path / "p", 'licence = "CC-BY-4.0"\npolicy = { personal_data = "report" }\n')
     assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
     for name in ("card.html", "card.md"):
-        assert invoke(["data", "card", "--out", str(root / name), "--project", str(root)]) == 0
+        assert invoke(["report", "data", "--out", str(root / name), "--project", str(root)]) == 0
         page = (root / name).read_text()
         for told in (
             "exact_duplicate",

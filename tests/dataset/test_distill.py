@@ -20,6 +20,7 @@ from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.freeze import latest_version, open_version
 from tuneworthy.dataset.importing import folder as import_folder
 from tuneworthy.dataset.importing.folder import Import, latest_import
+from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.messages import TEACHER_REASONS
 from tuneworthy.engine.models import Models
 from tuneworthy.errors import ConfigError
@@ -154,7 +155,7 @@ def test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_row
     root = project(tmp_path / "p", 'model = "big"')
     assert len(list(made(root).examples())) == 8  # the examples file
     log = write(root / "log.jsonl", [pair(question, "Old answer.") for question in QUESTIONS[:3]])
-    assert invoke(["data", "import", str(log), "--project", str(root)]) == 0
+    import_files(Folder(root), [log])
     first = made(root)
     assert [row.question for row in first.examples()] == QUESTIONS[:3]
     assert made(root).id == first.id
@@ -266,7 +267,7 @@ def test_the_answer_on_terms_stands_in_the_recipe_of_the_version(tmp_path: Path)
         (teacher,) = version.recipe.teachers
         assert teacher.n_rows == 6 and teacher.first == teacher.last != ""
         assert terms_of(version.recipe.teachers)[0] == status
-        assert invoke(["data", "card", "--out", str(root / "card.md"), "--project", str(root)]) == 0
+        assert invoke(["report", "data", "--out", str(root / "card.md"), "--project", str(root)]) == 0
         page = (root / "card.md").read_text().replace("\\", "")
         assert f"Teachers' terms of use ({status})" in page and "teacher.py:answer" in page
 
@@ -395,8 +396,7 @@ def test_rows_of_two_teachers_are_imported_together_and_need_a_project_that_asks
     config.write_text(config.read_text().replace('model = "big"', 'model = "big"\nparameters = { temperature = 0.5 }'))
     second = made(root, asked(root, QUESTIONS[3:], "two.jsonl"))
     files = [str(one.folder / "rows.jsonl") for one in (first, second)]
-    assert invoke(["data", "import", *files, "--project", str(root)]) == 0
-    assert invoke(["data", "build", "--project", str(root)]) == 3
+    assert invoke(["data", "build", *files, "--project", str(root)]) == 3
     config.write_text(config.read_text().replace("[data]", "[data]\nteacher_mix = true"))
     assert invoke(["data", "build", "--project", str(root)]) == 0
     version = latest_version(Folder(root))

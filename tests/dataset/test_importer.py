@@ -1,4 +1,4 @@
-"""`data import`: nothing is lost silently, memory does not grow, and a killed run goes on where it was."""
+"""An import: nothing is lost silently, memory does not grow, and a killed run goes on where it was."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.check_rows import row
+from tests.importing import import_into
 from tests.killing import killed_at
 from tuneworthy.cases import read_examples
 from tuneworthy.cli import invoke
@@ -141,7 +142,7 @@ def test_the_same_import_is_not_done_twice_and_becomes_the_latest(store: Folder,
     said: list[str] = []
     again = import_files(store, [tmp_path / "a.jsonl"], say=said.append)
     assert (again, latest_import(store)) == (second, second)
-    assert "does not read them again" in said[0]
+    assert "not read again" in said[0]
     write(tmp_path / "a.jsonl", log("three"))
     assert import_files(store, [tmp_path / "a.jsonl"]).id != first.id
 
@@ -355,13 +356,12 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path / "logs.jsonl", *MIXED)
-    assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
+    assert import_into(tmp_path, path)["exit"] == 0
     out = capsys.readouterr().out
     assert "logs.jsonl: jsonl/openai_log, 11 rows, 3 with feedback, 5 imported" in out
     assert "dropped: 1 row (a user rated the answer as bad; first in logs.jsonl:2)" in out
     assert "5 examples, 1 of them with a corrected answer" in out
-    assert invoke(["data", "import", str(path), "--project", str(tmp_path), "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = import_into(tmp_path, path)["document"]
     assert document["n_kept"] == 5
     assert (Path(document["path"]) / "rejects.jsonl").exists()
 
@@ -369,15 +369,15 @@ def test_the_command_says_what_was_kept_and_why_rows_were_left_out(
 def test_the_command_sends_no_control_characters_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chat = {"messages": [{"role": "user", "content": "q", "x\x07\u202e": 1}, {"role": "assistant", "content": "a"}]}
     path = write(tmp_path / "lo\x07gs.jsonl", chat, b"oops")
-    assert invoke(["data", "import", str(path), "--project", str(tmp_path)]) == 0
+    assert import_into(tmp_path, path)["exit"] == 0
     told = capsys.readouterr()
     assert "message keys dropped: x" in told.err and "first in logs.jsonl:2" in told.out
     assert not {"\x07", "\u202e"} & set(told.err + "".join(told.out.splitlines()[:2]))
 
 
 def test_the_command_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["data", "import", str(tmp_path / "none"), "--project", str(tmp_path)]) == 2
-    assert invoke(["data", "import", "--project", str(tmp_path)]) == 2
+    assert invoke(["data", "build", str(tmp_path / "none"), "--project", str(tmp_path)]) == 2
+    assert invoke(["data", "build", "--replace", "--project", str(tmp_path)]) == 2
     assert invoke(["data", "nothing"]) == 2
     assert "Traceback" not in capsys.readouterr().err
 

@@ -71,7 +71,7 @@ def test_what_the_judge_calls_bad_leaves_and_a_row_without_a_verdict_stays(tmp_p
     assert "rates 1.6% [0.0%, 8.8%] of 61 rows as bad" in told["judged"].detail
     assert SILENT in {row.source for row in version.examples()}
     assert built(root) == 0 and version_of(root).id == version.id
-    assert invoke(["data", "card", "--out", str(root / "c.md"), "--project", str(root)]) == 0
+    assert invoke(["report", "data", "--out", str(root / "c.md"), "--project", str(root)]) == 0
     card = (root / "c.md").read_text().replace("\\", "")
     assert (
         "The judge rates 1.6%" in card

@@ -1,4 +1,4 @@
-"""Faults planted in banking77's training set, walked through one `data import` and one `data build` of a project."""
+"""Faults planted in banking77's training set, walked through one `data build` of a project."""
 
 from __future__ import annotations
 
@@ -93,9 +93,8 @@ def built(folder: Path, corpus: Corpus, data: str) -> Version:
     assert invoke(["init", str(root), *files, "--input", "text", "--expected", "category"]) == 0
     toml = root / "tuneworthy.toml"
     toml.write_text(f"{toml.read_text()}\n[data]\n{data}\n")
-    assert invoke(["data", "import", *corpus.write(folder), "--project", str(root)]) == 0
-    assert invoke(["data", "build", "--project", str(root)]) == 0
-    assert invoke(["data", "card", "--out", str(folder / "card.md"), "--project", str(root)]) == 0
+    assert invoke(["data", "build", *corpus.write(folder), "--project", str(root)]) == 0
+    assert invoke(["report", "data", "--out", str(folder / "card.md"), "--project", str(root)]) == 0
     return open_version(Folder(root))
 
 

@@ -224,25 +224,27 @@ def test_the_picture_names_the_step_that_took_a_token() -> None:
 
 
 def test_the_command_explains_given_numbers_and_says_what_it_needs(tmp_path: Path) -> None:
-    told = CliRunner().invoke(command, ["--probs", "85,5,3", "--temperature", "0.7", "--top-p", "0.9", "--json"])
+    told = CliRunner().invoke(command, ["temperature=0.7", "top-p=0.9", "--probs", "85,5,3", "--json"])
     assert told.exit_code == 0, told.output
     engines_told = json.loads(told.stdout)["engines"]
     assert engines_told["llama_cpp"]["origins"]["top_k"] == "default"
     assert engines_told["vllm"]["steps"][-1]["name"] == "top_p"
     shown = CliRunner().invoke(command, ["--probs", "42,20,12,9", "--preset", "chat", "--engine", "vllm"])
     assert shown.exit_code == 0 and "min_p 0.05" in shown.output
-    hot = ["--probs", "42,20,12,9", "--preset", "chat", "--temperature", "1.5", "--engine", "llama_cpp", "--json"]
-    for options, min_p in (([], round(0.05**1.5, 4)), (["--min-p", "0.2"], 0.2)):
+    hot = ["--probs", "42,20,12,9", "--preset", "chat", "temperature=1.5", "--engine", "llama_cpp", "--json"]
+    for options, min_p in (([], round(0.05**1.5, 4)), (["min_p=0.2"], 0.2)):
         values = json.loads(CliRunner().invoke(command, [*hot, *options]).stdout)["engines"]["llama_cpp"]["values"]
         assert (values["temperature"], values["min_p"]) == (1.5, min_p)
     file = tmp_path / "p.json"
     file.write_text('{"yes": 0.7, "no": 0.3}')
-    named = CliRunner().invoke(command, ["--probs", str(file), "--temperature", "1", "--json"])
+    named = CliRunner().invoke(command, ["--probs", str(file), "temperature=1", "--json"])
     assert json.loads(named.stdout)["tokens"] == ["yes", "no"]
     for wrong in (
         [],
         ["--probs", "1,2", "--prompt", "x"],
         ["--probs", "a,b"],
+        ["--probs", "1,2", "temprature=1"],
+        ["--probs", "1,2", "top_k=1.5"],
         ["--probs", str(tmp_path / "none.json")],
     ):
         with pytest.raises(UserError):

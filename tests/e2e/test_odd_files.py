@@ -15,7 +15,7 @@ import pytest
 from tests.dataset.check_rows import clean
 from tests.dataset.test_build import project, version_of
 from tuneworthy.cli import invoke
-from tuneworthy.dataset.importing.folder import latest_import
+from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import ImportRecord
 from tuneworthy.store import Folder
 
@@ -67,9 +67,7 @@ def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
 ) -> None:
     root = project(tmp_path / "p", 'off = ["near"]\npolicy = { language = "report" }\n')
     files = write(tmp_path)
-    assert invoke(["data", "import", *map(str, files), "--project", str(root)]) == 0
-    done = latest_import(Folder(root))
-    assert done is not None
+    done = import_files(Folder(root), files)
     told = {reject.source: reject.reason for reject in done.rejects()}
     kept = {row.source for row in done.examples()}
     for name, lines in (("odd.jsonl", ODD), ("turns.jsonl", TURNS)):
@@ -85,7 +83,7 @@ def test_odd_rows_are_in_the_version_or_left_out_with_their_reason(
     ends = [row.source for row in version.examples()] + [reject.source for reject in version.rejects()]
     assert sorted(ends) == sorted(kept)
     for name in ("c.html", "c.md"):
-        assert invoke(["data", "card", "--out", str(root / name), "--project", str(root)]) == 0
+        assert invoke(["report", "data", "--out", str(root / name), "--project", str(root)]) == 0
         page = (root / name).read_text()
         assert not re.search("[\u202a-\u202e\u200b\0]", page)
     said = capsys.readouterr()

@@ -112,7 +112,7 @@ def test_the_message_says_what_is_left_and_what_to_do() -> None:
         r"\$0\.5000.*\$0\.3000 for answered calls and \$0\.1000 for calls without an answer\. "
         r"Reserved for calls in flight: \$0\.0000\. .*\$0\.2000"
     )
-    with pytest.raises(BudgetSpent, match=f"{spent}.*Raise budget_usd.*tuneworthy budget --release"):
+    with pytest.raises(BudgetSpent, match=f"{spent}.*Raise budget_usd.*tuneworthy doctor --release"):
         play(Budget(0.5, 0.4, 0.1).reserve(0.2))
     with pytest.raises(BudgetSpent) as caught:
         play(Budget(0.5, 0.4).reserve(0.2))

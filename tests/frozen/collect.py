@@ -12,6 +12,7 @@ from typing import Any
 from tests.frozen.datasets import DATA_SETS, log_files
 from tests.frozen.facts import Tree, digest, facts
 from tests.frozen.worlds import TASKS, Task
+from tests.importing import import_into
 from tuneworthy.cli import invoke
 
 
@@ -180,7 +181,7 @@ def import_facts(name: str, root: Path) -> Tree:
     for file, content in files:
         (root / file).write_bytes(content)
     paths = [str(root / file) for file, _ in files]
-    told = command("data", "import", *paths, *options, "--project", str(root))
+    told = import_into(root, *paths, *options)
     return _kept(told, **_imported(told["document"]))
 
 

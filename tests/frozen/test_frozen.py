@@ -1,4 +1,4 @@
-"""Frozen behaviour: decisions and numbers of `check`, `run`, `decide`, `data import` and `data build`.
+"""Frozen behaviour: decisions and numbers of `check`, `run`, `decide`, imports and `data build`.
 
 The files beside this one were written when recommendation, overlaps and costs changed (before: commit 685f66d7). A
 difference that is meant goes into accepted.toml; UPDATE_FROZEN=1 writes them anew.

@@ -96,8 +96,8 @@ def test_damaged_costs_in_the_store_break_no_verb(
     with closing(sqlite3.connect(root / ".tuneworthy" / "responses.sqlite")) as db, db:
         db.execute("UPDATE responses SET cost_usd = ? WHERE rowid % 3 = 0", (cost,))
         db.execute("INSERT INTO open_calls VALUES (x'00', ?, 'abc')", (cost,))
-    for verb in (["status"], ["budget"], ["check", "--offline"], ["run"], ["decide"], ["report"],
-                 ["cases", "show", "--failed"], ["budget", "--release"]):  # fmt: skip
+    for verb in (["status"], ["check", "--offline"], ["run"], ["decide"], ["report"],
+                 ["cases", "show", "--failed"], ["doctor", "--release"]):  # fmt: skip
         status = invoke([*verb, "--project", str(root)])
         tried("damaged cost in the store", f"{cost!r}: {verb[0]}", status in {0, 2, 3, 4}, capsys.readouterr().err)
 
@@ -111,17 +111,16 @@ def test_what_was_cut_off_is_shown_and_can_be_released(
         answered = store.spending().usd
         for n in range(3):
             store.open_call(b"%d" % n, 1.0)
-    for verb in ("status", "budget"):
-        assert invoke([verb, "--project", str(root)]) == 0
-        spent = (
-            f"${answered:.4f} for answered calls and $3.0000 for calls without an answer (n = 3). Reserved for calls"
-        )
-        assert f"{spent} in flight: $0.0000" in capsys.readouterr().out
+    assert invoke(["status", "--project", str(root)]) == 0
+    spent = f"${answered:.4f} for answered calls and $3.0000 for calls without an answer (n = 3). Reserved for calls"
+    assert f"{spent} in flight: $0.0000" in capsys.readouterr().out
     assert invoke(["status", "--json", "--project", str(root)]) == 0
     money = orjson.loads(capsys.readouterr().out)["money"]
     assert (money["never_answered_usd"], money["never_answered_calls"]) == (3.0, 3)
-    assert invoke(["budget", "--release", "--json", "--project", str(root)]) == 0
-    money = orjson.loads(capsys.readouterr().out)
+    assert invoke(["doctor", "--release", "--project", str(root)]) == 0
+    assert "Returned $3.0000" in capsys.readouterr().err
+    assert invoke(["status", "--json", "--project", str(root)]) == 0
+    money = orjson.loads(capsys.readouterr().out)["money"]
     assert money["spent_usd"] == pytest.approx(answered) and money["left_usd"] == pytest.approx(5.0 - answered)
 
 

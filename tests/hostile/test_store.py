@@ -403,7 +403,7 @@ def test_a_reader_that_leaves_is_no_bug(world: Path, words: str) -> None:
     tried("closed pipe", words, good, (done.returncode, done.stderr))
 
 
-@pytest.mark.parametrize("words", [*READING, ["run"], ["doctor"], ["data", "card"], ["train"], ["plan"]])
+@pytest.mark.parametrize("words", [*READING, ["run"], ["doctor"], ["report", "data"], ["train"], ["plan"]])
 def test_a_file_as_the_project_is_one_line(world: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     status = invoke([*words, "--project", str(world / "cases.jsonl")])
     err = capsys.readouterr().err

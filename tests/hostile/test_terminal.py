@@ -76,7 +76,7 @@ ARGUMENTS = {
     ("cases", "sample"): ["cases.jsonl"],
     ("cases", "add"): ["cases.jsonl"],
     ("compare",): [ALL.replace("\0", ""), "best"],
-    ("data", "import"): ["cases.jsonl"],
+    ("data", "build"): ["cases.jsonl"],
     ("init",): ["new", "--data", "cases.jsonl"],
     ("models", "pull"): [NAMES],
     ("demo",): [NAMES, "--help"],

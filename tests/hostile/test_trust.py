@@ -62,16 +62,15 @@ READING = {
     "status": ["status"],
     "decide": ["decide"],
     "report": ["report"],
-    "guide": ["guide"],
     "plan": ["plan"],
     "cases show": ["cases", "show", "c1"],
     "compare": ["compare", "best", "current", "--yes"],
     "models list": ["models", "list"],
     "data build": ["data", "build"],
-    "data card": ["data", "card"],
+    "report data": ["report", "data"],
     "data export": ["data", "export", "--format", "trl"],
     "data distill": ["data", "distill", "--yes"],
-    "serve --print": ["serve", "--print"],
+    "serve": ["serve", "--what", "merged"],
     "parity": ["parity"],
     "export variant": ["export", "variant"],
     "decode explain": ["decode", "explain"],
@@ -157,7 +156,7 @@ def write(root: Path, text: str, small: str = SMALL, graders: str = GRADER) -> P
 
 
 def run(root: Path, verb: str) -> int:
-    return invoke([*VERBS[verb], *([] if verb in {"guide", "models list"} else ["--project", str(root)])])
+    return invoke([*VERBS[verb], *([] if verb == "models list" else ["--project", str(root)])])
 
 
 # ---- keys -----------------------------------------------------------------------------------------------------------
@@ -509,7 +508,7 @@ LINKS: dict[str, tuple[Callable[[Path, Path], None], tuple[str, ...]]] = {
     "the folder of the tool": (_link(".tuneworthy", "."), ("check", "status", "run", "decide", "report", "cases show")),
     "the store": (
         _link(".tuneworthy/responses.sqlite", "rows.jsonl"),
-        ("check", "status", "run", "decide", "data card"),
+        ("check", "status", "run", "decide", "report data"),
     ),
     "runs": (_link(".tuneworthy/runs", "documents"), ("status", "run", "report", "decide")),
     "logs": (_link(".tuneworthy/logs", "documents"), ("run",)),
@@ -532,7 +531,7 @@ def test_links_that_a_project_brings_lead_nowhere(
     plant(project, outside)
     before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
     for verb in verbs:
-        if verb in {"guide", "models list"}:
+        if verb == "models list":
             continue
         OPENED.clear()
         status = _label(project) if verb == "label" else run(project, verb)

@@ -268,9 +268,7 @@ def test_a_stored_watch_can_be_explained(tmp_path: Path) -> None:
     from tuneworthy.cli.decode_explain import command
 
     Folder(tmp_path).write("uncertainty", report(answers(7, 40, 1.0)).to_dict())
-    done = CliRunner().invoke(
-        command, ["--case", "case-3", "--at", "1", "--temperature", "0.5", "--project", str(tmp_path), "--json"]
-    )
+    done = CliRunner().invoke(command, ["temperature=0.5", "--case", "case-3:1", "--project", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
     assert '" arrival"' in done.output
     missing = CliRunner().invoke(command, ["--case", "nobody", "--project", str(tmp_path)])

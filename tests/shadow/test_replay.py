@@ -67,7 +67,7 @@ def test_2000_recorded_conversations_against_a_candidate_whose_truth_is_known(
 ) -> None:
     root = write_traffic_project(tmp_path / "p", candidate)
     log = write_log(tmp_path / "log.jsonl", 2000)
-    found, record = replayed(root, log, "--by", "tenant")
+    found, record = replayed(root, log)
     assert found == status and words in record.verdict.detail
     stopped = {(one.metric, one.stratum) for one in record.verdict.results if one.stopped_at is not None}
     expected = {"equal": set(), "better": set(), "worse": {("quality", "")}}

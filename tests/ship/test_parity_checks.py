@@ -398,12 +398,6 @@ def test_two_files_of_one_type_are_both_asked(tmp_path: Path) -> None:
     assert {name: one.id for name, one in found.items()} == {f"gguf-q8_0-{one.id[:8]}": one.id for one in files}
 
 
-def test_a_file_is_that_of_a_merged_model_or_of_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = made_in(tmp_path, "base", "adapter", "merged")
-    assert invoke(["export", "gguf", "--base", "--merged", made["merged"].id, "--project", str(tmp_path)]) == 2
-    assert "either --merged or --base" in capsys.readouterr().err
-
-
 def rows_for(*questions: str, answer: str = "a") -> list[Example]:
     said = {"role": "assistant", "content": answer}
     return [

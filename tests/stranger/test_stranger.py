@@ -140,8 +140,7 @@ def test_their_provider_signs_each_request(site: Path, project: Path, monkeypatc
 
 
 def test_a_build_runs_their_check_and_an_export_writes_their_format(site: Path, project: Path) -> None:
-    tuneworthy(site, project, "data", "import", str(project / "examples.jsonl"))
-    built = tuneworthy(site, project, "data", "build")
+    built = tuneworthy(site, project, "data", "build", str(project / "examples.jsonl"))
     assert "shouting" in json.dumps(built)
     exported = tuneworthy(site, project, "data", "export", "--format", "pairs", "--out", str(project / "out"))
     rows = [json.loads(line) for line in (Path(exported["path"]) / "train.jsonl").read_text().splitlines()]

@@ -28,7 +28,7 @@ YAML = Fault("valid YAML")
 PLAIN_VALUES = Fault("values that JSON can represent", "Convert the column to text.", "not_json")
 ONE_ID = Fault("a unique `id`", "Give each case a unique `id`, or remove one of the rows.")
 NAME_COLUMNS = (
-    "or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, `data import` and `data distill` have these "
+    "or pass --input COLUMN --expected COLUMN (only `init`, `cases add`, `data build` and `data distill` have these "
     "options)."
 )
 INPUT_TEXT = Fault("a non-empty string for `input`", "Add the question, or remove the row.")

@@ -101,7 +101,7 @@ def sample_cases(path: Path | str, n: int, seed: int, *, present: Iterable[Case]
 def _questions(path: Path) -> tuple[list[Case], TextTuple]:
     """Read the file as examples, else as bare questions, whose faults are then raised.
 
-    Rows of logs that are no examples are skipped: `data import` reports the reasons.
+    Rows of logs that are no examples are skipped: `data build` reports the reasons.
     """
     if is_text(path):
         return bare_questions(path)

@@ -21,7 +21,6 @@ from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
     PATH,
     POSITIVE,
-    SEED,
     SHARE,
     CountFrom,
     expected_option,
@@ -45,6 +44,9 @@ from tuneworthy.trust import own_path
 from tuneworthy.types import SECOND_SHARE, Texts
 from tuneworthy.verdict.messages import sentence
 
+# The same file gives the same draw.
+DRAW_SEED = 7
+
 
 @click.group("cases", cls=CommandGroup)
 def command() -> None:
@@ -65,11 +67,10 @@ def command() -> None:
     help="Logs or data: JSONL, CSV, Excel, Parquet, text.",
 )
 @click.option("--n", required=True, type=POSITIVE, help="Number of cases to draw.")
-@click.option("--seed", type=SEED, default=7, show_default=True, help="Random seed.")
 @click.option("--out", type=PATH, help="File to write (default: cases.jsonl).")
 @project_option
 @json_option
-def sample(source: Path, n: int, seed: int, out: Path | None, root: Path) -> None:
+def sample(source: Path, n: int, out: Path | None, root: Path) -> None:
     """Draw cases from logs.
 
     Draws a stratified sample without duplicates and with few near-duplicates. Questions that are cases of the project
@@ -85,7 +86,7 @@ def sample(source: Path, n: int, seed: int, out: Path | None, root: Path) -> Non
             f"{target} already exists.", hint="Choose a different file with --out, or move the existing file."
         )
     own = LabelFiles.of(root, None).cases
-    drawn = sample_cases(source, n, seed, present=read_cases(own).cases if own.exists() else ())
+    drawn = sample_cases(source, n, DRAW_SEED, present=read_cases(own).cases if own.exists() else ())
     write_cases(target, drawn.cases)
     if wants_json():
         counts = {key: value for key, value in asdict(drawn).items() if key != "cases"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.budget import note_elsewhere
 from tuneworthy.cli.options import json_option, print_result, project_option, say
+from tuneworthy.cli.spending import note_elsewhere
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.report.text import clean

@@ -6,11 +6,9 @@ from tuneworthy.cli.lazy import LazyGroup
 
 # Subcommand to the line that `--help` shows, in the order of the work.
 PARTS = {
-    "import": "Import logs and data files as examples.",
     "distill": "Create training rows from the answers of a teacher.",
-    "build": "Check the rows and freeze a version.",
+    "build": "Import files, check their rows, freeze a version.",
     "review": "Let people review a random sample of a version.",
-    "card": "Write the card of a frozen version.",
     "curve": "Show how the score grows with the number of rows.",
     "export": "Write a frozen version in the format of a trainer.",
 }
@@ -24,5 +22,5 @@ def command() -> None:
 
     \b
     Example:
-      tuneworthy data import logs.jsonl
+      tuneworthy data build logs.jsonl
     """

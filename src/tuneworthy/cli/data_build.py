@@ -1,12 +1,17 @@
 """`tuneworthy data build`."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tuneworthy.cli.data_import import say_import
+from tuneworthy.cli.imported import say_import
 from tuneworthy.cli.options import (
     PATH,
+    expected_option,
+    format_option,
+    input_option,
     json_option,
     note,
     print_result,
@@ -23,7 +28,8 @@ from tuneworthy.dataset.card import summary_of
 from tuneworthy.dataset.effect import effect_words
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.importing.importer import import_files
-from tuneworthy.dataset.records import Recipe
+from tuneworthy.dataset.records import ImportRequest, Recipe
+from tuneworthy.errors import UserError
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
 from tuneworthy.report.text import clean
@@ -33,25 +39,38 @@ from tuneworthy.types import Paths
 
 @click.command("build")
 @click.argument("files", nargs=-1, type=PATH)
+@input_option
+@expected_option
+@format_option
+@click.option("--replace", is_flag=True, help="Forget files imported before.")
 @click.option("--unsafe", is_flag=True, help="Freeze despite failed gates; the version and the verdict show it.")
 @spending_options
 @project_option
 @json_option
-def command(files: Paths, unsafe: bool, max_usd: float | None, yes: bool, root: Path) -> int:
-    """Check the rows of the latest import (or else of the examples file), and freeze the rows that pass as a version.
+def command(
+    files: Paths, replace: bool, unsafe: bool, max_usd: float | None, yes: bool, root: Path, **request: Any
+) -> int:
+    """Import data files, check their rows, and freeze those that pass as a version.
 
-    With FILES, these are imported first, as `data import` does.
+    FILES are logs and exports of OpenTelemetry, Phoenix, Langfuse, LangSmith, MLflow, Weave, Braintrust, Opik, LiteLLM,
+    Helicone, OpenAI, Anthropic, Gemini, Claude Code or Codex, logs of Inspect, promptfoo and lm-eval, preference pairs,
+    chats, or tables, as JSONL, JSON, CSV, Excel, Parquet or Arrow, with or without gzip. They are added to the files
+    imported before. Without any, the rows are those of the examples file.
 
-    The checks run in a fixed order. Depending on [data], they drop, mask or only report rows. The name of a
-    version comes from its content, and a version never changes. If a gate fails, nothing is frozen and the exit status
-    is 3. A gate fails if the policy keeps overlaps, personal data, bad answers or broken chats, or if the check for
-    them is off. An interrupted build resumes. The only billed calls are those of the judge in [data.judge].
+    The checks drop, mask or report rows, depending on [data]; rejects.jsonl has each dropped row with its reason. If a
+    gate fails, nothing is frozen and the exit status is 3. Only the judge in [data.judge] is billed.
 
     \b
     Example:
-      tuneworthy data build
-      tuneworthy data build traces.jsonl
+      tuneworthy data build logs-*.jsonl.gz
+      tuneworthy data build faq.csv --input question --expected answer
     """
+    asked = ImportRequest(**request)
+    if not files and (replace or asked != ImportRequest()):
+        raise UserError(
+            "--input, --expected, --format and --replace need FILES.",
+            hint="Name the files to import.",
+        )
     project = load(root)
     store = Folder(project.root)
     progress = None
@@ -61,13 +80,13 @@ def command(files: Paths, unsafe: bool, max_usd: float | None, yes: bool, root: 
         agree_to_spend(project, max_usd, yes, judge)
         progress = RunProgress()
     with store.lock(note):
-        if files and not wants_json():
-            say_import(import_files(store, files, say=note))
-        elif files:
-            import_files(store, files, say=note)
+        done = import_files(store, files, asked, note, fresh=replace) if files else None
+        if done and not wants_json():
+            say_import(done)
         version, recipe = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
     frozen = {"version": version.id, "path": str(version.folder)} if version else {"version": None}
-    document = {**frozen, "failed_gates": list(recipe.failed), **recipe.to_dict()}
+    imported = {"import": {"path": str(done.folder), **asdict(done.record)}} if done else {}
+    document = {**frozen, **imported, "failed_gates": list(recipe.failed), **recipe.to_dict()}
     print_result(document, _say, version, recipe, root / REVIEWS)
     return 0 if version else 3
 

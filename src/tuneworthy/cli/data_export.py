@@ -7,7 +7,6 @@ import click
 
 from tuneworthy.cli.options import (
     FOLDER_PATH,
-    SEED,
     FiniteFloat,
     json_option,
     note,
@@ -44,7 +43,6 @@ from tuneworthy.types import Paths
     show_default=True,
     help="Share of the rows for validation; 0 writes only train.",
 )
-@click.option("--seed", type=SEED, help="Random seed of the split (default: seed in [split]).")
 @click.option(
     "--out",
     type=FOLDER_PATH,
@@ -52,9 +50,7 @@ from tuneworthy.types import Paths
 )
 @project_option
 @json_option
-def command(
-    name: str, version_id: str | None, validation: float, seed: int | None, out: Path | None, root: Path
-) -> None:
+def command(name: str, version_id: str | None, validation: float, out: Path | None, root: Path) -> None:
     """Write a frozen version in the format of a trainer.
 
     The command splits the rows into training and validation sets and writes a manifest. Rows with the same group or
@@ -70,9 +66,8 @@ def command(
     version = open_version(Folder(project.root), version_id)
     state = state_of(project.root / FILE_NAME, version.id)
     folder = out or own_path(project.root, f"dataset-{version.id[:8]}-{name}")
-    seed = project.split.seed if seed is None else seed
     with writing_to(folder):
-        paths, manifest = export_version(version, name, folder, share=validation, seed=seed, review=state)
+        paths, manifest = export_version(version, name, folder, share=validation, seed=project.split.seed, review=state)
     print_result({"path": str(folder), **asdict(manifest)}, _say, paths, manifest)
 
 

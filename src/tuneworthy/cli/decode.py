@@ -18,5 +18,5 @@ def command() -> None:
 
     \b
     Example:
-      tuneworthy decode explain --probs 85,5,3 --top-p 0.9
+      tuneworthy decode explain top_p=0.9 --probs 85,5,3
     """

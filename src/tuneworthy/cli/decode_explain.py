@@ -1,6 +1,7 @@
 """`tuneworthy decode explain`."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,7 @@ import orjson
 
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import (
-    COUNT,
     FILE_PATH,
-    CountFrom,
-    F,
     FiniteFloat,
     json_option,
     note,
@@ -29,7 +27,7 @@ from tuneworthy.decoding.engines import Sampling
 from tuneworthy.decoding.presets import preset_of
 from tuneworthy.decoding.samplers import logits_of
 from tuneworthy.decoding.view import Comparison, Position, compare_engines, with_rest
-from tuneworthy.errors import Undecided, UserError
+from tuneworthy.errors import Undecided, UnknownName, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES, StoredUncertainty
 from tuneworthy.ladder.session import open_session
@@ -40,42 +38,25 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Case, Texts, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
-_OPTIONS: dict[str, tuple[Any, str]] = {
-    "temperature": (FiniteFloat(), "Divisor of the logits; 0 is greedy."),
-    "top_k": (CountFrom(-1), "Number of tokens to keep; 0 keeps all."),
-    "top_p": (FiniteFloat(), "Mass of the likeliest tokens to keep."),
-    "min_p": (FiniteFloat(), "Lowest share of the top probability to keep."),
-    "repetition_penalty": (FiniteFloat(), "Divisor for tokens that have occurred."),
-    "frequency_penalty": (FiniteFloat(), "Penalty per earlier occurrence."),
-    "presence_penalty": (FiniteFloat(), "Penalty for tokens that have occurred."),
-}
-
-
-def sampling_options(function: F) -> F:
-    for name, (kind, words) in reversed(_OPTIONS.items()):
-        function = click.option(f"--{name.replace('_', '-')}", name, type=kind, help=words)(function)
-    return function
+# Tokens to show.
+MOST = 12
 
 
 @click.command("explain")
+@click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--probs", help="Probabilities: 85,5,3, or a JSON file.")
-@click.option("--case", help="Case of the last `decode uncertainty`.")
-@click.option("--at", "place", type=COUNT, default=0, show_default=True, help="Token of its answer.")
+@click.option("--case", metavar="ID[:N]", help="Token N of this case in the last `decode uncertainty`.")
 @click.option("--prompt", help="Text whose next token --model predicts.")
 @click.option("--model", help="Name in [models] (default: the baseline).")
 @click.option("--seen", default="", help="Numbers of earlier tokens, such as 0,0,4.")
-@click.option("--preset", help="Preset; other options override it.")
-@sampling_options
+@click.option("--preset", help="Preset; NAME=VALUE overrides its values.")
 @click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Only this engine; repeatable.")
-@click.option("--top", default=12, show_default=True, type=click.IntRange(1, 200), help="Tokens to show.")
 @click.option("--out", type=FILE_PATH, help="Page to write (.html or .md).")
-@click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
 @project_option
 @json_option
 def command(
-    probs: str | None, case: str | None, place: int, prompt: str | None, model: str | None,
-    seen: str, preset: str | None, engines: Texts, top: int, out: Path | None, yes: bool, root: Path,
-    **parameters: float | None,
+    settings: Texts, probs: str | None, case: str | None, prompt: str | None, model: str | None, seen: str,
+    preset: str | None, engines: Texts, out: Path | None, root: Path,
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.
 
@@ -83,32 +64,52 @@ def command(
     list or a JSON object of token to probability), from `decode uncertainty` (--case), or from a model (--prompt). Each
     engine has its own sampler order and defaults.
 
+    NAME=VALUE sets temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty or presence_penalty.
+
     \b
     Example:
-      tuneworthy decode explain --probs 85,5,3 --temperature 0.7 --top-p 0.9
+      tuneworthy decode explain temperature=0.7 top_p=0.9 --probs 85,5,3
       tuneworthy decode explain --prompt "The capital of France is" --preset chat
     """
     if sum(source is not None for source in (probs, case, prompt)) != 1:
         raise UserError("Use exactly one of --probs, --case and --prompt.", hint="Try --probs 85,5,3.")
     if case is not None:
-        position = _stored(root, case, place)
+        position = _stored(root, case)
     elif prompt is not None:
-        position = run_async(_ask(root, prompt, model, yes=yes))
+        position = run_async(_ask(root, prompt, model))
     else:
         position = _given(probs or "")
     used = engines or ENGINES
-    tokens = _numbers(seen, "--seen")
-    parts = [compare_engines(position, _sampling(parameters, preset, name), [name], written=tokens) for name in used]
+    tokens, given = _numbers(seen, "--seen"), _settings(settings)
+    parts = [compare_engines(position, _sampling(given, preset, name), [name], written=tokens) for name in used]
     trails = {name: trail for part in parts for name, trail in part.trails.items()}
     shown = replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
     if out:
         write_page(out, document(shown))
         note(f"Wrote {out}.")
-    print_result(shown.to_dict(top), _show, shown, top)
+    print_result(shown.to_dict(MOST), _show, shown)
 
 
-def _sampling(parameters: dict[str, float | None], preset: str | None, engine: str) -> Sampling:
-    given = {name: value for name, value in parameters.items() if value is not None}
+def _settings(words: Texts) -> dict[str, float]:
+    """Return the values of `NAME=VALUE` words.
+
+    Raises:
+        UnknownName: There is no such parameter.
+        UserError: A value is no number.
+    """
+    names, found = [one.name for one in fields(Sampling)], dict[str, float]()
+    for word in words:
+        name, _, text = word.replace("-", "_").partition("=")
+        if name not in names:
+            raise UnknownName("sampling parameter", name, names)
+        value = FiniteFloat().convert(word.partition("=")[2], None, None)
+        if name == "top_k" and (value != int(value) or value < -1):
+            raise UserError(f"top_k must be a whole number from -1, not {text}.")
+        found[name] = int(value) if name == "top_k" else value
+    return found
+
+
+def _sampling(given: dict[str, float], preset: str | None, engine: str) -> Sampling:
     base = preset_of(preset).decoding(engine, given.get("temperature")) if preset else {}
     return Sampling.of({**base, **given})
 
@@ -138,29 +139,31 @@ def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
         raise UserError(f"{option} needs numbers such as 85,5,3, not {text!r}.") from None
 
 
-def _stored(root: Path, case: str, place: int) -> Position:
-    """Return what `decode uncertainty` stored of a token."""
+def _stored(root: Path, word: str) -> Position:
+    """Return the distribution that `decode uncertainty` stored of a token, `CASE` or `CASE:NUMBER`."""
+    found = re.fullmatch(r"(.*?)(?::(\d{1,9}))?", word, re.DOTALL)
+    case, place = (found[1], int(found[2] or 0)) if found else (word, 0)
     stored = Folder(root).read("uncertainty", StoredUncertainty)
     answers = stored.answers if stored else []
-    found = [answer for answer in answers if answer.case == case]
-    found = found or [answer for answer in answers if answer.case.startswith(case)]
-    if len(found) != 1:
+    named = [answer for answer in answers if answer.case == case]
+    named = named or [answer for answer in answers if answer.case.startswith(case)]
+    if len(named) != 1:
         raise UserError(
-            f"{case!r} matches {len(found)} cases of the last `decode uncertainty` run; it must match exactly one.",
+            f"{case!r} matches {len(named)} cases of the last `decode uncertainty` run; it must match exactly one.",
             hint="Run `tuneworthy decode uncertainty` to see the list of cases.",
         )
-    tokens = found[0].tokens
+    tokens = named[0].tokens
     if not 0 <= place < len(tokens) or not tokens[place].top:
-        raise UserError(f"Token {place} has no stored alternatives. --at accepts values from 0 to {len(tokens) - 1}.")
+        raise UserError(f"Token {place} has no stored alternatives. Its tokens are 0 to {len(tokens) - 1}.")
     top = tokens[place].top
     return with_rest([exp(share) for _, share in top], [token for token, _ in top])
 
 
-async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Position:
+async def _ask(root: Path, prompt: str, name: str | None) -> Position:
     """Ask a model for one token with its alternatives; stored answers are reused."""
     project = load(root)
     name = name or project.ladder.baseline
-    agree_to_spend(project, None, yes, {name})
+    agree_to_spend(project, None, False, {name})
     async with open_session(project, waiting=note) as session:
         model = session.models[name]
         variant = Variant(
@@ -179,9 +182,9 @@ async def _ask(root: Path, prompt: str, name: str | None, *, yes: bool) -> Posit
     return with_rest([exp(share) for _, share in top], [str(token) for token, _ in top])
 
 
-def _show(comparison: Comparison, top: int) -> None:
+def _show(comparison: Comparison) -> None:
     show_tables(
-        [*(engine_table(comparison, trail, top) for trail in comparison.trails.values()), steps_table(comparison)]
+        [*(engine_table(comparison, trail, MOST) for trail in comparison.trails.values()), steps_table(comparison)]
     )
     for (a, b), distance in comparison.apart().items():
         same = f"total variation distance {distance:.1%}" if distance > 1e-9 else "identical"

@@ -14,16 +14,17 @@ from tuneworthy.stats.paired import p_value
 from tuneworthy.text import count
 
 CALLS = 1000
+# Answers to a case, as disagreement needs two.
+REPEATS = 2
 
 
 @click.command("sweep")
 @click.option("--variant", default="", metavar="WORD", help="Variant to tune: best, a rung, a variant ID, or current.")
 @click.option("--calls", default=CALLS, show_default=True, type=POSITIVE, help="Maximum number of calls.")
-@click.option("--repeats", default=2, show_default=True, type=click.IntRange(2, 10), help="Answers per case.")
 @project_option
 @spending_options
 @json_option
-def command(variant: str, calls: int, repeats: int, root: Path, max_usd: float | None, yes: bool) -> None:
+def command(variant: str, calls: int, root: Path, max_usd: float | None, yes: bool) -> None:
     """Tune the sampling parameters on dev.
 
     Optuna proposes settings, and racing drops weak settings on one half of dev. The winner is compared once with
@@ -43,7 +44,7 @@ def command(variant: str, calls: int, repeats: int, root: Path, max_usd: float |
     report = with_variants(
         project,
         [variant],
-        lambda session, base: DecodingSweep(session, base, repeats).run(calls),
+        lambda session, base: DecodingSweep(session, base, REPEATS).run(calls),
         max_usd=max_usd,
         yes=yes,
     )

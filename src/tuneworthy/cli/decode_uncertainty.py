@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import (
-    COUNT,
     FILE_PATH,
     POSITIVE,
     FiniteFloat,
@@ -28,6 +27,9 @@ from tuneworthy.report.text import clean
 from tuneworthy.report.write import write_text
 from tuneworthy.types import Texts
 
+# Answers to show.
+MOST = 5
+
 
 @click.command("uncertainty")
 @click.option(
@@ -38,13 +40,12 @@ from tuneworthy.types import Texts
     "--samples", default=0, type=click.IntRange(0, 20), help="Additional sampled answers per case (0, or 2 to 20)."
 )
 @click.option("--threshold", type=FiniteFloat(max=0), help="Log-probability threshold to test (0 or less).")
-@click.option("--show", default=5, show_default=True, type=COUNT, help="Number of answers to show.")
 @click.option("--out", type=FILE_PATH, help="Page to write (.html).")
 @project_option
 @spending_options
 @json_option
 def command(
-    variant: str, limit: int | None, samples: int, threshold: float | None, show: int, out: Path | None, root: Path,
+    variant: str, limit: int | None, samples: int, threshold: float | None, out: Path | None, root: Path,
     max_usd: float | None, yes: bool,
 ) -> None:  # fmt: skip
     """Find where a model is unsure, and whether that predicts errors.
@@ -79,14 +80,14 @@ def command(
         supported, words = examine_threshold(report, threshold)
         use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
         lints = [words, *[f"{one.message} {one.fix} ({one.rule})" for one in LINTS.run(use)]]
-    print_result(report.to_dict() | {"lints": lints}, _show, report, show, lints)
+    print_result(report.to_dict() | {"lints": lints}, _show, report, lints)
 
 
-def _show(report: UncertaintyReport, most: int, lints: Texts) -> None:
+def _show(report: UncertaintyReport, lints: Texts) -> None:
     out = console()
     out.print(f"{report.variant}: {len(report.answers)} answers, {report.unscored} unscored.")
     show_tables(table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows)
-    for one in ranked(report)[:most]:
+    for one in ranked(report)[:MOST]:
         state = "not graded" if one.wrong is None else "wrong" if one.wrong else "right"
         out.print(f"{clean(one.case, 40)} ({state}): {clean(one.question, 100)}")
         out.print(terminal(one))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.budget import note_elsewhere
 from tuneworthy.cli.options import json_option, note, print_result, project_option, say
+from tuneworthy.cli.spending import note_elsewhere
 from tuneworthy.doctor.examine import StoreReport, examine, repair
 from tuneworthy.errors import UserError
 from tuneworthy.report.text import clean
@@ -20,8 +20,9 @@ from tuneworthy.text import count
 @click.option("--repair", "repairs", is_flag=True, help="Repair what can be repaired, and move damaged files aside.")
 @click.option("--accept", "signer", metavar="KEY", help="Accept the answers that KEY signed so far.")
 @click.option("--remeasure", is_flag=True, help="Remove answers measured elsewhere, so that `run` requests them again.")
+@click.option("--release", is_flag=True, help="Return the reserved cost of calls without an answer to the budget.")
 @json_option
-def command(root: Path, repairs: bool, signer: str | None, remeasure: bool) -> int:
+def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, release: bool) -> int:
     """Check and repair stored answers, records and models.
 
     Checks every stored answer, every record, the hash of every model and dataset, and the lock, and shows
@@ -30,6 +31,9 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool) -> i
 
     Answers without a signature that you accept were measured elsewhere. No command uses them, or pays for them
     again, until you pass --accept or --remeasure. Removed answers still count in the budget.
+
+    An interrupted call counts at its maximum cost until the same request is answered. Pass --release if your provider
+    did not bill such calls.
 
     \b
     Example:
@@ -52,6 +56,14 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool) -> i
                 )
             n_removed = store.set_aside() if remeasure else 0
             note(f"Accepted {count(n_accepted, 'answer')}, removed {n_removed}. Next: tuneworthy run")
+    if release and folder.responses.exists():
+        with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
+            spending = store.spending()
+            store.release()
+        note(
+            f"Returned ${spending.unanswered_usd:.4f} to the budget: it was reserved for calls without an answer "
+            f"(n = {spending.n_unanswered})."
+        )
     report = repair(folder, note) if repairs else examine(folder)
     note_elsewhere(folder.root)
     print_result(report.to_dict(), _show, report)

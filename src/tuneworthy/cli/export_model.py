@@ -31,13 +31,12 @@ _PART = 1 << 22
 @click.command("gguf")
 @click.option("--type", "file_type", type=click.Choice(GGUF_TYPES), default="f16", show_default=True,
               help="Type of the weights; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
-@click.option("--merged", help="ID of the merged model, or its beginning (default: latest).")
 @click.option("--base", "untouched", is_flag=True, help="Export the unchanged base of the latest adapter instead.")
 @click.option("--out", type=FILE_PATH, help="Path for a copy of the file.")
 @project_option
 @json_option
 def gguf(
-    file_type: str, merged: str | None, untouched: bool, out: Path | None, root: Path
+    file_type: str, untouched: bool, out: Path | None, root: Path
 ) -> None:  # fmt: skip
     """Write the merged model as a GGUF file.
 
@@ -50,13 +49,11 @@ def gguf(
       tuneworthy export gguf --type q8_0
       tuneworthy export gguf --type q8_0 --base
     """
-    if untouched and merged is not None:
-        raise UserError("Use either --merged or --base.", hint="Export the two models one after the other.")
     store = Folder(load(root).root)
     if out is not None and not out.parent.is_dir():
         raise UserError(f"The folder {out.parent} does not exist.", hint="Fix the path in --out.")
     with store.lock(note):
-        source = lineage(store)[1] if untouched else open_artifact(store, "merged", merged)
+        source = lineage(store)[1] if untouched else open_artifact(store, "merged", None)
         made = export_gguf(store, source, file_type, say=note)
     path = made.folder / FILE
     if out is not None:
@@ -71,11 +68,10 @@ def gguf(
 
 
 @click.command("ollama")
-@click.option("--gguf", "which", help="ID of the GGUF file, or its beginning (default: latest).")
 @export_option("ollama")
 @project_option
 @json_option
-def ollama(which: str | None, out: Path, root: Path) -> None:
+def ollama(out: Path, root: Path) -> None:
     """Write a folder for `ollama create`.
 
     The folder contains the GGUF file and a Modelfile with template, parameters and stop texts. Ollama has its own
@@ -89,6 +85,6 @@ def ollama(which: str | None, out: Path, root: Path) -> None:
     """
     store = Folder(load(root).root)
     with writing_to(out):
-        written = export_ollama(store, open_artifact(store, "gguf", which), out)
+        written = export_ollama(store, open_artifact(store, "gguf", None), out)
     paths = list(map(str, written))
     print_result(paths, say, "\n".join(paths))

@@ -5,33 +5,54 @@ from pathlib import Path
 import click
 
 from tuneworthy.api import OpenProject
-from tuneworthy.cli.budget import note_elsewhere
-from tuneworthy.cli.options import PATH, note, project_option, say
+from tuneworthy.cli.options import PATH, note, project_option, say, version_option
+from tuneworthy.cli.spending import note_elsewhere
 from tuneworthy.config import load
+from tuneworthy.dataset.card import card_of
+from tuneworthy.dataset.freeze import open_version
+from tuneworthy.people.review_log import FILE_NAME
+from tuneworthy.people.review_state import state_of
+from tuneworthy.report.card import document
+from tuneworthy.report.write import write_page
+from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
 
 
 @click.command("report")
-@project_option
+@click.argument("about", required=False, metavar="[data]", type=click.Choice(["data"]))
+@version_option
 @click.option(
     "--out",
     type=PATH,
-    show_default="report.html in the project folder",
+    show_default="report.html or dataset-card.html in the project folder",
     help="File to write; its ending gives the format: .html, .md or .json.",
 )
-def command(root: Path, out: Path | None) -> None:
-    """Write the report of the last run.
+@project_option
+def command(about: str | None, version_id: str | None, out: Path | None, root: Path) -> None:
+    """Write the report of the last run, or of the training data.
 
     Writes one self-contained page on the last run and the last verdict, and prints its first screen with the summary
     to paste. The page needs no server, no network and no script. It contains no test case; of dev it shows up to ten
     wrong answers, with personal data masked.
 
+    With DATA (`report data`), writes the card of a frozen version (.html or .md): the funnel, dropped rows with their
+    reasons, distributions, provenance and licences.
+
     \b
     Example:
       tuneworthy report
-      tuneworthy report --out ladder.md
+      tuneworthy report data --out card.md
     """
     project = load(root)
+    if about or version_id:
+        version, path = (
+            open_version(Folder(project.root), version_id),
+            out or own_path(project.root, "dataset-card.html"),
+        )
+        state = state_of(project.root / FILE_NAME, version.id)
+        write_page(path, document(card_of(version), state.summary if state.plan else ""))
+        say(str(path))
+        return
     note_elsewhere(project.root)
     path = out or own_path(project.root, "report.html")
     say(OpenProject(project).write_report(path))

@@ -14,7 +14,7 @@ from tuneworthy.cli.export import write_export
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import note, project_option, say
 from tuneworthy.config import Project, load
-from tuneworthy.errors import OutsideFault, UserError
+from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder.commands.export_classifier import export_classifier
 from tuneworthy.providers.address import free_port
 from tuneworthy.ship.gguf import FILE
@@ -26,44 +26,37 @@ from tuneworthy.store.artifacts import KINDS
 
 @click.command("serve")
 @click.option("--what", type=click.Choice(["gguf", "merged", "adapter", "classifier"]), default="gguf",
-              show_default=True, help="Form to serve (merged, adapter: with --print)")  # fmt: skip
-@click.option("--id", "identity", help="ID of the model, or the start of it (default: latest).")
+              show_default=True, help="Form to serve (merged, adapter: print the command for vLLM).")  # fmt: skip
 @click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1 (default: a free one).")
-@click.option("--print", "only_print", is_flag=True, help="Print the command line instead of running it.")
 @project_option
-def command(what: str, identity: str | None, port: int | None, only_print: bool, root: Path) -> int:
+def command(what: str, port: int | None, root: Path) -> None:
     """Serve the fine-tuned model or the classifier until Ctrl-C.
 
     The server listens on 127.0.0.1 and stops when this command ends. The embedded llama.cpp serves the GGUF file. While
     it runs, .tuneworthy/served.json records its model, so that a run in another terminal can use it as `[serve] model`.
     With --what classifier, the classifier that `export classifier` picks is exported, checked and served.
 
-    tuneworthy does not start vLLM: run the command that --what merged --print shows, then check that server with
-    `tuneworthy parity --url`.
+    tuneworthy does not start vLLM: run the command that --what merged prints, then check that server with `tuneworthy
+    train --only parity --url URL --served-model tuned`.
 
     \b
     Example:
       tuneworthy serve
       tuneworthy serve --what classifier --port 8000
-      tuneworthy serve --what merged --print --port 8000
+      tuneworthy serve --what merged --port 8000
     """
     project = load(root)
     store = Folder(project.root)
     port = port or free_port()
     if what == "classifier":
-        _serve_classifier(project, store, port, only_print)
-        return 0
-    choice = choose(store, what, identity, port=port)  # type: ignore[arg-type]
-    if only_print:
-        say(choice.line)
-        return 0
-    if what != "gguf":
-        raise UserError(
-            f"tuneworthy does not start vLLM, which serves the {KINDS[what]}.",
-            hint=f"Run `{choice.line}`, then `tuneworthy parity --url http://127.0.0.1:{port} --served-model {NAME}`.",
-        )
-    _serve(store, choice, port)
-    return 0
+        _serve_classifier(project, store, port)
+        return
+    choice = choose(store, what, None, port=port)  # type: ignore[arg-type]
+    if what == "gguf":
+        _serve(store, choice, port)
+        return
+    say(choice.line)
+    note(f"Next, while it runs: tuneworthy train --only parity --url http://127.0.0.1:{port} --served-model {NAME}")
 
 
 def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
@@ -79,14 +72,11 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
         _watch(lambda: bool(engine.alive), "llama.cpp", engine.log)
 
 
-def _serve_classifier(project: Project, store: Folder, port: int, only_print: bool) -> None:
+def _serve_classifier(project: Project, store: Folder, port: int) -> None:
     """Export the classical winner, and run its server until Ctrl-C or SIGTERM."""
     folder = store.path / "classifier"
     export = run_async(write_export(export_classifier, project, folder))
     command = processes.python(str(folder.resolve() / "server.py"), str(port))
-    if only_print:
-        say(shlex.join(command))
-        return
     log = store.logs / "classifier.log"
     log.parent.mkdir(exist_ok=True)
     with _until_stopped(shlex.join(command)), log.open("wb") as file:

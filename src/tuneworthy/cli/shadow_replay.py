@@ -13,7 +13,6 @@ from tuneworthy.cli.parity import STATUS
 from tuneworthy.cli.run import with_variants
 from tuneworthy.cli.shadow_report import show
 from tuneworthy.config import load
-from tuneworthy.config.shadow import Shadow
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.canary import STATE
 from tuneworthy.shadow.recording import LiveTraffic, read_recording
@@ -28,8 +27,6 @@ RECORDED = "recorded"
 @click.option("--candidate", default="fine_tune", show_default=True, help="Variant to run, as in `compare`.")
 @click.option("--production", default=RECORDED, show_default=True, help="`recorded`, or a variant to run.")
 @click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
-@click.option("--sessions", type=POSITIVE, help="Sessions at most (default: shadow.sessions).")
-@click.option("--by", metavar="KEY", help="Metadata key of strata (default: shadow.by).")
 @click.option("--one-period", is_flag=True, help="Ignore days; judge this log only.")
 @click.option(
     "--per-minute",
@@ -46,8 +43,6 @@ def command(
     candidate: str,
     production: str,
     format_name: str | None,
-    sessions: int | None,
-    by: str | None,
     one_period: bool,
     per_minute: int | None,
     restart: bool,
@@ -57,8 +52,8 @@ def command(
 ) -> int:
     """Replay recorded traffic to a candidate and judge its answers.
 
-    FILES are logs of the model in use, in any format of `data import` (default: the recording of `shadow proxy`). A
-    hash selects the sessions, stratified by --by. The candidate gets every recorded turn with the messages before it.
+    FILES are logs of the model in use, in any format of `data build` (default: the recording of `shadow proxy`). A
+    hash selects the sessions, stratified by `shadow.by`. The candidate gets every recorded turn and those before.
 
     It stops (exit status 3) once a metric is more than the margin worse than production, in all or in one stratum, or
     the cost exceeds `constraints.usd_per_1k`. It passes (0) once quality, valid format and answer rate are each shown
@@ -70,14 +65,12 @@ def command(
 
     \b
     Example:
-      tuneworthy shadow replay logs.jsonl --by tenant --max-usd 5
+      tuneworthy shadow replay logs.jsonl --max-usd 5
       tuneworthy shadow replay logs-*.jsonl.gz --production current
     """
     if one_period and not files:
         raise click.UsageError("--one-period needs FILES: live traffic is judged by its days.")
     project = load(root)
-    changed = {"by": by or project.shadow.by, "sessions": sessions or project.shadow.sessions}
-    project = project.model_copy(update={"shadow": Shadow(**{**project.shadow.model_dump(), **changed})})
     words = [candidate, *([] if production == RECORDED else [production])]
     again = _command_line()
     recording = (

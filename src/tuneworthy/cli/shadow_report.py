@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import COUNT, PATH, json_option, note, print_result, project_option, say
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say
 from tuneworthy.cli.parity import STATUS
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
@@ -21,16 +21,17 @@ from tuneworthy.shadow.verdict import interval
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 
+# Worse pairs on the page.
+PAIRS = 20
 # Exit status by what confidence in production shows; without a margin it is not watched.
 ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
 
 
 @click.command("report")
 @click.option("--out", type=PATH, help="Page to write: .html or .md (default: print it).")
-@click.option("--pairs", type=COUNT, default=20, show_default=True, help="Number of worse pairs to show.")
 @project_option
 @json_option
-def command(out: Path | None, pairs: int, root: Path) -> int:
+def command(out: Path | None, root: Path) -> int:
     """Show the last replay, or write it as a page.
 
     The exit status is 0 if the candidate passed, 3 if it failed, and 4 if that is not decided yet. The page has the
@@ -64,7 +65,7 @@ def command(out: Path | None, pairs: int, root: Path) -> int:
     if out is None:
         print_result({**asdict(record), "drift": found}, show, record, project, found)
     else:
-        write_page(out, document(record, project.task.name, worst_pairs(Folder(project.root), pairs), found))
+        write_page(out, document(record, project.task.name, worst_pairs(Folder(project.root), PAIRS), found))
         note(f"Report: {out}")
     watched = record.confidence if record.verdict.status != "fail" else None
     return ALERTS[watched.status] if watched else STATUS[record.verdict.status]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.budget import BudgetState, note_elsewhere, read_money, words
 from tuneworthy.cli.options import json_option, print_result, project_option, say
 from tuneworthy.cli.run import with_consent
+from tuneworthy.cli.spending import BudgetState, note_elsewhere, read_money, words
 from tuneworthy.config import Project, load
 from tuneworthy.report.text import clean
 from tuneworthy.verdict.playbook import Checklist, checklist
@@ -19,7 +19,7 @@ _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 @project_option
 @json_option
 def command(root: Path) -> None:
-    """Show the two-week checklist and the cheapest next step.
+    """Show the checklist, spending and the cheapest next step.
 
     Shows a checklist from cases to real traffic, filled in from measurements. Calls no model. Cost estimates ignore
     stored answers.

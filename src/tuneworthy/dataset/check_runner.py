@@ -225,7 +225,7 @@ def run_checks(
     """Run `checks` over the rows of a file.
 
     Args:
-        path: Rows, as `data import` writes them.
+        path: Rows, as an import has them.
         checks: Configured, in their order.
         context: What they may look at.
         policy: What becomes of what is found, by code and subject, code or check; else what the finding asks for.

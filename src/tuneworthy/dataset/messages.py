@@ -25,9 +25,7 @@ say = Catalogue(
         "source": "{name}: {share} of its {words}, {elsewhere} elsewhere (n = {n}).{more}",
         "slipped": " They fit the {row} row: the answers slipped by one row.",
         "confused": " Most often: {pairs}.",
-        "imported_before": (
-            "These files have not changed since their last import, so `data import` does not read them again."
-        ),
+        "imported_before": ("These files have not changed since their last import, so they are not read again."),
         "reasons_in": "See the reasons in {path}.",
         "build_again": "Run `tuneworthy data build`.",
         "accuracy_higher": ". Dropping the {n} optional {n:one|ones} raises accuracy: {effect}",

@@ -45,7 +45,7 @@ class StoredRows(StoredSequence[Example]):
     """The rows of a JSONL file, those at `places`, some of them changed.
 
     Args:
-        path: A file of rows as `data import` writes it. It must not change.
+        path: A file of rows as an import has it. It must not change.
     """
 
     def __init__(self, path: Path) -> None:

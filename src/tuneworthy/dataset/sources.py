@@ -91,7 +91,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
         if project.examples is None:
             raise UserError(
                 "There are no rows to build from. Nothing has been imported, and [examples] specifies no file.",
-                hint="Run `tuneworthy data import FILE`, or specify a file in [examples].",
+                hint="Run `tuneworthy data build FILE`, or specify a file in [examples].",
             )
         rows = import_files(store, [project.path(project.examples.path)], say=say, latest=False)
     say("Reading cases and examples, and looking for overlaps between them")

@@ -68,7 +68,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
         "The latest model of this kind is unknown until a new one is made. Until then, pass an ID.",
     ),
     "datasets/latest": (Pointer, "Run `tuneworthy data build` to find the latest version again."),
-    "imports/latest": (Pointer, "Run `tuneworthy data import` to find the latest import again."),
+    "imports/latest": (Pointer, "Run `tuneworthy data build FILES` to find the latest import again."),
 }
 # Records that nothing else in the store can replace.
 IRREPLACEABLE = frozenset({"comparisons", "revealed"})
@@ -79,7 +79,7 @@ FROZEN: Final[Mapping[str, tuple[str, Any, str]]] = {
     "imports": (
         "import.json",
         ImportRecord,
-        "This import cannot be used. Run `tuneworthy data import` to create it again.",
+        "This import cannot be used. Run `tuneworthy data build FILES` to create it again.",
     ),
 }
 

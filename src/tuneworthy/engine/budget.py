@@ -100,7 +100,7 @@ class Budget:
             hint=(
                 (
                     "Raise budget_usd or --max-usd, then run the command again. If the calls without an answer were "
-                    "not billed, run `tuneworthy budget --release`."
+                    "not billed, run `tuneworthy doctor --release`."
                 )
                 if self.unanswered_usd > 0
                 else "Raise budget_usd or --max-usd, then run the command again. Finished calls are cached."

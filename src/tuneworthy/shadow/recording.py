@@ -1,4 +1,4 @@
-"""Recorded traffic as sessions of turns: read in the formats of `data import`, drawn by session, masked.
+"""Recorded traffic as sessions of turns: read in the formats of `data build`, drawn by session, masked.
 
 Rows are taken whether people liked their answers or not: what traffic asked is asked again. Each answer of the
 assistant is a turn, asked with the messages before it in the recording, the answers of tools included.
@@ -161,7 +161,7 @@ def read_recording(project: Project, paths: Paths, format: str | None = None, *,
     if not groups:
         raise UserError(
             f"The recording has no conversation with an answer. {count(n_unread, 'row was', 'rows were')} left out.",
-            hint="Pass logs that `tuneworthy data import` reads, with the answers of the model in use.",
+            hint="Pass logs that `tuneworthy data build` reads, with the answers of the model in use.",
         )
     notes = _note("unread", n_unread)
     strata = _strata(project, groups, notes)

@@ -237,7 +237,7 @@ def _is_valid(response: Response, case: Case, candidate: Variant) -> bool:
 
 
 def read_row(head: CopyHead, request: bytes, answer: bytes, by: str | None) -> Example:
-    """Return a copied request and its answer as a row, as `data import` reads a log.
+    """Return a copied request and its answer as a row, as `data build` reads a log.
 
     Args:
         head: Facts about the copy.

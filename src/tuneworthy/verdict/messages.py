@@ -46,7 +46,7 @@ BUILD = "Run `tuneworthy data build`."
 FIX_ROWS = "Fix the rows, then run `tuneworthy data build`."
 DROP_LESS = "Set policy in [data] to report for checks that drop good rows. Then run `tuneworthy data build`."
 PILOT = "Run `tuneworthy train --pilot`."
-IMPORT_ROWS = "Run `tuneworthy data import FILE` with logs or labelled rows, then `tuneworthy data build`."
+IMPORT_ROWS = "Run `tuneworthy data build FILE` with logs or labelled rows."
 DISTILL_ROWS = "Run `tuneworthy data distill FILE` with real questions, then `tuneworthy data build`."
 OTHER_TEACHER = (
     "Set a teacher in [teacher] whose terms allow training and run `tuneworthy data distill`, or remove its rows. Then "

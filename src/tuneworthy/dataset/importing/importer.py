@@ -1,4 +1,4 @@
-"""`data import`: files of any format to one import; memory does not grow with the number of rows.
+"""An import: files of any format to one import; memory does not grow with the number of rows.
 
 Files are added to the latest import. The id is a hash of the files' bytes, of the request, of the import that they are
 added to, and of the versions of the code that reads them, so the same import is never done twice.

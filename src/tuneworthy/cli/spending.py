@@ -1,12 +1,10 @@
-"""`tuneworthy budget`: the cost of a project's calls, and the release of unbilled calls."""
+"""The cost of a project's calls, in words."""
 
 from contextlib import closing, suppress
 from pathlib import Path
 
-import click
-
-from tuneworthy.cli.options import json_option, note, print_result, project_option, say
-from tuneworthy.config import Project, load
+from tuneworthy.cli.options import note
+from tuneworthy.config import Project
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.store import Expenses, Folder, ResponseStore
 from tuneworthy.store.signatures import MeasuredElsewhere
@@ -71,32 +69,3 @@ def words(money: BudgetState) -> str:
     if money.budget_usd is None:
         return join_sentences(spent, "The project file sets no budget.")
     return join_sentences(spent, f"${money.left_usd:.4f} of the budget of ${money.budget_usd:.2f} is left.")
-
-
-@click.command("budget")
-@project_option
-@click.option("--release", is_flag=True, help="Stop counting calls without an answer.")
-@json_option
-def command(root: Path, release: bool) -> None:
-    """Show the spending; release unbilled calls.
-
-    An interrupted call counts at its maximum cost until the same request is answered. If your provider did not bill
-    these calls, --release returns their cost to the budget.
-
-    \b
-    Example:
-      tuneworthy budget
-      tuneworthy budget --release
-    """
-    project = load(root)
-    folder = Folder(project.root)
-    if release and folder.responses.exists():
-        with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
-            spending = store.spending()
-            store.release()
-        note(
-            f"Returned ${spending.unanswered_usd:.4f} to the budget: it was reserved for calls without an answer "
-            f"(n = {spending.n_unanswered})."
-        )
-    money = read_money(project)
-    print_result(money, say, words(money))
