@@ -137,7 +137,7 @@ def measure(project: Path, made: dict[str, Any], settings: str, save: Callable[[
     """Train with `settings` beside the project file, answer the test, and save what the table shows, as it comes."""
     file = project / "tuneworthy.toml"
     file.write_text(f"{file.read_text()}\n[train]\n{settings}\n")
-    trained = command(project, "train", "--unsafe")
+    trained = command(project, "train", "--only", "train", "--unsafe")
     about = trained["output"]
     if about["again"]:  # trained before, in a run of this script that was stopped
         trained = {"seconds": made.get("seconds", about["seconds"]), "cpu": made.get("cpu_s"),
@@ -151,7 +151,7 @@ def measure(project: Path, made: dict[str, Any], settings: str, save: Callable[[
         made |= classified(project, Path(about["path"]))
         made["served"] = _bytes(Path(about["path"]), "*")
     else:
-        made["route"] = command(project, "merge")["output"]["route"]
+        made["route"] = command(project, "train", "--only", "merge")["output"]["route"]
         made["served"] = Path(command(project, "export", "gguf")["output"]["path"]).stat().st_size
         made |= answered(project)
     save(made | {"done": True})

@@ -563,7 +563,7 @@ def parity_checks() -> str:
     """Return docs/reference/parity-checks.md."""
     parts = [
         MADE,
-        "# Parity checks\n\nWhat `tuneworthy parity` looks at, in this order: a cause before what follows from it. ",
+        "# Parity checks\n\nWhat parity compares, in this order: a cause before what follows from it. ",
         "The cause of a run that failed is that of the first check that failed.\n",
     ]
     for name, rule in PARITY_CHECKS.all().items():

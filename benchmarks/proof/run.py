@@ -40,9 +40,9 @@ from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.stats.intervals import effective_n, score_interval, target_status
 from tuneworthy.stats.paired import compare
 
-# Exit statuses that end a step: 3 and 4 are answers of some commands, and work that was refused or cut short elsewhere.
+# Exit statuses that end a step: 3 and 4 are answers of `decide`, and work that was refused or cut short elsewhere.
 DONE: Final = {0}
-ANSWERS: Final = {"decide": {0, 3, 4}, "parity": {0, 3}}
+ANSWERS: Final = {"decide": {0, 3, 4}}
 MARGIN: Final = 0.05
 TUNED: Final = "fine_tune"
 
@@ -53,12 +53,10 @@ class Terminated(KeyboardInterrupt):
 
 def steps_of(task: Task) -> list[tuple[str, ...]]:
     """Return the commands of a task in order; `method NAME` sets `[train] method` in the project file."""
-    shipped = [("merge",), ("export", "gguf"), ("parity", "--prompts", "60")]
     second = METHODS["label" if task.is_choice else "text"][1]
     return [
         ("run", "--yes"), ("decide", "--probe", "--yes"), ("data", "build", "--yes"), ("train", "--pilot"), ("decide",),
-        ("train",), *shipped, ("method", second), ("train",), *(shipped if second != "classifier" else ()),
-        ("run", "--rung", TUNED, "--yes"), ("decide",),
+        ("train",), ("method", second), ("train",), ("decide",),
     ]  # fmt: skip
 
 

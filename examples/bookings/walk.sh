@@ -17,9 +17,5 @@ time {
   step train --pilot
   step decide
   step train
-  step merge
-  step export gguf
-  step parity --prompts 60
-  step run --rung fine_tune
   step decide
 }

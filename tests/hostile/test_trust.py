@@ -71,7 +71,7 @@ READING = {
     "data export": ["data", "export", "--format", "trl"],
     "data distill": ["data", "distill", "--yes"],
     "serve": ["serve", "--what", "merged"],
-    "parity": ["parity"],
+    "parity": ["train", "--only", "parity"],
     "export variant": ["export", "variant"],
     "decode explain": ["decode", "explain"],
     "trust --show": ["trust", "--show"],

@@ -55,10 +55,13 @@ def test_without_a_tuned_model_the_rung_is_skipped_and_says_what_is_to_be_done(w
     make_artifact(world, "gguf", base.id, file_type="q8_0")
     assert "no model has been trained" in run_record(world).reason
     adapter = make_artifact(world, "adapter", base.id)
-    assert "tuneworthy merge" in run_record(world).reason
+    assert "tuneworthy train" in run_record(world).reason
     make_artifact(world, "merged", adapter.id)
     found = run_record(world)
-    assert "export gguf" in found.reason and (found.status, found.reason_code) == (RungStatus.SKIPPED, "no_tuned_model")
+    assert "tuneworthy train" in found.reason and (found.status, found.reason_code) == (
+        RungStatus.SKIPPED,
+        "no_tuned_model",
+    )
     assert "fine_tune" in read_comparisons(Folder(world)).open_slots  # it keeps its part
 
 

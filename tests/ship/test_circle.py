@@ -18,7 +18,6 @@ pytest.importorskip("xllamacpp", reason="pip install 'tuneworthy[local]'")
 import tiny_circle as tiny
 from tiny_models import TEMPLATE, tokenizer_of
 
-from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import export_gguf
@@ -118,15 +117,13 @@ def test_a_base_served_in_the_place_of_the_adapter_is_named(circle: Circle) -> N
 
     model = load(circle.base.folder, "bfloat16")
     form = TransformersForm(model, renderer_of(circle.base.folder), [1])
-    document = circle.parity(served=form, max_rank=16)
+    document = circle.parity(served=form)
     assert document["cause"] == "adapter_not_applied"
     assert said(document, "acts")["forms"] == ["served"]
 
 
 def test_the_wrong_base_is_refused_and_named(circle: Circle) -> None:
     other = tiny.make_base(circle.store, seed=7)
-    with pytest.raises(UserError, match="was trained on the base model"):
-        merge(circle.store, circle.adapter.id, other.id)
 
     def elsewhere(folder: Path) -> None:
         for path in folder.iterdir():
@@ -157,16 +154,6 @@ def test_a_merge_into_4_bit_is_named(circle: Circle) -> None:
 
     document = circle.parity(merged=tiny.copied(circle.store, circle.merged, quantised))
     assert document["cause"] == "merged_in_4bit"
-
-
-def test_a_rank_above_the_limit_of_the_server_is_named(circle: Circle) -> None:
-    from tuneworthy.ship.parity.transformers_form import TransformersForm, load, renderer_of, with_adapter
-
-    model = with_adapter(load(circle.base.folder, "bfloat16"), circle.adapter.folder)
-    form = TransformersForm(model, renderer_of(circle.adapter.folder), [1])
-    assert circle.parity(merged=None, served=form, max_rank=8)["status"] == "pass"
-    document = circle.parity(merged=None, served=form, max_rank=4)
-    assert document["cause"] == "rank_above_server_limit"
 
 
 def test_a_lost_token_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
@@ -67,7 +66,7 @@ def subject_of(tmp_path: Path, **forms: FormAnswers) -> Subject:
     )  # fmt: skip
     own = tuned("adapter")
     asked = ParityRequest(
-        base=artifact(base, "base", None), adapter=artifact(adapter, "adapter", "base"), max_rank=8,
+        base=artifact(base, "base", None), adapter=artifact(adapter, "adapter", "base"),
         merged=artifact(merged, "merged", "adapter"), ggufs=[artifact(tmp_path / "gguf", "gguf", "merged")],
     )  # fmt: skip
     untrained = replace(
@@ -138,7 +137,6 @@ PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
     "another base": ("lineage", "wrong_base", about("adapter", parent="x")),
     "another adapter": ("lineage", "wrong_adapter", about("merged", parent="x")),
     "another merged model": ("lineage", "wrong_merged", asking(ggufs=[artifact(Path("gguf"), "gguf", "x")])),
-    "a rank above the limit": ("rank", "rank_above_server_limit", asking(max_rank=1)),
     "another template": ("template", "template_changed", form(template="U")),
     "another template in training": ("template", "template_changed", about("adapter", template_sha256="x")),
     "a token in pieces": ("added_tokens", "added_token_lost", form(marks={"<|end|>": [3, 4], "<|begin|>": [BEGIN]})),
@@ -164,7 +162,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[Subject], Subject]]] = {
 
 
 ORDER = [
-    "lineage", "rank", "template", "added_tokens", "prompt_ids", "weights", "acts", "end_of_turn", "distributions",
+    "lineage", "template", "added_tokens", "prompt_ids", "weights", "acts", "end_of_turn", "distributions",
     "greedy", "fact", "score",
 ]  # fmt: skip
 """A cause before what follows from it."""
@@ -202,9 +200,9 @@ def test_what_cannot_be_looked_at_is_skipped_with_the_reason(tmp_path: Path) -> 
     bare = replace(
         whole, forms={}, scores={}, plan=replace(whole.plan, facts=()), adapter=replace(whole.adapter, template=None)
     )
-    bare = about("adapter", parent=None, template_sha256=None)(asking(merged=None, max_rank=None)(bare))
+    bare = about("adapter", parent=None, template_sha256=None)(asking(merged=None)(bare))
     skipped = {found.rule for found in PARITY_CHECKS.run(bare) if found.status == "skipped" and found.message}
-    assert skipped == {"lineage", "rank", "template", "weights", "fact", "score"}
+    assert skipped == {"lineage", "template", "weights", "fact", "score"}
 
 
 def test_too_few_answers_to_show_that_a_form_is_no_worse_are_not_scored(tmp_path: Path) -> None:
@@ -230,7 +228,7 @@ def test_a_score_is_worse_only_where_that_is_shown_or_as_large_as_the_margin(
     scores = {"adapter": Scores(num=own, den=[1.0] * 100), "merged": Scores(num=other, den=[1.0] * 100)}
     whole = subject_of(tmp_path)
     said = check("score", replace(whole, scores=scores, plan=replace(whole.plan, n_left=1)))
-    assert said.status == status and ("--prompts" in said.message) is (status == "skipped")
+    assert said.status == status and ("Not all rows" in said.message) is (status == "skipped")
 
 
 def equal_but(tmp_path: Path, n: int, n_other: int) -> Subject:
@@ -249,7 +247,7 @@ def test_where_nothing_can_be_graded_equal_answers_show_it_and_others_leave_it_o
     assert shown.status == "pass" and "a judge would have to be asked" in shown.message
     for few in (equal_but(tmp_path, 51, 0), equal_but(tmp_path, 100, 5)):
         said = check("score", few)
-        assert (said.status, said.code) == ("skipped", "") and "--prompts" in said.message
+        assert (said.status, said.code) == ("skipped", "") and "Not all rows" in said.message
 
 
 def test_facts_are_answers_that_the_adapter_gives_and_the_base_does_not() -> None:
@@ -359,14 +357,6 @@ def made_in(root: Path, *kinds: Kind) -> dict[str, Artifact]:
     return found
 
 
-def test_a_form_that_is_named_is_the_one_that_is_asked(tmp_path: Path) -> None:
-    made = made_in(tmp_path, "base", "adapter", "merged", "gguf")
-    for forms, expected in ((None, ["merged", "gguf"]), (["merged"], ["merged"]), (["gguf"], ["gguf"]), ([], [])):
-        asked = request_of(load(tmp_path), forms=forms)
-        found = [*([asked.merged.id] if asked.merged else []), *(one.id for one in asked.ggufs)]
-        assert found == [made[name].id for name in expected]
-
-
 def test_every_file_that_may_be_served_is_asked_and_proven_by_itself(tmp_path: Path) -> None:
     made = made_in(tmp_path, "base", "adapter", "merged")
     f16, q8 = (
@@ -456,15 +446,8 @@ def test_a_greedy_answer_may_be_longer_than_the_longest_that_was_trained_on(tmp_
     assert replace(plan, answer_ids=[[1] * 60, [1]]).n_greedy == 76
 
 
-@pytest.mark.parametrize("form", ["merged", "gguf"])
-def test_a_form_that_is_named_and_not_there_is_refused(tmp_path: Path, form: str) -> None:
-    made_in(tmp_path, "base", "adapter")
-    with pytest.raises(UserError, match=r"No merged model has been made from"):
-        request_of(load(tmp_path), forms=[form])
-
-
 def test_an_adapter_alone_proves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made_in(tmp_path, "base", "adapter")
-    assert invoke(["parity", "--project", str(tmp_path)]) == 2
+    assert invoke(["train", "--only", "parity", "--project", str(tmp_path)]) == 2
     assert "no merged or exported model to compare" in capsys.readouterr().err
     assert Folder(tmp_path).read("parity", dict) is None

@@ -23,31 +23,31 @@ def artifact(root: Path, kind: Kind, parent: str | None = None) -> Artifact:
     return write_artifact(Folder(root), kind, fill, parent=parent, about={})
 
 
-def proof(root: Path, max_rank: int | None, merged: bool, **document: Any) -> tuple[dict[str, Any], str, str]:
+def proof(root: Path, merged: bool, **document: Any) -> tuple[dict[str, Any], str, str]:
     """The proof of a compared server, and the ids of the adapter and of the merged model."""
     base = artifact(root, "base")
     adapter = artifact(root, "adapter", base.id)
     whole = artifact(root, "merged", adapter.id)
-    request = ParityRequest(adapter=adapter, base=base, merged=whole if merged else None, max_rank=max_rank)
+    request = ParityRequest(adapter=adapter, base=base, merged=whole if merged else None)
     made = serving_proof(request, {"status": "pass", "detail": "", "checks": [], **document})
     return made, adapter.id, whole.id
 
 
-@pytest.mark.parametrize(("max_rank", "merged"), [(16, True), (None, True), (None, False)])
-def test_the_proof_names_the_model_that_is_served(tmp_path: Path, max_rank: int | None, merged: bool) -> None:
-    made, adapter, whole = proof(tmp_path, max_rank, merged)
+@pytest.mark.parametrize("merged", [True, False])
+def test_the_proof_names_the_model_that_is_served(tmp_path: Path, merged: bool) -> None:
+    made, adapter, whole = proof(tmp_path, merged)
     assert made["status"] == "pass"
-    assert made["artifact"] == (whole if merged and max_rank is None else adapter)
+    assert made["artifact"] == (whole if merged else adapter)
 
 
 def test_a_server_with_other_answers_fails_with_the_cause(tmp_path: Path) -> None:
     check = {"name": "acts", "status": "fail", "detail": "The server runs the base model."}
-    made, _, _ = proof(tmp_path, None, True, status="fail", checks=[check])
+    made, _, _ = proof(tmp_path, True, status="fail", checks=[check])
     assert (made["status"], made["detail"]) == ("fail", "Parity failed. The server runs the base model.")
 
 
 def test_too_few_answers_prove_nothing(tmp_path: Path) -> None:
-    made, _, _ = proof(tmp_path, None, True, status="unknown", detail="too few")
+    made, _, _ = proof(tmp_path, True, status="unknown", detail="too few")
     assert (made["status"], made["detail"]) == ("unknown", "too few")
 
 

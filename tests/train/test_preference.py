@@ -144,7 +144,7 @@ def test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any
 ) -> None:
     store = paired_project(tmp_path)
     path, at = tmp_path / "tuneworthy.toml", ["--project", str(tmp_path)]
-    assert command(["train", *at]) == 0
+    assert command(["train", "--only", "train", *at]) == 0
     capsys.readouterr()
     first = open_artifact(store, "adapter")
     path.write_text(path.read_text() + 'method = "preference"\n')
@@ -152,17 +152,17 @@ def test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any
     planned = orjson.loads(capsys.readouterr().out)
     knobs = {knob["name"]: knob["reason"] for knob in planned["knobs"]}
     assert first.id in knobs["rank"] and "Divided by 40" in knobs["learning_rate"] and "beta" in knobs
-    assert command(["train", *at, "--json"]) == 0
+    assert command(["train", "--only", "train", *at, "--json"]) == 0
     told = capsys.readouterr()
     made = open_artifact(store, "adapter")
     assert made.id != first.id and made.parent == first.parent
     assert (made.manifest["start"], made.manifest["settings"]["rank"]) == (first.id, 2)
     assert made.manifest["rows"]["n_rows"] == 30 and f"30 pairs, starting from adapter {first.id}" in told.err
     assert made.manifest["rehearsal"]["n_rows"] == 0
-    assert command(["merge", *at]) == 0
+    assert command(["train", "--only", "merge", *at]) == 0
     assert open_artifact(store, "merged").parent == made.id
     capsys.readouterr()
-    assert command(["train", *at, "--json"]) == 0
+    assert command(["train", "--only", "train", *at, "--json"]) == 0
     assert orjson.loads(capsys.readouterr().out)["again"]
 
 

@@ -50,7 +50,7 @@ def test_a_project_becomes_an_adapter_that_says_what_it_was_made_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tiny_project(tmp_path)
-    assert command(["train", "--project", str(tmp_path), "--json"]) == 0
+    assert command(["train", "--only", "train", "--project", str(tmp_path), "--json"]) == 0
     told: dict[str, Any] = orjson.loads(capsys.readouterr().out)
     made = open_artifact(store, "adapter")
     assert told["adapter"] == made.id and not told["again"]
@@ -68,7 +68,7 @@ def test_a_project_becomes_an_adapter_that_says_what_it_was_made_of(
     }  # fmt: skip
     assert len(orjson.loads((made.folder / "rendered.json").read_bytes())) == 3
     assert [path.suffix for path in (store.path / "training").iterdir()] == [".json"]  # the rows of rehearsal
-    assert command(["train", "--project", str(tmp_path), "--json"]) == 0
+    assert command(["train", "--only", "train", "--project", str(tmp_path), "--json"]) == 0
     again = orjson.loads(capsys.readouterr().out)
     assert again["again"] and again["adapter"] == made.id
     assert len(artifacts(store, "adapter")) == 1
@@ -97,7 +97,7 @@ def test_the_check_of_the_learning_rate_takes_the_best_of_three(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tiny_project(tmp_path)
-    assert command(["train", "--project", str(tmp_path), "--lr-check"]) == 0
+    assert command(["train", "--only", "train", "--project", str(tmp_path), "--lr-check"]) == 0
     capsys.readouterr()
     told = open_artifact(store, "adapter").manifest
     assert len(told["learning_rates"]) == 3
@@ -235,12 +235,12 @@ def test_full_fine_tuning_of_a_project_leaves_a_model_that_merge_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny_project(tmp_path, 'method = "full"\n')
-    assert command(["train", "--project", str(tmp_path)]) == 0
+    assert command(["train", "--only", "train", "--project", str(tmp_path)]) == 0
     made = open_artifact(Folder(tmp_path), "adapter")
-    assert f"model {made.id}: " in capsys.readouterr().out
+    assert f"model {made.id}, " in capsys.readouterr().out
     assert {"config.json", "model.safetensors"} < {path.name for path in made.folder.iterdir()}
     assert len(made.manifest["held_out"]["rows"]) == 21 and made.manifest["rehearsal"]["n_rows"] == 8
-    assert command(["merge", "--project", str(tmp_path)]) == 0
+    assert command(["train", "--only", "merge", "--project", str(tmp_path)]) == 0
     assert open_artifact(Folder(tmp_path), "merged").parent == made.id
 
 

@@ -240,7 +240,7 @@ def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> N
     made = replace(TRAINED, tuned={}, parity=None, serving=None, regressions=())
     step = next(one for one in checklist(seen(run_record(), **said, training=made, forecast=PROMISING)).steps
                 if one.step == "training")  # fmt: skip
-    assert "has not been compared on the test set; pilot: pass" in step.evidence and "run --rung fine_tune" in step.do
+    assert "has not been compared on the test set; pilot: pass" in step.evidence and step.do == "tuneworthy train"
 
 
 def test_a_cost_reads_as_a_sentence() -> None:

@@ -150,7 +150,11 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "parity",
         "too few",
     ),
-    "no parity": (lambda root: (Folder(root).path / "parity.json").unlink(), "parity", "Run `tuneworthy parity`"),
+    "no parity": (
+        lambda root: (Folder(root).path / "parity.json").unlink(),
+        "parity",
+        "Run `tuneworthy train --only parity`",
+    ),
     "guard added": (_regression_set_added, "regressions", "late"),
     "version changed": (_unsafe, "", ""),
 }
@@ -198,7 +202,7 @@ def test_a_verdict_about_shipping_no_longer_holds_when_a_proof_is_another(world:
     assert invoke(["decide", "--project", str(world)]) == 0
     assert read_state(load(world)).verdict_stale == []
     change(world, "parity", status="fail")
-    assert read_state(load(world)).verdict_stale == ["`tuneworthy parity` was run again"]
+    assert read_state(load(world)).verdict_stale == ["parity was checked again"]
 
 
 def test_an_adapter_trained_since_is_named_and_cases_that_changed_open_the_overlap_gate(

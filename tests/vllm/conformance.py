@@ -38,8 +38,8 @@ N_PROMPTS = 64
 PAGE = HERE.parents[1] / "docs" / "evidence" / "vllm.md"
 HEAD = """# vLLM
 
-`tuneworthy serve --what merged --print` shows the command that serves a model with vLLM. `tuneworthy parity --url`
-sends that server the prompts of the adapter.
+`tuneworthy serve --what merged` shows the command that serves a model with vLLM.
+`tuneworthy train --only parity --url URL` sends that server the prompts of the adapter.
 `tests/vllm/make_environment.sh DIR` makes an environment with vLLM for a CPU; there `tests/vllm/conformance.py` found
 what follows: SmolLM2-135M in bfloat16, an adapter of rank 8, {n} prompts of training rows.
 
@@ -67,7 +67,7 @@ def conform(executable: str, folder: Path) -> dict[str, dict[str, Any]]:
                 address = f"http://127.0.0.1:{port}"
                 wait(address, 1200)
                 form = VllmForm(address, NAME, top=MAX_LOGPROBS)
-                request = replace(asked, served=form, max_rank=8 if what == "adapter" else None)
+                request = replace(asked, served=form)
                 found[what] = serving_proof(request, check_parity(store, request, name=None, say=print))
             finally:
                 server.terminate()

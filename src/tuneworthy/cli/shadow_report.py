@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say
-from tuneworthy.cli.parity import STATUS
+from tuneworthy.cli.train_steps import STATUS
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
 from tuneworthy.report.render import first_screen

@@ -1,81 +1,99 @@
 """`tuneworthy train`."""
 
+import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option, say
-from tuneworthy.config import load
+from tuneworthy.cli import train_steps
+from tuneworthy.cli.options import json_option, note, print_json, print_result, project_option, say, wants_json
+from tuneworthy.cli.run import agree_to_spend
+from tuneworthy.config import Project, load
 from tuneworthy.dataset.freeze import latest_version
-from tuneworthy.errors import UserError
-from tuneworthy.extras import require
+from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact
-from tuneworthy.text import count, visible
-from tuneworthy.train.render import CLOSE, OPEN, REASONS
-from tuneworthy.train.run import Prepared, train_project
+from tuneworthy.train.duration import readable_time
 from tuneworthy.types import JsonMapping
 from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 
 
 @click.command("train")
+@click.option("--only", type=click.Choice(train_steps.STEPS), help="Run one step, even if it is done.")
+@click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, to forecast the gain.")
 @click.option("--unsafe", is_flag=True, help="Accept data that did not pass its gates; the adapter records it.")
 @click.option("--lr-check", is_flag=True, help="Try three learning rates briefly and use the best.")
 @click.option("--all-rows", is_flag=True, help="Also use rows that overlap cases, after the verdict.")
-@click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, to forecast the gain.")
+@click.option("--url", help="Running vLLM server for --only parity, without /v1.")
+@click.option("--served-model", help="Model (or adapter) name on that server.")
 @project_option
 @json_option
 def command(
-    unsafe: bool,
-    lr_check: bool,
-    pilot: bool,
-    all_rows: bool,
-    root: Path,
-) -> None:
-    """Train an adapter, all weights or a classifier.
+    only: str | None, pilot: bool, unsafe: bool, lr_check: bool, all_rows: bool, url: str | None,
+    served_model: str | None, root: Path,
+) -> int:  # fmt: skip
+    """Train a model, check it and compare it on test.
 
-    Uses the latest frozen version of the data and the settings of [train], where `method` names the kind of training.
-    The loss covers only the answers, including their end token, and the command shows three rows as the model sees
-    them. Part of the rows is held out, and training stops when the first grader finds no further gain on them. An
-    interrupted run resumes, and a finished run is not repeated. The command calls no server.
+    Trains on the latest frozen version of the data with the settings of [train], merges the adapter, exports it as
+    GGUF, proves that all forms answer alike (parity), and compares the model on test (the rung `fine_tune`). A
+    classifier is only trained and compared. An interrupted run resumes, and a finished step is not repeated.
 
-    Rows that overlap with dev or test cases are in none of this, since the score would mean nothing. After a run has
-    compared the trained model on test, --all-rows trains the model to ship: with these rows, and never measured.
+    Part of the rows is held out, and training stops when they show no further gain. Failed parity does not end the
+    command, but its exit status is 3, or 4 if there are too few answers to tell.
+
+    Rows that overlap with dev or test cases are in none of this, since the score would mean nothing. After a
+    comparison, --all-rows trains the model to ship: with these rows, and never measured.
 
     \b
     Example:
       tuneworthy train
-      tuneworthy train --pilot
+      tuneworthy train --only parity --url http://127.0.0.1:8000 --served-model tuned
     """
-    if pilot and lr_check:
+    if pilot and (lr_check or only):
+        raise UserError("Use --pilot without --lr-check and --only.", hint="Set the learning rate, then run the pilot.")
+    if (url or served_model) and not (url and served_model and only == "parity"):
         raise UserError(
-            "Use either --pilot or --lr-check.", hint="Check the learning rate first, set it, and then run the pilot."
+            "--url and --served-model belong to --only parity.",
+            hint="Run `tuneworthy train --only parity --url URL --served-model NAME`.",
         )
     project = load(root)
-    if all_rows:
-        _check_verdict(Folder(project.root), pilot=pilot)
-    for library in ("torch", "transformers", "trl", "peft", *["bitsandbytes"] * (project.train.method == "qlora")):
-        require(library)
     store = Folder(project.root)
-    with store.lock(note):
-        if project.train.method == "classifier" and not (pilot or lr_check):
-            from tuneworthy.train.classifier import train_classifier  # needs torch
-
-            made, again = train_classifier(project, store, unsafe=unsafe, full=all_rows, say=note)
-            _print(made, again)
-            return
-        if pilot:
-            from tuneworthy.train.pilot import run_pilot  # needs torch
-
-            document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
-            print_result(document, _show_pilot, document, store.path / "pilot.json")
-            return
-        made, again = train_project(
-            project, store, unsafe=unsafe, lr_check=lr_check, full=all_rows, say=note, show=_show_rows
+    if all_rows:
+        _check_verdict(store, pilot=pilot)
+    if pilot:
+        _run_pilot(project, store, unsafe)
+        return 0
+    steps = [only] if only else train_steps.steps_of(project, all_rows=all_rows)
+    if "fine_tune" in steps and sys.stdin.isatty():
+        agree_to_spend(project, None, yes=False)
+    runs = {
+        "train": partial(train_steps.train, project, store, unsafe=unsafe, lr_check=lr_check, full=all_rows),
+        "merge": partial(train_steps.merge_adapter, store),
+        "export": partial(train_steps.export, store),
+        "parity": partial(train_steps.check_forms, project, store, url, served_model, again=bool(only)),
+        "fine_tune": partial(train_steps.compare, project),
+    }
+    documents, status = {}, 0
+    for step in steps:
+        began = time.monotonic()
+        try:
+            done = runs[step]()
+        except TuneworthyError:
+            rest = "run --rung fine_tune" if step == "fine_tune" else "train"
+            note(f"The step `{step}` stopped. Earlier steps are done; to continue, run `tuneworthy {rest}`.")
+            raise
+        documents[step], status = done.document, status or done.status
+        (note if wants_json() else say)(
+            *(f"  {line}" for line in done.details), f"{step}: {done.line} ({readable_time(time.monotonic() - began)})"
         )
-    _print(made, again)
+    follow = "serve" if all_rows and not only else "decide" if only in {None, "fine_tune"} or url else "train"
+    note(f"Next: tuneworthy {follow}")
+    if wants_json():
+        print_json(documents[only] if only else documents)
+    return status
 
 
 def _check_verdict(store: Folder, *, pilot: bool) -> None:
@@ -89,54 +107,24 @@ def _check_verdict(store: Folder, *, pilot: bool) -> None:
     if pilot or latest is None or tuned is None or tuned.dataset != latest.id:
         raise UserError(
             "No model that was trained on the latest version has been compared on the test set yet.",
-            hint="Run `tuneworthy train` without --all-rows, export the model, and run `tuneworthy run`.",
+            hint="Run `tuneworthy train` without --all-rows.",
         )
 
 
-def _print(made: Artifact, again: bool) -> None:
-    print_result({made.kind: made.id, "path": str(made.folder), "again": again, **made.manifest}, _say, made, again)
+def _run_pilot(project: Project, store: Folder, unsafe: bool) -> None:
+    train_steps.require_training(project)
+    from tuneworthy.train.pilot import run_pilot  # needs torch
+
+    with store.lock(note):
+        document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
+    print_result(document, _show_pilot, document)
 
 
-def _show_pilot(document: JsonMapping, path: Path) -> None:
+def _show_pilot(document: JsonMapping) -> None:
     say(f"baseline: {document['baseline']:.1%} on {document['n_dev']} dev cases")
     for point in document["points"]:
         say(
             f"  {point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps: "
             f"{point['score']:.1%}"
         )
-    say(f"Wrote {path}. Run `tuneworthy decide` to forecast the gain from all {document['n_examples']} rows.")
-
-
-def _show_rows(prepared: Prepared) -> None:
-    """Show the rows as the model sees them, with the supervised part marked, on stderr."""
-    rendered = prepared.rendered
-    note(f"The first rows as the model sees them. {f'{OPEN}{CLOSE}'} marks the supervised tokens:")
-    for row in prepared.shown:
-        parts = [f"{OPEN}{visible(text)}{CLOSE}" if supervised else visible(text) for text, supervised in row]
-        note("  " + "".join(parts).replace("\n", "\n  "))
-        note("")
-    for reason, n in rendered.reasons.items():
-        note(f"dropped: {count(n, 'row')} ({REASONS[reason]})")
-    note(
-        f"{len(rendered.rows)} rows, {rendered.n_tokens} tokens, {100 * rendered.share:.1f}% supervised; the "
-        f"longest row has {rendered.longest} tokens"
-    )
-
-
-def _say(made: Artifact, again: bool) -> None:
-    about = made.about
-    curves, held_out = about.curves, about.held_out
-    if again:
-        say("This training run had already finished, so it was not repeated.")
-    say(
-        f"{curves.n_steps} steps in {about.seconds:.0f} s, loss from {curves.first_loss:.3f} to "
-        f"{curves.last_loss:.3f}, peak memory {about.memory.peak_bytes / 2**20:.0f} MiB"
-    )
-    if held_out and held_out.score is not None:
-        early = ", stopped early" if curves.stopped_early else ""
-        line = f"score of {held_out.score:.1%} on {held_out.n} held-out rows at step {curves.kept_step}"
-        say(line + early)
-    if not about.gated:
-        say("The training rows have not passed the data gates. `tuneworthy decide` takes this into account.")
-    what = "model" if about.method == "full" else made.kind
-    say(f"{what} {made.id}: {made.folder}")
+    say(f"Next: tuneworthy decide (forecasts the gain from all {document['n_examples']} rows)")

@@ -54,8 +54,8 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     "domain": (StoredDomain, "Run `tuneworthy decide --probe` to score the domain's text again."),
     JUDGE: (StoredValidation, "Run `tuneworthy run` to validate the judge again from the stored answers."),
     PILOT: (PilotDocument, "Run `tuneworthy train --pilot` to train the pilot again."),
-    PARITY: (ProofDocument, "Run `tuneworthy parity` to check parity again."),
-    SERVING: (ProofDocument, "Run `tuneworthy parity --url URL --served-model NAME` to check the server again."),
+    PARITY: (ProofDocument, "Run `tuneworthy train --only parity`."),
+    SERVING: (ProofDocument, "Run `tuneworthy train --only parity --url URL --served-model NAME`."),
     SHADOW: (ShadowRecord, "Run `tuneworthy shadow replay` again; its answers are stored."),
     NOTE: (ServedNote, "A running server is not recognised. Run `tuneworthy serve` to start it again."),
     "uncertainty": (

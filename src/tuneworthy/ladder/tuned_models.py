@@ -74,13 +74,9 @@ def missing(project: Project) -> str:
             "it with `tuneworthy serve`, or fix [serve]"
         )
     return (
-        "the fine-tuned model has not been exported; run `tuneworthy export gguf`"
-        if merged
-        else (
-            "the adapter has not been merged; run `tuneworthy merge`, then `tuneworthy export gguf`"
-            if adapter
-            else "no model has been trained yet"
-        )
+        "the fine-tuned model has not been exported; run `tuneworthy train`"
+        if merged or adapter
+        else "no model has been trained yet"
     )
 
 

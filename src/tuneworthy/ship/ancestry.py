@@ -12,25 +12,19 @@ LEAST = 4096
 ROUND = 1024
 
 
-def lineage(store: Folder, adapter: str | None = None, base: str | None = None) -> tuple[Artifact, Artifact]:
+def lineage(store: Folder, adapter: str | None = None) -> tuple[Artifact, Artifact]:
     """Return an adapter (the latest if not named) and the base that it was trained on, both unchanged since.
 
     Args:
         store: The project's folder.
         adapter: Start of the adapter's id.
-        base: Start of the id that the base must have.
 
     Raises:
-        UserError: One is missing or was changed, or `base` is not the one.
+        UserError: One is missing or was changed.
     """
     trained = open_artifact(store, "adapter", adapter)
     if trained.parent is None:
         raise UserError(f"The adapter {trained.id} does not record its base model.", hint=messages.TRAIN_AGAIN)
-    if base is not None and open_artifact(store, "base", base).id != trained.parent:
-        raise UserError(
-            f"The adapter {trained.id} was trained on the base model {trained.parent}, not on {base}.",
-            hint="Run the command without --base.",
-        )
     return trained, open_artifact(store, "base", trained.parent)
 
 

@@ -21,7 +21,6 @@ from tuneworthy.types import Say
 def merge(
     store: Folder,
     adapter: str | None = None,
-    base: str | None = None,
     *,
     say: Say = lambda _: None,
 ) -> Artifact:
@@ -30,28 +29,20 @@ def merge(
     Args:
         store: The project's folder; the caller has the lock.
         adapter: Start of the adapter's id; the latest if not named.
-        base: Start of the id of the base; what the adapter was trained on if not named.
         say: Gets a sentence now and then.
 
     Raises:
-        UserError: No such artifacts, the wrong base, a base in 4-bit, or an adapter that does not fit.
+        UserError: No such artifacts, a base in 4-bit, or an adapter that does not fit.
     """
-    trained, original = lineage(store, adapter, base)
+    trained, original = lineage(store, adapter)
     check_sixteen_bit(original.folder)
     with base_in_training(store, trained, original, say) as source:
         made = _write(store, trained, source, "original" if source == original.folder else "dequantised")
-    lost = made.about.rounding
+    n = made.about.rounding.n
     say(
-        (
-            f"There is no adapter to merge, because all weights were trained. Rounded {lost.n} weight tensors to "
-            f"the dtype of the base model. In the median tensor, rounding lost {lost.median:.1%} of the "
-            "change."
-        )
+        f"Rounded {n} weight tensors to the dtype of the base model."
         if all_trained(trained.folder)
-        else (
-            f"Merged the adapter into {lost.n} weight matrices. In the median matrix, rounding lost "
-            f"{lost.median:.1%} of the change."
-        )
+        else f"Merged the adapter into {n} weight matrices."
     )
     return made
 

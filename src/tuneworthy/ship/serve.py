@@ -72,7 +72,7 @@ def choose(store: Folder, what: What, identity: str | None = None, *, port: int)
         if all_trained(made.folder):
             raise UserError(
                 f"The model {made.id} has no adapter to serve, because all weights were trained.",
-                hint="Run `tuneworthy merge`, then serve it with --what merged.",
+                hint="Run `tuneworthy train`, then serve it with --what merged.",
             )
         model, limit = lineage(store, made.id)[1].folder, rank_limit(read_adapter(made.folder).rank)
         names = ["--served-model-name", "base", "--enable-lora", "--max-lora-rank", str(limit),

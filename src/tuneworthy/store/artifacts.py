@@ -26,7 +26,7 @@ Kind = Literal["base", "adapter", "merged", "gguf", "classifier"]
 MADE_BY: Final[NamedTexts] = {
     "base": "train",
     "adapter": "train",
-    "merged": "merge",
+    "merged": "train",
     "gguf": "export gguf",
     "classifier": "train",
 }

@@ -249,11 +249,8 @@ def _train(evidence: Evidence, gates: Sequence[GateResult]) -> NextAction:
         return replace(step, why=f"{why}decide about the target. {step.why}")
     if evidence.training.adapter is not None:
         return NextAction(
-            command="tuneworthy run --rung fine_tune",
-            why=(
-                "Measure the fine-tuned model on the test set: run `tuneworthy merge`, `tuneworthy export gguf`, "
-                "`tuneworthy parity` and `tuneworthy run --rung fine_tune`. A classifier needs only the last."
-            ),
+            command="tuneworthy train",
+            why="Run `tuneworthy train`, which checks the fine-tuned model and compares it on the test set.",
         )
     still_open = [result for result in gates if result.is_open]
     if not still_open:

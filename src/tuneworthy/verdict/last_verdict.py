@@ -37,7 +37,7 @@ CHANGED_SINCE = {
     "project": "the project file has changed",
     "suspects": "failed cases were relabelled",
     "pilot": "a new pilot was run",
-    "parity": "`tuneworthy parity` was run again",
+    "parity": "parity was checked again",
     "serving": "the fine-tuned model was served again",
     "shadow": "traffic was replayed again, or the canary was rolled back",
     "datasets/latest": "a new version of the training data was frozen",

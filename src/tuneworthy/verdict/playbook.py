@@ -37,7 +37,6 @@ LEVERS = {
     "retrieval": StepRow("4-5", "Add retrieval if the answers are in documents", ["retrieval"], ["retrieval"]),
     "decoding": StepRow("6", "Tune sampling", ["decoding"], ["decoding"]),
 }
-MERGE = "tuneworthy merge, tuneworthy export gguf, "
 STEPS = {
     "cases": StepRow("1", "Build the test set"),
     "baseline": StepRow("1-2", "Measure the baseline", ["baseline"], ["baseline"]),
@@ -54,7 +53,7 @@ STEPS = {
         "13",
         "Merge, deploy and measure again",
         ["parity", "improvement", "regressions", "serving"],
-        do=f"{MERGE}tuneworthy parity, then tuneworthy serve",
+        do="tuneworthy train",
     ),
     "shadow": StepRow("14", "Shadow real traffic", ["shadow"], do=messages.DO_SHADOW),
 }
@@ -262,7 +261,7 @@ def _training(state: ProjectState, gates: Gates, name: str) -> Judged:
         return (
             "open",
             f"The fine-tuned model {adapter} has not been compared on the test set{pilot}",
-            f"{MERGE}then tuneworthy run --rung fine_tune",
+            STEPS["training"].do,
             None,
         )
     return "open", f"No model has been trained yet{pilot}", STEPS[name].do, None

@@ -93,22 +93,6 @@ def lineage(subject: Subject) -> FormFinding:
     return _pass(f"Base model: {base.id}. Adapter: {adapter.id}. Merged model: {merged.id if merged else 'none'}.")
 
 
-@PARITY_CHECKS.rule(codes={"rank_above_server_limit": "the adapter's rank is above the server's limit"})
-def rank(subject: Subject) -> FormFinding:
-    """The server that applies the adapter allows its rank.
-
-    Bad: an adapter of rank 32 and a vLLM server with its default of 16, which refuses it or serves the base.
-    """
-    most = subject.request.max_rank
-    if most is None:
-        return _skip("No server is running the adapter.")
-    rank = read_adapter(subject.request.adapter.folder).rank
-    numbers, sentence = {"rank": rank, "max_rank": most}, f"The adapter's LoRA rank is {rank}"
-    if rank > most:
-        return _fail("rank_above_server_limit", "served", f"{sentence}, but the server allows at most {most}.", numbers)
-    return _pass(f"{sentence}, and the server allows at most {most}.", ["served"], numbers)
-
-
 # --- text -----------------------------------------------------------------------------------------------------------
 
 
@@ -426,11 +410,7 @@ def score(subject: Subject) -> FormFinding:
     if own is None or not scores:
         return _skip(f"Not scored: {why_not}.")
     margin, points = subject.request.margin, f"{100 * subject.request.margin:g} points"
-    more = (
-        "Run `tuneworthy parity --prompts N` with a larger N."
-        if subject.plan.n_left
-        else "All rows were used, so add training rows."
-    )
+    more = "Not all rows were compared." if subject.plan.n_left else "All rows were used, so add training rows."
 
     def compare(a: Scores, b: Scores) -> paired.NonInferiority:
         return paired.non_inferior(a.num, a.den, b.num, b.den, a.groups, margin=margin)

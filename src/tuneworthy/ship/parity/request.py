@@ -17,11 +17,11 @@ from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage, longest_row
 from tuneworthy.ship.parity.measure import ModelForm, ParityPlan
 from tuneworthy.ship.parity.transformers_form import renderer_of
-from tuneworthy.store.artifacts import MADE_BY, Artifact, Kind, artifacts, open_artifact
+from tuneworthy.store.artifacts import Artifact, Kind, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.train.training_rows import Student, TaskMetric, kind_of, own_grader
-from tuneworthy.types import Case, Example, Examples, JsonMapping, Texts, Variant, frozen
+from tuneworthy.types import Case, Example, Examples, JsonMapping, Variant, frozen
 
 # Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
 N_PROMPTS = 200
@@ -83,7 +83,6 @@ class ParityRequest:
         ggufs: The GGUF files that are compared.
         rows: Rows that were trained on.
         served: A server that is compared.
-        max_rank: Rank of adapters that it allows; None if it applies no adapter.
         margin: Largest harmless loss of score.
         scoring_of: Makes what grades the rows that were drawn.
         n_prompts: Rows to draw.
@@ -96,64 +95,41 @@ class ParityRequest:
     ggufs: Sequence[Artifact] = ()
     rows: Examples = ()
     served: ModelForm | None = None
-    max_rank: int | None = None
     margin: float = 0.05
     scoring_of: Callable[[Examples], Scoring] = lambda _: Scoring()
     n_prompts: int = N_PROMPTS
     seed: int = 0
 
 
-def request_of(
-    project: Project,
-    adapter: str | None = None,
-    forms: Texts | None = None,
-    *,
-    served: ModelForm | None = None,
-    max_rank: int | None = None,
-    n_prompts: int = N_PROMPTS,
-) -> ParityRequest:
-    """Return an adapter of a project, and the models that were made from it, to compare.
+def request_of(project: Project, *, served: ModelForm | None = None) -> ParityRequest:
+    """Return the latest adapter of a project, and the models that were made from it, to compare.
 
     Args:
         project: The project.
-        adapter: Start of an id; the latest if not named.
-        forms: Of `merged` and `gguf`; those that exist if not named.
         served: A server to compare as well.
-        max_rank: Rank of adapters that it allows, if it applies them.
-        n_prompts: Rows to ask.
 
     Raises:
-        UserError: There is no adapter, or a form that was named does not exist.
+        UserError: There is no adapter.
     """
     store = Folder(project.root)
-    trained, base = lineage(store, adapter)
+    trained, base = lineage(store)
     rows = rows_of(store, trained, project.path(project.examples.path) if project.examples else None)
-    merged = _children(store, "merged", trained.id, forms)[-1:]
-    # ancestors of a GGUF file, whether they are compared or not
-    only_gguf = forms is not None and "gguf" in forms and not merged
-    parents = _children(store, "merged", trained.id, ["merged"])[-1:] if only_gguf else merged
+    merged = _children(store, "merged", trained.id)[-1:]
     return ParityRequest(
         adapter=trained,
         base=base,
         merged=merged[0] if merged else None,
-        ggufs=_children(store, "gguf", parents[0].id, forms) if parents else [],
+        ggufs=_children(store, "gguf", merged[0].id) if merged else [],
         rows=rows,
         served=served,
-        max_rank=max_rank,
         margin=project.task.margin,
         scoring_of=partial(scoring_of, project, store, rows),
-        n_prompts=n_prompts,
         seed=project.split.seed,
     )
 
 
-def _children(store: Folder, kind: Kind, parent: str, forms: Texts | None) -> list[Artifact]:
-    if forms is not None and kind not in forms:
-        return []
-    children = [open_artifact(store, kind, made.id) for made in artifacts(store, kind) if made.parent == parent]
-    if not children and forms is not None:
-        raise UserError(f"No {kind} model has been made from {parent} yet.", hint=f"Run `tuneworthy {MADE_BY[kind]}`.")
-    return children
+def _children(store: Folder, kind: Kind, parent: str) -> list[Artifact]:
+    return [open_artifact(store, kind, made.id) for made in artifacts(store, kind) if made.parent == parent]
 
 
 def named_files(request: ParityRequest) -> dict[str, Artifact]:

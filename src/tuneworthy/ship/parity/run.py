@@ -33,6 +33,8 @@ from tuneworthy.store.folder import Folder
 from tuneworthy.types import JsonMapping, JsonObject, Say
 
 MAX_FACTS = 10
+# How many times more rows are compared where the first do not show parity.
+MORE = 4
 # The check without which parity is not shown.
 SCORE = "score"
 
@@ -49,7 +51,11 @@ def check_parity(store: Folder, request: ParityRequest, *, say: Say = lambda _: 
         UserError: There are no rows, or a model cannot be loaded.
     """
     with base_in_training(store, request.adapter, request.base, say) as base:
-        document = document_of(_subject(store, request, base, say))
+        subject = _subject(store, request, base, say)
+        document = document_of(subject)
+        if document["status"] == "unknown" and subject.plan.n_left:
+            say("There are too few answers to tell. Comparing more rows.")
+            document = document_of(_subject(store, replace(request, n_prompts=MORE * request.n_prompts), base, say))
     store.write("parity", document)
     return document
 
@@ -101,7 +107,7 @@ def document_of(subject: Subject) -> JsonObject:
 
 def serving_proof(request: ParityRequest, document: JsonMapping) -> JsonObject:
     """Return the proof that the compared server answers as the adapter does, from the document of `check_parity`."""
-    artifact = request.adapter if request.max_rank is not None or request.merged is None else request.merged
+    artifact = request.merged or request.adapter
     failed = [f"Parity failed. {check['detail']}" for check in document["checks"] if check["status"] == "fail"]
     return {
         "status": document["status"], "engine": "vllm", "artifact": artifact.id, "what": artifact.kind,

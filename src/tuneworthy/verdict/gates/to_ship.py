@@ -40,7 +40,7 @@ def parity(evidence: Evidence) -> Finding:
     return _proof(
         evidence.training.parity,
         "The adapter, merged model and exported model have not been compared with each other.",
-        "parity",
+        "train --only parity",
     )
 
 
@@ -176,14 +176,16 @@ def serving(evidence: Evidence) -> Finding:
         return says(
             "pass",
             (
-                f"The embedded llama.cpp answered the test set with the file {tuned.gguf}, and `tuneworthy parity` "
+                f"The embedded llama.cpp answered the test set with the file {tuned.gguf}, and parity "
                 "checked the same file."
             ),
             engine="llama_cpp",
             artifact=tuned.gguf,
         )
     return _proof(
-        subject.serving, "The fine-tuned model has not been served and checked.", "parity --url URL --served-model NAME"
+        subject.serving,
+        "The fine-tuned model has not been served and checked.",
+        "train --only parity --url URL --served-model NAME",
     )
 
 
