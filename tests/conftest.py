@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, settings
 # every core. Set before NumPy is imported; child processes inherit it.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+from tests.moving import moved
+from tuneworthy import cli
 from tuneworthy.cases import contamination
+from tuneworthy.cli.invocation import Invocation
 from tuneworthy.dataset import sources
 from tuneworthy.errors import OutsideFault
 from tuneworthy.ladder import classical_models
@@ -35,6 +38,23 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv(VARIABLE, os.pathsep.join([str(tmp_path_factory.getbasetemp()), str(Path.cwd())]))
         patch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it for its workers
         yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--moved", action="store_true", help="Rename the project folder before each command.")
+
+
+@pytest.fixture(autouse=True)
+def moving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rename the project before each command in tests with the mark `moved`, or in all with `--moved`."""
+    if request.node.get_closest_marker("moved") or request.config.getoption("--moved"):
+        plain = cli._invoke
+
+        def elsewhere(invocation: Invocation) -> int:
+            with moved(invocation):
+                return plain(invocation)
+
+        monkeypatch.setattr(cli, "_invoke", elsewhere)
 
 
 @pytest.fixture(autouse=True, scope="session")

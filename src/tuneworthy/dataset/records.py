@@ -114,7 +114,7 @@ class SourceRecord:
         sha256: Hash of its bytes.
         n_bytes: Its size.
         format: Name of the format.
-        path: Absolute path; "" in a recipe.
+        path: Relative to the project; "" in a recipe.
         read: How it was read.
         title: Name of the format for people.
         unit: Noun for a record of the file.

@@ -45,6 +45,8 @@ from tuneworthy.types import Case, JsonObject, Texts, Trace, Variant, calls_of, 
 
 # `.tuneworthy/shadow.json`: the last replay, for the gate and the report; next to it, the pairs, the worst first.
 DOCUMENT = "shadow"
+# Stands for the project folder in the stored record, as a project can be moved.
+HERE = "{project}/"
 PAIRS = "shadow/pairs.jsonl"
 QUEUE = "shadow/labels.jsonl"
 # Turns that are asked before the rules are applied again.
@@ -161,6 +163,7 @@ async def replay(
     record = replace(
         record,
         command=command,
+        sources=[str(path) for path in recording.paths],
         masked=masker_of(session.project) is not None,
         production_id=production.id if production else "",
         grader=content_hash(dict(session.primary.identity)),
@@ -278,7 +281,6 @@ def _record(
         cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
         length_ratio=sum(len(pair.candidate.text) for pair in answered) / before if before else None,
         notes=[*recording.notes],
-        sources=[str(path) for path in recording.paths],
     )
 
 
@@ -288,7 +290,9 @@ def read_shadow(folder: Folder) -> ShadowRecord | None:
     Raises:
         DamagedRecord: The file has another content.
     """
-    return folder.read(DOCUMENT, ShadowRecord)
+    record, here = folder.read(DOCUMENT, ShadowRecord), f"{folder.root}/"
+    names = [name.replace(HERE, here) for name in record.sources] if record else ()
+    return record and replace(record, command=record.command.replace(HERE, here), sources=names)
 
 
 def worst_pairs(folder: Folder, most: int) -> list[JsonObject]:
@@ -315,7 +319,9 @@ def _store(session: Session, record: ShadowRecord, pairs: AnswerPairs, rules: Sh
     items = [one for pair in due for one in _to_label(session, pair)]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
     _write(folder, QUEUE, items, more=more)
-    folder.write(DOCUMENT, asdict(record))
+    here = f"{folder.root}/"
+    names = [name.replace(here, HERE) for name in record.sources]
+    folder.write(DOCUMENT, asdict(replace(record, command=record.command.replace(here, HERE), sources=names)))
 
 
 def _write(folder: Folder, name: str, rows: Sequence[JsonObject], *, more: bool) -> None:

@@ -97,7 +97,7 @@ def _from_files(store: Folder, paths: Paths, request: ImportRequest, say: Say) -
             if request.format or request.expected or not _unanswered(paths, request):
                 raise
     about, rows = ImportRecord(made_by="questions", sources=[], notes=[]), list[Example]()
-    for path, source in zip(paths, source_files(paths), strict=True):
+    for path, source in zip(paths, source_files(store, paths), strict=True):
         cases, notes = bare_questions(path, request.inputs)
         about.sources.append(replace(source, format="questions", path="", read=None))
         about.notes.extend(f"{source.name}: {note}" for note in notes)

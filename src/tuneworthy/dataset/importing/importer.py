@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import asdict, replace
 from itertools import chain, islice
+from os.path import normpath, relpath
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,16 @@ def import_files(
     base = latest_import(store) if latest and not fresh else None
     base = None if base and base.record.distilled else base  # a teacher's answers are no source of questions
     paths = list(dict.fromkeys(paths))
-    sources = source_files(paths, base, request)
-    before = {one.path: one for one in base.record.sources} if base else {}
-    known = {(one.path, one.sha256, one.read) for one in before.values()}
-    if base is not None and known.issuperset((one.path, one.sha256, one.read) for one in sources):
+    sources = source_files(store, paths, base, request)
+    before = base.record.sources if base else []
+    if base is not None and {(one.sha256, one.read) for one in before}.issuperset(
+        (one.sha256, one.read) for one in sources
+    ):
         say(messages.say("imported_before"))
         return base
-    own = {one.path for one in sources}
-    about = ImportRecord(made_by="files", sources=[one for path, one in before.items() if path not in own], notes=[])
+    places, own = {one.path for one in sources}, {one.sha256 for one in sources}
+    kept = [one for one in before if one.path not in places and one.sha256 not in own]
+    about = ImportRecord(made_by="files", sources=kept, notes=[])
     parts = [SCHEMA_VERSION, [asdict(replace(one, path="")) for one in sources]]
     carried = base if about.sources else None
     identity = content_hash([*parts, carried.id] if carried else parts)
@@ -114,7 +117,7 @@ def import_files(
 
 
 def _require_usable(done: Import, own: Set[str]) -> None:
-    if any(one.n_kept for one in done.record.sources if one.path in own):
+    if any(one.n_kept for one in done.record.sources if one.sha256 in own):
         return
     reasons = [reason.words for reason in done.record.reasons.values()] + done.record.notes
     reason = f" The most frequent reason: {reasons[0]}." if reasons else ""
@@ -141,10 +144,13 @@ def _read_files(
         about.notes.extend(f"{source.name}: {note}" for note in journal.notes())
 
 
-def source_files(paths: Paths, base: Import | None = None, request: ImportRequest = DETECT) -> list[SourceRecord]:
+def source_files(
+    store: Folder, paths: Paths, base: Import | None = None, request: ImportRequest = DETECT
+) -> list[SourceRecord]:
     """Return name, hash and size of files that are to be read as `request` says.
 
     Args:
+        store: The project's folder; paths are stored relative to the project.
         paths: The files.
         base: The import that they are added to: its other files get no second name.
         request: How they are read.
@@ -152,13 +158,14 @@ def source_files(paths: Paths, base: Import | None = None, request: ImportReques
     Raises:
         UserError: A file cannot be read.
     """
-    others = [Path(one.path or one.name) for one in base.record.sources] if base else []
+    root = store.root.absolute()
+    others = [Path(normpath(root / (one.path or one.name))) for one in base.record.sources] if base else []
     names = names_of([*others, *paths])[len(others) :]
     read = ReadAs(**asdict(request), version=f"{__version__}/{SCHEMA_VERSION}")
     sources = []
     for name, path in zip(names, paths, strict=True):
         sha256, n_bytes = file_digest(path)
-        sources.append(SourceRecord(name=name, sha256=sha256, n_bytes=n_bytes, path=str(path.absolute()), read=read))
+        sources.append(SourceRecord(name=name, sha256=sha256, n_bytes=n_bytes, path=relpath(path, root), read=read))
     return sources
 
 
