@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -30,22 +31,35 @@ def left_behind(folder: Path) -> list[str]:
 
 
 @contextmanager
+def elsewhere(folder: Path) -> Iterator[Path]:
+    """Rename a used project folder for a while, and yield its new path; nothing in it may contain that."""
+    if not (folder / NAME).is_dir() or folder.is_symlink():
+        yield folder
+        return
+    other = folder.absolute().with_name(f"moved-{next(NUMBERS)}-{folder.name}")
+    folder.rename(other)
+    try:
+        yield other
+        if found := left_behind(other):
+            raise AssertionError(found)
+    finally:
+        other.rename(folder)
+
+
+@contextmanager
 def moved(invocation: Invocation) -> Iterator[None]:
     """Rename the project folder of an invocation while it runs, if it was used before."""
-    named = project_of(invocation.arguments)
-    if named is None or not (named[1] / NAME).is_dir() or named[1].is_symlink():
+    words = [re.sub(r"moved-\d+-", "", word) for word in invocation.arguments]  # as a command printed it
+    named = project_of(words)
+    if named is None:
         yield
         return
     place, folder = named
-    other = folder.absolute().with_name(f"moved-{next(NUMBERS)}-{folder.name}")
-    before, root = invocation.arguments[:], str(folder.absolute())
-    folder.rename(other)
-    invocation.arguments = [
-        f"{other}{word[len(root) :]}" if f"{word}/".startswith(f"{root}/") else word for word in before
-    ]
-    invocation.arguments[place] = str(other)
-    try:
+    root = str(folder.absolute())
+    with elsewhere(folder) as other:
+        inside = [f"{word}/".startswith(f"{root}/") for word in words]
+        invocation.arguments = [
+            f"{other}{word[len(root) :]}" if own else word for word, own in zip(words, inside, strict=True)
+        ]
+        invocation.arguments[place] = str(other)
         yield
-        assert left_behind(other) == [], f"{left_behind(other)}, {before}"
-    finally:
-        other.rename(folder)

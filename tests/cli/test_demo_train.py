@@ -49,6 +49,7 @@ def test_a_no_of_parity_is_an_answer_and_any_other_ends_it(monkeypatch: pytest.M
     assert (status, len(ran)) == (3, 1)
 
 
+@pytest.mark.moved
 def test_the_demo_ends_with_the_verdict_why_and_what_is_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

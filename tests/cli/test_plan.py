@@ -54,6 +54,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.moved
 def test_a_plan_has_settings_memory_and_time(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

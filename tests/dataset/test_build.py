@@ -16,6 +16,7 @@ import pytest
 
 from tests.dataset.check_rows import TOPICS, clean, faq
 from tests.killing import killed_at
+from tests.moving import elsewhere
 from tuneworthy.cases import pii
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
@@ -25,6 +26,7 @@ from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.freeze import Version, full_version, is_full, latest_version, open_version
+from tuneworthy.dataset.importing.folder import latest_import
 from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.errors import UserError
 from tuneworthy.report.card import document as card_document
@@ -469,3 +471,22 @@ def test_a_build_that_goes_on_runs_no_finished_check_again(tmp_path: Path, monke
     first = list(ran)
     assert invoke(["data", "build", "--project", str(root)]) in {0, 130}
     assert ran[len(first)] == "personal_data"
+
+
+def test_a_project_that_was_renamed_builds_again_and_imports_nothing_twice(tmp_path: Path) -> None:
+    root = project(tmp_path / "p")
+    assert invoke(["data", "build", "--project", str(root)]) == 0
+    with elsewhere(root) as moved:
+        assert invoke(["data", "build", "--project", str(moved)]) == 0
+    (root / "log.jsonl").write_text("".join(json.dumps(plain(row)) + "\n" for row in clean()[:20]))
+    for _ in range(2):
+        with elsewhere(root) as moved:
+            assert invoke(["data", "build", str(moved / "log.jsonl"), "--project", str(moved)]) == 0
+    found = latest_import(Folder(root))
+    assert found is not None and [one.path for one in found.record.sources] == ["log.jsonl"]
+
+
+def test_a_file_that_contains_the_path_of_its_project_is_found(tmp_path: Path) -> None:
+    (tmp_path / "p" / ".tuneworthy").mkdir(parents=True)
+    with pytest.raises(AssertionError, match="moved"), elsewhere(tmp_path / "p") as moved:
+        (moved / ".tuneworthy" / "a").write_text(f"in {moved}/x")

@@ -151,6 +151,7 @@ def test_a_second_run_asks_nothing_and_a_smaller_limit_neither(tmp_path: Path) -
     assert len(seen(root)) == 6
 
 
+@pytest.mark.moved
 def test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_rows(tmp_path: Path) -> None:
     root = project(tmp_path / "p", 'model = "big"')
     assert len(list(made(root).examples())) == 8  # the examples file
@@ -425,6 +426,7 @@ def world(root: Path, extra: str = TAUGHT) -> Path:
     return write_simulation(root, models, n_cases=60, n_examples=230, rungs=["baseline", "few_shot"], extra=extra)
 
 
+@pytest.mark.moved
 def test_the_best_variant_teaches_and_the_student_sees_the_bare_question(tmp_path: Path) -> None:
     root = world(tmp_path / "w")
     assert invoke(["run", "--project", str(root)]) == 0

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.protocol_server import Server, serving, write_csv
+from tests.moving import elsewhere
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()
@@ -65,16 +66,11 @@ def walk(program: list[str], folder: Path, url: str, n_rows: int) -> dict[str, A
             set_facts(folder / "tuneworthy.toml")
         else:
             assert words[0] == "tuneworthy"
-            done = subprocess.run(
-                [*program, *words[1:]],
-                check=False,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=600,
-            )
+            with elsewhere(folder) as place:
+                done = subprocess.run(
+                    [*program, *words[1:]], check=False, cwd=place, env=environment, stdin=subprocess.DEVNULL,
+                    capture_output=True, text=True, timeout=600,
+                )  # fmt: skip
             statuses[words[1]] = done.returncode
             assert done.returncode in ({0} if words[1] != "decide" else OUTCOMES), done.stdout + done.stderr
     return {"root": folder, "statuses": statuses}
@@ -96,6 +92,7 @@ def ran(root: Path, server: Server) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.moved
 def test_the_path_of_the_page_ends_in_a_verdict(tmp_path: Path) -> None:
     with serving() as server:
         walked = walk(PROGRAM, tmp_path, server.url, 600)

@@ -32,6 +32,7 @@ def rungs(root: Path) -> dict[str, dict[str, object]]:
     return {row["rung"]: row for row in json.loads((root / ".tuneworthy" / "run.json").read_text())["rungs"]}
 
 
+@pytest.mark.moved
 def test_the_style_project_is_walked_with_a_model_that_mimics(tmp_path: Path) -> None:
     root = project(tmp_path)
     (root / "model.py").write_text(MODEL)

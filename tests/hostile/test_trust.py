@@ -578,6 +578,7 @@ def test_consent_is_the_users_own_file_and_holds_the_very_words(project: Path) -
     assert allowed(project) == []
 
 
+@pytest.mark.moved
 def test_a_refusal_lists_what_is_wanted_and_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(project, openai("http://127.0.0.2:9/v1", name="other"), graders=grader("evil.py:f"))
     assert run(project, "run") == 2

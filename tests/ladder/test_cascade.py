@@ -384,6 +384,7 @@ def vars_of(variant: Variant) -> dict[str, Any]:
     return {name: getattr(variant, name) for name in Variant.__dataclass_fields__}
 
 
+@pytest.mark.moved
 def test_the_router_answers_as_measured_and_needs_nothing_but_numpy(
     walked: Path, record: RunRecord, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -241,6 +241,7 @@ def test_answers_to_judge_are_one_seeded_order_of_cases_each_answer_once(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.moved
 def test_people_judge_on_the_terminal_blind_and_append_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -382,6 +382,7 @@ def test_the_proxy_shows_the_alert() -> None:
 
 @pytest.mark.slow
 @pytest.mark.slow
+@pytest.mark.moved
 def test_through_the_proxy_a_server_that_gets_unsure_half_way_alerts(tmp_path: Path) -> None:
     """One server answers users, dev and copies; users ask for no log-probabilities and get none."""
     pytest.importorskip("uvicorn")

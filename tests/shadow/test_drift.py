@@ -119,6 +119,7 @@ def report(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.moved
 def test_the_report_names_it_everywhere_and_its_command_draws_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,6 +61,7 @@ def log(root: Path, wrong: float) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.moved
 def test_decide_turns_from_shadow_unknown_to_ship_and_back(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, found, gate = decided(world, capsys)
     assert (status, found["outcome"], found["reason_code"]) == (4, "undecided", "gate_shadow")

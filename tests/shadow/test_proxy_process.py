@@ -142,6 +142,7 @@ def record_of(root: Path) -> ShadowRecord:
     return record
 
 
+@pytest.mark.moved
 def test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

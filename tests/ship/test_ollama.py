@@ -89,6 +89,7 @@ def test_braces_that_meet_those_of_go_are_written_as_what_they_are() -> None:
     assert '{{ "{" }}{{ .Content }}' in frames_of(source, {}).go()
 
 
+@pytest.mark.moved
 def test_the_modelfile_has_template_parameters_and_stops(tmp_path: Path) -> None:
     added = [{"id": 1, "content": "<|im_end|>"}, {"id": 2, "content": "<|endoftext|>"}]
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {}}, "added_tokens": added}))

@@ -34,6 +34,7 @@ def proof(root: Path, merged: bool, **document: Any) -> tuple[dict[str, Any], st
 
 
 @pytest.mark.parametrize("merged", [True, False])
+@pytest.mark.moved
 def test_the_proof_names_the_model_that_is_served(tmp_path: Path, merged: bool) -> None:
     made, adapter, whole = proof(tmp_path, merged)
     assert made["status"] == "pass"

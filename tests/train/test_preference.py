@@ -139,6 +139,7 @@ def paired_project(root: Path, extra: str = "") -> Folder:
 
 @pytest.mark.slow
 @needs_torch
+@pytest.mark.moved
 def test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,6 +106,7 @@ def test_the_check_of_the_learning_rate_takes_the_best_of_three(
 
 
 @pytest.mark.slow
+@pytest.mark.moved
 def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
