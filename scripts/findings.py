@@ -1,4 +1,4 @@
-"""Plant wrong labels, and count how many the first 200 rows hold in the order of `data review findings`.
+"""Plant wrong labels, and count how many the first 200 rows hold in the order of `label findings`.
 
 `python -m scripts.findings --seed 1 --banking77 ../shared/data/banking77/train.csv` prints a line for that file and
 one for a set that is generated here.

@@ -55,7 +55,7 @@ def weak(request):
 """
 VERBS: tuple[tuple[str, ...], ...] = (
     ("status",), ("decide",), ("report",), ("cases", "show", "--failed"), ("check", "--offline"), ("doctor",), ("run",),
-    ("budget",), ("plan",), ("data", "card"), ("data", "review", "--status"), ("compare", "weak", "strong"),
+    ("budget",), ("plan",), ("data", "card"), ("label", "review", "--status"), ("compare", "weak", "strong"),
     ("doctor", "--json"), ("export", "variant"),
 )  # fmt: skip
 TABLES: Final = {"responses": ("key", "body", "cost_usd", "created"), "open_calls": ("key", "ceiling_usd", "created")}

@@ -162,14 +162,14 @@ class Person:
             self.asked = " ".join(lines)
 
         def ask_line(prompt: str) -> str:
-            return self.truth.right(number(self.asked))
+            return self.truth.right(number(self.asked)) if re.search(r"q\d+q", self.asked) else ""
 
         label_terminal.note, label_terminal.ask_line = note, ask_line
-        self.call("cases", "label", which, "--labeller", "ada")
+        self.call("label", which, "--labeller", "ada")
         self.decide()
 
     def apply(self, which: str) -> None:
-        said = self.call("cases", "label", which, "--apply")
+        said = self.call("label", which, "--apply")
         path = self.made.root / "examples.jsonl"
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         wrong = {number(line) for line in said.splitlines() if line.startswith("Correct this example")}
@@ -195,8 +195,8 @@ class Person:
         self.minutes += action["person_minutes"] or 0.0
         more = re.search(r"Add ([\d,]+) test cases", action["why"])
         for command in action["command"].split(" && "):
-            if "--audit" in command or "--suspects" in command:
-                which = "--audit" if "--audit" in command else "--suspects"
+            if "audit" in command or "suspects" in command:
+                which = "audit" if "audit" in command else "suspects"
                 self.steps.append(f"{which}{' --apply' if '--apply' in command else ''}")
                 (self.apply if "--apply" in command else self.label)(which)
             elif more and "cases add" in command:
@@ -229,7 +229,7 @@ def follow(truth: Truth) -> tuple[str, Person]:
         person.measure()
         while len(person.steps) < MOST_STEPS:
             verdict = person.verdict
-            firm = verdict["outcome"] != "undecided" and "cases label" not in verdict["next_action"]["command"]
+            firm = verdict["outcome"] != "undecided" and " label " not in verdict["next_action"]["command"]
             if firm or not person.step():
                 break
         rows = [json.loads(line) for line in (person.made.root / "cases.jsonl").read_text().splitlines()]

@@ -255,7 +255,7 @@ def _refuse_log(data: Path, *, named: bool) -> None:
         raise UserError(
             f"{data} is a log ({title}): it contains a model's answers, but no expected ones.",
             hint=(
-                f"Run `tuneworthy cases sample --from {data} --n 300`, then `tuneworthy cases label`, and pass "
+                f"Run `tuneworthy cases sample --from {data} --n 300`, then `tuneworthy label cases`, and pass "
                 f"the labelled file to --data. `tuneworthy data build {data}` takes the log as training rows."
             ),
         )

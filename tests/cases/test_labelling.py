@@ -11,7 +11,7 @@ from rows import case
 from sklearn.metrics import cohen_kappa_score
 
 from tuneworthy.cases import read_cases
-from tuneworthy.cases.labelling import Label, LabelSession, agreement, apply_labels, read_labels, run_terminal
+from tuneworthy.cases.labelling import Label, LabelSession, agreement, apply_labels, read_labels
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.types import UNLABELLED
 
@@ -140,24 +140,3 @@ def test_labels_are_not_written_into_a_file_of_another_format(tmp_path: Path) ->
     file.write_text("input,expected\na,x\n")
     with pytest.raises(UserError, match="not in the csv/columns format"):
         apply_labels(file, [])
-
-
-def test_the_terminal_asks_until_all_is_done_or_one_quits(path: Path) -> None:
-    def parse(line: str) -> str:
-        if line not in {"x", "y"}:
-            raise UserError(f"expected x or y, got {line}")
-        return line
-
-    said: list[str] = []
-    lines = iter(["/skip", "x", "", "wrong", "/decline", "/quit"])
-    session = LabelSession(CASES[:4], path, "ann", seed=1)
-    assert run_terminal(session, lambda _: next(lines), said.append, parse=parse) == 2
-    assert [label.label for label in read_labels(path)] == ["x", None]
-    assert "expected x or y, got wrong" in said
-    assert said[-1] == "2 of 4 done."
-    assert "known" not in "".join(said)
-
-    def end(_: str) -> str:
-        raise EOFError
-
-    assert run_terminal(session, end, said.append) == 0

@@ -1,8 +1,7 @@
-"""`tuneworthy cases`: draw, label blind, apply, and see why a case failed without spoiling test."""
+"""`tuneworthy cases`: draw, and see why a case failed without spoiling test."""
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
 from dataclasses import replace
@@ -12,10 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cases.labelling import read_labels
 from tuneworthy.cli import invoke
-from tuneworthy.cli.label_terminal import choose, parse_json
-from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import StoredAnswer, StoredAnswers
 
 TOPICS = (
@@ -36,11 +32,6 @@ def logs(path: Path, n: int = 60) -> Path:
     ]  # fmt: skip
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
-
-
-def say(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """Type these lines on stdin."""
-    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
 
 
 def document(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -71,139 +62,6 @@ def test_a_sample_is_drawn_without_answers_and_never_over_another_file(
     assert "Then use it with `tuneworthy cases add" in " ".join(capsys.readouterr().out.split())
     drawn = [json.loads(line)["input"] for line in again.read_text().splitlines()]
     assert len(drawn) == 20 and not {*drawn} & {row["input"] for row in rows}
-
-
-def test_two_labellers_meet_and_their_labels_enter_the_cases(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cases = tmp_path / "cases.jsonl"
-    cases.write_text("".join(json.dumps({"id": f"c{i}", "input": f"question {i}"}) + "\n" for i in range(4)))
-    label = ["cases", "label", "--project", str(tmp_path)]
-    say(monkeypatch, "yes", "/skip", "no", "/quit")
-    assert invoke([*label, "--labeller", "ada", "--json"]) == 0
-    first = document(capsys)
-    assert first["given"] == 2 and first["agreement"]["n"] == 0
-    say(monkeypatch, "yes", "/decline")
-    assert invoke([*label, "--labeller", "ada"]) == 0
-    assert "4 of 4 done." in capsys.readouterr().err
-    say(monkeypatch, "yes", "yes", "yes", "yes")
-    assert invoke([*label, "--labeller", "bob", "--share", "1"]) == 0
-    out = capsys.readouterr().out
-    assert "The labellers agree on 2 of 4 cases. Agreement is 50.0% [" in out
-    assert "Next: tuneworthy cases label " in out and " --apply" in out
-    assert invoke([*label, "--apply"]) == 0
-    out = capsys.readouterr().out
-    assert (
-        "(new: 2, already present: " in out
-        and out.count("  skipped ") == 2
-        and "Edit the file to resolve the conflict" in out
-    )
-    rows = [json.loads(line) for line in cases.read_text().splitlines()]
-    assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
-
-
-def test_a_labeller_without_a_name_is_one_line_and_applying_needs_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def nameless() -> str:
-        raise KeyError("getpwuid(): uid not found: 4711")
-
-    (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n')
-    label = ["cases", "label", "--project", str(tmp_path)]
-    say(monkeypatch, "yes")
-    assert invoke([*label, "--labeller", "ada"]) == 0
-    monkeypatch.setattr("getpass.getuser", nameless)
-    capsys.readouterr()
-    assert invoke(label) == 2
-    assert "a name with --labeller" in capsys.readouterr().err
-    assert invoke([*label, "--apply"]) == 0
-
-
-def test_cases_that_have_answers_are_labelled_again_only_if_asked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": "one", "expected": "x"}\n')
-    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 2
-    assert "Use --all to label them a second time" in capsys.readouterr().err
-    say(monkeypatch, "y")
-    assert invoke(["cases", "label", "--all", "--project", str(tmp_path), "--labeller", "ada"]) == 0
-    assert invoke(["cases", "label", "--apply", "--project", str(tmp_path)]) == 0
-    assert "cases that already have a different label: 1 (a). Use --overwrite" in capsys.readouterr().out
-    assert invoke(["cases", "label", "--apply", "--overwrite", "--project", str(tmp_path)]) == 0
-    assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
-
-
-def test_the_labels_of_a_label_task_are_offered_and_typing_errors_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=30)
-    (root / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n{"id": "b", "input": "two"}\n')
-    say(monkeypatch, "gren", "2", "+violet")
-    assert invoke(["cases", "label", "--project", str(root), "--labeller", "ada"]) == 0
-    assert "'gren' is not one of the 3 known labels. Did you mean 'green'?" in capsys.readouterr().err
-    labels = [json.loads(line)["label"] for line in (root / "cases.labels.jsonl").read_text().splitlines()]
-    assert labels == ["green", "violet"]
-
-
-@pytest.mark.parametrize("n_labels", [3, 150])
-def test_a_slip_of_the_keyboard_is_no_label_at_any_number_of_labels(
-    n_labels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = [f"label number {n % n_labels}" for n in range(4 * n_labels)]
-    rows = [{"id": f"k{n}", "input": f"known {n}", "expected": label} for n, label in enumerate(known)]
-    rows += [{"id": name, "input": name} for name in ("a", "b")]
-    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    say(monkeypatch, "?", "/undo", "/help", "label nmber 1", "label number 1", "/undo", "label number 2", "+new label")
-    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 0
-    err = capsys.readouterr().err
-    assert "'?' is neither a command nor an answer" in err and "'/help' is neither" in err
-    assert "There is no label of yours to take back." in err
-    assert f"'label nmber 1' is not one of the {n_labels} known labels. Did you mean 'label number 1'?" in err
-    kept = read_labels(tmp_path / "cases.labels.jsonl")
-    assert [label.label for label in kept] == ["label number 2", "new label"]
-    assert sum("undo" in line for line in (tmp_path / "cases.labels.jsonl").read_text().splitlines()) == 1
-
-
-def test_labels_that_were_given_before_are_the_labels_of_the_task(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [{"id": f"c{n}", "input": f"question {n}"} for n in range(6)]
-    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    say(monkeypatch, "refund", "refund", "refnd", "refund", "+delivery", "delivery", "delivery")
-    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 0
-    assert "'refnd' is not one of the 1 known label." in capsys.readouterr().err
-    labels = [label.label for label in read_labels(tmp_path / "cases.labels.jsonl")]
-    assert labels == ["refund"] * 3 + ["delivery"] * 3
-
-
-def test_the_plus_of_a_new_label_is_no_part_of_it_from_the_first_case_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [{"id": f"c{n}", "input": f"question {n}"} for n in range(7)]
-    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    say(monkeypatch, "+room", "+laptop", "room", "room", "laptop", "+leave", "leave")
-    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 0
-    labels = [label.label for label in read_labels(tmp_path / "cases.labels.jsonl")]
-    assert labels == ["room", "laptop", "room", "room", "laptop", "leave", "leave"]
-
-
-def test_the_plus_of_a_number_is_part_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"id": f"c{n}", "input": f"question {n}"} for n in range(2)]
-    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    say(monkeypatch, "+49 30 1234", "+5")
-    assert invoke(["cases", "label", "--project", str(tmp_path), "--labeller", "ada"]) == 0
-    assert [label.label for label in read_labels(tmp_path / "cases.labels.jsonl")] == ["+49 30 1234", "+5"]
-
-
-def test_choices_are_taken_by_name_case_and_number() -> None:
-    both = ["yes", "No"]
-    assert [choose(line, both, numbered=both, closed=True) for line in ("yes", "no", "2")] == ["yes", "No", "No"]
-    for line in ("3", "+new", "maybe"):
-        with pytest.raises(UserError, match="is not one of the 2 known labels"):
-            choose(line, both, numbered=both, closed=True)
-    assert parse_json('{"a": 1}') == {"a": 1}
-    with pytest.raises(UserError, match="is not valid JSON"):
-        parse_json("{a")
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_the_module_runs_as_a_program() -> None:
     assert done.stdout.startswith("tuneworthy, version ")
 
 
-@pytest.mark.parametrize("group", [[], ["cases"], ["data", "review"]])
+@pytest.mark.parametrize("group", [[], ["cases"], ["data"]])
 def test_a_group_without_a_command_shows_its_help_and_no_error(
     group: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,7 +44,7 @@ def test_raw_traces_become_a_version_in_five_commands(
     labels = [{"case": case.id, "labeller": "ada", "time": "2026-01-01T00:00:00+00:00",
                "label": next(name for text, name in label.items() if str(case.input).startswith(text))}
               for case in cases]  # fmt: skip
-    Path("cases.labels.jsonl").write_text("".join(json.dumps(one) + "\n" for one in labels))  # cases label
+    Path("cases.labels.jsonl").write_text("".join(json.dumps(one) + "\n" for one in labels))  # label cases
     assert invoke(["init", "task", "--data", "cases.jsonl"]) == 0
     err = capsys.readouterr().err
     assert "Wrote 60 labels from cases.labels.jsonl into the cases" in err and "disagree" not in err
@@ -52,4 +52,4 @@ def test_raw_traces_become_a_version_in_five_commands(
     out = capsys.readouterr().out
     assert "traces.jsonl: Langfuse export, 321 traces, 20 with feedback, 300 imported" in out
     assert "Version" in out
-    assert invoke(["data", "review", "plan", "--project", "task"]) == 0
+    assert invoke(["label", "review", "--status", "--project", "task"]) == 4

@@ -43,7 +43,7 @@ COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 SHELLS = {"", "sh", "bash", "console"}
-ENDS = {"run": {0, 4}, "decide": {0, 3, 4}, "compare": {0, 3, 4}, "check": {0}, "data review": {0, 3, 4}}
+ENDS = {"run": {0, 4}, "decide": {0, 3, 4}, "compare": {0, 3, 4}, "check": {0}, "label": {0, 3, 4}}
 """Exit statuses of verbs that are answers."""
 
 GATE = "how-to/pull-request.md"
@@ -362,12 +362,10 @@ def label_of(case: str) -> str:
 
 def typed(command: list[str], folder: Path) -> str:
     """What a person types into a command that asks: labels (a new one with a plus), ratings."""
-    if command[:2] == ["cases", "label"] and "--labeller" in command:
+    if command[:2] == ["label", "cases"] and "--labeller" in command:
         labels = [label_of(line) for line in (folder / "cases.jsonl").read_text().splitlines()]
-        if "--share" in command:
-            return "red\n" * len(labels)
-        return "".join(f"{'+' * (i > 0 and labels.index(one) == i)}{one}\n" for i, one in enumerate(labels))
-    return "g\n" * 200 if command[:3] == ["data", "review", "start"] else ""
+        return "".join(f"{one}\n" for one in (*dict.fromkeys(labels), "", *labels))
+    return "g\n" * 200 if command[:2] == ["label", "review"] else ""
 
 
 def write_logs(folder: Path) -> None:

@@ -220,7 +220,7 @@ def test_personal_data_that_no_mask_covers_fails_the_gate(
     monkeypatch.setattr(PersonalData, "repair", lambda self, row: row)
     assert invoke(["data", "build", "--project", str(root)]) == 3
     captured = capsys.readouterr()
-    assert "Next: tuneworthy data review" not in captured.out
+    assert "Next: tuneworthy label review" not in captured.out
     assert "personal data, the first is" in captured.out and "personal_data (n = 1)" in captured.err
 
 

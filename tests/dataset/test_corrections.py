@@ -1,4 +1,4 @@
-"""`data review findings`: decisions about findings reach the next build, and only there."""
+"""`label findings`: decisions about findings reach the next build, and only there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.dataset.check_rows import RECIPE
-from tuneworthy.cli.data_review import command
-from tuneworthy.cli.findings_terminal import parse_decision
+from tuneworthy.cli.label import command
+from tuneworthy.cli.label_queues import parse_decision
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext
 from tuneworthy.dataset.check_runner import run_checks
@@ -59,7 +59,7 @@ def version(tmp_path: Path) -> Version:
 
 
 def decide(root: Path, *typed: str) -> Result:
-    options = ["findings", "--project", str(root), "--reviewer", "ada"]
+    options = ["findings", "--project", str(root), "--labeller", "ada"]
     text = "".join(f"{each}\n" for each in typed)
     return CliRunner().invoke(command, options, input=text, standalone_mode=False, catch_exceptions=False)
 

@@ -501,7 +501,7 @@ def _link(at: str, to: str) -> Callable[[Path, Path], None]:
 
 
 def _label(project: Path) -> int:
-    return invoke(["cases", "label", "--labeller", "a", "--project", str(project)])
+    return invoke(["label", "cases", "--labeller", "a", "--project", str(project)])
 
 
 LINKS: dict[str, tuple[Callable[[Path, Path], None], tuple[str, ...]]] = {

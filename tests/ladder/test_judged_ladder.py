@@ -248,7 +248,7 @@ def test_people_judge_on_the_terminal_blind_and_append_only(
     root = judged_simulation(tmp_path, "sound")
     run_record(root)
     monkeypatch.setattr(sys, "stdin", io.StringIO("g\nmaybe\nB\n/decline\n/quit\n"))
-    assert invoke(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root), "--json"]) == 0
+    assert invoke(["label", "judge", "--labeller", "ada", "--project", str(root), "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["given"] == 2
     assert "It names the colour." in err
@@ -258,7 +258,7 @@ def test_people_judge_on_the_terminal_blind_and_append_only(
     assert sorted(read_verdicts(path).values()) == [0.0, 1.0]
     before = path.read_bytes()
     monkeypatch.setattr(sys, "stdin", io.StringIO("g\n/quit\n"))
-    assert invoke(["cases", "label", "--judge", "--labeller", "ada", "--project", str(root)]) == 0
+    assert invoke(["label", "judge", "--labeller", "ada", "--project", str(root)]) == 0
     assert path.read_bytes().startswith(before)
     assert len(read_verdicts(path)) == 3
 

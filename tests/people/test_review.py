@@ -1,4 +1,4 @@
-"""`data review`: the claim holds over rebuilds, attempts and early stops, and no verdict is lost."""
+"""`label review`: the claim holds over rebuilds, attempts and early stops, and no verdict is lost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from tests.killing import killed_at
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.people import review as module
-from tuneworthy.people.review import Review, draw, sample_size
+from tuneworthy.people.review import Review, chance_to_pass, draw, plant, sample_size
 from tuneworthy.people.review_log import Ledger, ReviewPlan, content_of, rows_found_bad
 from tuneworthy.people.review_state import state_of
 from tuneworthy.stats.acceptance import is_accepted, is_rejected, most_allowed
@@ -132,7 +133,7 @@ def test_stopping_outside_the_plan_breaks_the_claim(monkeypatch: pytest.MonkeyPa
 
 
 def judge_at_once(review: Review, plan: ReviewPlan, is_bad: Callable[[str], bool]) -> None:
-    """Write the verdicts on the whole sample in one go, as with `complete`: all that it can find is found."""
+    """Write the verdicts on the whole sample in one go: all that it can find is found."""
     verdict = {"kind": "verdict", "sample": plan.id, "reviewer": "ada", "reason": "x", "time": ""}
     with review.path.open("a") as file:
         file.writelines(json.dumps({**verdict, "row": one, "good": not is_bad(one)}) + "\n" for one in plan.rows)
@@ -191,14 +192,21 @@ def test_the_plan_is_on_disk_with_seed_and_rows_before_a_row_is_shown(review: Re
     assert set(plan.rows) <= {content_of(one) for one in ROWS} and len(set(plan.rows)) == plan.n
 
 
-def test_a_fixed_plan_stays_and_another_is_refused(review: Review, path: Path) -> None:
-    plan = review.plan(max_bad=0)
-    assert review.plan() == review.plan(max_bad=0, bound=0.95) == plan
-    with pytest.raises(
-        UserError, match="--max-bad was fixed at 0 before the first row was shown, so it cannot be changed to 3"
-    ):
-        review.plan(max_bad=3)
-    assert len(Ledger.read(path).plans) == 1
+def test_a_fixed_plan_stays(review: Review, path: Path) -> None:
+    looked = review.plan(max_bad=0, seed=1, fix=False)
+    assert not path.exists()
+    plan = review.plan(max_bad=0, seed=1)
+    assert replace(plan, time="") == replace(looked, time="")
+    assert review.plan() == review.plan(max_bad=3) == plan and len(Ledger.read(path).plans) == 1
+
+
+def test_the_plan_is_the_smallest_that_a_version_with_few_bad_rows_passes(path: Path) -> None:
+    plans = [
+        Review(path.with_name(str(n)), "v1", rows_of([f"q{i}" for i in range(n)])).plan() for n in (100, 400, 1000)
+    ]
+    assert [(plan.n, plan.max_bad) for plan in plans] == [(63, 1), (120, 2), (133, 2)]
+    assert all(chance_to_pass(plan.n, plan.max_bad) >= 0.8 for plan in plans)
+    assert chance_to_pass(sample_size(1000, 0, 0, 1, bound=0.95, max_bad=1) or 0, 1) < 0.8
 
 
 def test_the_same_seed_draws_the_same_rows_and_another_others(tmp_path: Path) -> None:
@@ -232,21 +240,13 @@ def test_a_copy_is_shown_once_and_counts_twice(path: Path) -> None:
 
 
 def test_what_no_plan_can_show_is_refused_with_the_reason(path: Path) -> None:
-    with pytest.raises(UserError, match=r"no sample of the 19 rows .* at most 0"):
+    with pytest.raises(UserError, match="No sample of the 19 rows"):
         Review(path, "v", rows_of([f"{i}" for i in range(19)])).plan(max_bad=1)
-    with pytest.raises(UserError, match="bound must be between 0 and 1"):
-        Review(path, "v", ROWS).plan(bound=1.0)
     small = Review(path, "v", rows_of(["a", "b"]))
     judge(small, small.plan(max_bad=0), none)
     with pytest.raises(UserError, match="All 2 rows have already been reviewed"):
         Review(path, "w", rows_of(["a", "b"])).plan(max_bad=0)
     assert len(Ledger.read(path).plans) == 1
-
-
-def test_plans_to_choose_from_fix_nothing(review: Review, path: Path) -> None:
-    found = review.choices()
-    assert [bad for _, bad in found] == [0, 1, 2, 3, 4] and found[0][0] == 63
-    assert not path.exists()
 
 
 # --- inside the plan -------------------------------------------------------------------------------------------------
@@ -280,16 +280,6 @@ def test_curtailing_never_changes_what_the_whole_plan_would_say() -> None:
             assert first == decided[-1] == (one.sum() <= max_bad, one.sum() > max_bad)
 
 
-def test_with_complete_the_rest_is_asked_and_the_decision_stays(review: Review) -> None:
-    plan = review.plan(max_bad=0)
-    judge(review, plan, lambda _: True)
-    assert review.reviewing("ada", plan).next() is None
-    way = review.reviewing("ada", plan, complete=True)
-    while (item := way.next()) is not None:
-        state = way.give(item.id, good=True)
-    assert state.status == "rejected" and (state.n_bad, state.n_judged) == (1, plan.n)
-
-
 def test_rows_without_a_verdict_count_either_way_in_the_interval(review: Review) -> None:
     plan = review.plan(max_bad=4)
     judge(review, plan, none, most=10)
@@ -299,22 +289,45 @@ def test_rows_without_a_verdict_count_either_way_in_the_interval(review: Review)
     assert review.state().bad_share[1] < 0.08
 
 
-def test_a_verdict_needs_a_reason_if_bad_and_becomes_worse_never_better(review: Review) -> None:
-    plan = review.plan(max_bad=1)
-    way = review.reviewing("ada", plan)
+def test_a_verdict_needs_a_reason_if_bad_and_is_given_once(review: Review) -> None:
+    way = review.reviewing("ada", plan := review.plan(max_bad=1))
     first, second = plan.rows[:2]
     with pytest.raises(UserError, match="Give a reason"):
         way.give(first, good=False, reason=" ")
     with pytest.raises(UserError, match="is not in the review sample"):
         way.give("elsewhere", good=True)
-    way.give(first, good=True)
-    with pytest.raises(UserError, match="but not back"):
-        way.give(first, good=True)
-    assert way.give(first, good=False, reason="a slip").n_bad == 1
-    with pytest.raises(UserError, match="but not back"):
+    way.give(first, good=False, reason="a slip")
+    with pytest.raises(UserError, match="has already rated"):
         way.give(first, good=True)
     state = way.give(second, good=False, reason="wrong label")
     assert state.status == "rejected" and [one.reason for one in state.bad] == ["a slip", "wrong label"]
+
+
+def test_ratings_are_taken_back_one_after_another_bad_ones_too(review: Review, path: Path) -> None:
+    way = review.reviewing("ada", plan := review.plan(max_bad=1))
+    first, second = plan.rows[:2]
+    way.give(first, good=False, reason="a slip")
+    way.give(second, good=False, reason="another")
+    assert review.state().status == "rejected"
+    way.undo()
+    assert review.state().status == "open" and way.waiting()[0] == second
+    way.undo()
+    assert review.state().n_bad == 0 and way.waiting()[0] == first
+    with pytest.raises(UserError, match="no rating of yours"):
+        way.undo()
+    assert [json.loads(line)["kind"] for line in path.read_text().splitlines()].count("undo") == 2
+
+
+def test_a_decided_plan_is_not_reopened_by_a_later_session(review: Review) -> None:
+    plan = review.plan(max_bad=0)
+    review.reviewing("ada", plan).give(plan.rows[0], good=False, reason="wrong")
+    with pytest.raises(UserError, match="no rating of yours"):
+        review.reviewing("ada", plan).undo()
+    open_ = Review(review.path, "v2", ROWS)
+    plan = open_.plan(max_bad=1)
+    open_.reviewing("ada", plan).give(plan.rows[0], good=False, reason="wrong")
+    open_.reviewing("ada", plan).undo()
+    assert open_.state().n_judged == 0
 
 
 def test_an_accepted_version_is_no_longer_if_a_row_turns_out_bad(review: Review) -> None:
@@ -386,17 +399,48 @@ def test_who_rates_everything_good_is_caught_and_the_rows_wait_for_others(labels
 def test_bad_verdicts_count_whoever_gives_them(labels: Review) -> None:
     plan = labels.plan(max_bad=0, seed=1)
     judge(labels, plan, none)
-    name = next(row for row in plan.rows if row in labels.reviewing("ada", plan)._own(Ledger.read(labels.path)))
+    name = next(row for row in plan.rows if row not in labels.reviewing("ada", plan)._own(Ledger.read(labels.path)))
     assert labels.reviewing("ada", plan).give(name, good=False, reason="wrong").status == "rejected"
 
 
-def test_who_was_caught_cannot_correct_the_planted_rows_afterwards(labels: Review) -> None:
-    plan = labels.plan(max_bad=0, seed=1)
-    judge(labels, plan, none)
-    own = labels.reviewing("ada", plan)._own(Ledger.read(labels.path))
-    for name in own & plan.planted_rows.keys():
-        labels.reviewing("ada", plan).give(name, good=False, reason="now I know")
+def test_who_was_caught_cannot_take_a_rating_back(labels: Review) -> None:
+    way = labels.reviewing("ada", plan := labels.plan(max_bad=0, seed=1))
+    first, second, third = [*plan.planted_rows][:3]
+    for name in (first, second):
+        way.give(name, good=True)
+    way.undo()
+    for name in (second, third):
+        way.give(name, good=True)
     assert labels.state().distrusted == ("ada",)
+    with pytest.raises(UserError, match="no rating of yours"):
+        way.undo()
+
+
+def test_a_planted_answer_is_that_of_a_similar_question_and_no_rival(path: Path) -> None:
+    topics = {"card": ("arrival", "loss"), "transfer": ("fee", "limit"), "pin": ("change", "block")}
+    rows = [
+        answered(f"my {topic} and its {part}, ticket {part}{n}", f"{topic}_{part}")
+        for topic, parts in topics.items()
+        for part in parts
+        for n in range(30)
+    ]
+    by_name = {content_of(row): row for row in rows}
+    pairs = [[by_name[name] for name in pair.split()] for pair in plant(rows, 8, seed=1, sample=frozenset())]
+    assert len(pairs) == 8
+    for row, other in pairs:
+        assert row.answer != other.answer and row.answer.split("_")[0] == other.answer.split("_")[0]
+    twins = [answered(f"{word} my card", f"label {n}") for n, word in enumerate(("block", "lock", "stop", "freeze"))]
+    assert len(plant(twins, 4, seed=1, sample=frozenset())) == 4  # where all are alike, the least alike
+
+
+def test_without_labels_the_answer_to_a_reworded_question_is_not_planted(path: Path) -> None:
+    words = [f"{letter}{letter}{letter}" for letter in "abcdefghij"]
+    rows = [answered(f"where is {word} sold", f"in hall {n} near {word}") for n, word in enumerate(words)]
+    rows += [answered(f"where is {word} sold today", f"{word} is in hall {n}") for n, word in enumerate(words)]
+    by_name = {content_of(row): row for row in rows}
+    for pair in plant(rows, 8, seed=1, sample=frozenset()):
+        row, other = (by_name[name].question.split()[2] for name in pair.split())
+        assert row != other
 
 
 def test_nothing_is_accepted_before_the_planted_rows_are_judged(labels: Review) -> None:
@@ -435,8 +479,6 @@ def test_where_one_answer_is_all_there_is_the_claim_says_that_nobody_was_tested(
     assert plan.planted == ()
     judge(review, plan, none)
     assert "No planted bad rows tested the reviewers" in review.state().summary
-    with pytest.raises(UserError, match="--planted was fixed at 0"):
-        review.plan(planted=3)
 
 
 def test_answers_that_differ_in_marks_or_copies_of_a_question_are_not_planted(path: Path) -> None:
@@ -470,13 +512,13 @@ def test_every_plan_is_an_attempt_and_a_rebuilt_version_gets_fresh_rows(review: 
     assert (third.attempt, third.n_known, third.n_known_bad) == (3, 21, 1)
 
 
-def test_a_rejected_version_gets_a_further_attempt_only_if_asked(review: Review) -> None:
+def test_a_rejected_version_stays_rejected_and_a_build_without_its_bad_rows_is_a_new_attempt(review: Review) -> None:
     first = review.plan(max_bad=0)
-    assert review.plan(again=True) == first  # it is open
     judge(review, first, lambda _: True)
-    assert review.plan() == first
-    second = review.plan(max_bad=3, again=True)
-    assert second.attempt == 2 and first.rows[0] not in second.rows and review.state().status == "open"
+    assert review.plan() == first and review.state().status == "rejected"
+    bad = rows_found_bad(review.path)
+    second = Review(review.path, "v2", [row for row in ROWS if content_of(row) not in bad]).plan(max_bad=3)
+    assert second.attempt == 2 and first.rows[0] not in second.rows and review.state().status == "rejected"
 
 
 def test_a_row_that_was_changed_is_fresh_whatever_its_id_says(path: Path) -> None:
@@ -509,12 +551,12 @@ def test_a_row_that_a_plan_counts_as_good_and_turns_out_bad_refutes_it(path: Pat
     old, new = accepted(first), accepted(second)
     assert sorted(new.known) == sorted(old.rows)
     assert second.reviewing("bob", new).waiting()
-    first.reviewing("ada", old).give(old.rows[0], good=False, reason="wrong")
+    first.reviewing("bob", old).give(old.rows[0], good=False, reason="wrong")
     state = second.state()
     assert (state.status, state.n_bad, state.n_refuted) == ("rejected", 0, 1)
     assert "the plan counted as good turned out to be bad (n = 1)" in state.summary
     assert [one.row for one in state.bad] == [old.rows[0]]
-    assert second.plan(max_bad=0, again=True).n_known_bad == 1
+    assert Review(path, "v3", ROWS).plan(max_bad=0).n_known_bad == 1
 
 
 def test_a_plan_without_the_rows_that_it_knew_is_still_read(path: Path) -> None:
@@ -553,7 +595,7 @@ def test_a_row_is_bad_if_anybody_says_so_and_disagreement_is_listed(review: Revi
 
 
 def test_a_reviewer_has_a_name(review: Review) -> None:
-    with pytest.raises(UserError, match="No reviewer name"):
+    with pytest.raises(UserError, match="No name"):
         review.reviewing(" ", review.plan())
 
 
@@ -569,7 +611,9 @@ def test_a_cut_off_line_is_passed_over_and_a_wrong_one_is_told(review: Review, p
     judge(review, plan, none, most=1)
     assert review.state().n_judged == 3
     path.write_bytes(b'{"kind": "other"}\n' + whole)
-    with pytest.raises(DataError, match=r"reviews.jsonl:1: expected a line whose kind is one of plan, verdict, got"):
+    with pytest.raises(
+        DataError, match=r"reviews.jsonl:1: expected a line whose kind is one of plan, verdict, undo, got"
+    ):
         review.state()
 
 

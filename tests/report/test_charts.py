@@ -177,7 +177,7 @@ def test_a_bar_lies_inside_its_scale() -> None:
 def test_the_card_says_what_stays_and_what_to_do_next() -> None:
     steps = {name: card.document(*card_project(name)) for name in ("pilot_worthwhile", "ship", "undecided")}
     commands = [page.next_step.command for page in steps.values() if page.next_step]
-    assert commands == ["tuneworthy data review start", "tuneworthy train", "tuneworthy data build"]
+    assert commands == ["tuneworthy label review", "tuneworthy train", "tuneworthy data build"]
     page = steps["undecided"]
     assert page.answer == "1,771 of 2,000 rows are in this version" and page.outcome == "do_not_ship"
     assert page.sentence.startswith("The checks dropped 209 of 1980 rows (most: exact_duplicate 130,")

@@ -271,7 +271,7 @@ def test_a_quick_run_has_no_verdict() -> None:
 def test_a_lever_is_named_by_what_it_does() -> None:
     page = report(worth_it(errors=(failures("label_or_grader", 48),), suspects=48, labels_confirmed=True))
     shown = terminal(page)
-    assert "expected answer" in shown and "tuneworthy cases label --audit" in shown
+    assert "expected answer" in shown and "tuneworthy label audit" in shown
 
 
 def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(

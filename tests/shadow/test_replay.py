@@ -192,7 +192,7 @@ def test_without_right_answers_it_never_passes_until_people_label_the_draw(
     root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 0.5\n")
     log = write_log(tmp_path / "log.jsonl", 1600, truth=False)
     status, record = replayed(root, log)
-    assert status == 4 and record.verdict.fix.startswith("Run `tuneworthy shadow label`")
+    assert status == 4 and record.verdict.fix.startswith("Run `tuneworthy label shadow`")
     truth = {
         row["messages"][-2]["content"]: row["truth"]
         for row in map(orjson.loads, write_log(tmp_path / "t.jsonl", 1600).read_bytes().splitlines())
@@ -200,8 +200,8 @@ def test_without_right_answers_it_never_passes_until_people_label_the_draw(
     n = label(root, labels_path(load(root)), truth)
     assert 0.4 * record.n_pairs < n < 0.6 * record.n_pairs
     capsys.readouterr()
-    assert invoke(["shadow", "label", "--labeller", "ada", "--project", str(root)]) == 0
-    assert f"All {n} are labelled. Next: tuneworthy shadow replay" in (out := capsys.readouterr().out)
+    assert invoke(["label", "shadow", "--labeller", "ada", "--project", str(root)]) == 0
+    assert "0 rows left.\nNext: tuneworthy shadow replay" in (out := capsys.readouterr().out)
     assert str(log) in out and out.count("--project") == 1
     status, record = replayed(root, log)
     assert status == 0 and record.verdict.status == "pass"
@@ -211,14 +211,14 @@ def test_labelling_on_a_terminal_shows_the_turns_and_stores_each_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_traffic_project(tmp_path / "p", "equal", extra="[shadow]\nlabel_share = 0.5\n")
-    assert invoke(["shadow", "label", "--project", str(root)]) == 2
+    assert invoke(["label", "shadow", "--project", str(root)]) == 2
     assert "shadow replay" in capsys.readouterr().err
     replayed(root, write_log(tmp_path / "log.jsonl", 20, truth=False))
     answers = iter(["red\n", "green\n", "/quit\n"])
     monkeypatch.setattr("sys.stdin", type("Lines", (), {"readline": lambda self: next(answers)})())
-    assert invoke(["shadow", "label", "--labeller", "ada", "--project", str(root)]) == 0
+    assert invoke(["label", "shadow", "--labeller", "ada", "--project", str(root)]) == 0
     out, err = capsys.readouterr()
-    assert "still need a label. Next: tuneworthy shadow label" in out and "item" in err
+    assert "Next: tuneworthy label --project" in out and "item" in err
     assert labels_path(load(root)).read_text().count("ada") == 2
 
 
@@ -305,8 +305,8 @@ def test_who_labels_live_traffic_learns_that_the_proxy_counts_it(
     for sources, live in ((record.sources, False), ([str(root / ".tuneworthy" / TRAFFIC)], True)):
         Folder(root).write("shadow", asdict(replace(record, sources=sources)))
         capsys.readouterr()
-        assert invoke(["shadow", "label", "--labeller", "ada", "--project", str(root)]) == 0
-        assert ("midnight UTC" in capsys.readouterr().out) is live
+        assert invoke(["label", "shadow", "--labeller", "ada", "--project", str(root)]) == 0
+        assert ("midnight UTC" in capsys.readouterr().err) is live
 
 
 def test_a_slower_answer_that_is_as_good_is_no_pair_that_got_worse(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_where_labels_are_few_the_advice_is_more_labels() -> None:
     rules = replace(KNOWN, complete=False, label_share=0.2)
     for n in (60, 5):
         found = judged(pairs(n, 0.05, 0.05), rules)
-        assert found.status == "unknown" and "`shadow.label_share`" in found.fix and "shadow label" in found.fix
+        assert found.status == "unknown" and "`shadow.label_share`" in found.fix and "label shadow" in found.fix
         assert "label" not in judged(pairs(n, 0.05, 0.05), KNOWN).fix
 
 
@@ -142,7 +142,7 @@ def test_without_right_answers_a_candidate_can_fail_and_never_pass() -> None:
     rules = replace(KNOWN, complete=False, label_share=0.2)
     unlabelled = [replace(one, truth=None) for one in pairs(2000, 0.0, 0.0)]
     found = judged(unlabelled, rules)
-    assert found.status == "unknown" and "can fail but cannot pass" in found.detail and "shadow label" in found.fix
+    assert found.status == "unknown" and "can fail but cannot pass" in found.detail and "label shadow" in found.fix
     assert (
         judged([replace(one, scores=FINE | {"format": (1.0, 0.0)}) for one in unlabelled[:300]], rules).status == "fail"
     )

@@ -238,7 +238,7 @@ def test_what_people_say_of_labels_counts_where_no_models_could_be_asked_and_bef
     assert decide(confirmed).outcome == "do_not_fine_tune"
     assert decide(replace(confirmed, labels_confirmed=False)).outcome == "fine_tune"
     open_still = decide(replace(confirmed, labels_confirmed=None, suspects=15))
-    assert open_still.outcome == "undecided" and "--suspects" in open_still.next_action.command
+    assert open_still.outcome == "undecided" and "suspects" in open_still.next_action.command
     for found in (decide(confirmed), open_still):
         assert found.reasons[0].startswith("People relabelled 15 wrong answers")
     assert decide(confirmed).next_action.why.startswith("Correct the expected answers")
@@ -484,6 +484,6 @@ def test_once_people_found_the_labels_right_the_waiver_settles_why_dev_differs()
     def step(suspects: int, **more: Any) -> Verdict:
         return decide(with_rungs(today, label_ceiling=audit, suspects=suspects, **more))
 
-    assert step(12).next_action.command == "tuneworthy cases label --suspects"
+    assert step(12).next_action.command == "tuneworthy label suspects"
     assert step(0).next_action.why == messages.WAIVE_DEV and step(0).outcome == "undecided"
     assert step(0, waivers={"dev": "as people found"}).outcome == "fine_tune"

@@ -183,7 +183,7 @@ ROWS: dict[str, Row] = {
         "undecided",
         "model/strong",
         lambda v: (
-            v.next_action.command == "tuneworthy cases label --audit"
+            v.next_action.command == "tuneworthy label audit"
             and v.next_action.person_minutes == 2 * (26 + 40)
             and "7 of 9" in v.reasons[0]
         ),
@@ -193,7 +193,7 @@ ROWS: dict[str, Row] = {
         "do_not_fine_tune",
         "model/strong",
         lambda v: (
-            v.next_action.command == "tuneworthy cases label --audit --apply"
+            v.next_action.command == "tuneworthy label audit --apply"
             and "lower the target" in v.reasons[0]
             and v.to_dict()["label_ceiling"]["ceiling"] == 0.9
         ),
@@ -208,7 +208,7 @@ ROWS: dict[str, Row] = {
         lambda: noisy_labels(label_ceiling=replace(CEILING, decides=None, to_label=40)),
         "undecided",
         "model/strong",
-        lambda v: v.next_action.command == "tuneworthy cases label --audit" and v.next_action.person_minutes == 80,
+        lambda v: v.next_action.command == "tuneworthy label audit" and v.next_action.person_minutes == 80,
     ),
     "12 lever spent": (
         lambda: with_rungs(rung("model", "model/strong", 0.8, status="adopted"), errors=(failures("reasoning", 36),)),
@@ -455,7 +455,7 @@ def test_row_34_no_other_gate_erases_that_people_found_wrong_labels(change: str)
         evidence = replace(evidence, suspects=9, relabelled=0, waivers={"dev": "newer cases"})
     verdict = decide(evidence)
     assert (verdict.outcome, verdict.reason_code) == ("undecided", "errors_label_or_grader")
-    assert verdict.next_action.command == "tuneworthy cases label --audit"
+    assert verdict.next_action.command == "tuneworthy label audit"
     few = decide(replace(evidence, wrong_labels=(1, 9), labels_confirmed=False))
     assert few.reason_code != "errors_label_or_grader", few.reasons  # one of nine leaves a ceiling of 98.6%
 

@@ -94,7 +94,7 @@ def next_of(found: Checklist) -> str:
 
 def test_of_a_step_of_several_commands_only_its_run_counts_as_tried(tmp_path: Path) -> None:
     project = load(write_simulation(tmp_path, {"m": "'red'"}, n_cases=3, n_examples=0))
-    folder, named = Folder(project.root), "tuneworthy run --rung model && tuneworthy cases label --suspects"
+    folder, named = Folder(project.root), "tuneworthy run --rung model && tuneworthy label suspects"
     folder.write("run", {"rungs": []})
     stored = replace(verdict("undecided"), next_action=NextAction(command=named, why=""))
     store_verdict(project, stored, ["tuneworthy run"])

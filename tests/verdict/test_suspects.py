@@ -17,6 +17,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.labelling import LabelSession, read_labels
 from tuneworthy.cli import invoke, label_terminal
+from tuneworthy.cli.label_queues import LabelRequest, open_suspects
 from tuneworthy.config import load
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.task_data import read_data
@@ -156,13 +157,13 @@ def test_a_session_ends_as_soon_as_its_labels_settle_the_question(
     analysis = replace(report(0, len(names)), answers=dict.fromkeys(names, "no such label"))
     Folder(root).write(FILE, analysis)
     shown: list[str] = []
-    monkeypatch.setattr(label_terminal, "note", shown.append)
+    monkeypatch.setattr(label_terminal, "note", lambda *lines: shown.append("\n".join(lines)))
     monkeypatch.setattr(
-        label_terminal, "ask_line", lambda _: next(label for text, label in said.items() if text in shown[-1])
+        label_terminal, "ask_line", lambda _: next((label for text, label in said.items() if text in shown[-1]), "")
     )
-    path, n_given, _ = label_terminal.relabel_on_terminal(root, "ada", audit=False)
-    assert n_given == RELABELLED == len(read_labels(path)) < len(names)
-    assert "15 labels settle the question" in shown[-1]
+    queue = open_suspects(LabelRequest(root, "ada"))
+    assert label_terminal.work_through(queue) == RELABELLED == len(read_labels(queue.log)) < len(names)
+    assert queue.waiting == 0
 
 
 def test_the_chance_of_labels_is_that_of_draws() -> None:
@@ -182,7 +183,7 @@ def test_the_labels_of_suspects_are_written_into_the_cases_and_those_of_examples
         case = next(case for case in read_data(project).split.dev if case.expected == "red")
         row = {"case": case.id, "labeller": "ada", "label": "blue", "time": "now"}
         suspects_path(project).write_bytes(orjson.dumps(row) + b"\n")
-        assert invoke(["cases", "label", "--suspects", "--apply", "--project", str(root)]) == 0
+        assert invoke(["label", "suspects", "--apply", "--project", str(root)]) == 0
         written = [one.expected for one in read_cases(root / "cases.jsonl").cases if one.id == case.id]
         assert written == (["blue"] if n_examples == 0 else [])
         assert (f"Correct this example: {case.text}" in capsys.readouterr().out) is bool(n_examples)
@@ -215,7 +216,8 @@ def noisy(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shown: list[str] = []
 
     def truth(_: str) -> str:
-        return ("red", "green", "blue")[int(re.findall(r"item (\d+)", shown[-1])[-1]) % 3]
+        asked = re.findall(r"item (\d+)", shown[-1])
+        return ("red", "green", "blue")[int(asked[-1]) % 3] if asked else ""
 
     monkeypatch.setattr(label_terminal, "note", lambda *lines: shown.append("\n".join(lines)))
     monkeypatch.setattr(label_terminal, "ask_line", truth)
@@ -233,10 +235,10 @@ def verdict_of(root: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]
 def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_every_score(
     noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    label = ["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]
+    label = ["label", "audit", "--labeller", "ada", "--project", str(noisy)]
     assert verdict_of(noisy, capsys)["label_ceiling"] is None
     assert invoke(label) == 0
-    assert capsys.readouterr().out == f"Next: tuneworthy cases label --project {noisy} --audit --apply\n"
+    assert capsys.readouterr().out.endswith(f"Next: tuneworthy label --project {noisy} audit --apply\n")
     strata = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
     audited = read_relabelled(load(noisy))
     assert len(strata) == 200 and sum(strata[case] for case in audited) == sum(strata.values()) > 10
@@ -259,7 +261,7 @@ def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_ev
 def test_a_label_is_wrong_only_if_all_people_who_labelled_the_case_contradict_it(
     noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke(["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]) == 0
+    assert invoke(["label", "audit", "--labeller", "ada", "--project", str(noisy)]) == 0
     alone = verdict_of(noisy, capsys)["label_ceiling"]
     expected = {case.id: case.expected for case in read_cases(noisy / "cases.jsonl").cases}
     path = suspects_path(load(noisy))
@@ -284,9 +286,11 @@ def test_the_sheet_of_an_audit_tells_neither_label_nor_answer_nor_stratum(
     shown: list[str] = []
     monkeypatch.setattr(label_terminal, "note", lambda *lines: shown.append("\n".join(lines)))
     monkeypatch.setattr(label_terminal, "ask_line", lambda _: "/quit" if len(shown) > 30 else "/skip")
-    assert invoke(["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]) == 0
+    assert invoke(["label", "audit", "--labeller", "ada", "--project", str(noisy)]) == 0
     sheets = [text for text in shown if "item " in text]
-    assert len(sheets) > 10 and not any(label in sheet for sheet in sheets for label in ("red", "green", "blue"))
+    assert len(sheets) > 10 and not any(
+        label in sheet.partition("\n\n")[0] for sheet in sheets for label in ("red", "green", "blue")
+    )
     strata = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
     order = [
         strata[case.id] for sheet in sheets for case in read_cases(noisy / "cases.jsonl").cases if case.text in sheet
@@ -315,13 +319,13 @@ def test_where_answers_are_no_labels_a_person_says_whether_the_expected_answer_i
     shown: list[str] = []
     monkeypatch.setattr(label_terminal, "note", lambda *lines: shown.append("\n".join(lines)))
     monkeypatch.setattr(label_terminal, "ask_line", lambda _: right)
-    assert invoke(["cases", "label", "--audit", "--labeller", "ada", "--project", str(noisy)]) == 0
+    assert invoke(["label", "audit", "--labeller", "ada", "--project", str(noisy)]) == 0
     assert sum("reference: " in text for text in shown) == len(read_labels(suspects_path(load(noisy))))
     found = verdict_of(noisy, capsys)["label_ceiling"]
     assert found["share"] == (0.0 if answer else 1.0) and found["scores"] == {}
     before = (noisy / "cases.jsonl").read_bytes()
     capsys.readouterr()
-    assert invoke(["cases", "label", "--audit", "--apply", "--project", str(noisy)]) == 0
+    assert invoke(["label", "audit", "--apply", "--project", str(noisy)]) == 0
     assert ("Correct this example" in capsys.readouterr().out) is not answer
     assert (noisy / "cases.jsonl").read_bytes() == before
 
@@ -332,9 +336,9 @@ def test_labels_of_dev_alone_offer_the_audit_of_test(noisy: Path, capsys: pytest
         row = {"case": case.id, "labeller": "ada", "label": case.expected, "time": "now"}
         suspects_path(load(noisy)).write_bytes(orjson.dumps(row) + b"\n")
         capsys.readouterr()
-        assert invoke(["cases", "label", "--suspects", "--apply", "--project", str(noisy)]) == 0
+        assert invoke(["label", "suspects", "--apply", "--project", str(noisy)]) == 0
         next_step = capsys.readouterr().out.partition("Next: tuneworthy run ")[2]
-        assert ("--audit" in next_step) is offered and next_step
+        assert (" audit" in next_step) is offered and next_step
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.1, 0.2])

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -23,18 +23,8 @@ from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, now, refuse_link
 from tuneworthy.store.shapes import DamagedRecord
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, Ids, JsonObject, Say, Texts, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, Ids, JsonObject, canonical
 
-QUIT = "/quit"
-SKIP = "/skip"
-DECLINE = "/decline"
-UNDO = "/undo"
-GREETING = (
-    f"Type the expected answer. Type {DECLINE} if the model should decline, {UNDO} to take your last label back, "
-    f"{SKIP} to skip the case for now, or {QUIT} to stop. Your labels are saved."
-)
-# No answer begins with these: a slip in a command must not become the truth.
-COMMANDS = ("/", "?")
 MIN_SECOND = 30
 
 
@@ -342,81 +332,3 @@ def _relabelled(path: Path, labels: JsonObject) -> Iterator[JsonObject]:
             continue  # blank or faulty: the cases were read before, so no row is faulty
         identity = case_id(native_fields(row, journal))
         yield {**row, "expected": labels[identity]} if identity in labels else row
-
-
-class LabellingQueue(Protocol):
-    """One person's way through what waits: that of a `LabelSession`, or of verdicts on rows."""
-
-    @property
-    def assigned(self) -> Texts:
-        """The ids of all that this person gets."""
-
-    @property
-    def n_done(self) -> int:
-        """The number of finished cases."""
-
-    def next(self) -> Case | None:
-        """Return the next case; None if all are done."""
-
-    def submit(self, case_id: str, label: Any) -> None:
-        """Take a label."""
-
-    def skip(self, case_id: str) -> None:
-        """Put it last."""
-
-    def undo(self) -> None:
-        """Take the last answer back; raises `UserError` if that cannot be."""
-
-
-def run_terminal(
-    session: LabellingQueue,
-    ask: Callable[[str], str],
-    say: Say,
-    *,
-    parse: Callable[[str], Any] | None = None,
-    greeting: str = GREETING,
-) -> int:
-    """Go through the cases of `session` on a terminal.
-
-    Args:
-        session: Whose.
-        ask: Shows a prompt and returns a line; EOFError ends the session.
-        say: Shows a text.
-        parse: Turns a line into a label; raises `UserError` if it cannot. Text stays text if None.
-        greeting: Says what to type; one of your own leaves no way to say that declining is right.
-
-    Returns:
-        How many labels were given.
-    """
-    say(greeting)
-    may_decline = greeting == GREETING
-    n_given = 0
-    while (case := session.next()) is not None:
-        say(f"\n[{session.n_done + 1} of {len(session.assigned)}]\n{case.text}")
-        try:
-            line = ask("> ").strip()
-        except EOFError:
-            break
-        if line == QUIT:
-            break
-        if line == SKIP:
-            session.skip(case.id)
-            continue
-        try:
-            if line == UNDO:
-                session.undo()
-                n_given = max(0, n_given - 1)
-            elif may_decline and line == DECLINE:
-                session.submit(case.id, None)
-                n_given += 1
-            elif line[:1] in COMMANDS:
-                raise UserError(
-                    f"{line[:40]!r} is neither a command nor an answer. No answer begins with / or ?.", hint=greeting
-                )
-            elif line:
-                session.submit(case.id, parse(line) if parse else line)
-                n_given += 1
-        except UserError as error:
-            say(str(error))
-    say(f"{session.n_done} of {len(session.assigned)} done.")
-    return n_given

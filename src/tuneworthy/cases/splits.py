@@ -341,7 +341,7 @@ def make_split(cases: Cases, examples: Examples = (), *, seed: int, dev_size: in
 
     labelled = sorted((case for case in cases if case.labelled), key=lambda case: case.id)
     if not labelled:
-        raise UserError(f"No case is labelled (n = {len(cases)}).", hint="Run `tuneworthy cases label` to label cases.")
+        raise UserError(f"No case is labelled (n = {len(cases)}).", hint="Run `tuneworthy label cases` to label cases.")
     pool = by_id(examples)
     kind = kind_of(labelled, pool)
     n_scorable = int(columns_of(pool).scorable(kind.name).sum())

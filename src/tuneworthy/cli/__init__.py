@@ -25,7 +25,8 @@ from tuneworthy.trust import Untrusted
 VERBS = {
     "demo": "Create a small project and run its ladder.",
     "init": "Create a project from data files.",
-    "cases": "Draw, label and inspect cases.",
+    "cases": "Draw, add and inspect cases.",
+    "label": "Label, rate and review rows, one at a time.",
     "trust": "Allow the permissions of a project file.",
     "check": "Check the project before money is spent.",
     "run": "Run the ladder on one frozen test set.",

@@ -7,27 +7,17 @@ import click
 
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.addition import AddedCases, add_cases
-from tuneworthy.cases.labelling import Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
-from tuneworthy.cli.label_terminal import (
-    LabelFiles,
-    apply_relabelled,
-    judge_on_terminal,
-    label_on_terminal,
-    relabel_on_terminal,
-)
+from tuneworthy.cli.label_queues import LabelFiles
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
     PATH,
     POSITIVE,
-    SHARE,
-    CountFrom,
     expected_option,
     input_option,
     json_option,
     note,
-    person,
     print_json,
     print_result,
     project_option,
@@ -41,7 +31,7 @@ from tuneworthy.ladder.comparison_plan import is_measured
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.trust import own_path
-from tuneworthy.types import SECOND_SHARE, Texts
+from tuneworthy.types import Texts
 from tuneworthy.verdict.messages import sentence
 
 # The same file gives the same draw.
@@ -50,7 +40,7 @@ DRAW_SEED = 7
 
 @click.group("cases", cls=CommandGroup)
 def command() -> None:
-    """Draw, label and inspect cases.
+    """Draw, add and inspect cases.
 
     \b
     Example:
@@ -85,7 +75,7 @@ def sample(source: Path, n: int, out: Path | None, root: Path) -> None:
         raise UserError(
             f"{target} already exists.", hint="Choose a different file with --out, or move the existing file."
         )
-    own = LabelFiles.of(root, None).cases
+    own = LabelFiles.of(root).cases
     drawn = sample_cases(source, n, DRAW_SEED, present=read_cases(own).cases if own.exists() else ())
     write_cases(target, drawn.cases)
     if wants_json():
@@ -95,7 +85,7 @@ def sample(source: Path, n: int, out: Path | None, root: Path) -> None:
     labelled_here = own.resolve() == target.resolve()
     note(*map(sentence, drawn.notes))
     next_step = (
-        "Next: tuneworthy cases label"
+        "Next: tuneworthy label"
         if labelled_here
         else "Next: add the expected answers to this file. Then use it with `tuneworthy cases add` or "
         "`tuneworthy init --data`."
@@ -156,101 +146,6 @@ def _show_added(result: AddedCases, source: Path | None) -> None:
             f"Refused {count(len(result.overlapping), 'case')}, too similar to another case or an example: "
             f"{', '.join(result.overlapping[:5])}.{'' if source else ' Remove the refused rows from the file.'}"
         )
-
-
-@command.command("label")
-@click.option("--labeller", metavar="NAME", help="Name of the labeller (default: your user name).")
-@click.option(
-    "--share",
-    type=SHARE,
-    default=SECOND_SHARE,
-    show_default=True,
-    help="Share of the cases for a second labeller (at least 30 cases).",
-)
-@click.option("--all", "every", is_flag=True, help="Include cases that already have an answer.")
-@click.option("--labels", type=PATH, help="Label file (default: CASES.labels.jsonl).")
-@click.option("--apply", "applied", is_flag=True, help="Write the labels into the cases instead.")
-@click.option("--judge", is_flag=True, help="Rate answers of the last run instead.")
-@click.option(
-    "--variant", "rungs", metavar="RUNG", multiple=True, help="With --judge, answers of this rung only; repeatable."
-)
-@click.option("--n", type=CountFrom(50), default=60, show_default=True, help="With --judge, number of test cases.")
-@click.option("--suspects", is_flag=True, help="Relabel failed cases whose label may be wrong.")
-@click.option("--audit", is_flag=True, help="Label a random sample of the test cases again.")
-@click.option("--overwrite", is_flag=True, help="With --apply, replace expected answers that differ.")
-@project_option
-@json_option
-def label(
-    labeller: str | None,
-    share: float,
-    every: bool,
-    labels: Path | None,
-    applied: bool,
-    judge: bool,
-    rungs: Texts,
-    n: int,
-    suspects: bool,
-    audit: bool,
-    overwrite: bool,
-    root: Path,
-) -> None:
-    """Label cases blind, one at a time.
-
-    A second labeller gets a share of the cases. No score above the agreement between the two is meaningful.
-
-    Every label is saved immediately: stop with /quit and resume later. --apply writes the labels into the cases. Cases
-    on which the labellers disagree are left to you.
-
-    --judge: rate answers of the last run, at least 50 per compared variant, without seeing which variant gave them. The
-    next run corrects the judge's scores by them.
-
-    --suspects: relabel failed dev cases. --audit: relabel a random sample of test, which shows the share of wrong
-    labels and the highest score they allow. Either with --apply writes both and lists the examples to correct by hand.
-
-    \b
-    Example:
-      tuneworthy cases label --labeller ada
-    """
-    if judge and (applied or every):
-        raise click.UsageError(
-            "--judge cannot be combined with --apply or --all, because ratings of answers are not labels of cases."
-        )
-    files, n_new, done = LabelFiles.of(root, labels), 0, None
-    lines: list[str] = []
-    path, next_step = files.labels, "tuneworthy run" if files.project else ""
-    if judge:
-        path, n_new = judge_on_terminal(
-            root, person(labeller, "--labeller"), labels=labels, rungs=rungs, n=n, share=share
-        )
-    elif (suspects or audit) and applied:
-        path, done, lines, next_step = apply_relabelled(root)
-    elif suspects or audit:
-        path, n_new, next_step = relabel_on_terminal(root, person(labeller, "--labeller"), audit=audit)
-    elif applied:
-        done = apply_labels(files.cases, read_labels(path), overwrite=overwrite)
-    else:
-        n_new = label_on_terminal(files, person(labeller, "--labeller"), share=share, every=every)
-        next_step = "tuneworthy cases label --apply" if n_new else ""
-    if done and not wants_json():
-        _show_applied(files.cases, done)
-    ceiling = agreement(read_labels(path))
-    document = {"labels": str(path), "given": n_new, "agreement": ceiling, "applied": done}
-    lines += [sentence(str(ceiling))] if ceiling.n else []
-    print_result(document, say, *lines, *([f"Next: {next_step}"] if next_step else []))
-
-
-def _show_applied(path: Path, done: Applied) -> None:
-    say(f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same}).")
-    for conflict in done.disagreements:
-        labels = ", ".join(f"{name}: {value!r}" for name, value in conflict.labels.items())
-        say(f"  skipped {conflict.case}: its labellers disagree ({labels}). Edit the file to resolve the conflict.")
-    if done.conflicts:
-        say(
-            f"  skipped cases that already have a different label: {len(done.conflicts)} "
-            f"({', '.join(done.conflicts[:5])}). Use --overwrite to replace these labels."
-        )
-    if done.unknown:
-        say(f"  skipped labels whose cases are not in the file: {len(done.unknown)}")
 
 
 @command.command("show")

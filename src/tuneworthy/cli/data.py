@@ -8,7 +8,6 @@ from tuneworthy.cli.lazy import LazyGroup
 PARTS = {
     "distill": "Create training rows from the answers of a teacher.",
     "build": "Import files, check their rows, freeze a version.",
-    "review": "Let people review a random sample of a version.",
     "curve": "Show how the score grows with the number of rows.",
     "export": "Write a frozen version in the format of a trainer.",
 }

@@ -114,4 +114,4 @@ def _say(version: Version | None, recipe: Recipe, reviews: Path) -> None:
     unsafe = ", frozen although a gate failed" if recipe.unsafe else ""
     say(f"Version {version.id}: {recipe.n_rows} rows{unsafe}", str(version.folder))
     if state_of(reviews, version.id).status in {"no_plan", "open"}:
-        say("Next: tuneworthy data review start")
+        say("Next: tuneworthy label review")

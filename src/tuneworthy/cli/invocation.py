@@ -7,8 +7,8 @@ from pathlib import Path
 
 # The commands that have `--project`, as sentences name them.
 _COMMAND = re.compile(
-    r"\btuneworthy (?:(?:cases|data review|data|decode|export|models|shadow) (?!list\b|review\b)[a-z]+"
-    r"|budget|check|compare|decide|doctor|merge|parity|plan|report|run|serve|status|train|trust)\b(?! --project)"
+    r"\btuneworthy (?:(?:cases|data|decode|export|models|shadow) (?!list\b)[a-z]+"
+    r"|check|compare|decide|doctor|label|plan|report|run|serve|status|train|trust)\b(?! --project)"
 )
 
 

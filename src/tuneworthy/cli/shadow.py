@@ -8,7 +8,6 @@ from tuneworthy.cli.lazy import LazyGroup
 PARTS = {
     "replay": "Replay recorded traffic to a candidate and judge its answers.",
     "proxy": "Copy a share of live traffic to a candidate.",
-    "label": "Label sampled sessions without seeing which model answered.",
     "report": "Show the last replay, or write it as a page.",
 }
 

@@ -60,7 +60,7 @@ def command(
     to be no worse and at most 2% of the answers are missing. Otherwise the exit status is 4. Each day counts once, so a
     pass needs dated rows from at least 7 days.
 
-    Quality needs correct answers: rows with the key `truth`, or sessions that people label with `shadow label`. To
+    Quality needs correct answers: rows with the key `truth`, or sessions that people label with `label shadow`. To
     resume, run the command again.
 
     \b

@@ -90,4 +90,4 @@ def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = No
     if found:
         say("\n".join(drift_lines(found, record.sources)))
     if labels_first:
-        say("Next: tuneworthy shadow label")
+        say("Next: tuneworthy label shadow")

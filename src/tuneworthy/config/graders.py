@@ -130,7 +130,7 @@ class PythonFunction(FormGrader, FunctionSection):
 
 class Judge(FormGrader, JudgeSettings):
     """A language model rates the answer. As the first grader it decides only where people's verdicts on both variants
-    correct it (`tuneworthy cases label --judge`)."""
+    correct it (`tuneworthy label judge`)."""
 
     @model_validator(mode="after")
     def _rubric_given(self) -> Self:

@@ -204,7 +204,7 @@ def _warnings(version: Version, review: State | None) -> list[str]:
     failed = "; ".join(version.recipe.failed)
     notes = [f"This version was frozen with failed gates: {failed}."] if version.recipe.unsafe else []
     if review is None or review.plan is None:
-        notes.append("Nobody has reviewed these rows yet. Run `tuneworthy data review start`.")
+        notes.append("Nobody has reviewed these rows yet. Run `tuneworthy label review`.")
     elif review.status != "accepted":
         notes.append(f"The review has not accepted this version: {review.summary}.")
     return notes

@@ -185,7 +185,7 @@ class Judging:
                 gain,
                 bound,
                 f"people have rated both variants on only {n} of the first {MIN_HUMAN} sampled cases (to add ratings, "
-                "run `tuneworthy cases label --judge`)",
+                "run `tuneworthy label judge`)",
             )
         found = corrected_difference(
             a.scores[scored], b.scores[scored], human_a, human_b, None if groups is None else groups[scored]

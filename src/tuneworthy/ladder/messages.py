@@ -54,7 +54,7 @@ say = Catalogue(
         # check: models
         "about_model": "models.{name}: {error}",
         "fix_model": "Fix [models.{name}].",
-        # cases show, cases label --judge
+        # cases show, label judge
         "run_ladder_again": "Run `tuneworthy run` again.",
         "no_run_yet": "There is no run in {root} yet.",
         "run_ladder": "Run `tuneworthy run` first.",

@@ -56,7 +56,7 @@ def read_data(project: Project) -> TaskData:
     if unlabelled := [case.id for case in dataset.cases if not case.labelled]:
         raise UserError(
             (f"{count(len(unlabelled), 'case has', 'cases have')} no expected answer, starting with {unlabelled[0]}."),
-            hint="Run `tuneworthy cases label` to label them.",
+            hint="Run `tuneworthy label cases` to label them.",
         )
     return settle(project, dataset)
 

@@ -10,10 +10,11 @@ The claim is *at least `bound` of the rows of this version are good*. Rules that
    attempts and rebuilds of a project, the chance that a version whose error is above its bound passes is at most 5 %.
 4. Rows that people saw before, by the hash of their content, are never drawn again: what was said of them counts as
    known (good or bad), and the plan proves the rest. The draw is a new one each time.
-5. A row is bad as soon as anybody says so, in whichever sample, of whichever version. A verdict can become worse, never
-   better. A plan that counted on rows that turn out bad is rejected.
-6. Every reviewer also gets rows that are surely bad, unmarked: a question with the answer of another one. Good verdicts
-   count only once their reviewer has judged all planted rows, and never of a reviewer who rated more than
+5. A row is bad as soon as anybody says so, in whichever sample, of whichever version. A reviewer can take verdicts back
+   until the plan is decided, and after that only those of the same session. A plan that counted on rows that turn out
+   bad is rejected.
+6. Every reviewer also gets rows that are surely bad, unmarked: a question with the answer of a similar one. Good
+   verdicts count only once their reviewer has judged all planted rows, and never of a reviewer who rated more than
    `MOST_MISSED` of them good. These rows belong to no version and no sample, and no build ever hears of them.
 
 The file is only ever appended to, a line on disk the moment it is given: plans and verdicts, no row content.
@@ -23,27 +24,36 @@ A row is named by the hash of its messages. This module knows no project and no 
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from heapq import nsmallest
 from itertools import chain
+from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tuneworthy.cases.labelling import MIN_SECOND
+from tuneworthy.cases.normalize import words
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
 from tuneworthy.errors import UserError
-from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, content_of
+from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, TakenBack, content_of
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
-from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed
+from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed, operating_characteristic
 from tuneworthy.store.lines import append_line, exclusive, now, write_line
-from tuneworthy.types import SECOND_SHARE, Example, JsonMapping, Messages, Texts, TextTuple, content_hash, role_of
+from tuneworthy.types import SECOND_SHARE, Example, Messages, Texts, TextTuple, content_hash, role_of, text_of
 
 BOUND = 0.95
-MAX_BAD = 1
 N_PLANTED = 8
-# Of the answers of a version: enough to find another one for each planted row.
-_MOST_ANSWERS = 256
+# The plan is the smallest that a version with 1% bad rows passes with this probability.
+PASSES, MAX_BAD_ROWS = 0.8, range(5)
+GOOD_RATE = 0.99
+# Rows among which the answer of a planted row is looked for.
+_N_POOL = 2_000
+# Share of common words above which two questions, or two answers, may mean the same.
+_MAX_ALIKE = 0.5
+# Nearest questions whose labels may be right as well.
+_N_RIVALS = 10
 
 
 def sample_size(n_rows: int, n_known: int, n_known_bad: int, attempt: int, *, bound: float, max_bad: int) -> int | None:
@@ -84,67 +94,55 @@ class Review:
     def plan(
         self,
         *,
-        bound: float | None = None,
+        bound: float = BOUND,
         max_bad: int | None = None,
         seed: int | None = None,
-        again: bool = False,
-        planted: int | None = None,
+        planted: int = N_PLANTED,
+        fix: bool = True,
     ) -> ReviewPlan:
         """Return the plan of this version; fix one, on disk, if there is no plan yet.
 
         Args:
-            bound: Least share of good rows that is to be shown; 0.95 if None.
-            max_bad: Most bad rows in the sample; 1 if None.
+            bound: Least share of good rows that is to be shown.
+            max_bad: Most bad rows in the sample; if None, see `PASSES`.
             seed: Of the draw; a random one, which is stored, if None.
-            again: Whether a version that was rejected gets a further attempt, with fresh rows.
-            planted: How many rows that are surely bad every reviewer gets among the sample; 8 if None. None of them
-                where all rows of the version have the same answer.
+            planted: How many rows that are surely bad every reviewer gets among the sample. They are omitted where all
+                rows of the version have the same answer.
+            fix: Whether to store a new plan.
 
         Raises:
-            UserError: Another plan is fixed, or no sample can show that.
+            UserError: No sample can show that.
         """
+        if (fixed := self.state().plan) is not None:
+            return fixed
         ids = [content_of(row) for row in self.rows]  # before the file is held: other reviewers need not wait
-        with exclusive(self.path) as file:
+        with exclusive(self.path) if fix else nullcontext() as file:
             ledger = Ledger.read(self.path)
-            state = build_state(ledger, self.version)
-            if state.plan is not None and not (again and state.status == "rejected"):
-                _require_same(state.plan, {"bound": bound, "max_bad": max_bad, "seed": seed, "planted": planted})
-                return state.plan
+            if (fixed := build_state(ledger, self.version).plan) is not None:
+                return fixed
             plan = self._new_plan(
                 ledger,
                 ids,
-                BOUND if bound is None else bound,
-                MAX_BAD if max_bad is None else max_bad,
+                bound,
+                max_bad,
                 secrets.randbelow(2**31) if seed is None else seed,
-                n_planted=N_PLANTED if planted is None else planted,
+                n_planted=planted,
             )
-            write_line(file, {"kind": "plan", **asdict(plan)})
+            if file is not None:
+                write_line(file, {"kind": "plan", **asdict(plan)})
         return plan
 
-    def choices(self, *, bound: float = BOUND, most: int = 4) -> list[tuple[int, int]]:
-        """Return the plans that the next attempt could have: how many rows, and how many of them may be bad.
-
-        Nothing is fixed and no row is shown.
-        """
-        ledger = Ledger.read(self.path)
-        numbers = _numbers([content_of(row) for row in self.rows], ledger.judged())
-        attempt = len(ledger.plans) + 1
-        sizes = [(sample_size(*numbers, attempt, bound=bound, max_bad=bad), bad) for bad in range(most + 1)]
-        return [(n, bad) for n, bad in sizes if n is not None]
-
     def _new_plan(
-        self, ledger: Ledger, ids: Texts, bound: float, max_bad: int, seed: int, *, n_planted: int
+        self, ledger: Ledger, ids: Texts, bound: float, max_bad: int | None, seed: int, *, n_planted: int
     ) -> ReviewPlan:
-        if not (0 < bound < 1 and max_bad >= 0):
-            raise UserError(
-                f"--bound must be between 0 and 1, and --max-bad must be at least 0. Their values are {bound:g} "
-                f"and {max_bad}."
-            )
         judged, attempt = ledger.judged(), len(ledger.plans) + 1
         numbers = n_rows, n_known, n_known_bad = _numbers(ids, judged)
-        n = sample_size(*numbers, attempt, bound=bound, max_bad=max_bad)
-        if n is None:
-            raise _impossible_plan(n_rows, n_known, n_known_bad, bound, max_bad)
+        allowed = MAX_BAD_ROWS if max_bad is None else [max_bad]
+        sizes = [(sample_size(*numbers, attempt, bound=bound, max_bad=bad), bad) for bad in allowed]
+        plans = [(n, bad) for n, bad in sizes if n is not None]
+        if not plans:
+            raise _impossible_plan(n_rows, n_known, n_known_bad, bound)
+        n, max_bad = next((plan for plan in plans if chance_to_pass(*plan) >= PASSES), plans[-1])
         rows = draw((row for row in ids if row not in judged), n, key=f"{seed}:{self.version}:{attempt}")
         fixed: Any = {"version": self.version, "rows": rows, "seed": seed, "n_rows": n_rows, "attempt": attempt}
         return ReviewPlan(
@@ -160,15 +158,13 @@ class Review:
             planted=plant(self.rows, n_planted, seed=seed, sample=frozenset(rows)),
         )
 
-    def reviewing(
-        self, reviewer: str, plan: ReviewPlan, *, share: float = SECOND_SHARE, complete: bool = False
-    ) -> "Reviewing":
+    def reviewing(self, reviewer: str, plan: ReviewPlan) -> "Reviewing":
         """Return the way of one reviewer through a plan (see `Reviewing`).
 
         Raises:
             UserError: The version no longer holds the rows of the sample, or the reviewer has no name.
         """
-        return Reviewing(self.path, plan, _pick(self.rows, plan), reviewer, share=share, complete=complete)
+        return Reviewing(self.path, plan, _pick(self.rows, plan), reviewer)
 
 
 class Reviewing:
@@ -184,26 +180,16 @@ class Reviewing:
         plan: The plan.
         rows: Content hash to row.
         reviewer: Who.
-        share: Of the sample, which all reviewers are asked about (at least 30 rows).
-        complete: Whether to go on to the end of the sample when the plan is decided; the decision stays.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        plan: ReviewPlan,
-        rows: Mapping[str, Example],
-        reviewer: str,
-        *,
-        share: float = SECOND_SHARE,
-        complete: bool = False,
-    ) -> None:
+    def __init__(self, path: Path, plan: ReviewPlan, rows: Mapping[str, Example], reviewer: str) -> None:
         if not reviewer.strip():
-            raise UserError("No reviewer name is set.", hint="Pass --reviewer NAME.")
-        self.path, self.plan, self.reviewer, self.complete = path, plan, reviewer.strip(), complete
+            raise UserError("No name is set.", hint="Pass --labeller NAME.")
+        self.path, self.plan, self.reviewer = path, plan, reviewer.strip()
         self._rows = rows
+        self._given: list[str] = []
         distinct = set(plan.rows)
-        n_shared = min(len(distinct), max(MIN_SECOND, round(share * len(distinct))))
+        n_shared = min(len(distinct), max(MIN_SECOND, round(SECOND_SHARE * len(distinct))))
         self._shared = frozenset(sorted(distinct, key=lambda row: rank(plan.seed, f"shared {row}"))[:n_shared])
         self._order = {row: i for i, row in enumerate(plan.shown)}
         self._put_off: dict[str, int] = {}
@@ -214,7 +200,7 @@ class Reviewing:
         others = ledger.judged_in(plan, unfinished=True).keys() - own
         if ledger.trust_in(plan).get(self.reviewer) == "distrusted":
             return []
-        open_ = self.complete or status_of(plan, tally(ledger, plan)) == "open"
+        open_ = status_of(plan, tally(ledger, plan)) == "open"
         rows = [row for row in self._order if row not in own and (row in self._shared if row in others else open_)]
         if open_ and not rows:  # what others rated who did not finish: they may never come back
             rows = sorted(others - ledger.judged_in(plan).keys())
@@ -242,26 +228,37 @@ class Reviewing:
             reason: Why not; needed if it is bad.
 
         Raises:
-            UserError: The row is not of the sample, a bad one has no reason, or a verdict would become better.
+            UserError: The row is not of the sample, a bad one has no reason, or the reviewer has rated it.
         """
         if row not in self._order:
             raise UserError(f"Row {show(row)} is not in the review sample.")
         if not good and not reason.strip():
             raise UserError("Give a reason for each row that you rate as bad.")
-        ledger = Ledger.read(self.path)
-        own = [
-            one.good for one in ledger.verdicts.get(self.plan.id, ()) if (one.row, one.reviewer) == (row, self.reviewer)
-        ]
-        if own and (good or not own[-1]):
-            raise UserError(
-                f"{self.reviewer} has already rated row {row}.",
-                hint="A rating can change from good to bad, but not back.",
-            )
+        if row in self._own(Ledger.read(self.path)):
+            raise UserError(f"{self.reviewer} has already rated row {row}.")
         verdict = RowVerdict(
             sample=self.plan.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
         )
         append_line(self.path, {"kind": "verdict", **asdict(verdict)})
+        self._given.append(row)
         return state_of(self.path, self.plan.version)
+
+    def undo(self) -> None:
+        """Take the reviewer's last verdict back, on disk.
+
+        Raises:
+            UserError: There is no such verdict, or it is of an earlier session and the plan is decided.
+        """
+        ledger = Ledger.read(self.path)
+        own = [one.row for one in ledger.verdicts.get(self.plan.id, ()) if one.reviewer == self.reviewer]
+        is_open = status_of(self.plan, tally(ledger, self.plan)) == "open"
+        is_distrusted = ledger.trust_in(self.plan).get(self.reviewer) == "distrusted"
+        if not own or is_distrusted or not (is_open or self._given):
+            raise UserError("There is no rating of yours to take back.")
+        undo = TakenBack(sample=self.plan.id, row=own[-1], reviewer=self.reviewer, time=now())
+        append_line(self.path, {"kind": "undo", **asdict(undo)})
+        self._given = self._given[:-1]
+        self._put_off[own[-1]] = -len(self._put_off) - 1
 
     def n_given(self) -> int:
         return len(self._own(Ledger.read(self.path)))
@@ -283,26 +280,74 @@ def draw(rows: Iterable[str], n: int, *, key: str) -> TextTuple:
     return tuple(row for _, row in nsmallest(n, ranked()))
 
 
+def chance_to_pass(n: int, max_bad: int) -> float:
+    """Return the probability that a version with 1% bad rows passes a plan."""
+    return operating_characteristic(n, n - max_bad, GOOD_RATE)
+
+
+class _PoolRow(NamedTuple):
+    """A row that may be planted, or give its answer to one; question and answer as compared, and as sets of words."""
+
+    in_sample: bool
+    order: str
+    name: str
+    question: str
+    answer: str
+    asked: frozenset[str]
+    said: frozenset[str]
+
+
 def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str]) -> TextTuple:
     """Draw `n` rows that are surely bad with the answer of another row, as `ReviewPlan.planted` names them.
 
-    Questions come from outside the sample where the version has as many rows. None where only one answer occurs.
+    Questions come from outside the sample where the version has as many rows. The wrong answer is plausible: that of a
+    similar question. It is surely wrong: a label is not among those of the nearest questions, and no other answer or
+    question is a rewording.
+    The result is empty where only one answer occurs.
     """
-    answers: dict[str, tuple[str, str]] = {}  # answer, as compared, to a row that has it, and its question
 
-    def ranked() -> Iterator[tuple[bool, str, str, str, str]]:
+    def ranked() -> Iterator[_PoolRow]:
         for row in rows:
             if len(row.messages) > 1 and role_of(row.messages[-1]) == "assistant":
-                name, question, answer = content_of(row), _compared(row.messages[:-1]), _compared(row.messages[-1:])
-                if len(answers) < _MOST_ANSWERS:
-                    answers.setdefault(answer, (name, question))
-                yield name in sample, rank(seed, f"planted {name}"), name, question, answer
+                turns = [message for message in row.messages[:-1] if role_of(message) != "system"]
+                yield _PoolRow(
+                    (name := content_of(row)) in sample,
+                    rank(seed, f"planted {name}"),
+                    name,
+                    _compared(row.messages[:-1]),
+                    _compared(row.messages[-1:]),
+                    frozenset(words(" ".join(map(text_of, turns)))),
+                    frozenset(words(row.answer)),
+                )
+
+    pool = nsmallest(_N_POOL, ranked())
+    counts = Counter(word for row in pool for word in (*row.asked, *row.said))
+
+    def alike(one: frozenset[str], other: frozenset[str]) -> float:
+        common, total = (sum(log(1 + len(pool) / counts[word]) for word in some) for some in (one & other, one | other))
+        return common / total if total else 0.0
 
     planted: dict[str, str] = {}
-    for _, _, name, question, answer in nsmallest(2 * n, ranked()):
-        others = [row for text, (row, asked) in answers.items() if text != answer and asked != question]
-        if others and len(planted) < n:
-            planted[name] = min(others, key=lambda row: rank(seed, f"{name} {row}"))
+    for row in pool[: 2 * n]:
+        if len(planted) == n:
+            break
+        near = sorted(
+            (
+                (alike(row.asked, other.asked), alike(row.said, other.said), other)
+                for other in pool
+                if other.question != row.question
+            ),
+            reverse=True,
+        )
+        is_label = any(other.answer == row.answer for *_, other in near)
+        right, limit = ({other.answer for *_, other in near[:_N_RIVALS]}, 1.0) if is_label else (set(), _MAX_ALIKE)
+        wrong = [
+            (asked + said if other.answer not in right and max(asked, said) <= limit else -asked - said, other)
+            for asked, said, other in near
+            if other.answer != row.answer
+        ]
+        if wrong:
+            planted[row.name] = max(wrong)[1].name
     return tuple(f"{question} {answer}" for question, answer in planted.items())
 
 
@@ -315,7 +360,7 @@ def _numbers(ids: Iterable[str], judged: Mapping[str, bool]) -> tuple[int, int, 
     return counts.total(), counts[True] + counts[False], counts[False]
 
 
-def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, max_bad: int) -> UserError:
+def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float) -> UserError:
     most = most_allowed(n_rows, bound)
     if n_known_bad > most:
         return UserError(
@@ -327,24 +372,10 @@ def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float, 
             f"All {n_rows} rows have already been reviewed.", hint="Import new rows, and run `tuneworthy data build`."
         )
     return UserError(
-        (
-            f"With --max-bad {max_bad}, no sample of the {n_rows} rows can show that at least {bound:.1%} are good. "
-            f"Rows already known to be bad: {n_known_bad}."
-        ),
-        hint=f"Pass a --max-bad of at most {most - n_known_bad}.",
+        f"No sample of the {n_rows} rows can show that at least {bound:.1%} are good. Rows already known to be bad: "
+        f"{n_known_bad}.",
+        hint="Build a larger version.",
     )
-
-
-def _require_same(plan: ReviewPlan, options: JsonMapping) -> None:
-    """Refuse an option, unless it is None, that differs from a plan that is fixed."""
-    fixed = {**asdict(plan), "planted": len(plan.planted)}
-    for name, value in options.items():
-        if value is not None and fixed[name] != value:
-            raise UserError(
-                f"--{name.replace('_', '-')} was fixed at {fixed[name]} before the first row was shown, so it cannot "
-                f"be changed to {value}.",
-                hint="Omit the option.",
-            )
 
 
 def _pick(rows: Iterable[Example], plan: ReviewPlan) -> dict[str, Example]:

@@ -87,7 +87,21 @@ class RowVerdict:
     time: str
 
 
-KINDS: dict[str, type[ReviewPlan | RowVerdict]] = {"plan": ReviewPlan, "verdict": RowVerdict}
+@frozen
+class TakenBack:
+    """A reviewer takes the last verdict on a row back."""
+
+    sample: str
+    row: str
+    reviewer: str
+    time: str
+
+
+KINDS: dict[str, type[ReviewPlan | RowVerdict | TakenBack]] = {
+    "plan": ReviewPlan,
+    "verdict": RowVerdict,
+    "undo": TakenBack,
+}
 _LISTS = frozenset({"rows", "known", "planted"})
 
 
@@ -113,10 +127,16 @@ class Ledger:
         cls = KINDS[row.pop("kind")]
         fields: Any = {key: tuple(value) if key in _LISTS else value for key, value in row.items()}
         one = shaped(fields, cls, "")
-        if isinstance(one, RowVerdict):
+        if isinstance(one, ReviewPlan):
+            self.plans.append(one)
+        elif isinstance(one, RowVerdict):
             self.verdicts[one.sample].append(one)
         else:
-            self.plans.append(one)
+            self._take_back(one)
+
+    def _take_back(self, undo: TakenBack) -> None:
+        verdicts, own = self.verdicts[undo.sample], (undo.row, undo.reviewer)
+        verdicts.pop(max(at for at, one in enumerate(verdicts) if (one.row, one.reviewer) == own))
 
     def plan_of(self, version: str) -> ReviewPlan | None:
         return next((plan for plan in reversed(self.plans) if plan.version == version), None)
@@ -124,7 +144,8 @@ class Ledger:
     def trust_in(self, plan: ReviewPlan) -> dict[str, Trust]:
         """Return reviewer to whether the planted rows show that good verdicts of theirs can be trusted.
 
-        Who missed too many is distrusted for good: corrections come too late. Without planted rows all are trusted.
+        Who missed too many is distrusted for good: taking verdicts back comes too late. Without planted rows all are
+        trusted.
         """
         planted, trust = plan.planted_rows, dict[str, Trust]()
         judged, missed = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)

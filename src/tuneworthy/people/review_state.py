@@ -39,6 +39,7 @@ class State:
         n_caught: Planted bad rows that reviewers rated bad, over all reviewers.
         n_planted: Planted bad rows that reviewers rated, likewise.
         distrusted: Reviewers who missed too many of them, so that their good verdicts do not count.
+        n_rated: Rows that someone rated, planted rows included.
     """
 
     version: str
@@ -54,6 +55,7 @@ class State:
     n_caught: int = 0
     n_planted: int = 0
     distrusted: TextTuple = ()
+    n_rated: int = 0
 
     @property
     def summary(self) -> str:
@@ -96,11 +98,8 @@ class State:
                 f"the review does not show that at least {plan.bound:.1%} of the rows are good: {bad}, but the plan "
                 f"allows at most {plan.max_bad}"
             )
-        waiting = plan.n - self.n_judged
-        return (
-            f"{bad} (at most {plan.max_bad} allowed), and {waiting} of {plan.n} rows "
-            f"{plural(waiting, 'remains', 'remain')} to be reviewed"
-        )
+        # with planted rows, and without bad ratings: a difference would say which of the last rows was planted
+        return f"{self.n_rated} of {len(plan.shown)} rows are rated, and at most {plan.max_bad} may be bad"
 
     def to_dict(self) -> JsonObject:
         plan = {**asdict(self.plan), "n": self.plan.n} if self.plan else None
@@ -135,6 +134,7 @@ def build_state(ledger: Ledger, version: str) -> State:
         distrusted=tuple(name for name, trust in ledger.trust_in(plan).items() if trust == "distrusted")
         if plan
         else (),
+        n_rated=len({one.row for one in ledger.verdicts.get(plan.id, [])}) if plan else 0,
     )
 
 

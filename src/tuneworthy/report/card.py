@@ -65,8 +65,8 @@ def _next_step(has_failed: bool, is_reviewed: bool) -> NextStep:
         return NextStep("tuneworthy data build", "Fix the rows that fail the gates, then run `tuneworthy data build`.")
     if not is_reviewed:
         return NextStep(
-            "tuneworthy data review start",
-            "Nobody has reviewed these rows. Run `tuneworthy data review` to estimate the share of bad rows.",
+            "tuneworthy label review",
+            "Nobody has reviewed these rows. Run `tuneworthy label review` to estimate the share of bad rows.",
         )
     return NextStep("tuneworthy train", "The rows are reviewed. Train on this version.")
 

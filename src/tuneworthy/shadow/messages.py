@@ -56,10 +56,10 @@ say = Catalogue(
             "Traffic to this candidate is not known yet. Forecast by copied sessions a day: an equal candidate passes "
             "after {rows} if people label {share:.0%} of the sessions (`shadow.label_share`)."
         ),
-        "label": "Run `tuneworthy shadow label`.",
+        "label": "Run `tuneworthy label shadow`.",
         "more_labels": (
             "Labels limit the result: people label {share:.0%} of the sessions. Set a larger `shadow.label_share` "
-            "once and run `tuneworthy shadow label`, or collect more traffic."
+            "once and run `tuneworthy label shadow`, or collect more traffic."
         ),
         "more_traffic": "Let `tuneworthy shadow proxy` run on, or replay more traffic.",
         "restart": (

@@ -72,7 +72,7 @@ class ErrorShare:
         n: All failures that were analysed.
         share: n_failed / n.
         ci95: Its Clopper-Pearson interval.
-        fixed_by: The rung or command that fixes it, e.g. `retrieval` or `cases label`; "" if unknown.
+        fixed_by: The rung or command that fixes it, e.g. `retrieval` or `label cases`; "" if unknown.
         probe: How it was found, in one sentence.
         limits: What could not be measured here, a sentence each.
     """

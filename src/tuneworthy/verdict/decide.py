@@ -197,7 +197,7 @@ def _next(case: Deliberation) -> NextAction:
     if ruling.outcome is Outcome.FINE_TUNE:
         return _train(evidence, [result for result in case.gates if result.stage == "to_train"])
     if ruling.code.startswith("errors_"):
-        lever, relabel = case.lever(ruling.subject), messages.LEVERS["cases label"]
+        lever, relabel = case.lever(ruling.subject), messages.LEVERS["label cases"]
         if lever == relabel or (ruling.subject == LABELS and evidence.label_ceiling):
             step = label_step(evidence)
             return replace(step, why=join_sentences(f"{relabel}.", step.why))

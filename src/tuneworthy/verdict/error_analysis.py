@@ -46,7 +46,7 @@ LUCK = 0.15
 FIXED_BY = {
     "refusal": "prompt",
     "format": "few_shot",
-    "label_or_grader": "cases label",
+    "label_or_grader": "label cases",
     "knowledge": "retrieval",
     "instability": "decoding",
     "reasoning": "model",

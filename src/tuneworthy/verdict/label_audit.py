@@ -63,14 +63,15 @@ def audited_share(
     return p, max(0.0, p - sqrt((p - low) ** 2 + gaps[0])), min(1.0, p + sqrt((high - p) ** 2 + gaps[1]))
 
 
-def cases_to_audit(answers: StoredAnswers) -> list[Case]:
-    """Return the test cases of a session, earlier ones included; store the stratum of cases that have no stratum."""
+def cases_to_audit(answers: StoredAnswers, *, store: bool = True) -> list[Case]:
+    """Return the test cases of a session, earlier ones included; `store` the stratum of cases that have no stratum."""
     session, project = answers.session, answers.session.project
     strata, labels = session.folder.read(FILE, dict[str, bool]) or {}, read_relabelled(project)
     if fresh := [case for case in session.split.test if case.id not in strata]:
         failed = answers.failing(_best(with_eligible_best(answers.record, project)), fresh)
         strata |= {case.id: case.id in failed for case in fresh}
-        session.folder.write(FILE, strata)
+        if store:
+            session.folder.write(FILE, strata)
     drawn: set[str] = set()
     for stratum, n in SESSION.items():
         order = sorted((name for name, value in strata.items() if value is stratum), key=partial(rank, DRAW_SEED))

@@ -29,7 +29,7 @@ GIVE_DOCUMENTS = (
     "Add the documents that contain the answers to [documents], or list `retrieval` in [[waivers]] of "
     "tuneworthy.toml with a reason."
 )
-LABEL_JUDGE = "Run `tuneworthy cases label --judge`, then `tuneworthy run`."
+LABEL_JUDGE = "Run `tuneworthy label judge`, then `tuneworthy run`."
 OTHER_JUDGE = "Set another `model` or `rubric` for the judge in [[graders]], then run `tuneworthy run`."
 WAIVE_DEV = (
     "List `dev` in [[waivers]] of tuneworthy.toml with this reason: people found the labels of test and of the "
@@ -96,7 +96,7 @@ LEVERS = {
     "model": "Use a stronger model",
     "few_shot": "Add few-shot examples, or constrain the output format",
     "decoding": "Change the sampling settings",
-    "cases label": "Correct the expected answers",
+    "label cases": "Correct the expected answers",
     **{name: f'Change the grader: set `type = "{name}"` in [[graders]]' for name in READERS},
 }
 
@@ -155,7 +155,7 @@ def set_price(name: str) -> str:
 def add_cases(n: int, minutes: float, *, rated: bool = False) -> str:
     """Return the advice to add test cases, with the time of a person."""
     work = "labelling and ratings of the answers" if rated else "labelling"
-    judge = "`tuneworthy run` and `tuneworthy cases label --judge`, " if rated else ""
+    judge = "`tuneworthy run` and `tuneworthy label judge`, " if rated else ""
     return (
         f"Add {n} test cases to the file of [cases] (about {minutes:.0f} min of {work}). Run `tuneworthy cases add`, "
         f"{judge}then `tuneworthy run`."

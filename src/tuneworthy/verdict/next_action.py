@@ -261,7 +261,7 @@ def relabel_step(evidence: Evidence) -> NextAction:
         f"Relabel up to {n} failed cases without seeing the expected answers ({minutes:.0f} min at most: it ends "
         "as soon as they settle the question)."
     )
-    return NextAction(command="tuneworthy cases label --suspects", why=why, calls=0, usd=0.0, person_minutes=minutes)
+    return NextAction(command="tuneworthy label suspects", why=why, calls=0, usd=0.0, person_minutes=minutes)
 
 
 def label_step(evidence: Evidence) -> NextAction:
@@ -272,9 +272,9 @@ def label_step(evidence: Evidence) -> NextAction:
     audit = evidence.label_ceiling
     if audit is not None and audit.uncorrected:
         return NextAction(
-            command="tuneworthy cases label --audit --apply",
+            command="tuneworthy label audit --apply",
             why=(
-                "Write the labels of `cases label --audit` into the cases, and correct by hand those that it lists. "
+                "Write the labels of `label audit` into the cases, and correct by hand those that it lists. "
                 "Then run the ladder and `decide --probe`."
             ),
             calls=0,
@@ -288,11 +288,11 @@ def label_step(evidence: Evidence) -> NextAction:
     n = audit.to_label if audit else min(SESSION[True], failed) + min(SESSION[False], evidence.n_test - failed)
     minutes = n * MINUTES_PER_CASE
     why = (
-        f"Audit the labels of test with `tuneworthy cases label --audit`: label {n} test cases, drawn at random, "
+        f"Audit the labels of test with `tuneworthy label audit`: label {n} test cases, drawn at random, "
         f"without seeing the expected answers (about {minutes:.0f} min). Then correct dev and test together with "
-        "`tuneworthy cases label --audit --apply`."
+        "`tuneworthy label audit --apply`."
     )
-    return NextAction(command="tuneworthy cases label --audit", why=why, calls=0, usd=0.0, person_minutes=minutes)
+    return NextAction(command="tuneworthy label audit", why=why, calls=0, usd=0.0, person_minutes=minutes)
 
 
 # A step whose calls are not counted.
@@ -510,7 +510,7 @@ class _Steps:
         if name == LABELS:
             return Offer(relabel_step(evidence), {fact: evidence.relabel_chances}, MAX_LABELS)
         if name == "unanalysed" and evidence.judge is not None and evidence.suspects is not None:
-            why, command, chances = messages.LABEL_JUDGE, "tuneworthy cases label --judge", (0.2, 0.6)
+            why, command, chances = messages.LABEL_JUDGE, "tuneworthy label judge", (0.2, 0.6)
             minutes = MIN_RATED * MINUTES_PER_RATING
         elif name == "unanalysed":
             why, command = "Analyse the causes of wrong answers on dev.", "tuneworthy decide --probe"

@@ -46,7 +46,7 @@ STEPS = {
         "8-10",
         "Build the dataset",
         ["dataset_frozen", "dataset_review", "dataset_contamination", "dataset_effect", "teacher_terms"],
-        do="tuneworthy data build, then tuneworthy data review start",
+        do="tuneworthy data build, then tuneworthy label review",
     ),
     "training": StepRow("11-12", "Train", ["pilot"], do="tuneworthy train"),
     "parity": StepRow(
@@ -185,11 +185,11 @@ def _cases(state: ProjectState, gates: Gates, name: str) -> Judged:
         return "open", state.fault, "tuneworthy check", None
     if state.n_unlabelled:
         cost = Cost(person_minutes=state.n_unlabelled * MINUTES_PER_CASE)
-        return "open", f"{text}; {state.n_unlabelled} without an expected answer", "tuneworthy cases label", cost
+        return "open", f"{text}; {state.n_unlabelled} without an expected answer", "tuneworthy label cases", cost
     if gate.status == "pass":
         return "done", text, "", None
     cost = Cost(person_minutes=max(0, FEWEST_CASES - n_test) * MINUTES_PER_CASE)
-    return "open", f"{text}. {gate.message}", "tuneworthy cases sample, then tuneworthy cases label", cost
+    return "open", f"{text}. {gate.message}", "tuneworthy cases sample, then tuneworthy label cases", cost
 
 
 def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:

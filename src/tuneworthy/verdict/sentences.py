@@ -99,7 +99,7 @@ def reasons_in_sentences(case: Deliberation) -> list[str]:
     elif case.ruling.code.startswith("errors_"):
         row, lever = case.failures(case.ruling.subject), case.lever(case.ruling.subject)
         if evidence.label_ceiling and case.ruling.subject == LABELS:
-            relabel = messages.LEVERS["cases label"]
+            relabel = messages.LEVERS["label cases"]
             first = join_sentences(str(evidence.label_ceiling), f"{relabel}, or lower the target.")
         elif row and row.fixed_by in messages.READERS:
             first = f"{lever}. The cause of most failures: {messages.error_share(row)}."

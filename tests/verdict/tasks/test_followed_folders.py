@@ -160,7 +160,7 @@ class Person:
         return self.project.truth(number)
 
     def show(self, *texts: str) -> None:
-        self.shown = next((text for text in reversed(texts) if "q" in text), self.shown)
+        self.shown = next((text for text in reversed(texts) if re.search(r"q\d+q", text)), self.shown)
 
     def edit(self, pattern: str, new: str) -> None:
         path = self.project.root / "tuneworthy.toml"

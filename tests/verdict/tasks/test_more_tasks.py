@@ -135,7 +135,7 @@ def test_a_few_wrong_labels_matter_little_where_the_target_is_met(tmp_path: Path
     models = {"gpt_a": strong(0.98), "claude_b": Scripted(answers=right_on(0.98, "b"))}
     told = ask(made(tmp_path, models, labels=few, task={"target": 0.85}), capsys)
     assert (told.outcome, told.verdict["recommendation"]) == ("do_not_fine_tune", "baseline/gpt_a")
-    assert "--suspects" not in told.verdict["next_action"]["command"]
+    assert "suspects" not in told.verdict["next_action"]["command"]
 
 
 def test_a_judge_that_misses_its_canaries_decides_nothing(tmp_path: Path, capsys: Capture) -> None:
@@ -194,4 +194,4 @@ def test_the_cheaper_of_two_that_are_as_good_is_adopted_by_its_costs_of_a_month(
 def test_a_label_that_is_wrong_too_often_is_looked_at_before_training(tmp_path: Path, capsys: Capture) -> None:
     models = {"gpt_a": strong(0.97), "claude_b": Scripted(answers=right_on(0.97, "b"))}
     told = ask(made(tmp_path, models, labels=noisy, task={"target": 0.95}), capsys)
-    assert told.outcome == "undecided" and "--suspects" in told.verdict["next_action"]["command"]
+    assert told.outcome == "undecided" and "suspects" in told.verdict["next_action"]["command"]

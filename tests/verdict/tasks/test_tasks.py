@@ -294,7 +294,7 @@ def test_wrong_labels_in_test_alone_leave_the_answer_open(tmp_path: Path, capsys
     task = made(tmp_path, models, labels=noisy_in_test)
     told = ask(task, capsys)
     assert (told.outcome, told.verdict["reason_code"]) == ("undecided", "errors_dev")
-    assert told.verdict["next_action"]["command"] == "tuneworthy cases label --audit"
+    assert told.verdict["next_action"]["command"] == "tuneworthy label audit"
     assert re.search(r"scores \S+% on dev \(n = 80\) but \S+% on test", " ".join(told.terminal.split()))
     waiver = '[[waivers]]\ngate = "dev"\nreason = "the cases are newer than the examples"\n'
     (task.root / "tuneworthy.toml").write_text((task.root / "tuneworthy.toml").read_text() + waiver)
@@ -333,7 +333,7 @@ def test_a_score_on_the_target_names_cases_with_their_chance(tmp_path: Path, cap
     told = ask(made(tmp_path, models, task={"target": 0.85}, n=150), capsys)
     assert told.outcome == "undecided"
     action = told.verdict["next_action"]
-    assert action["command"] in {"tuneworthy cases add", "tuneworthy cases label --suspects"}
+    assert action["command"] in {"tuneworthy cases add", "tuneworthy label suspects"}
     assert action["person_minutes"] <= 2400
     assert action["chance_to_settle"] is not None
 

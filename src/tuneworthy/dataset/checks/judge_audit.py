@@ -14,7 +14,7 @@ def judge_audit(rows: Examples, context: CheckContext) -> RowFindings:
     The judge gets each row through the project's store of answers and its budget, says good or bad and nothing else,
     and sees no personal data. Before the first row it is shown worthless answers: a judge that calls such an answer
     good is refused. A row without a verdict stays and is reported. A judge does not replace a reviewer: it misses bad
-    rows and drops good rows. Review a sample of the kept rows with `tuneworthy data review start`, and read the
+    rows and drops good rows. Review a sample of the kept rows with `tuneworthy label review`, and read the
     dropped rows in the page of `tuneworthy report data`.
 
     Bad: an answer that is fluent, polite, and not true.

@@ -52,7 +52,7 @@ def examples_file(facts: Facts) -> Iterable[DataError]:
     return facts.example_faults
 
 
-@check(fix="Run `tuneworthy cases label` to label them, or remove them.")
+@check(fix="Run `tuneworthy label cases` to label them, or remove them.")
 def unlabelled(facts: Facts) -> Sentences:
     """Cases have no right answer. (`"expected": null` is one: declining is right.)"""
     if missing := [case.id for case in facts.cases if not case.labelled]:

@@ -175,12 +175,13 @@ class StoredAnswers:
         answers = [one for rung in rungs for one in self._answers(*self._rung(rung), cases)]
         return {answer.case for answer in answers if answer.score is not None and answer.score < 1}
 
-    def to_judge(self, rungs: Texts = (), *, n: int) -> list[Item]:
-        """Return answers to test cases for people to judge, blind to the variant; recorded as revealed.
+    def to_judge(self, rungs: Texts = (), *, n: int, reveal: bool = True) -> list[Item]:
+        """Return answers to test cases for people to judge, blind to the variant.
 
         Args:
             rungs: Whose answers; those of all rungs that were compared on test if empty.
             n: Cases, the first of a seeded order.
+            reveal: Whether to record the cases as revealed.
 
         Raises:
             UserError: The primary grader is no judge, no such rung, or nothing was compared on test.
@@ -191,7 +192,8 @@ class StoredAnswers:
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
             raise UserError("There are no stored answers to test cases.", hint="Run `tuneworthy run` without --quick.")
-        record_reveal(self.session.folder, (item.case.id for item in items), "cases label --judge")
+        if reveal:
+            record_reveal(self.session.folder, (item.case.id for item in items), "label judge")
         return items
 
     @cached_property

@@ -104,7 +104,7 @@ def dev(evidence: Evidence) -> Finding:
             "not apply to test."
         ),
         (
-            "Run `tuneworthy cases label --all` as a second person, `tuneworthy cases label --apply --overwrite` to "
+            "Run `tuneworthy label cases --all` as a second person, `tuneworthy label cases --apply --overwrite` to "
             "correct wrong labels, and `tuneworthy run`. Or list `dev` in [[waivers]] of tuneworthy.toml with a reason."
         ),
         **numbers,

@@ -73,7 +73,7 @@ def dataset_review(subject: DatasetEvidence) -> Finding:
     statuses: dict[str, Status] = {"accepted": "pass", "rejected": "fail"}
     status = statuses.get(subject.review, "unknown")
     message = messages.sentence(subject.review_words) or "Nobody has reviewed the training data."
-    fix = "" if status == "pass" else "Run `tuneworthy data review start`."
+    fix = "" if status == "pass" else "Run `tuneworthy label review`."
     return says(status, message, fix, version=subject.version, review=subject.review, bound=subject.bound)
 
 

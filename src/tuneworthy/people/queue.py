@@ -1,0 +1,216 @@
+"""The queue of one person: rows to judge, the label list, the guideline, and the log that each answer is appended to.
+
+A terminal and a page show the same queue. `guideline.md`, next to the label file, tells people how to label. Its lines
+of the form ``- `label`: description`` are the label list.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tuneworthy.errors import UserError, did_you_mean
+from tuneworthy.input_files import read_input_text
+from tuneworthy.store.lines import refuse_link
+from tuneworthy.text import count, plural
+from tuneworthy.types import Case, NamedTexts, Texts, content_hash
+
+GUIDELINE = "guideline.md"
+FREE_TEXT = "The answer is free text."
+_LABEL = re.compile(r"^[-*] `([^`\n]+)`(?::[ \t]*(.*))?$", re.MULTILINE)
+# Labels that a search shows.
+_MAX_FOUND = 12
+
+
+class RatingSession(Protocol):
+    """One person's way through the rows of a queue; it can be left and resumed at any time."""
+
+    @property
+    def assigned(self) -> Texts:
+        """The ids of all rows that this person gets."""
+
+    @property
+    def n_done(self) -> int:
+        """The number of finished rows."""
+
+    def next(self) -> Case | None:
+        """Return the next row; None if all are done."""
+
+    def submit(self, case_id: str, label: Any) -> None:
+        """Bring an answer to disk."""
+
+    def skip(self, case_id: str) -> None:
+        """Put a row last."""
+
+    def undo(self) -> None:
+        """Take the last answer back, on disk; raises `UserError` if there is no such answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guideline:
+    """How people label: a text, and the labels with their descriptions; both empty without a file.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: Path
+    text: str
+    labels: NamedTexts
+
+    @classmethod
+    def read(cls, path: Path) -> "Guideline":
+        """Read a guideline; no file means an empty one.
+
+        Raises:
+            UserError: It is no text of a reasonable size.
+        """
+        refuse_link(path)
+        try:
+            text = read_input_text(path, 2**20).strip() if path.exists() else ""
+        except (OSError, UnicodeDecodeError):
+            raise UserError(f"{path} must be a UTF-8 text.") from None
+        return cls(path, text, {label.strip(): description or "" for label, description in _LABEL.findall(text)})
+
+    def add(self, labels: Iterable[str], text: str = "") -> None:
+        """Append labels to the file, after `text`."""
+        lines = [*filter(None, [text and f"# Guideline\n\n{text}\n"]), *(f"- `{label}`" for label in labels)]
+        is_cut = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" * is_cut + "\n".join(lines) + "\n")
+
+
+@dataclass(slots=True)
+class LabelList:
+    """The labels of a task, in the order of their numbers.
+
+    Attributes:
+        names: The labels.
+        closed: Whether the project lists all labels.
+        guideline: Gets the labels that a person adds.
+    """
+
+    names: list[str]
+    closed: bool
+    guideline: Guideline
+
+    def choose(self, line: str) -> str:
+        """Return the label that `line` names: itself, its number, or a new one after `+`.
+
+        Case, spaces and dashes do not distinguish labels.
+
+        Raises:
+            UserError: It names no label.
+        """
+        if line in self.names:
+            return line
+        new = line[1:].strip() if line.startswith("+") else ""
+        same = [label for label in self.names if bare(label) == bare(new or line)]
+        if len(same) == 1 and not new:
+            return same[0]
+        if line.isdecimal() and 1 <= int(line) <= len(self.names):
+            return self.names[int(line) - 1]
+        if new and not self.closed:
+            if same:
+                raise UserError(f"{same[0]!r} differs from {new!r} only in spelling.", hint=f"Type {same[0]}.")
+            if "`" in new:
+                raise UserError("A label cannot contain a backtick.")
+            self.names.append(new)
+            self.guideline.add([new])
+            return new
+        raise UserError(
+            f"{line!r} is not one of the {len(self.names)} known {plural(len(self.names), 'label', 'labels')}.",
+            hint=f"{self._near(line)} {'' if self.closed else f'To add it on purpose, type +{line}.'}".strip(),
+        )
+
+    def _near(self, line: str) -> str:
+        found = [label for label in self.names if len(line) > 1 and line.casefold() in label.casefold()]
+        if not found or len(found) > _MAX_FOUND:
+            return did_you_mean(line, self.names) or "Type the number of a label."
+        numbered = (f"{self.names.index(label) + 1} {label}" for label in found)
+        return f"{count(len(found), 'label contains', 'labels contain')} it: {' · '.join(numbered)}."
+
+
+def first_paragraph(guideline: str) -> str:
+    """Return the first paragraph of a guideline without headings and labels, as one line."""
+    lines = [line for line in _LABEL.sub("", guideline).splitlines() if not line.startswith("#")]
+    return "\n".join(lines).strip().partition("\n\n")[0].replace("\n", " ")
+
+
+def bare(label: str) -> str:
+    """Return a label without case, spaces and punctuation: labels with the same form are one label.
+
+    >>> bare("Report fraud") == bare("report_fraud")
+    True
+    """
+    return "".join(filter(str.isalnum, label)).casefold() or label
+
+
+def same_spelling(labels: Iterable[str]) -> list[list[str]]:
+    """Return the groups of labels that differ only in case, spaces or punctuation.
+
+    >>> same_spelling(["refund", "Refund", "fraud"])
+    [['refund', 'Refund']]
+    """
+    groups: dict[str, list[str]] = {}
+    for label in dict.fromkeys(labels):
+        groups.setdefault(bare(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelForm:
+    """The answers that a queue takes.
+
+    Attributes:
+        keys: What a person types.
+        parse: Turns a typed line into an answer; raises `UserError` if it is no answer.
+        labels: The labels to show.
+        numbered: Whether the number of a label is an answer.
+        commands: Answers that begin with a slash.
+    """
+
+    keys: str
+    parse: Callable[[str], Any]
+    labels: Texts = ()
+    numbered: bool = False
+    commands: Texts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Rows that wait for one person.
+
+    Attributes:
+        kind: Its name on the command line.
+        why: Why the rows wait.
+        session: The rows, and who judges them.
+        form: The answers.
+        guideline: How to judge.
+        log: The file that answers are appended to.
+        seconds: Usual time for a row.
+        next_step: Returns the next command.
+    """
+
+    kind: str
+    why: str
+    session: RatingSession
+    form: LabelForm
+    guideline: str
+    log: Path
+    seconds: float
+    next_step: Callable[[], str]
+
+    @property
+    def waiting(self) -> int:
+        return 0 if self.session.next() is None else len(self.session.assigned) - self.session.n_done
+
+    @property
+    def minutes(self) -> float:
+        return self.waiting * self.seconds / 60
+
+    @property
+    def plan(self) -> str:
+        """Hash of the rows, the labels and the guideline."""
+        return content_hash([self.kind, *sorted(self.session.assigned), *self.form.labels, self.guideline])

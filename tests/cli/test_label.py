@@ -1,0 +1,431 @@
+"""`tuneworthy label`: one queue for cases, ratings and reviews; nothing is lost, and any answer can be taken back."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.cli.pseudo_terminal import lines_of, on_terminal
+from tests.dataset.check_rows import RECIPE
+from tests.ladder.simulations import write_simulation
+from tuneworthy.cases.labelling import read_labels
+from tuneworthy.cli import invoke
+from tuneworthy.cli.label import command
+from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, parse_json, parse_verdict, review_of, sheet
+from tuneworthy.cli.label_terminal import work_through
+from tuneworthy.dataset.freeze import freeze
+from tuneworthy.errors import UserError
+from tuneworthy.people.queue import Guideline, LabelList, same_spelling
+from tuneworthy.people.review_log import Ledger, ReviewPlan
+from tuneworthy.store import Folder
+from tuneworthy.types import Example, content_hash
+
+N = 200
+
+
+def line(text: str, answer: str = "an answer", **more: Any) -> bytes:
+    messages = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+    return (
+        json.dumps({"id": content_hash(messages), "source": "a.jsonl:1", "messages": messages, **more}).encode() + b"\n"
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    rows = [line(f"question {i}") for i in range(N)]
+    freeze(Folder(tmp_path), {"rows.jsonl": rows, "rejects.jsonl": [], "findings.jsonl": []}, RECIPE)
+    return tmp_path
+
+
+def fixed(root: Path, max_bad: int = 1, **options: Any) -> ReviewPlan:
+    """Fix a plan, as the first session does."""
+    return review_of(root, None)[1].plan(max_bad=max_bad, seed=1, planted=0, **options)
+
+
+def review(root: Path, *options: str, lines: Sequence[str] = ()) -> Result:
+    """Run the command; these lines are typed."""
+    typed = "".join(f"{one}\n" for one in lines)
+    result = CliRunner().invoke(
+        command, ["review", "--project", str(root), *options], input=typed, standalone_mode=False
+    )
+    if result.exception is not None and not isinstance(result.exception, UserError | click.ClickException):
+        raise result.exception
+    return result
+
+
+def document(result: Result) -> Any:
+    assert result.exception is None, result.exception
+    return json.loads(result.stdout)
+
+
+def test_a_review_is_left_resumed_and_accepted(root: Path) -> None:
+    fixed(root, max_bad=0)
+    first = review(root, "--labeller", "ada", lines=["g", "/skip", "g fine", "/quit"])
+    assert first.return_value == 4 and "attempt 1: rate 56 rows" in first.stderr
+    assert "2 of 56 rows are rated, and at most 0 may be bad" in first.stdout
+    assert "user: question" in first.stderr and "assistant: an answer" in first.stderr
+    second = review(root, "--labeller", "ada", "--json", lines=["g"] * 60)
+    told = document(second)
+    assert second.return_value == 0 and told["status"] == "accepted" and told["n_judged"] == 56
+    assert "at least 95.0% of the 200 rows are good, at 95% confidence over all attempts" in told["words"]
+    assert review(root, "--status").return_value == 0
+
+
+def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None:
+    fixed(root)
+    result = review(root, "--labeller", "ada", lines=["b", "", "x", "b wrong label", "g", "b", "cut off", "g"])
+    assert result.return_value == 3
+    assert "Give a reason" in result.stderr and "Type g (good) or b (bad)" in result.stderr
+    assert "2 of 3 reviewed rows are bad, but the plan allows at most 1" in result.stdout
+    assert "(ada): wrong label" in result.stdout and "(ada): cut off" in result.stdout
+    assert "Next: tuneworthy data build" in result.stdout
+    again = review(root, "--labeller", "ada", lines=["/undo"])
+    assert again.return_value == 3 and "[" not in again.stderr.replace("[2", "")
+
+
+def test_the_slip_that_decides_is_taken_back(root: Path) -> None:
+    fixed(root, max_bad=0)
+    result = review(root, "--labeller", "ada", lines=["g", "b oops", "/undo", "/undo", "/quit"])
+    assert result.return_value == 4 and "0 of 56 rows are rated" in result.stdout
+    assert review(root, "--labeller", "ada", lines=["b oops", "", "g"]).return_value == 3
+
+
+def test_the_plan_is_explained_and_counts_planted_rows_from_the_start(tmp_path: Path) -> None:
+    rows = [line(f"question {i}", f"answer {i % 5}") for i in range(300)]
+    freeze(Folder(tmp_path), {"rows.jsonl": rows, "rejects.jsonl": [], "findings.jsonl": []}, RECIPE)
+    first = review(tmp_path, "--labeller", "ada", lines=["g", "b no", "g", "/quit"])
+    plan = Ledger.read(tmp_path / "reviews.jsonl").plans[-1]
+    n_shown = len(plan.shown)
+    assert n_shown == plan.n + 8 and f"rate {n_shown} rows" in first.stderr and f"[1 of {n_shown}]" in first.stderr
+    assert "passes with a probability of 8" in first.stderr and "counts as an attempt" in first.stderr
+    assert str(plan.n) not in first.stdout + first.stderr and f"3 of {n_shown} rows are rated" in first.stdout
+    assert "(ada)" not in first.stdout  # a list of bad rows would lack the planted rows
+    assert "counts as an attempt" not in review(tmp_path, "--labeller", "ada", lines=["/quit"]).stderr
+
+
+def test_two_reviewers_get_their_agreement(root: Path) -> None:
+    fixed(root, max_bad=2)
+    review(root, "--labeller", "ada", lines=["g"] * 200)
+    result = review(root, "--labeller", "bob", lines=["b no", *["g"] * 28, "/quit"])
+    assert result.return_value == 4 and re.search(r"\[1 of (29|30)\]", result.stderr)  # no longer certain
+    final = review(root, "--labeller", "bob", lines=["g"] * 9)
+    assert final.return_value == 0 and "The reviewers agree on " in final.stdout
+
+
+def test_without_a_frozen_version_the_next_step_is_named(tmp_path: Path) -> None:
+    result = review(tmp_path)
+    assert isinstance(result.exception, UserError) and "tuneworthy data build" in str(result.exception)
+
+
+def test_a_row_is_shown_safely_and_whole() -> None:
+    call = {"function": {"name": "f", "arguments": "{}"}}
+    messages = (
+        {"role": "user", "content": "two\nlines\x1b[31m\u202e"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "assistant", "content": [{"type": "text", "text": "x"}]},
+    )
+    shown = sheet(Example(messages=messages, id="1f", meta={"tools": [{"name": "f"}]}))
+    assert shown.splitlines()[:3] == ['tools: [{"name":"f"}]', "user: two", "    lines"]
+    assert "\x1b" not in shown and "\u202e" not in shown and 'calls {"function"' in shown and '"text":"x"' in shown
+
+
+def test_on_a_terminal_a_row_is_not_good_before_it_can_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 0.3, 0.5, 10.0, 10.1, 20.0])  # a row: shown, "g", "g"; the next: shown, "g"; a third: shown
+    monkeypatch.setattr("tuneworthy.cli.label_queues.clock", lambda: times.__next__)
+    result = review(root, "--labeller", "ada", lines=["g", "g", "g", "b quick", "/quit"])
+    assert [f"cannot be read in {s} seconds" in result.stderr for s in (0.1, 0.3, 0.5)] == [True, True, False]
+    assert "2 of " in result.stdout  # a bad one needs no time
+
+
+def test_what_the_checks_reported_is_shown_after_the_rating_only(tmp_path: Path) -> None:
+    rows = [line(f"question {i}") for i in range(80)]
+    finding = {"check": "label_errors", "reason": "label_error", "detail": "perhaps 'x'", "action": "report"}
+    findings = [json.dumps({"id": json.loads(each)["id"], **finding}).encode() + b"\n" for each in rows]
+    freeze(Folder(tmp_path), {"rows.jsonl": rows, "rejects.jsonl": [], "findings.jsonl": findings}, RECIPE)
+    before = review(tmp_path, "--labeller", "ada", lines=["/skip", "/quit"])
+    assert "perhaps" not in before.stderr
+    after = review(tmp_path, "--labeller", "ada", lines=["g", "/quit"])
+    assert after.stderr.count("label_errors/label_error: perhaps 'x'") == 1
+
+
+def test_ratings_are_read_from_a_line() -> None:
+    assert parse_verdict("Good") and not parse_verdict("B")
+    for wrong in ("", "yes"):
+        with pytest.raises(UserError):
+            parse_verdict(wrong)
+
+
+# --- cases -----------------------------------------------------------------------------------------------------------
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Type these lines on stdin."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def label(root: Path, *words: str) -> int:
+    return invoke(["label", *words, "--project", str(root)])
+
+
+def write_cases(root: Path, n: int = 4, **more: Any) -> Path:
+    path = root / "cases.jsonl"
+    path.write_text("".join(json.dumps({"id": f"c{i}", "input": f"question {i}", **more}) + "\n" for i in range(n)))
+    return path
+
+
+def given(root: Path) -> list[Any]:
+    return [one.label for one in read_labels(root / "cases.labels.jsonl")]
+
+
+def test_the_first_session_asks_for_the_labels_and_only_those_are_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 6)
+    pasted = ["card lost, refund", "- report fraud", "Report_Fraud", ""]
+    answers = ["1", "Refund", "report-fraud", "refnd", "card", "help", "+pin change", "+Pin_Change", "4", "/quit"]
+    say(monkeypatch, *pasted, *answers)
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert given(tmp_path) == ["card lost", "refund", "report fraud", "pin change", "pin change"]
+    assert "'Report_Fraud' differs only in spelling" in err and "Did you mean 'refund'?" in err
+    assert "1 label contains it: 1 card lost" in err and "'pin change' differs from 'Pin_Change'" in err
+    labels = Guideline.read(tmp_path / "guideline.md").labels
+    assert [*labels] == ["card lost", "refund", "report fraud", "pin change"]
+    say(monkeypatch, "help", "/quit")
+    assert label(tmp_path, "--labeller", "bob") == 0
+    assert "No label is known" not in (err := capsys.readouterr().err) and "3 report fraud" in err
+
+
+def test_free_text_is_asked_once_and_any_text_is_an_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path)
+    say(monkeypatch, "", "Yes, at noon.", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    say(monkeypatch, "+49 30 1234", "+room", "/decline")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    assert capsys.readouterr().err.count("No label is known") == 1
+    assert given(tmp_path) == ["Yes, at noon.", "+49 30 1234", "room", None]
+
+
+def test_every_row_shows_labels_guideline_progress_and_empty_lines_and_help_change_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 3)
+    text = "# Rules\n\nChoose the main request.\n\n- `a`: first\n- `b`: second\n\nNever guess."
+    (tmp_path / "guideline.md").write_text(text)
+    say(monkeypatch, "", "?", "/help", "/nonsense", "/undo", "a", "/skip", "b")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    err = capsys.readouterr().err
+    assert err.count("1 a   2 b") == err.count("question ") == 9
+    assert err.count("Guideline: Choose the main request.") == 9 and err.count("Never guess.") == 2
+    assert "min left" in err and "You typed nothing" in err and "'/nonsense' is neither" in err
+    assert given(tmp_path) == ["a", "b"]
+    assert (tmp_path / "guideline.md").read_text() == text
+
+
+def test_a_break_is_suggested_after_ten_minutes_and_the_pace_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_cases(tmp_path, 30)
+    (tmp_path / "guideline.md").write_text("- `a`\n")
+    times = iter(range(0, 10**6, 100))
+    say(monkeypatch, *["a"] * 20)
+    work_through(QUEUES["cases"](LabelRequest(tmp_path, "ada")), now=lambda: float(next(times)))
+    err = capsys.readouterr().err
+    assert err.count("A short break") == 3 and "[1 of 30] about 8 min left" in err
+
+
+def test_a_session_that_is_interrupted_keeps_every_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_cases(tmp_path)
+    (tmp_path / "guideline.md").write_text("- `a`\n")
+    lines = iter(["a\n", "a\n"])
+
+    def readline() -> str:
+        if (line := next(lines, None)) is None:
+            raise KeyboardInterrupt
+        return line
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=readline))
+    assert label(tmp_path, "cases", "--labeller", "ada") == 130
+    assert given(tmp_path) == ["a", "a"] and "Every answer is saved." in capsys.readouterr().err
+
+
+def test_two_labellers_meet_and_their_labels_enter_the_cases(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = write_cases(tmp_path)
+    (tmp_path / "guideline.md").write_text("- `yes`\n- `no`\n")
+    say(monkeypatch, "yes", "/skip", "no", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada", "--json") == 0
+    first = printed(capsys)
+    assert (first["given"], first["left"], first["agreement"]["n"]) == (2, 2, 0) and first["queue"] == "cases"
+    assert label(tmp_path, "--apply") == 0
+    assert "2 cases still without a label" in (out := capsys.readouterr().out) and "Next: tuneworthy label" in out
+    cases = write_cases(tmp_path)
+    say(monkeypatch, "yes", "/decline")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    out = capsys.readouterr().out
+    assert "0 rows left" in out and out.endswith(" cases --apply\n")
+    say(monkeypatch, "yes", "yes", "yes", "yes")
+    assert label(tmp_path, "cases", "--labeller", "bob") == 0
+    assert "The labellers agree on 2 of 4 cases. Agreement is 50.0% [" in capsys.readouterr().out
+    assert label(tmp_path, "--apply") == 0
+    out = capsys.readouterr().out
+    assert "(new: 2, already present: " in out and out.count("  skipped ") == 2
+    assert "Edit the file to resolve the conflict" in out and "New labels: yes (2)" in out
+    rows = [json.loads(line) for line in cases.read_text().splitlines()]
+    assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
+
+
+def test_applying_names_labels_that_differ_only_in_spelling(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_cases(tmp_path, 3)
+    rows = [{"case": f"c{i}", "labeller": "a", "label": one, "time": "t"} for i, one in enumerate(("ok", "Ok", "no"))]
+    (tmp_path / "cases.labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "guideline.md").write_text("- `ok`\n- `no`\n")
+    assert label(tmp_path, "--apply", "--json") == 0
+    told = printed(capsys)
+    assert told["spellings"] == [["ok", "Ok"]] and told["unlabelled"] == 0
+    assert told["new_labels"] == {"ok": 1, "Ok": 1, "no": 1}
+    assert same_spelling(["ok", "no"]) == []
+
+
+def test_a_labeller_without_a_name_is_one_line_and_applying_needs_no_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    write_cases(tmp_path, 1)
+    say(monkeypatch, "", "yes")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    monkeypatch.setattr("getpass.getuser", nameless)
+    capsys.readouterr()
+    assert label(tmp_path, "cases") == 2
+    assert "a name with --labeller" in capsys.readouterr().err
+    assert label(tmp_path, "--apply") == 0
+
+
+def test_cases_that_have_answers_are_labelled_again_only_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 1, expected="x")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 2
+    assert "Use --all to label them a second time" in capsys.readouterr().err
+    say(monkeypatch, "", "y")
+    assert label(tmp_path, "cases", "--all", "--labeller", "ada") == 0
+    assert label(tmp_path, "cases", "--apply") == 0
+    assert "cases that already have a different label: 1 (c0). Use --overwrite" in capsys.readouterr().out
+    assert label(tmp_path, "cases", "--apply", "--overwrite") == 0
+    assert json.loads((tmp_path / "cases.jsonl").read_text())["expected"] == "y"
+
+
+def test_the_labels_of_a_project_are_offered_and_long_lists_are_searched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=30)
+    (root / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n{"id": "b", "input": "two"}\n')
+    say(monkeypatch, "gren", "2", "+violet")
+    assert label(root, "cases", "--labeller", "ada") == 0
+    assert "'gren' is not one of the 3 known labels. Did you mean 'green'?" in capsys.readouterr().err
+    assert given(root) == ["green", "violet"]
+    names = [f"label number {n}" for n in range(150)]
+    rows = [{"id": f"k{n}", "input": f"known {n}", "expected": names[n % 150]} for n in range(600)]
+    rows += [{"id": name, "input": name} for name in ("a", "b")]
+    (tmp_path / "many").mkdir()
+    (tmp_path / "many" / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    say(monkeypatch, "number 14", "label nmber 1", "label number 1", "/undo", "label number 2", "/quit")
+    assert label(tmp_path / "many", "cases", "--labeller", "ada") == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert "150 labels: type a part" in err and "11 labels contain it" in err
+    assert "'label nmber 1' is not one of the 150 known labels. Did you mean 'label number 1'?" in err
+    assert given(tmp_path / "many") == ["label number 2"]
+
+
+def test_labels_of_a_closed_list_are_taken_by_name_case_and_number(tmp_path: Path) -> None:
+    both = LabelList(["yes", "No"], True, Guideline.read(tmp_path / "guideline.md"))
+    assert [both.choose(line) for line in ("yes", "no", "2")] == ["yes", "No", "No"]
+    for line in ("3", "+new", "maybe"):
+        with pytest.raises(UserError, match="is not one of the 2 known labels"):
+            both.choose(line)
+    assert parse_json('{"a": 1}') == {"a": 1}
+    with pytest.raises(UserError, match="is not valid JSON"):
+        parse_json("{a")
+
+
+# --- the queue -------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_name_the_most_useful_open_queue_is_opened_and_named(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(root, 2)
+    (root / "guideline.md").write_text("- `a`\n")
+    found = counted(LabelRequest(root, "ada"))
+    assert [name for name, queue in found.items() if not isinstance(queue, str)] == ["cases", "review", "findings"]
+    assert not (root / "reviews.jsonl").exists() and not (root / "cases.labels.jsonl").exists()
+    assert label(root, "--status", "--json") == 0
+    waiting = {row["queue"]: row["waiting"] for row in printed(capsys)["queues"]}
+    assert waiting["cases"] == 2 and waiting["review"] == 81 and waiting["judge"] == waiting["findings"] == 0
+    say(monkeypatch, "a", "a")
+    assert label(root, "--labeller", "ada") == 0
+    assert "Queue `cases`: 2 rows." in capsys.readouterr().err
+    say(monkeypatch, "/quit")
+    assert label(root, "--labeller", "ada") == 4
+    assert "Queue `review`: 81 rows." in capsys.readouterr().err
+    empty = root / "empty"
+    empty.mkdir()
+    assert label(empty, "--labeller", "ada") == 2
+
+
+@pytest.mark.parametrize("words", [["judge", "--all"], ["cases", "--variant", "x"], ["judge", "--apply"],
+                                   ["audit", "--version", "x"]])  # fmt: skip
+def test_an_option_of_another_queue_is_refused(words: list[str], tmp_path: Path) -> None:
+    write_cases(tmp_path, 1)
+    assert label(tmp_path, *words) == 2
+    assert not (tmp_path / "cases.labels.jsonl").exists()
+
+
+def test_the_plan_of_a_queue_changes_with_rows_labels_and_guideline(tmp_path: Path) -> None:
+    def plan(n: int, text: str) -> str:
+        write_cases(tmp_path, n)
+        (tmp_path / "guideline.md").write_text(text)
+        return QUEUES["cases"](LabelRequest(tmp_path, "ada")).plan
+
+    plans = [plan(2, "- `a`\n"), plan(3, "- `a`\n"), plan(2, "- `b`\n"), plan(2, "Rule.\n\n- `a`\n")]
+    assert len({*plans}) == 4 and plan(2, "- `a`\n") == plans[0]
+
+
+@pytest.mark.parametrize(
+    ("queue", "typed", "shown"),
+    [
+        ("cases", "a, b\n\n1\n/undo\nb\n2\n\n", ["1 a   2 b", "Taken back.", "Next: tuneworthy label"]),
+        (
+            "review",
+            "b wrong\n/undo\nb\nno\n/quit\n",
+            ["[1 of 81]", "Why is it bad?", "Taken back.", "1 of 81 rows are rated"],
+        ),
+    ],
+)
+def test_a_first_session_on_a_terminal(queue: str, typed: str, shown: list[str], root: Path) -> None:
+    write_cases(root, 2)
+    status, text = on_terminal("label", queue, "--project", str(root), "--labeller", "ada", columns=80, typed=typed)
+    assert status == (4 if queue == "review" else 0), text
+    plain = " ".join(lines_of(text))
+    assert all(one in plain for one in shown), plain
+    assert max(len(line) for line in lines_of(text) if "> " not in line and "/" not in line) <= 80
