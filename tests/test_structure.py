@@ -17,7 +17,7 @@ LAYERS = re.findall(r"\w+", """
     catalogue text types arrays errors signals processes trust redaction extras input_files yaml_text limited patterns
     registry rules functions config store stats providers cases people prompts retrieval decoding
     classical engine graders regressions search dataset train ship money ladder shadow verdict doctor scaffold demo
-    report api web cli start
+    report web cli evaluation api start
     __init__ __main__""")  # fmt: skip
 MAX_STATEMENTS = 4_800
 BANNED = re.compile(

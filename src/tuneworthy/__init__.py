@@ -1,6 +1,9 @@
 """tuneworthy: find out, with evidence, whether to fine-tune; and if so, do it safely.
 
 >>> import tuneworthy
+>>> rows = [{"input": "2 + 2", "expected": "4"}, {"input": "2 * 3", "expected": "6"}]
+>>> tuneworthy.evaluate(rows, lambda text: "4", "exact").score                   # doctest: +SKIP
+0.5
 >>> project = tuneworthy.open("my-task")        # doctest: +SKIP
 >>> project.run(max_usd=2).best                   # doctest: +SKIP
 BestVariant(rung='few_shot', variant='248f9fc708ee81ec')
@@ -14,27 +17,42 @@ import os
 
 TYPE_CHECKING = False  # that of `typing`, whose import would delay the start
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import Any
 
-    from tuneworthy.api import OpenProject
-    from tuneworthy.config import Project
+    from tuneworthy import stats
+    from tuneworthy.api import create, open
+    from tuneworthy.errors import BudgetSpent, GateFailed, OutsideFault, TuneworthyError, Undecided, UserError
+    from tuneworthy.evaluation import compare, evaluate
 
 # numba unpickles its cache, and a file of the working folder could say where that is; the environment goes first
 os.environ.setdefault("NUMBA_CACHE_DIR", "")
 __version__ = "0.1.0"
-__all__ = ["__version__", "open"]
+__all__ = [
+    "BudgetSpent",
+    "GateFailed",
+    "OutsideFault",
+    "TuneworthyError",
+    "Undecided",
+    "UserError",
+    "__version__",
+    "compare",
+    "create",
+    "evaluate",
+    "open",
+    "stats",
+]
+_MODULES = {"compare": "evaluation", "evaluate": "evaluation", "create": "api", "open": "api", "stats": "stats"}
 
 
-def open(project: Project | str | Path) -> OpenProject:
-    """Open a project.
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-    Args:
-        project: The project, its folder, or its `tuneworthy.toml`.
+    module = import_module(f"{__name__}.{_MODULES.get(name, 'errors')}")
+    return globals().setdefault(name, module if name == "stats" else getattr(module, name))
 
-    Raises:
-        UserError: There is no project, or its file is wrong.
-    """
-    from tuneworthy.api import OpenProject
-    from tuneworthy.config import Project, load
 
-    return OpenProject(project if isinstance(project, Project) else load(project))
+def __dir__() -> list[str]:
+    return __all__

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from html import escape
 from itertools import takewhile
 
 # Categories of characters that cannot be seen.
@@ -63,3 +64,40 @@ def is_hidden(character: str) -> bool:
 def has_text(value: str) -> bool:
     """Whether a text has a character that can be seen."""
     return not all(character.isspace() or is_hidden(character) for character in value)
+
+
+# Sentences, and a table whose first row is the header.
+Summary = tuple[Sequence[str], Sequence[Sequence[object]]]
+# Lines of a summary, and characters of a line and of a cell.
+MAX_LINES, MAX_LINE, MAX_CELL = 10, 160, 36
+
+
+class Shown:
+    """A result that an interpreter and a notebook show as its summary."""
+
+    __slots__ = ()
+
+    def summary(self) -> Summary:
+        """Return the sentences and the table that sum it up."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        sentences, table = self.summary()
+        cells = [[_cell(value) for value in row] for row in table]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        rows = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+        lines = [line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…" for line in filter(None, sentences)]
+        lines += rows
+        return "\n".join(lines if len(lines) <= MAX_LINES else [*lines[: MAX_LINES - 1], f"… ({len(lines) - MAX_LINES + 1} more)"])
+
+    def _repr_html_(self) -> str:
+        sentences, table = self.summary()
+        lines = "<br>".join(escape(visible(line)) for line in filter(None, sentences))
+        rows = ["".join(f"<td>{escape(_cell(value))}</td>" for value in row) for row in table[: 2 * MAX_LINES]]
+        body = "".join(f"<tr>{row}</tr>" for row in rows).replace("td>", "th>", 2 * len(table[0]) if table else 0)
+        return f"<p>{lines}</p>" + (f"<table>{body}</table>" if table else "")
+
+
+def _cell(value: object) -> str:
+    text = visible("" if value is None else str(value)).replace("\n", " ").replace("\t", " ")
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"

@@ -170,7 +170,7 @@ def fetch_models(project: Project, names: Container[str] | None = None) -> None:
         specs["retrieval.reranker"] = project.retrieval.reranker.model
     if names is None and project.documents and isinstance(project.retrieval.encoder, LocalEncoder):
         specs["retrieval.encoder"] = project.retrieval.encoder.model
-    _fetch(project, specs)
+    fetch(project.root, specs)
 
 
 def fetch_baselines(project: Project) -> None:
@@ -189,15 +189,16 @@ def fetch_baselines(project: Project) -> None:
             specs["classical/embedding"] = ENCODER
     if any(spec and find(spec, project.root) is None for spec in specs.values()):
         read_data(project)
-    _fetch(project, specs)
+    fetch(project.root, specs)
 
 
-def _fetch(project: Project, specs: Mapping[str, str | None]) -> None:
+def fetch(root: Path, specs: Mapping[str, str | None]) -> None:
+    """Fetch the model files of `specs`, by name of the model, that are not here yet."""
     for name, spec in specs.items():
-        if spec is not None and find(spec, project.root) is None:
+        if spec is not None and find(spec, root) is None:
             note(f"Downloading the model {name} ({spec}).")
             try:
-                pull(spec, project.root)
+                pull(spec, root)
             except OutsideFault as error:
                 if spec not in {SPEC, ENCODER}:
                     raise

@@ -7,6 +7,7 @@ unscored, and never ends a run.
 import inspect
 import math
 import traceback
+from collections.abc import Callable
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from tuneworthy.config.graders import PythonFunction
 from tuneworthy.errors import UserError
 from tuneworthy.functions import load_function, source_hash
-from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, partial
+from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, Grader, GradingContext, partial
 from tuneworthy.types import Case, Score, Trace
 
 
@@ -33,15 +34,30 @@ class PythonGrader(AnswerGrader[PythonFunction]):
         self.needs_expected = config.needs_expected
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        try:
-            return as_score(self._function(trace.text, case.expected, case))
-        except (Exception, SystemExit) as error:
-            frames = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)[1:]]
-            code = getattr(self._function, "__code__", None)
-            own = [(code.co_filename, code.co_firstlineno)] if code else []  # where its arguments do not fit
-            file, line = [*own, *(frame for frame in frames if frame[0] == own[0][0])][-1] if own else ("", 0)
-            place = f" ({Path(file).name}:{line})" if own else ""
-            return Score.failed(f"the grading function raised {f'{type(error).__name__}: {error}'[:400]}{place}")
+        return _graded(self._function, trace.text, case.expected, case)
+
+
+class FunctionGrader(Grader):
+    """Calls `function(answer, expected)`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function, self.identity = function, {"type": "function", "source_hash": source_hash(function)}
+
+    def __call__(self, trace: Trace, case: Case) -> Score:
+        return _graded(self._function, trace.text, case.expected)
+
+
+def _graded(function: Callable[..., Any], *arguments: Any) -> Score:
+    """Return the result of `function` as a score, unscored if it raises."""
+    try:
+        return as_score(function(*arguments))
+    except (Exception, SystemExit) as error:
+        frames = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)[1:]]
+        code = getattr(function, "__code__", None)
+        own = [(code.co_filename, code.co_firstlineno)] if code else []  # where its arguments do not fit
+        file, line = [*own, *(frame for frame in frames if frame[0] == own[0][0])][-1] if own else ("", 0)
+        place = f" ({Path(file).name}:{line})" if own else ""
+        return Score.failed(f"the grading function raised {f'{type(error).__name__}: {error}'[:400]}{place}")
 
 
 def as_score(result: Any) -> Score:

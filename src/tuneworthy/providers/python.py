@@ -5,14 +5,17 @@ string, a `Response`, or any JSON value. An exception is an error of this one ca
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import replace
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, Final
 
 from tuneworthy.config.models import Python
 from tuneworthy.errors import ProviderError
@@ -20,7 +23,7 @@ from tuneworthy.functions import as_answer, last_line, load_function, source_has
 from tuneworthy.providers.base import BaseProvider, provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 from tuneworthy.providers.usage import token_count
-from tuneworthy.types import JsonMapping, Request, Response, TextTuple
+from tuneworthy.types import JsonMapping, Request, Response, TextTuple, text_of
 
 
 class PythonProvider(BaseProvider):
@@ -44,6 +47,20 @@ class PythonProvider(BaseProvider):
         return as_response(answer, seconds=time.perf_counter() - started, dropped=dropped)
 
 
+class CallableProvider(PythonProvider):
+    """Gives `function` the prompt as text; whatever fails is a fault of this one case, and never of the provider."""
+
+    async def complete(self, request: Request) -> Response:
+        started = time.perf_counter()
+        try:
+            answer = await call(self._function, text_of(request.messages[-1]), self._timeout_s)
+        except ProviderError as error:
+            raise ProviderError(error.message, code="bad_request", retryable=False) from error
+        if answer is None or (isinstance(answer, float) and math.isnan(answer)):
+            raise ProviderError(f"The model returned {answer}, not an answer.", code="bad_request", retryable=False)
+        return as_response(answer, seconds=time.perf_counter() - started, dropped=())
+
+
 async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) -> Any:
     """Call `function`, in a thread of its own if it is not async.
 
@@ -56,7 +73,8 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
         async with limit:
             if iscoroutinefunction(function):
                 return await function(argument)
-            return await _in_thread(function, argument)
+            answer = await _in_thread(function, argument)
+            return await answer if isawaitable(answer) else answer
     except ProviderError as error:
         raise of_pipeline(error) from None
     except Exception as error:
@@ -89,24 +107,45 @@ def as_response(answer: Any, *, seconds: float, dropped: TextTuple = ()) -> Resp
     return Response(text=as_answer(answer), seconds=seconds, dropped=dropped)
 
 
+# A function, its argument, and where its answer goes.
+Call = tuple[Callable[[Any], Any], Any, Future[Any]]
+
+
 class _Stopped(Exception):
     """A function of the user's own called `sys.exit` or raised another non-error."""
+
+
+# Queues of the threads that wait for a call. A thread that hangs is in none, and is left behind.
+_IDLE: Final[list[SimpleQueue[Call]]] = []
 
 
 async def _in_thread(function: Callable[[Any], Any], argument: Any) -> Any:
     """Run `function` in a daemon thread: one that hangs must not keep the process from ending."""
     done = Future[Any]()
     done.set_running_or_notify_cancel()  # a waiter that gives up changes nothing here
+    calls: SimpleQueue[Call] | None = None
+    with suppress(IndexError):
+        calls = _IDLE.pop()
+    if calls is None:
+        calls = SimpleQueue[Call]()
+        threading.Thread(target=_serve, args=[calls], daemon=True, name="tuneworthy-pipeline").start()
+    calls.put((function, argument, done))
+    return await asyncio.wrap_future(done)
 
-    def work() -> None:
+
+def _serve(calls: SimpleQueue[Call]) -> None:
+    while True:
+        function, argument, done = calls.get()
+        answer: Any = None
+        fault: BaseException | None = None
         try:
-            done.set_result(function(argument))
+            answer = function(argument)
         except BaseException as error:  # it must reach the waiter, whatever it is
             raised = isinstance(error, Exception) and not isinstance(error, StopIteration | CancelledError)
-            done.set_exception(error if raised else _Stopped(last_line(error)))
-
-    threading.Thread(target=work, daemon=True, name="tuneworthy-pipeline").start()
-    return await asyncio.wrap_future(done)
+            fault = error if raised else _Stopped(last_line(error))
+        _IDLE.append(calls)
+        done.set_exception(fault) if fault else done.set_result(answer)
+        del function, argument, done, answer, fault  # a waiting thread keeps nothing alive
 
 
 @provider("python")

@@ -126,7 +126,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
     ids, shown = np.array([case.id for case in cases]), not on_test
     return replace(
         result,
-        answer=ComparisonOutcome.UNRESOLVED if barred else _answer(paired, bound.holds),
+        answer=ComparisonOutcome.UNRESOLVED if barred else outcome_of(paired, bound.holds),
         paired=paired,
         lower=bound.lower,
         unscored=unscored,
@@ -143,7 +143,8 @@ async def _answers(session: Session, variant: Variant, cases: Cases, repeats: in
     return ScoredAnswers(traces=traces, num=num, den=den)
 
 
-def _answer(paired: PairedResult, no_worse: bool) -> ComparisonOutcome:
+def outcome_of(paired: PairedResult, no_worse: bool) -> ComparisonOutcome:
+    """Return how B did, from the tests of either side and whether it is non-inferior."""
     if paired.better:
         return ComparisonOutcome.BETTER
     if no_worse:

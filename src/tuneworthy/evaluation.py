@@ -1,0 +1,422 @@
+"""`evaluate` and `compare`: score a model on rows of data, and two lists of scores, without a project.
+
+Invariant: a row that cannot be answered or graded is unscored with its reason, and never stops another row.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from tuneworthy.arrays import Floats
+from tuneworthy.cli.progress import RunProgress
+from tuneworthy.cli.run import fetch
+from tuneworthy.config.graders import Grader as GraderTable
+from tuneworthy.config.models import Model as ModelTable
+from tuneworthy.engine.budget import Budget, check_limit
+from tuneworthy.engine.models import OpenModel, open_model
+from tuneworthy.engine.runner import Runner
+from tuneworthy.errors import BudgetSpent, OutsideFault, UserError, did_you_mean
+from tuneworthy.extras import require
+from tuneworthy.graders.apply import grade_all, make_grader
+from tuneworthy.graders.base import Grader, GradingContext, accepted
+from tuneworthy.graders.python import FunctionGrader
+from tuneworthy.ladder.commands.compare import DEV_ALPHA, ComparisonOutcome, outcome_of
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.providers.capabilities import takes_temperature
+from tuneworthy.providers.http_client import blocking
+from tuneworthy.providers.model_names import read_model_name
+from tuneworthy.providers.python import CallableProvider
+from tuneworthy.report.numbers import percent, percent_range, points, points_range
+from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.paired import compare as compare_sums
+from tuneworthy.stats.paired import non_inferior, p_value
+from tuneworthy.store import ResponseStore
+from tuneworthy.text import Shown, Summary, count
+from tuneworthy.trust import typed_folder
+from tuneworthy.types import MOST_UNSCORED, Bounds, Case, JsonMapping, JsonObject, Texts, Variant, frozen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ROWS = "Pass a pandas DataFrame, a list of dicts, or one split of a `datasets.DatasetDict`."
+_MODEL = "Pass a function, such as `lambda text: classifier.predict([text])[0]`, or a name such as 'openai:gpt-6-luna'."
+_GRADER = "Pass a grader's name such as 'exact', a table of `[[graders]]`, or a function `(answer, expected)`."
+# Types of pandas' missing values, which is not imported here.
+_NULLS = frozenset({"NAType", "NaTType"})
+# Seconds after the limit of a call at which the runner gives it up.
+_GRACE_S = 5.0
+
+
+@frozen
+class Evaluation(Shown):
+    """The score of a model on rows.
+
+    Attributes:
+        model: Its name.
+        grader: Name of the grader.
+        score: Share of right answers, or the grader's mean, between 0 and 1.
+        interval: 95% interval of the score; robust to rows that share a group or an input.
+        n: Scored rows.
+        n_groups: Independent groups among these.
+        unscored: Rows without a score: the call or the grader failed. `rows` has the reasons.
+        cost_usd: Cost of the answers, US dollars.
+        rows: Row label, input, expected and actual answer, score, reason, seconds and cost of each row.
+        sums: Numerator and denominator of each row's score, `(n_rows, 2)`, NaN where unscored.
+        groups: Group of each row.
+    """
+
+    model: str
+    grader: str
+    score: float
+    interval: Bounds
+    n: int
+    n_groups: int
+    unscored: int
+    cost_usd: float
+    rows: list[JsonObject]
+    sums: Floats
+    groups: list[str]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the rows as a DataFrame with the index of the data.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        require("pandas")
+        import pandas as pd
+
+        return pd.DataFrame(self.rows).set_index("row")
+
+    def summary(self) -> Summary:
+        of_groups = f" in {self.n_groups} groups" if self.n_groups < self.n else ""
+        line = f"{self.model}, {self.grader}: {percent(self.score)} {percent_range(self.interval)}, n = {self.n}"
+        missing = f"{count(self.unscored, 'row')} without a score" if self.unscored else ""
+        wrong = [row for row in self.rows if row["score"] is None or row["score"] < 1]
+        names = ("row", "input", "expected", "answer", "reason")
+        table = [names, *([row[name] for name in names] for row in wrong)] if wrong else []
+        return [f"{line}{of_groups}", missing, f"${self.cost_usd:,.4f}" if self.cost_usd else ""], table
+
+
+@frozen
+class ScoreComparison(Shown):
+    """The scores of B against those of A on the same rows.
+
+    Attributes:
+        outcome: `better`, `worse`, `no_worse` (by less than the margin) or `unresolved`.
+        a: Score of A.
+        b: Score of B.
+        difference: `b - a`.
+        interval: 95% interval of the difference.
+        p_value: One-sided, of "B is not better".
+        lower: One-sided 95% lower bound of the difference.
+        margin: Largest loss that does not matter.
+        n: Rows with both scores.
+        n_groups: Independent groups among these.
+        unscored: Rows without one of the scores; above 2%, nothing is decided.
+        method: Test: `mcnemar_mid_p`, `swap_exact` or `swap_monte_carlo`.
+    """
+
+    outcome: ComparisonOutcome
+    a: float
+    b: float
+    difference: float
+    interval: Bounds
+    p_value: float
+    lower: float
+    margin: float
+    n: int
+    n_groups: int
+    unscored: int
+    method: str
+
+    def summary(self) -> Summary:
+        line = f"B is {OUTCOMES[self.outcome]}: {percent(self.b)} against {percent(self.a)}, difference "
+        line += f"{100 * self.difference:+.1f} points {points_range(self.interval)}, {p_value(self.p_value)}"
+        missing = f"{count(self.unscored, 'row')} without both scores" if self.unscored else ""
+        return [line, f"n = {self.n}, margin {100 * self.margin:g} points", missing], []
+
+
+OUTCOMES = {
+    ComparisonOutcome.BETTER: "better than A",
+    ComparisonOutcome.NO_WORSE: "no worse than A",
+    ComparisonOutcome.WORSE: "worse than A",
+    ComparisonOutcome.UNRESOLVED: "neither shown to be better nor no worse than A",
+}
+
+
+def evaluate(
+    rows: Any,
+    model: Callable[[str], Any] | str | JsonMapping,
+    grader: Callable[[str, Any], Any] | str | JsonMapping,
+    *,
+    input: str = "input",
+    expected: str = "expected",
+    group: str | None = None,
+    prompt: str = "{{ input }}",
+    max_tokens: int = 256,
+    concurrency: int | None = None,
+    timeout_s: float | None = None,
+    max_usd: float | None = None,
+) -> Evaluation:
+    """Score a model on rows of data; no project is needed.
+
+    Equal inputs are asked once. A row whose call or grading fails is unscored with the reason, and the others go on.
+    So are the rows that are left when `max_usd` is spent or the provider is down.
+
+    Args:
+        rows: A pandas DataFrame, a list of dicts or a `datasets.Dataset`.
+        model: A function of the input, sync (called in threads) or async, which returns the answer. Or
+            `provider:name`, as `tuneworthy init --model` takes it, or a table of `[models]`.
+        grader: Name of a grader, a table of `[[graders]]`, or a function `(answer, expected) -> bool | float`.
+        input: Column of the question.
+        expected: Column of the expected answer.
+        group: Column of the source that rows share, for the interval; `group` if there is one.
+        prompt: Template of the question.
+        max_tokens: Limit of an answer, tokens.
+        concurrency: Calls in flight, at most; by default 8 of a function.
+        timeout_s: Limit of a call, seconds; 60 by default, 300 of an embedded model.
+        max_usd: Most that may be spent.
+
+    Raises:
+        UserError: The rows, the model or the grader cannot be used, or no row has a score.
+
+    >>> import tuneworthy
+    >>> rows = [{"input": "2 + 2", "expected": "4"}, {"input": "2 * 3", "expected": "6"}]
+    >>> tuneworthy.evaluate(rows, lambda text: str(eval(text)), "exact").score
+    1.0
+    """
+    check_limit(max_usd)
+    labels, cases = _read(rows, input, expected, group)
+    opened_grader, grader_name = _grader(grader, cases)
+
+    async def evaluated() -> Evaluation:
+        with TemporaryDirectory() as folder, typed_folder(Path(folder)) as root:
+            store, opened, stopped = ResponseStore(root / "responses.sqlite"), _opened(model, root, timeout_s), ""
+            runner = Runner(store, Budget(max_usd), ShotPool(()), RunProgress())
+            capabilities = getattr(opened.provider, "capabilities", None)
+            variant = Variant(
+                name=opened.name,
+                model=opened.name,
+                model_identity=opened.provider.identity,
+                system=None,
+                user=prompt,
+                decoding={"temperature": 0} if capabilities and takes_temperature(capabilities) else {},
+                max_tokens=max_tokens,
+            )
+            try:
+                traces = await runner.run(variant, opened, cases, concurrency=concurrency)
+            except (BudgetSpent, OutsideFault) as error:  # the answers so far are paid for
+                traces, stopped = runner.stored(variant, cases), error.message
+                if not traces:
+                    raise
+            finally:
+                await opened.provider.close()
+                store.close()
+        scores = dict(zip([one.case_id for one in traces], await grade_all(opened_grader, traces, cases), strict=True))
+        answers = {one.case_id: one for one in traces}
+        rows, sums = [], np.full((len(cases), 2), np.nan)
+        for place, (label, case) in enumerate(zip(labels, cases, strict=True)):
+            trace, score = answers.get(case.id), scores.get(case.id)
+            response = trace.response if trace else None
+            fault = trace.error.message if trace and trace.error else score.unscored if score else stopped
+            if score and not fault:
+                sums[place] = score.num, score.den
+            rows.append(
+                {
+                    "row": label,
+                    "input": case.input,
+                    "expected": case.expected,
+                    "answer": response.text if response else None,
+                    "score": score.num / score.den if score and score.den and not fault else None,
+                    "reason": fault or (score.reason if score else ""),
+                    "seconds": response.seconds if response else None,
+                    "cost_usd": trace.cost_usd if trace else 0.0,
+                }
+            )
+        groups, scored = np.array([case.source for case in cases]), ~np.isnan(sums[:, 0])
+        if not sums[scored, 1].any():
+            raise UserError(
+                f"No row has a score. Row {rows[0]['row']!r}: {rows[0]['reason'] or 'nothing to score'}.",
+                hint="Fix the model or the grader.",
+            )
+        interval = score_interval(*sums[scored].T, groups[scored])
+        return Evaluation(
+            model=opened.name,
+            grader=grader_name,
+            score=interval.value,
+            interval=(interval.lo, interval.hi),
+            n=interval.n,
+            n_groups=interval.n_groups,
+            unscored=len(cases) - interval.n,
+            cost_usd=runner.spending.usd,
+            rows=rows,
+            sums=sums,
+            groups=groups.tolist(),
+        )
+
+    return blocking(evaluated())
+
+
+def _read(rows: Any, question: str, answer: str, group: str | None) -> tuple[list[Any], list[Case]]:
+    """Return the label and the case of each row; rows of one group, or without groups of one input, share a source."""
+    is_frame, labels = hasattr(rows, "columns") and hasattr(rows, "index"), None
+    if is_frame and not rows.index.is_unique:
+        label = rows.index[rows.index.duplicated()][0]
+        raise UserError(f"The index of the rows has {label!r} twice.", hint="Use `rows.reset_index(drop=True)`.")
+    if is_frame:
+        labels, rows = list(rows.index), rows.to_dict("records")
+    records = list(rows) if isinstance(rows, Sequence) or hasattr(rows, "column_names") else None
+    if not isinstance(records, list) or isinstance(rows, str | Mapping):
+        raise UserError(f"The rows are of type {type(rows).__name__}.", hint=_ROWS)
+    if not records:
+        raise UserError("There are no rows.", hint=_ROWS)
+    labels = labels or list(range(len(records)))
+    if odd := [label for label, row in zip(labels, records, strict=True) if not isinstance(row, Mapping)]:
+        raise UserError(f"Row {odd[0]!r} is not a dict.", hint=_ROWS)
+    names = list(dict.fromkeys(name for row in records for name in row))
+    if missing := [name for name in (question, answer, group) if name is not None and name not in names]:
+        raise UserError(
+            f"There is no column {missing[0]!r}. The columns are: {', '.join(map(str, names))}.",
+            hint="Name the columns with `input=` and `expected=`, and that of groups with `group=`.",
+        )
+    group = "group" if group is None and "group" in names else group
+    for name, what, fits in ((question, "text", _is_text), (answer, "an expected answer", _is_there)):
+        if faults := [label for label, row in zip(labels, records, strict=True) if not fits(row.get(name))]:
+            first = records[labels.index(faults[0])].get(name)
+            raise UserError(
+                f"Row {faults[0]!r}: {name!r} is {first!r:.60} ({type(first).__name__}), not {what} ({count(len(faults), 'such row')}).",
+                hint=f"Drop these rows, or convert the column, for example with `rows[{name!r}].astype(str)`.",
+            )
+    cases = []
+    for place, row in enumerate(records):
+        source = row.get(group) if group else row[question]
+        source = str(source) if _is_there(source) else None
+        cases.append(Case(id=str(place), input=row[question], expected=row[answer], group=source))
+    return labels, cases
+
+
+def _is_there(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and isnan(value)) and type(value).__name__ not in _NULLS
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value
+
+
+def _opened(model: Any, root: Path, timeout_s: float | None) -> OpenModel:
+    if callable(model):
+        name = getattr(model, "__name__", type(model).__name__).strip("<>")
+        limit = 60.0 if timeout_s is None else timeout_s
+        provider = CallableProvider(model, identity={"provider": "python", "function": name}, timeout_s=limit)
+        return OpenModel(
+            name=name,
+            provider=provider,
+            price=None,
+            hosted=False,
+            concurrency=8,
+            timeout_s=limit + _GRACE_S,
+            retries=0,
+        )
+    if not isinstance(model, str | Mapping):
+        raise UserError(f"The model is of type {type(model).__name__}.", hint=_MODEL)
+    named = read_model_name(model) if isinstance(model, str) else None
+    table = named.section if named else model
+    limits = {} if timeout_s is None else {"timeout_s": timeout_s}
+    config = _table(ModelTable, {**table, **limits}, "model", _MODEL)
+    name = named.name if named else str(getattr(config, "model", config.provider))
+    fetch(root, {name: config.local_file})
+    return open_model(name, config, root)
+
+
+def _grader(grader: Any, cases: Sequence[Case]) -> tuple[Grader, str]:
+    if callable(grader):
+        name = getattr(grader, "__name__", type(grader).__name__).strip("<>")
+        return FunctionGrader(grader), name
+    config = _table(GraderTable, {"type": grader} if isinstance(grader, str) else grader, "grader", _GRADER)
+    if config.type == "judge":
+        raise UserError("The grader judge needs a project.", hint="Use `tuneworthy.create`, or pass a function.")
+    labels = list(dict.fromkeys(text for case in cases for text in accepted(case.expected)))
+    counts = Counter(text for case in cases for text in accepted(case.expected))
+    return make_grader(config, GradingContext(labels=labels, label_counts=counts)), config.type
+
+
+def _table(kind: Any, table: Any, what: str, hint: str) -> Any:
+    """Return a table of the project file, checked."""
+    try:
+        return TypeAdapter(kind).validate_python(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"The {what} cannot be used: {first['msg'].removeprefix('Value error, ')}", hint=hint) from None
+
+
+def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> ScoreComparison:
+    """Compare the scores of B with those of A on the same rows.
+
+    Args:
+        a: Scores of A, `(n_rows,)`, each between 0 and 1, NaN where unscored; or a result of `evaluate`.
+        b: Scores of B on the same rows in the same order.
+        groups: Group of each row, `(n_rows,)`, where rows share a source; by default those of a result of `evaluate`.
+        margin: Largest loss that does not matter, in (0, 1).
+
+    Raises:
+        UserError: The scores do not fit, or no row has both.
+
+    >>> import tuneworthy
+    >>> result = tuneworthy.compare([1, 0, 0, 0] * 15, [1, 1, 0, 0] * 15)
+    >>> result.outcome.value, result.difference
+    ('better', 0.25)
+    """
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, Evaluation) and groups is None:
+            groups = one.groups
+        if (labels := _labels(one)) is not None and labels != (_labels(other) or labels):
+            raise UserError("A and B are not scores of the same rows.", hint="Evaluate both on the same rows.")
+    try:
+        before, after = _sums(a), _sums(b)
+        if len(before) != len(after) or (groups is not None and len(groups) != len(before)):
+            raise ValueError(f"expected one score and one group for each row, got {len(before)} and {len(after)} scores")
+        both = ~np.isnan(before[:, 0] + after[:, 0])
+        kept = None if groups is None else np.asarray(groups)[both]
+        sums = (*before[both].T, *after[both].T)
+        paired = compare_sums(*sums, kept, alpha=DEV_ALPHA)
+        bound = non_inferior(*sums, kept, margin=margin)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"The scores cannot be compared: {error}.", hint="Pass two lists of numbers between 0 and 1, one per row."
+        ) from None
+    unscored = int((~both).sum())
+    barred = unscored > MOST_UNSCORED * len(both)
+    return ScoreComparison(
+        outcome=ComparisonOutcome.UNRESOLVED if barred else outcome_of(paired, bound.holds),
+        a=paired.a,
+        b=paired.b,
+        difference=paired.delta,
+        interval=paired.ci,
+        p_value=paired.p_value,
+        lower=bound.lower,
+        margin=margin,
+        n=paired.n,
+        n_groups=paired.n_groups,
+        unscored=unscored,
+        method=paired.method,
+    )
+
+
+def _labels(scores: Any) -> list[Any] | None:
+    if isinstance(scores, Evaluation):
+        return [(row["row"], row["input"]) for row in scores.rows]
+    return list(scores.index) if hasattr(scores, "to_dict") else None
+
+
+def _sums(scores: Any) -> Floats:
+    if isinstance(scores, Evaluation):
+        return scores.sums
+    values = np.asarray(scores, dtype=np.float64)
+    return np.stack([values, np.where(np.isnan(values), np.nan, 1.0)], axis=1)
