@@ -1,43 +1,115 @@
 """A project from Python: the commands with typed results.
 
 Like the commands it spends money only up to `max_usd`, or to the budget of the project file. All methods may be called
-in a notebook, where an event loop is running already.
+in a notebook, where an event loop is running already. Progress is printed on stderr.
 """
 
-from dataclasses import asdict, dataclass, replace
+from contextlib import redirect_stdout
+from dataclasses import asdict
 from html import escape
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
 
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.readers.reader import read_cases
-from tuneworthy.config import Project
+from tuneworthy.cli import root
+from tuneworthy.cli.invocation import Invocation
+from tuneworthy.cli.options import note
+from tuneworthy.cli.progress import RunProgress
+from tuneworthy.cli.run import fetch_models, walk
+from tuneworthy.cli.usage import usage_error
+from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided, UserError
+from tuneworthy.evaluation import read_rows
 from tuneworthy.extras import require
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.commands.compare import VariantComparison, compare_variants
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.http_client import blocking
-from tuneworthy.report.render import first_screen, render_html
-from tuneworthy.report.run_report import document, last_record
-from tuneworthy.report.write import write
-from tuneworthy.text import count
-from tuneworthy.types import Case, Example
+from tuneworthy.report.render import render_html
+from tuneworthy.report.run_report import document
+from tuneworthy.report.write import last_run, write_last
+from tuneworthy.scaffold import make_project
+from tuneworthy.text import Shown, Summary, count
+from tuneworthy.types import Case, Example, frozen
 from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
-from tuneworthy.verdict.project_state import stale_since
+from tuneworthy.verdict.last_verdict import load_verdict
+from tuneworthy.verdict.messages import sentence
 from tuneworthy.verdict.run import decide_project
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+def open(project: Project | str | Path) -> "OpenProject":
+    """Open a project.
+
+    Args:
+        project: The project, its folder, or its `tuneworthy.toml`.
+
+    Raises:
+        UserError: There is no project, or its file is wrong.
+    """
+    return OpenProject(project if isinstance(project, Project) else load(project))
+
+
+def create(
+    folder: str | Path,
+    rows: Any,
+    *,
+    input: str = "input",
+    expected: str = "expected",
+    group: str | None = None,
+    **settings: Any,
+) -> "OpenProject":
+    """Create a project from rows, as `tuneworthy init` does from a file, and open it.
+
+    Args:
+        folder: The new project folder.
+        rows: As for `tuneworthy.evaluate`, like the names of the columns.
+        input: Column of the question.
+        expected: Column of the expected answer.
+        group: Column of the source that rows share.
+        **settings: `model`, `compare`, `n_cases` and `seed`, the options of `tuneworthy init`.
+
+    Raises:
+        UserError: The rows or a model cannot be used, or the folder already has a project.
+    """
+    _, cases = read_rows(rows, input, expected, group)
+    lines = [orjson.dumps({"input": one.input, "expected": one.expected, "group": one.group}) for one in cases]
+    with TemporaryDirectory() as temporary:
+        data = Path(temporary) / "rows.jsonl"
+        data.write_bytes(b"\n".join(lines))
+        made = make_project(Path(folder), data, **settings)
+    note(*map(sentence, made.notes))
+    return open(made.root)
+
+
+@frozen
+class CommandResult(Shown):
+    """The result of a command.
+
+    Attributes:
+        content: Its JSON output.
+    """
+
+    content: Any
+
+    def summary(self) -> Summary:
+        rows = self.content.items() if isinstance(self.content, dict) else enumerate(self.content)
+        return [f"{name}: {value}" for name, value in rows if not isinstance(value, dict | list)], []
+
+
+@frozen
+class Report(Shown):
     """The report of the last run and the last verdict; a notebook shows the page itself.
 
     Attributes:
@@ -47,6 +119,9 @@ class Report:
 
     html: str
     paragraph: str
+
+    def summary(self) -> Summary:
+        return [self.paragraph], []
 
     def _repr_html_(self) -> str:
         return (
@@ -84,7 +159,8 @@ class OpenProject:
             BudgetSpent: The next call could exceed the budget; run it again to resume.
             OutsideFault: A provider is down; run it again to resume.
         """
-        return blocking(run_ladder(self.project, rungs, quick=quick, max_usd=max_usd))
+        fetch_models(self.project)
+        return walk(self.project, rungs, quick=quick, max_usd=max_usd)
 
     def decide(self, *, probe: bool = False, max_usd: float | None = None) -> Verdict:
         """Return whether to fine-tune, from the last run.
@@ -115,7 +191,7 @@ class OpenProject:
         """
 
         async def compared() -> VariantComparison:
-            async with open_session(self.project, max_usd=max_usd) as session:
+            async with open_session(self.project, progress=RunProgress(), max_usd=max_usd) as session:
                 return await compare_variants(session, resolve(session, a), resolve(session, b), on_test=on_test)
 
         return blocking(compared())
@@ -133,7 +209,7 @@ class OpenProject:
         """
 
         async def scored() -> dict[str, ScoredAnswers]:
-            async with open_session(self.project, max_usd=max_usd) as session:
+            async with open_session(self.project, progress=RunProgress(), max_usd=max_usd) as session:
                 cases = read_cases(path).cases
                 own: list[Case | Example] = [*session.split.dev, *session.split.asked, *session.split.shots]
                 used = {normalise(question_of(row)) for row in own}
@@ -152,6 +228,42 @@ class OpenProject:
                 return found
 
         return blocking(scored())
+
+    def train(self, **options: Any) -> CommandResult:
+        """Train as `tuneworthy train` does, with its options: `train(pilot=True)` is `tuneworthy train --pilot`.
+
+        Raises:
+            UserError: An option, the data or the settings cannot be used, or a package is missing.
+            GateFailed: A check or a proof failed.
+        """
+        return self._command("train", **options)
+
+    def export(self, kind: str, *which: str, **options: Any) -> CommandResult:
+        """Write the winner as files, as `tuneworthy export` does, with its options.
+
+        Args:
+            kind: `variant`, `classifier`, `router`, `gguf` or `ollama`.
+            which: As the command takes it, such as `best`.
+            **options: For example `out="winner"`.
+
+        Raises:
+            UserError: An option cannot be used, or there is nothing to export.
+            GateFailed: The export does not give the answers of the run.
+        """
+        return self._command("export", kind, *which, **options)
+
+    def _command(self, *words: str, **options: Any) -> CommandResult:
+        arguments = [*words, "--project", str(self.project.root), "--json"]
+        for name, value in options.items():
+            option = f"--{name.replace('_', '-')}"
+            arguments += [] if value is None or value is False else [option] if value is True else [option, str(value)]
+        output = StringIO()
+        with redirect_stdout(output):
+            try:
+                root.main(arguments, prog_name="tuneworthy", standalone_mode=False, obj=Invocation(arguments))
+            except click.ClickException as error:
+                raise usage_error(error) from None
+        return CommandResult(content=orjson.loads(output.getvalue()))
 
     def options(self) -> "pd.DataFrame":
         """Return the options of the last verdict: one row each, `option` as the index, scores between 0 and 1.
@@ -178,9 +290,9 @@ class OpenProject:
         Raises:
             UserError: There is no run yet.
         """
-        record, verdict = self._stored()
+        record, verdict = last_run(self.project)
         page = document(record, self.project, verdict=verdict)
-        return Report(render_html(page), page.paragraph)
+        return Report(html=render_html(page), paragraph=page.paragraph)
 
     def write_report(self, path: str | Path) -> str:
         """Write the report to `path`, and return its first screen as text; the last line is the summary to paste.
@@ -191,10 +303,7 @@ class OpenProject:
         Raises:
             UserError: There is no run yet, the ending is unknown, or the file cannot be written.
         """
-        record, verdict = self._stored()
-        write(record, Path(path), self.project, verdict=verdict)
-        page = document(record, self.project, verdict=verdict)
-        return f"{first_screen(page)}\n{page.paragraph}"
+        return write_last(self.project, Path(path))
 
     def _repr_html_(self) -> str | None:
         """Return the report of the last run; None before one, so that a notebook shows `repr`."""
@@ -202,11 +311,3 @@ class OpenProject:
             return self.report()._repr_html_()
         except UserError:
             return None
-
-    def _stored(self) -> tuple[RunRecord, StoredVerdict | None]:
-        """Return the last run and the last verdict, both with what changed since."""
-        record, verdict = last_record(self.project.root), load_verdict(self.project)
-        stale = [] if record.partial else stale_since(self.project, record)
-        if verdict is not None and not record.quick:
-            verdict = replace(verdict, changed=[*verdict.changed, *stale])
-        return replace(record, stale=stale), verdict

@@ -21,7 +21,7 @@ from tuneworthy.config.models import Model as ModelTable
 from tuneworthy.engine.budget import Budget, check_limit
 from tuneworthy.engine.models import OpenModel, open_model
 from tuneworthy.engine.runner import Runner
-from tuneworthy.errors import BudgetSpent, OutsideFault, UserError, did_you_mean
+from tuneworthy.errors import BudgetSpent, OutsideFault, UserError
 from tuneworthy.extras import require
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext, accepted
@@ -34,12 +34,12 @@ from tuneworthy.providers.model_names import read_model_name
 from tuneworthy.providers.python import CallableProvider
 from tuneworthy.report.numbers import percent, percent_range, points, points_range
 from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.paired import NonInferiority, PairedResult, non_inferior, p_value
 from tuneworthy.stats.paired import compare as compare_sums
-from tuneworthy.stats.paired import non_inferior, p_value
 from tuneworthy.store import ResponseStore
-from tuneworthy.text import Shown, Summary, count
-from tuneworthy.trust import typed_folder
-from tuneworthy.types import MOST_UNSCORED, Bounds, Case, JsonMapping, JsonObject, Texts, Variant, frozen
+from tuneworthy.text import Shown, Summary
+from tuneworthy.trust import TYPED_FOLDERS
+from tuneworthy.types import MOST_UNSCORED, Bounds, Case, JsonMapping, JsonObject, Score, Trace, Variant, frozen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +49,6 @@ _MODEL = "Pass a function, such as `lambda text: classifier.predict([text])[0]`,
 _GRADER = "Pass a grader's name such as 'exact', a table of `[[graders]]`, or a function `(answer, expected)`."
 # Types of pandas' missing values, which is not imported here.
 _NULLS = frozenset({"NAType", "NaTType"})
-# Seconds after the limit of a call at which the runner gives it up.
-_GRACE_S = 5.0
 
 
 @frozen
@@ -63,7 +61,6 @@ class Evaluation(Shown):
         score: Share of right answers, or the grader's mean, between 0 and 1.
         interval: 95% interval of the score; robust to rows that share a group or an input.
         n: Scored rows.
-        n_groups: Independent groups among these.
         unscored: Rows without a score: the call or the grader failed. `rows` has the reasons.
         cost_usd: Cost of the answers, US dollars.
         rows: Row label, input, expected and actual answer, score, reason, seconds and cost of each row.
@@ -76,7 +73,6 @@ class Evaluation(Shown):
     score: float
     interval: Bounds
     n: int
-    n_groups: int
     unscored: int
     cost_usd: float
     rows: list[JsonObject]
@@ -95,13 +91,12 @@ class Evaluation(Shown):
         return pd.DataFrame(self.rows).set_index("row")
 
     def summary(self) -> Summary:
-        of_groups = f" in {self.n_groups} groups" if self.n_groups < self.n else ""
-        line = f"{self.model}, {self.grader}: {percent(self.score)} {percent_range(self.interval)}, n = {self.n}"
-        missing = f"{count(self.unscored, 'row')} without a score" if self.unscored else ""
         wrong = [row for row in self.rows if row["score"] is None or row["score"] < 1]
+        line = f"{self.model}, {self.grader}: {percent(self.score)} {percent_range(self.interval)}, n = {self.n}"
+        line += f", {self.unscored} without a score" if self.unscored else ""
         names = ("row", "input", "expected", "answer", "reason")
         table = [names, *([row[name] for name in names] for row in wrong)] if wrong else []
-        return [f"{line}{of_groups}", missing, f"${self.cost_usd:,.4f}" if self.cost_usd else ""], table
+        return [f"{line}, ${self.cost_usd:,.4f}" if self.cost_usd else line], table
 
 
 @frozen
@@ -110,45 +105,21 @@ class ScoreComparison(Shown):
 
     Attributes:
         outcome: `better`, `worse`, `no_worse` (by less than the margin) or `unresolved`.
-        a: Score of A.
-        b: Score of B.
-        difference: `b - a`.
-        interval: 95% interval of the difference.
-        p_value: One-sided, of "B is not better".
-        lower: One-sided 95% lower bound of the difference.
-        margin: Largest loss that does not matter.
-        n: Rows with both scores.
-        n_groups: Independent groups among these.
+        paired: Scores `a` and `b`, `delta` (B less A), its 95% interval `ci`, the one-sided `p_value` and others.
+        bound: `lower`, the one-sided 95% lower bound of the difference, and `margin`.
         unscored: Rows without one of the scores; above 2%, nothing is decided.
-        method: Test: `mcnemar_mid_p`, `swap_exact` or `swap_monte_carlo`.
     """
 
     outcome: ComparisonOutcome
-    a: float
-    b: float
-    difference: float
-    interval: Bounds
-    p_value: float
-    lower: float
-    margin: float
-    n: int
-    n_groups: int
+    paired: PairedResult
+    bound: NonInferiority
     unscored: int
-    method: str
 
     def summary(self) -> Summary:
-        line = f"B is {OUTCOMES[self.outcome]}: {percent(self.b)} against {percent(self.a)}, difference "
-        line += f"{100 * self.difference:+.1f} points {points_range(self.interval)}, {p_value(self.p_value)}"
-        missing = f"{count(self.unscored, 'row')} without both scores" if self.unscored else ""
-        return [line, f"n = {self.n}, margin {100 * self.margin:g} points", missing], []
-
-
-OUTCOMES = {
-    ComparisonOutcome.BETTER: "better than A",
-    ComparisonOutcome.NO_WORSE: "no worse than A",
-    ComparisonOutcome.WORSE: "worse than A",
-    ComparisonOutcome.UNRESOLVED: "neither shown to be better nor no worse than A",
-}
+        one, outcome = self.paired, self.outcome.replace("_", " ")
+        line = f"B against A: {outcome}. {percent(one.b)} against {percent(one.a)}, {points(one.delta)} points "
+        line += f"{points_range(one.ci)}, {p_value(one.p_value)}, n = {one.n}, margin {points(self.bound.margin)[1:]}"
+        return [f"{line}, {self.unscored} without both scores" if self.unscored else line], []
 
 
 def evaluate(
@@ -193,12 +164,13 @@ def evaluate(
     1.0
     """
     check_limit(max_usd)
-    labels, cases = _read(rows, input, expected, group)
-    opened_grader, grader_name = _grader(grader, cases)
+    labels, cases = read_rows(rows, input, expected, group)
+    judge, grader_name = _grader(grader, cases)
 
-    async def evaluated() -> Evaluation:
-        with TemporaryDirectory() as folder, typed_folder(Path(folder)) as root:
-            store, opened, stopped = ResponseStore(root / "responses.sqlite"), _opened(model, root, timeout_s), ""
+    async def answered() -> tuple[OpenModel, list[Trace], list[Score], float, str]:
+        with TemporaryDirectory() as folder:
+            TYPED_FOLDERS.add(root := Path(folder).resolve())
+            opened, store = _opened(model, root, timeout_s), ResponseStore(root / "responses.sqlite")
             runner = Runner(store, Budget(max_usd), ShotPool(()), RunProgress())
             capabilities = getattr(opened.provider, "capabilities", None)
             variant = Variant(
@@ -211,7 +183,7 @@ def evaluate(
                 max_tokens=max_tokens,
             )
             try:
-                traces = await runner.run(variant, opened, cases, concurrency=concurrency)
+                traces, stopped = await runner.run(variant, opened, cases, concurrency=concurrency), ""
             except (BudgetSpent, OutsideFault) as error:  # the answers so far are paid for
                 traces, stopped = runner.stored(variant, cases), error.message
                 if not traces:
@@ -219,87 +191,92 @@ def evaluate(
             finally:
                 await opened.provider.close()
                 store.close()
-        scores = dict(zip([one.case_id for one in traces], await grade_all(opened_grader, traces, cases), strict=True))
-        answers = {one.case_id: one for one in traces}
-        rows, sums = [], np.full((len(cases), 2), np.nan)
-        for place, (label, case) in enumerate(zip(labels, cases, strict=True)):
-            trace, score = answers.get(case.id), scores.get(case.id)
-            response = trace.response if trace else None
-            fault = trace.error.message if trace and trace.error else score.unscored if score else stopped
-            if score and not fault:
-                sums[place] = score.num, score.den
-            rows.append(
-                {
-                    "row": label,
-                    "input": case.input,
-                    "expected": case.expected,
-                    "answer": response.text if response else None,
-                    "score": score.num / score.den if score and score.den and not fault else None,
-                    "reason": fault or (score.reason if score else ""),
-                    "seconds": response.seconds if response else None,
-                    "cost_usd": trace.cost_usd if trace else 0.0,
-                }
-            )
-        groups, scored = np.array([case.source for case in cases]), ~np.isnan(sums[:, 0])
-        if not sums[scored, 1].any():
-            raise UserError(
-                f"No row has a score. Row {rows[0]['row']!r}: {rows[0]['reason'] or 'nothing to score'}.",
-                hint="Fix the model or the grader.",
-            )
-        interval = score_interval(*sums[scored].T, groups[scored])
-        return Evaluation(
-            model=opened.name,
-            grader=grader_name,
-            score=interval.value,
-            interval=(interval.lo, interval.hi),
-            n=interval.n,
-            n_groups=interval.n_groups,
-            unscored=len(cases) - interval.n,
-            cost_usd=runner.spending.usd,
-            rows=rows,
-            sums=sums,
-            groups=groups.tolist(),
-        )
+        return opened, traces, await grade_all(judge, traces, cases), runner.spending.usd, stopped
 
-    return blocking(evaluated())
+    opened, traces, scores, usd, stopped = blocking(answered())
+    by_id = {trace.case_id: (trace, score) for trace, score in zip(traces, scores, strict=True)}
+    found = [by_id.get(case.id, (None, Score.failed(stopped))) for case in cases]
+    shown = [_row(label, case, *one) for label, case, one in zip(labels, cases, found, strict=True)]
+    scored = np.array([row["score"] is not None for row in shown])
+    sums = np.where(scored[:, None], [[score.num, score.den] for _, score in found], np.nan)
+    if not scored.any():
+        first = shown[0]["reason"]
+        raise UserError(f"No row has a score. Row {labels[0]!r}: {first}.", hint="Fix the model or the grader.")
+    groups = np.array([case.group or f"#{case.text}" for case in cases])
+    interval = score_interval(sums[scored, 0], sums[scored, 1], groups[scored])
+    return Evaluation(
+        model=opened.name,
+        grader=grader_name,
+        score=interval.value,
+        interval=(interval.lo, interval.hi),
+        n=interval.n,
+        unscored=len(cases) - interval.n,
+        cost_usd=usd,
+        rows=shown,
+        sums=sums,
+        groups=groups.tolist(),
+    )
 
 
-def _read(rows: Any, question: str, answer: str, group: str | None) -> tuple[list[Any], list[Case]]:
-    """Return the label and the case of each row; rows of one group, or without groups of one input, share a source."""
-    is_frame, labels = hasattr(rows, "columns") and hasattr(rows, "index"), None
-    if is_frame and not rows.index.is_unique:
-        label = rows.index[rows.index.duplicated()][0]
-        raise UserError(f"The index of the rows has {label!r} twice.", hint="Use `rows.reset_index(drop=True)`.")
-    if is_frame:
-        labels, rows = list(rows.index), rows.to_dict("records")
-    records = list(rows) if isinstance(rows, Sequence) or hasattr(rows, "column_names") else None
-    if not isinstance(records, list) or isinstance(rows, str | Mapping):
-        raise UserError(f"The rows are of type {type(rows).__name__}.", hint=_ROWS)
-    if not records:
-        raise UserError("There are no rows.", hint=_ROWS)
-    labels = labels or list(range(len(records)))
-    if odd := [label for label, row in zip(labels, records, strict=True) if not isinstance(row, Mapping)]:
-        raise UserError(f"Row {odd[0]!r} is not a dict.", hint=_ROWS)
+def _row(label: Any, case: Case, trace: Trace | None, score: Score) -> JsonObject:
+    fault = trace.error.message if trace and trace.error else score.unscored
+    response = trace.response if trace else None
+    return {
+        "row": label,
+        "input": case.input,
+        "expected": case.expected,
+        "answer": response.text if response else None,
+        "score": score.num / score.den if score.den and not fault else None,
+        "reason": fault or score.reason,
+        "seconds": response.seconds if response else None,
+        "cost_usd": trace.cost_usd if trace else 0.0,
+    }
+
+
+def read_rows(rows: Any, question: str, answer: str, group: str | None) -> tuple[list[Any], list[Case]]:
+    """Return the label and the case of each row.
+
+    Raises:
+        UserError: They cannot be used.
+    """
+    records, labels = _records(rows)
     names = list(dict.fromkeys(name for row in records for name in row))
     if missing := [name for name in (question, answer, group) if name is not None and name not in names]:
         raise UserError(
             f"There is no column {missing[0]!r}. The columns are: {', '.join(map(str, names))}.",
             hint="Name the columns with `input=` and `expected=`, and that of groups with `group=`.",
         )
-    group = "group" if group is None and "group" in names else group
     for name, what, fits in ((question, "text", _is_text), (answer, "an expected answer", _is_there)):
-        if faults := [label for label, row in zip(labels, records, strict=True) if not fits(row.get(name))]:
-            first = records[labels.index(faults[0])].get(name)
+        if faults := [place for place, row in enumerate(records) if not fits(row.get(name))]:
+            label, value = labels[faults[0]], records[faults[0]].get(name)
+            more = f" So are {len(faults) - 1} more." if len(faults) > 1 else ""
             raise UserError(
-                f"Row {faults[0]!r}: {name!r} is {first!r:.60} ({type(first).__name__}), not {what} ({count(len(faults), 'such row')}).",
+                f"{name!r} of row {label!r} is {value!r:.60} ({type(value).__name__}), not {what}.{more}",
                 hint=f"Drop these rows, or convert the column, for example with `rows[{name!r}].astype(str)`.",
             )
-    cases = []
-    for place, row in enumerate(records):
-        source = row.get(group) if group else row[question]
-        source = str(source) if _is_there(source) else None
-        cases.append(Case(id=str(place), input=row[question], expected=row[answer], group=source))
-    return labels, cases
+    group = "group" if group is None and "group" in names else group
+    sources = [row.get(group) if group else None for row in records]
+    return labels, [
+        Case(id=str(place), input=row[question], expected=row[answer], group=str(one) if _is_there(one) else None)
+        for place, (row, one) in enumerate(zip(records, sources, strict=True))
+    ]
+
+
+def _records(rows: Any) -> tuple[list[JsonMapping], list[Any]]:
+    """Return the rows as dicts, and their labels: the index of a DataFrame, else their numbers."""
+    if hasattr(rows, "columns") and hasattr(rows, "index"):
+        if not rows.index.is_unique:
+            label = rows.index[rows.index.duplicated()][0]
+            raise UserError(f"The index has {label!r} twice.", hint="Use `rows.reset_index(drop=True)`.")
+        records, labels = rows.to_dict("records"), list(rows.index)
+    else:
+        is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
+        records = list(rows) if is_list or (hasattr(rows, "column_names") and not isinstance(rows, Mapping)) else []
+        labels = list(range(len(records)))
+    if not records or not all(isinstance(row, Mapping) for row in records):
+        what = "empty" if hasattr(rows, "__len__") and not len(rows) else f"of type {type(rows).__name__}"
+        raise UserError(f"The rows are {what}, or not all of them are dicts.", hint=_ROWS)
+    return records, labels
 
 
 def _is_there(value: Any) -> bool:
@@ -315,22 +292,15 @@ def _opened(model: Any, root: Path, timeout_s: float | None) -> OpenModel:
         name = getattr(model, "__name__", type(model).__name__).strip("<>")
         limit = 60.0 if timeout_s is None else timeout_s
         provider = CallableProvider(model, identity={"provider": "python", "function": name}, timeout_s=limit)
-        return OpenModel(
-            name=name,
-            provider=provider,
-            price=None,
-            hosted=False,
-            concurrency=8,
-            timeout_s=limit + _GRACE_S,
-            retries=0,
-        )
-    if not isinstance(model, str | Mapping):
+        return OpenModel(name, provider, None, hosted=False, concurrency=8, timeout_s=2 * limit, retries=0)
+    name = ""
+    if isinstance(model, str):
+        named = read_model_name(model)
+        name, model = named.name, named.section
+    if not isinstance(model, Mapping):
         raise UserError(f"The model is of type {type(model).__name__}.", hint=_MODEL)
-    named = read_model_name(model) if isinstance(model, str) else None
-    table = named.section if named else model
-    limits = {} if timeout_s is None else {"timeout_s": timeout_s}
-    config = _table(ModelTable, {**table, **limits}, "model", _MODEL)
-    name = named.name if named else str(getattr(config, "model", config.provider))
+    config = _table(ModelTable, {**model, **({} if timeout_s is None else {"timeout_s": timeout_s})}, "model", _MODEL)
+    name = name or str(getattr(config, "model", config.provider))
     fetch(root, {name: config.local_file})
     return open_model(name, config, root)
 
@@ -370,7 +340,7 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
 
     >>> import tuneworthy
     >>> result = tuneworthy.compare([1, 0, 0, 0] * 15, [1, 1, 0, 0] * 15)
-    >>> result.outcome.value, result.difference
+    >>> result.outcome.value, result.paired.delta
     ('better', 0.25)
     """
     for one, other in ((a, b), (b, a)):
@@ -381,12 +351,14 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
     try:
         before, after = _sums(a), _sums(b)
         if len(before) != len(after) or (groups is not None and len(groups) != len(before)):
-            raise ValueError(f"expected one score and one group for each row, got {len(before)} and {len(after)} scores")
+            raise ValueError(
+                f"expected one score and one group for each row, got {len(before)} and {len(after)} scores"
+            )
         both = ~np.isnan(before[:, 0] + after[:, 0])
         kept = None if groups is None else np.asarray(groups)[both]
-        sums = (*before[both].T, *after[both].T)
-        paired = compare_sums(*sums, kept, alpha=DEV_ALPHA)
-        bound = non_inferior(*sums, kept, margin=margin)
+        (a_num, a_den), (b_num, b_den) = before[both].T, after[both].T
+        paired = compare_sums(a_num, a_den, b_num, b_den, kept, alpha=DEV_ALPHA)
+        bound = non_inferior(a_num, a_den, b_num, b_den, kept, margin=margin)
     except (TypeError, ValueError) as error:
         raise UserError(
             f"The scores cannot be compared: {error}.", hint="Pass two lists of numbers between 0 and 1, one per row."
@@ -395,17 +367,9 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
     barred = unscored > MOST_UNSCORED * len(both)
     return ScoreComparison(
         outcome=ComparisonOutcome.UNRESOLVED if barred else outcome_of(paired, bound.holds),
-        a=paired.a,
-        b=paired.b,
-        difference=paired.delta,
-        interval=paired.ci,
-        p_value=paired.p_value,
-        lower=bound.lower,
-        margin=margin,
-        n=paired.n,
-        n_groups=paired.n_groups,
+        paired=paired,
+        bound=bound,
         unscored=unscored,
-        method=paired.method,
     )
 
 

@@ -68,8 +68,8 @@ def has_text(value: str) -> bool:
 
 # Sentences, and a table whose first row is the header.
 Summary = tuple[Sequence[str], Sequence[Sequence[object]]]
-# Lines of a summary, and characters of a line and of a cell.
-MAX_LINES, MAX_LINE, MAX_CELL = 10, 160, 36
+# Lines of a summary, and characters of a cell.
+MAX_LINES, MAX_CELL = 10, 36
 
 
 class Shown:
@@ -83,21 +83,18 @@ class Shown:
 
     def __repr__(self) -> str:
         sentences, table = self.summary()
-        cells = [[_cell(value) for value in row] for row in table]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        rows = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-        lines = [line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…" for line in filter(None, sentences)]
-        lines += rows
-        return "\n".join(lines if len(lines) <= MAX_LINES else [*lines[: MAX_LINES - 1], f"… ({len(lines) - MAX_LINES + 1} more)"])
+        widths = [max(map(len, map(_cell, column))) for column in zip(*table, strict=True)]
+        rows = ["  ".join(map(str.ljust, map(_cell, row), widths)).rstrip() for row in table]
+        lines = [*sentences, *rows]
+        more = len(lines) - MAX_LINES + 1
+        return "\n".join(lines if more <= 1 else [*lines[:-more], f"… ({more} more)"])
 
     def _repr_html_(self) -> str:
         sentences, table = self.summary()
-        lines = "<br>".join(escape(visible(line)) for line in filter(None, sentences))
         rows = ["".join(f"<td>{escape(_cell(value))}</td>" for value in row) for row in table[: 2 * MAX_LINES]]
-        body = "".join(f"<tr>{row}</tr>" for row in rows).replace("td>", "th>", 2 * len(table[0]) if table else 0)
-        return f"<p>{lines}</p>" + (f"<table>{body}</table>" if table else "")
+        return f"<p>{'<br>'.join(map(escape, sentences))}</p><table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 
 
 def _cell(value: object) -> str:
-    text = visible("" if value is None else str(value)).replace("\n", " ").replace("\t", " ")
+    text = " ".join(visible("" if value is None else str(value)).split())
     return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"

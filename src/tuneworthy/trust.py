@@ -15,7 +15,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -62,7 +61,8 @@ FUNCTION_FORM = (
     "Write `file.py:name` for a file in the project folder, or `package.module:name` for an installed package."
 )
 _PORTS = {"http": 80, "https": 443}
-_TYPED: Final[set[Path]] = set()
+# Temporary folders of this process: the user typed all that they call.
+TYPED_FOLDERS: Final[set[Path]] = set()
 
 
 class Grant(NamedTuple):
@@ -117,22 +117,11 @@ def require(root: Path, *grants: Grant | None) -> None:
         raise Untrusted(root, missing)
 
 
-@contextmanager
-def typed_folder(root: Path) -> Iterator[Path]:
-    """Allow all of `root`, a folder of this process: the user typed what it calls."""
-    _TYPED.add(folder := root.resolve())
-    try:
-        yield root
-    finally:
-        _TYPED.discard(folder)
-
-
 def is_allowed(root: Path, grant: Grant) -> bool:
     folder = root.resolve()
-    if folder in _TYPED:
-        return True
     listed = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    return any(folder.is_relative_to(part.resolve()) for part in listed) or grant in allowed(root)
+    is_listed = folder in TYPED_FOLDERS or any(folder.is_relative_to(part.resolve()) for part in listed)
+    return is_listed or grant in allowed(root)
 
 
 def allowed(root: Path) -> list[Grant]:

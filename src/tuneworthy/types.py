@@ -106,7 +106,10 @@ def content_hash(value: Any, length: int = 16) -> str:
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def frozen(kind: type[T]) -> type[T]:
-    """Make a class a dataclass that is frozen, has slots, and takes its fields by name only; a `repr` of its own stays."""
+    """Make a class a dataclass that is frozen, has slots, and takes its fields by name only.
+
+    A `repr` of its own stays.
+    """
     own = kind.__repr__ is not object.__repr__
     return dataclass(frozen=True, slots=True, kw_only=True, repr=not own)(kind)
 

@@ -30,10 +30,10 @@ def test_the_intervals_are_clopper_pearsons():
 
 
 def test_kappa_is_that_of_cohens_for_labellers():
-    from tuneworthy.cases.labelling import cohen_kappa
+    from tuneworthy.stats.confusion import cohen_kappa
 
     pairs = [(True, True)] * 7 + [(True, False)] * 3 + [(False, True)] * 2 + [(False, False)] * 8
-    assert Confusion.of(pairs).kappa == pytest.approx(cohen_kappa(pairs))
+    assert Confusion.of(pairs).kappa == pytest.approx(cohen_kappa(*zip(*pairs, strict=True)))
 
 
 def test_what_was_never_seen_is_not_known():

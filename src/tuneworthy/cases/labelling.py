@@ -6,7 +6,7 @@ crash cut off is ignored, and its case is asked again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.readers.faults import Journal, show
 from tuneworthy.cases.readers.files import open_rows
 from tuneworthy.cases.readers.reader import canonical_or_none, case_id, read_cases
-from tuneworthy.cases.stratified import numbered, rank
+from tuneworthy.cases.stratified import rank
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
@@ -202,6 +202,7 @@ def _by_case(labels: Iterable[Label]) -> dict[str, JsonObject]:
 
 
 def agreement(labels: Iterable[Label]) -> Agreement:
+    from tuneworthy.stats.confusion import cohen_kappa
     from tuneworthy.stats.intervals import clopper_pearson
 
     rows = list(labels)
@@ -223,7 +224,7 @@ def agreement(labels: Iterable[Label]) -> Agreement:
         n_agree=n_agree,
         raw=n_agree / n,
         ci95=clopper_pearson(n_agree, n),
-        kappa=cohen_kappa(pairs),
+        kappa=cohen_kappa(*zip(*pairs, strict=True)),
         disagreements=tuple(differ),
         pabak=adjusted_kappa(n_agree / n, k),
     )
@@ -238,22 +239,6 @@ def adjusted_kappa(raw: float, k: int = 2) -> float:
     0.94
     """
     return (k * raw - 1) / (k - 1)
-
-
-def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:
-    """Return the agreement beyond chance of two raters; None if the labels do not vary.
-
-    Source: Cohen 1960.
-
-    >>> cohen_kappa([("a", "a"), ("a", "b"), ("b", "b"), ("b", "b")])
-    0.5
-    """
-    if len({label for pair in pairs for label in pair}) == 1:
-        return None
-    from sklearn.metrics import cohen_kappa_score
-
-    numbers = numbered(label for pair in pairs for label in pair)
-    return float(cohen_kappa_score(numbers[::2], numbers[1::2]))
 
 
 @dataclass(frozen=True, slots=True)

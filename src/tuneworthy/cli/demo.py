@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.api import OpenProject
 from tuneworthy.cli import root
 from tuneworthy.cli.decide import show_answer, show_next
 from tuneworthy.cli.interruption import run_async
@@ -18,6 +17,7 @@ from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.run_report import last_record
+from tuneworthy.report.write import write_last
 from tuneworthy.scaffold import keep_file
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
@@ -62,7 +62,7 @@ def command(folder: Path, train: bool) -> int:
         project, record = load(folder), last_record(folder)
         verdict = run_async(decide_project(project))
     page = folder / "report.html"
-    OpenProject(project).write_report(page)
+    write_last(project, page)
     print_result(record.to_dict(), _show, project, record, verdict)
     click.echo(f"Report: {page}", err=wants_json())
     return 0

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tuneworthy.providers.drain import AT_ONCE
+from tuneworthy.providers.http_client import blocking
 from tuneworthy.signals import handled_by
 
 # A command that does not end within so many seconds of the second signal is ended, seconds.
@@ -44,7 +45,7 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
             return await main
 
     try:
-        return asyncio.run(supervised())
+        return blocking(supervised())
     except asyncio.CancelledError:
         if count:
             raise KeyboardInterrupt from None

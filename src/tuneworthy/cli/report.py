@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.api import OpenProject
 from tuneworthy.cli.options import PATH, note, project_option, say, version_option
 from tuneworthy.cli.spending import note_elsewhere
 from tuneworthy.config import load
@@ -13,7 +12,7 @@ from tuneworthy.dataset.freeze import open_version
 from tuneworthy.people.review_log import FILE_NAME
 from tuneworthy.people.review_state import state_of
 from tuneworthy.report.card import document
-from tuneworthy.report.write import write_page
+from tuneworthy.report.write import write_last, write_page
 from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
 
@@ -55,5 +54,5 @@ def command(about: str | None, version_id: str | None, out: Path | None, root: P
         return
     note_elsewhere(project.root)
     path = out or own_path(project.root, "report.html")
-    say(OpenProject(project).write_report(path))
+    say(write_last(project, path))
     note(f"Report: {path}")

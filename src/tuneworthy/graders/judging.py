@@ -26,19 +26,25 @@ from tuneworthy.graders.validate import MIN_HUMAN, JudgedAnswer, JudgeValidation
 from tuneworthy.stats.paired import NonInferiority, PairedResult
 from tuneworthy.stats.ppi import Corrected, corrected_difference
 from tuneworthy.store import Folder
+from tuneworthy.text import Shown, Summary, count
 from tuneworthy.types import Case, Cases, NamedFloats, Trace, Traces, content_hash, frozen
 
 # `.tuneworthy/judge.json`: the last validation, for the gate and the report.
 DOCUMENT = "judge"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoredAnswers:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ScoredAnswers(Shown):
     """The answers of a variant, with the primary grader's `num` and `den`: `(n_cases,)`, NaN where unscored."""
 
     traces: Traces
     num: np.ndarray
     den: np.ndarray
+
+    def summary(self) -> Summary:
+        scored = np.isfinite(self.num)
+        score = self.num[scored].sum() / (self.den[scored].sum() or np.nan)
+        return [f"{score:.1%} of {count(int(scored.sum()), 'case')}, {int((~scored).sum())} without a score"], []
 
     @property
     def scores(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import UNSIGNED, document_origin, signed_document
+from tuneworthy.text import Shown, Summary
 from tuneworthy.types import (
     MOST_UNSCORED,
     Bounds,
@@ -447,7 +448,7 @@ class Provenance:
 
 
 @frozen
-class RunRecord:
+class RunRecord(Shown):
     """A run of the ladder.
 
     Attributes:
@@ -511,6 +512,12 @@ class RunRecord:
 
     def to_dict(self) -> JsonObject:
         return dict(orjson.loads(orjson.dumps(self)))
+
+    def summary(self) -> Summary:
+        best = f"; best: {self.best.rung}" if self.best else ""
+        line = f"Run of {self.task}: {self.n_dev} dev and {self.n_test} test cases, ${self.cost_usd:,.2f}{best}"
+        rows = [[one.rung, one.status, one.name, "" if one.score is None else f"{one.score:.1%}"] for one in self.rungs]
+        return [line, *self.limits, *self.stale[:1]], [["rung", "status", "variant", "score"], *rows]
 
     @property
     def limits(self) -> list[str]:

@@ -395,13 +395,24 @@ def relay_session(*, idle_s: float) -> aiohttp.ClientSession:
 
 
 def blocking(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run `work` to its end from code that is not async: here, or in a thread of its own where a loop runs here."""
+    """Run `work` to its end from code that is not async: here, or in a thread of its own where a loop runs here.
+
+    An interrupt (of a notebook's cell) cancels it.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
+    runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        try:
+            return thread.submit(runner.run, work).result()
+        except KeyboardInterrupt:
+            for task in asyncio.all_tasks(runner.get_loop()):
+                runner.get_loop().call_soon_threadsafe(task.cancel)
+            raise
+        finally:
+            thread.submit(runner.close)
 
 
 def send_once(

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from dataclasses import replace
 from inspect import isawaitable, iscoroutinefunction
 from pathlib import Path
@@ -107,45 +106,40 @@ def as_response(answer: Any, *, seconds: float, dropped: TextTuple = ()) -> Resp
     return Response(text=as_answer(answer), seconds=seconds, dropped=dropped)
 
 
-# A function, its argument, and where its answer goes.
-Call = tuple[Callable[[Any], Any], Any, Future[Any]]
-
-
 class _Stopped(Exception):
     """A function of the user's own called `sys.exit` or raised another non-error."""
 
 
-# Queues of the threads that wait for a call. A thread that hangs is in none, and is left behind.
-_IDLE: Final[list[SimpleQueue[Call]]] = []
+# Calls for the threads, and how many threads wait for one; a thread that hangs is left behind.
+_CALLS: Final[SimpleQueue[tuple[Callable[[Any], Any], Any, Future[Any]]]] = SimpleQueue()
+_WAITING: Final = threading.Semaphore(0)
 
 
 async def _in_thread(function: Callable[[Any], Any], argument: Any) -> Any:
     """Run `function` in a daemon thread: one that hangs must not keep the process from ending."""
     done = Future[Any]()
     done.set_running_or_notify_cancel()  # a waiter that gives up changes nothing here
-    calls: SimpleQueue[Call] | None = None
-    with suppress(IndexError):
-        calls = _IDLE.pop()
-    if calls is None:
-        calls = SimpleQueue[Call]()
-        threading.Thread(target=_serve, args=[calls], daemon=True, name="tuneworthy-pipeline").start()
-    calls.put((function, argument, done))
+    if not _WAITING.acquire(blocking=False):
+        threading.Thread(target=_serve, daemon=True, name="tuneworthy-pipeline").start()
+    _CALLS.put((function, argument, done))
     return await asyncio.wrap_future(done)
 
 
-def _serve(calls: SimpleQueue[Call]) -> None:
+def _serve() -> None:
     while True:
-        function, argument, done = calls.get()
-        answer: Any = None
-        fault: BaseException | None = None
-        try:
-            answer = function(argument)
-        except BaseException as error:  # it must reach the waiter, whatever it is
-            raised = isinstance(error, Exception) and not isinstance(error, StopIteration | CancelledError)
-            fault = error if raised else _Stopped(last_line(error))
-        _IDLE.append(calls)
-        done.set_exception(fault) if fault else done.set_result(answer)
-        del function, argument, done, answer, fault  # a waiting thread keeps nothing alive
+        _settle(*_CALLS.get())
+
+
+def _settle(function: Callable[[Any], Any], argument: Any, done: Future[Any]) -> None:
+    try:
+        answer = function(argument)
+    except BaseException as error:  # it must reach the waiter, whatever it is
+        raised = isinstance(error, Exception) and not isinstance(error, StopIteration | CancelledError)
+        _WAITING.release()
+        done.set_exception(error if raised else _Stopped(last_line(error)))
+    else:
+        _WAITING.release()
+        done.set_result(answer)
 
 
 @provider("python")

@@ -1,5 +1,6 @@
 """Reports as files: the format follows the ending."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,14 +12,40 @@ from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import Document
 from tuneworthy.report.first_screen import paragraph
-from tuneworthy.report.render import render_html, render_markdown
-from tuneworthy.report.run_report import document
+from tuneworthy.report.render import first_screen, render_html, render_markdown
+from tuneworthy.report.run_report import document, last_record
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Texts
-from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
+from tuneworthy.verdict.project_state import stale_since
 
 PAGES = {".html": render_html, ".md": render_markdown}
 OTHER_OUT = "Choose a different file with `--out`."
+
+
+def last_run(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
+    """Return the last run and the last verdict, both with what changed since.
+
+    Raises:
+        UserError: There is no run yet.
+    """
+    record, verdict = last_record(project.root), load_verdict(project)
+    stale = [] if record.partial else stale_since(project, record)
+    if verdict is not None and not record.quick:
+        verdict = replace(verdict, changed=[*verdict.changed, *stale])
+    return replace(record, stale=stale), verdict
+
+
+def write_last(project: Project, path: Path) -> str:
+    """Write the report of the last run; return its first screen as text, with the summary to paste as the last line.
+
+    Raises:
+        UserError: There is no run yet, the ending of `path` is unknown, or the file cannot be written.
+    """
+    record, verdict = last_run(project)
+    write(record, path, project, verdict=verdict)
+    page = document(record, project, verdict=verdict)
+    return f"{first_screen(page)}\n{page.paragraph}"
 
 
 def write(

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from tuneworthy.arrays import Bools, Floats, Ints
-from tuneworthy.types import Bounds, frozen
+from tuneworthy.arrays import Bools, Bounds, Floats, Ints
 
 
-@frozen
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Auroc:
     """An area with its interval.
 
@@ -40,7 +39,7 @@ class Auroc:
 
 
 def auroc(values: np.ndarray, yes: np.ndarray, *, groups: np.ndarray | None = None, alpha: float = 0.05) -> Auroc:
-    """Return the area of `values` for telling the cases that are `yes` (higher values) from the others.
+    """Return the area under the ROC curve of `values`, higher for the cases that are `yes`, with its interval.
 
     Args:
         values: `(n,)`, finite.
@@ -50,6 +49,8 @@ def auroc(values: np.ndarray, yes: np.ndarray, *, groups: np.ndarray | None = No
 
     Raises:
         ValueError: All cases are of one kind.
+
+    Source: DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837); Obuchowski 1997 (Biometrics 53:567).
 
     >>> auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])).area
     0.75

@@ -6,13 +6,13 @@ and Wiener 2010 (accuracy at coverage).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tuneworthy.arrays import Floats
-from tuneworthy.types import Bounds, frozen
+from tuneworthy.arrays import Bounds, Floats
 
 from .intervals import wilson
 
@@ -21,7 +21,7 @@ COVERAGES = (0.5, 0.8, 1.0)
 DRAWS = 500
 
 
-@frozen
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """Accuracy among the cases that a classifier is most sure of.
 
@@ -38,7 +38,7 @@ class Coverage:
     ci95: Bounds
 
 
-@frozen
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabelCalibration:
     """Calibration of the probabilities of all labels.
 

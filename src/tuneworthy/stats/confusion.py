@@ -6,14 +6,15 @@ Agreement says little: where 90 % of the answers are good, a judge that always s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
-from tuneworthy.types import Bounds, frozen
+from tuneworthy.arrays import Bounds
 
 from .intervals import clopper_pearson
 
 
-@frozen
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confusion:
     """Counts of answers by people's and the judge's verdict.
 
@@ -118,3 +119,26 @@ class Confusion:
         bad = self.n_bad / self.n
         wrongly, rightly = bad * (1 - self.specificity), (1 - bad) * self.sensitivity
         return wrongly / (wrongly + rightly) if wrongly + rightly else 0.0
+
+
+def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float | None:
+    """Return the agreement of two raters beyond chance; None if chance would make them always agree.
+
+    Args:
+        a: Labels of the first rater, `(n,)`.
+        b: Labels of the second rater for the same items, `(n,)`.
+
+    Raises:
+        ValueError: There are no labels, or different numbers.
+
+    Source: Cohen 1960 (Educ. Psychol. Meas. 20:37).
+
+    >>> cohen_kappa(["a", "a", "b", "b"], ["a", "b", "b", "b"])
+    0.5
+    """
+    n, firsts, seconds = len(a), Counter(a), Counter(b)
+    if not n or n != len(b):
+        raise ValueError(f"expected as many labels of either rater, and at least one, got {n} and {len(b)}")
+    agreed = sum(one == other for one, other in zip(a, b, strict=True)) / n
+    chance = sum(firsts[label] * seconds[label] for label in firsts) / n**2
+    return None if chance >= 1 else (agreed - chance) / (1 - chance)

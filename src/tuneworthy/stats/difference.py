@@ -12,8 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-from tuneworthy.arrays import Floats
-from tuneworthy.types import Bounds
+from tuneworthy.arrays import Bounds, Floats
 
 from .ratios import cluster_sums, clustered_variance
 

@@ -11,8 +11,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from tuneworthy.arrays import Floats
-from tuneworthy.types import Bounds, OpenBounds
+from tuneworthy.arrays import Bounds, Floats, OpenBounds
 
 from .ratios import as_ratio, cluster_sums, clustered_variance, is_binary, shared_sources
 
@@ -86,19 +85,28 @@ def upper_bound(k: float, n: float, alpha: float = 0.05) -> float:
 
 
 def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> OpenBounds:
-    """Distribution-free two-sided interval of a quantile, between two order statistics; None where the end is open.
+    """Return the distribution-free two-sided interval of a quantile, such as the 95th percentile of a latency.
 
     Args:
-        values: `(n,)` independent measurements, at least one, all at or above 0.
-        q: in (0, 1).
+        values: Independent measurements, `(n,)`, at or above 0, in any unit.
+        q: The quantile, in (0, 1).
+        alpha: 1 less the coverage.
+
+    Returns:
+        Lower and upper end, two of the values; the lower one is 0, the upper one None, where `n` is too small.
+
+    Raises:
+        ValueError: There are no values, one is negative or not finite, or `q` is not in (0, 1).
 
     Source: David and Nagaraja 2003, Order Statistics, section 7.1.
 
     >>> quantile_interval(range(1, 101), 0.5), quantile_interval(range(1, 33), 0.95)
     ((40.0, 61.0), (28.0, None))
     """
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=None)
     n = ordered.size
+    if not n or not (np.isfinite(ordered) & (ordered >= 0)).all() or not 0 < q < 1:
+        raise ValueError(f"expected finite values at or above 0 and a quantile in (0, 1), got {n} values and {q}")
     below = scipy.special.bdtr(np.arange(n + 1), n, q)  # chance that at most so many lie below the quantile
     lower = int((below <= alpha / 2).sum())  # the lower end is the `lower`-th smallest
     upper = int((1 - below > alpha / 2).sum()) + 1

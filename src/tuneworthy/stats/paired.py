@@ -16,8 +16,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-from tuneworthy.arrays import Floats
-from tuneworthy.types import Bounds
+from tuneworthy.arrays import Bounds, Floats
 
 from .difference import ratio_difference_interval, tango_interval
 from .ratios import as_ratio, cluster_sums, is_binary, shared_sources

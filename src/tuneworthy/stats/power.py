@@ -22,10 +22,18 @@ MOST_CASES = 100_000
 
 @cache
 def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
-    """Exact chance that McNemar's one-sided mid-p test finds B better.
+    """Return the exact chance that McNemar's one-sided mid-p test finds B better.
 
     Args:
-        n: cases. loss, gain: rates in [0, 1], together at most 1. alpha: one-sided error.
+        n: Cases.
+        loss: Share of the cases that only A gets right, in [0, 1].
+        gain: Share that only B gets right; with `loss` at most 1.
+        alpha: Level of the one-sided test.
+
+    Raises:
+        ValueError: `n` is below 1, or the shares are out of range.
+
+    Source: Fagerland, Lydersen, Laake 2013 (BMC Med. Res. Methodol. 13:91) for the test.
 
     >>> round(mcnemar_power(50, loss=0.02, gain=0.07, alpha=0.025), 2)
     0.13
@@ -43,10 +51,18 @@ def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> floa
 
 
 def detectable(n: int, alpha: float, *, loss: float = LOSS, design_effect: float = 1.0) -> float:
-    """Smallest `gain - loss` that n cases at this alpha show with `POWER`, to 1e-4; inf if there is no such gain.
+    """Return the smallest difference that n cases show with a power of 80%, to 1e-4; inf if there is no such gain.
 
     Args:
+        n: Cases, right or wrong.
+        alpha: Level of the one-sided test.
+        loss: Share of the cases that only A gets right, in [0, 0.5).
         design_effect: `1 + (mean cluster size - 1) * ICC` where cases share sources; divides n.
+
+    Raises:
+        ValueError: `loss` is negative.
+
+    Source: `mcnemar_power`, inverted.
 
     >>> round(detectable(300, 0.0067), 2), round(detectable(50, 0.025), 2)
     (0.08, 0.21)
@@ -76,9 +92,22 @@ def n_for_gain(margin: float, alpha: float) -> int | None:
 
 
 def n_for_difference(loss: float, gain: float, alpha: float = 0.05) -> int:
-    """Smallest n from which the test finds B better with `POWER` (and keeps it for ten n more).
+    """Return the cases from which McNemar's one-sided mid-p test finds B better with a power of 80%.
+
+    The next ten numbers of cases have that power as well: it falls a little here and there.
+
+    Args:
+        loss: Share of the cases that only A gets right, in [0, 1].
+        gain: Share that only B gets right; above `loss`, and with it at most 1.
+        alpha: Level of the one-sided test.
+
+    Raises:
+        ValueError: The shares are out of range.
 
     Source: Connor 1987 (Biometrics 43:207) for the start of the search.
+
+    >>> n_for_difference(loss=0.05, gain=0.10)
+    363
     """
     delta, discordance = gain - loss, loss + gain
     if delta <= 0:

@@ -18,8 +18,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-from tuneworthy.arrays import Floats
-from tuneworthy.types import Bounds
+from tuneworthy.arrays import Bounds, Floats
 
 from .paired import NonInferiority, PairedResult
 from .ratios import cluster_sums, shared_sources
@@ -82,6 +81,8 @@ def corrected_difference(
         human_a, human_b: `(n_cases,)` verdicts of people, 0..1, NaN where a case has no verdict. A case counts if both
             variants have one.
         groups: `(n_cases,)` labels of cases that share a source.
+
+    Source: Angelopoulos et al. 2023 (Science 382:669; PPI++, arXiv 2311.01453).
 
     Raises:
         ValueError: The arrays do not fit, have values outside 0..1, or fewer than 8 cases have both verdicts.

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tuneworthy.arrays import FloatPair, Floats
-from tuneworthy.types import Bounds
+from tuneworthy.arrays import Bounds, FloatPair, Floats
 
 # Fewer effective groups than this show nothing: no interval of theirs can be trusted.
 LEAST_GROUPS = 20

@@ -8,6 +8,7 @@ import orjson
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.results import EconomicsResult, Fact
 from tuneworthy.money.serving import Way, hardware_table
+from tuneworthy.text import Shown, Summary
 from tuneworthy.types import JsonObject, Texts, frozen
 from tuneworthy.verdict.base import (
     DomainText,
@@ -35,7 +36,7 @@ AFTER_PILOT = "Fine-tune"
 
 
 @frozen
-class Verdict:
+class Verdict(Shown):
     """The answer.
 
     Attributes:
@@ -77,6 +78,18 @@ class Verdict:
     training: TrainingAdvice = field(default_factory=TrainingAdvice)
     would_change: Texts = ()
     stale: Texts = ()
+
+    def summary(self) -> Summary:
+        rows = [
+            [
+                f"{'* ' if one.option == self.recommendation else ''}{one.option}",
+                "" if one.score is None else f"{one.score:.1%}",
+                one.target or "",
+                "" if one.usd_per_month is None else f"${one.usd_per_month:,.2f}",
+            ]
+            for one in self.options
+        ]
+        return [f"{answer_of(self)}. {self.reasons[0]}"], [["option", "score", "target", "per month"], *rows]
 
     def to_dict(self) -> JsonObject:
         """Return the contract of `decide --json`: plain data, `class` for the name of an error class."""

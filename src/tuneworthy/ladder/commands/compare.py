@@ -11,8 +11,8 @@ from tuneworthy.ladder.comparisons import take_comparison
 from tuneworthy.ladder.measurement import compare_scored, repeats_of
 from tuneworthy.ladder.session import Session
 from tuneworthy.search.sweep import ADD_CASES
-from tuneworthy.stats.paired import PairedResult
-from tuneworthy.text import count, plural
+from tuneworthy.stats.paired import PairedResult, p_value
+from tuneworthy.text import Shown, Summary, count, plural
 from tuneworthy.types import MOST_UNSCORED, Cases, TextTuple, Variant, frozen
 
 # One-sided, as all comparisons; on dev it agrees with the 95 % interval.
@@ -31,7 +31,7 @@ class ComparisonOutcome(StrEnum):
 
 
 @frozen
-class VariantComparison:
+class VariantComparison(Shown):
     """The comparison of variant B with variant A.
 
     Attributes:
@@ -61,6 +61,15 @@ class VariantComparison:
     losses: TextTuple = ()
     gains: TextTuple = ()
     unvalidated: str = ""
+
+    def summary(self) -> Summary:
+        line = f"{self.b} against {self.a} on {self.on}: {self.answer.replace('_', ' ')}"
+        if self.paired is None:
+            return [line], []
+        lo, hi = self.paired.ci
+        line += f", {100 * self.paired.delta:+.1f} points [{100 * lo:+.1f}, {100 * hi:+.1f}], "
+        missing = f"{count(self.unscored, 'case')} without both scores" if self.unscored else ""
+        return [f"{line}{p_value(self.paired.p_value)}, n = {self.paired.n}", missing, self.unvalidated], []
 
     @property
     def passes(self) -> bool | None:
