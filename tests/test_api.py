@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import doctest
 import re
+import signal
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +18,7 @@ from tuneworthy import api, extras
 from tuneworthy.api import OpenProject
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.record import RunRecord
+from tuneworthy.providers.http_client import blocking
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Outcome
 
@@ -96,6 +99,57 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(UserError, match="needs pandas"):
         empty.options()
+
+
+def test_commands_return_their_json_and_raise_their_errors(project: OpenProject, tmp_path: Path) -> None:
+    made = project.export("variant", "best", out=tmp_path / "winner")
+    assert all(Path(path).is_file() for path in made.content) and str(tmp_path) in repr(made)
+    with pytest.raises(UserError, match="--outt"):
+        project.export("variant", outt="x")
+    with pytest.raises(UserError, match="to train"):
+        project.train(unsafe=True)
+
+    async def cell() -> object:
+        return project.export("variant", "best", out=tmp_path / "other").content
+
+    assert asyncio.run(cell())
+
+
+def test_results_are_shown_in_ten_lines_and_as_html(project: OpenProject, tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh.csv"
+    fresh.write_text("input,expected\nitem 900 thing,red\nitem 901 thing,blue\n")
+    verdict = project.decide()
+    results = [project.run(), verdict, project.compare("baseline", "best"), project.compare("best", "best"),
+               project.report(), project.score(fresh, "best")["best"]]  # fmt: skip
+    for result in results:
+        lines = repr(result).splitlines()
+        assert 1 <= len(lines) <= 10 and max(map(len, lines)) < 1000 and result._repr_html_().startswith("<")
+    assert verdict.options[0].option in repr(verdict) and verdict.options[0].option in verdict._repr_html_()
+
+
+def test_a_stopped_cell_stops_the_work() -> None:
+    stopped = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            stopped.append(True)
+            raise
+
+    async def cell() -> None:
+        threading.Timer(0.3, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            blocking(work())
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loop = asyncio.new_event_loop()  # as in a notebook, whose loop handles no signal
+    try:
+        loop.run_until_complete(cell())
+    finally:
+        loop.close()
+        signal.signal(signal.SIGINT, before)
+    assert stopped == [True]
 
 
 @pytest.mark.parametrize("limit", [float("nan"), -1.0])

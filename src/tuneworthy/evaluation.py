@@ -3,6 +3,7 @@
 Invariant: a row that cannot be answered or graded is unscored with its reason, and never stops another row.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan
@@ -43,6 +44,9 @@ from tuneworthy.types import MOST_UNSCORED, Bounds, Case, JsonMapping, JsonObjec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# The rows of a result have the reasons of their faults: nothing is printed unless the user sets logging up.
+logging.getLogger("tuneworthy").addHandler(logging.NullHandler())
 
 _ROWS = "Pass a pandas DataFrame, a list of dicts, or one split of a `datasets.DatasetDict`."
 _MODEL = "Pass a function, such as `lambda text: classifier.predict([text])[0]`, or a name such as 'openai:gpt-6-luna'."
@@ -350,16 +354,12 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
             raise UserError("A and B are not scores of the same rows.", hint="Evaluate both on the same rows.")
     try:
         before, after = _sums(a), _sums(b)
-        if len(before) != len(after) or (groups is not None and len(groups) != len(before)):
-            raise ValueError(
-                f"expected one score and one group for each row, got {len(before)} and {len(after)} scores"
-            )
         both = ~np.isnan(before[:, 0] + after[:, 0])
         kept = None if groups is None else np.asarray(groups)[both]
         (a_num, a_den), (b_num, b_den) = before[both].T, after[both].T
         paired = compare_sums(a_num, a_den, b_num, b_den, kept, alpha=DEV_ALPHA)
         bound = non_inferior(a_num, a_den, b_num, b_den, kept, margin=margin)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError) as error:
         raise UserError(
             f"The scores cannot be compared: {error}.", hint="Pass two lists of numbers between 0 and 1, one per row."
         ) from None

@@ -76,7 +76,7 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
             return await answer if isawaitable(answer) else answer
     except ProviderError as error:
         raise of_pipeline(error) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if limit.expired():
             raise ProviderError(
                 f"The function did not return within {timeout_s:g} s. If it needs more time, raise timeout_s.",

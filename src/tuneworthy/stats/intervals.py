@@ -128,7 +128,8 @@ def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = No
     Source: Korn and Graubard 1998 (Survey Methodology 24:193); Franco, Little, Louis, Slud 2019 (J. Survey Stat.
     Methodol. 7:334), section 2.
     """
-    (num, den), groups = as_ratio(num, den), shared_sources(groups)
+    num, den = as_ratio(num, den)
+    groups = shared_sources(groups, num.size)
     value = float(num.sum() / den.sum())
     if groups is None and is_binary(num, den):
         lo, hi = wilson(float(num.sum()), num.size, alpha)
@@ -170,7 +171,8 @@ def effective_n(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None,
     >>> effective_n([1, 0, 1, 1], [1, 1, 1, 1])
     4.0
     """
-    (num, den), groups = as_ratio(num, den), shared_sources(groups)
+    num, den = as_ratio(num, den)
+    groups = shared_sources(groups, num.size)
     if groups is None and is_binary(num, den):
         return float(num.size)
     return effective_size(num, den, groups, 2 * alpha)[0]

@@ -104,7 +104,8 @@ def compare(
     >>> result.better, result.delta, result.gains, result.losses
     (True, 0.25, 9, 0)
     """
-    cases, groups = _stack(a_num, a_den, b_num, b_den), shared_sources(groups)
+    cases = _stack(a_num, a_den, b_num, b_den)
+    groups = shared_sources(groups, len(cases))
     (a, b), (gains, losses) = _scores(cases), _discordant(cases)
     if groups is None and gains is not None and losses is not None:
         p_value, p_worse = mcnemar_p_value(gains, losses), mcnemar_p_value(losses, gains)
@@ -135,7 +136,8 @@ def non_inferior(
     """
     if not 0 < margin < 1:
         raise ValueError(f"margin must lie between 0 and 1, got {margin}")
-    cases, groups = _stack(a_num, a_den, b_num, b_den), shared_sources(groups)
+    cases = _stack(a_num, a_den, b_num, b_den)
+    groups = shared_sources(groups, len(cases))
     (a, b), (gains, losses) = _scores(cases), _discordant(cases)
     if groups is None and gains is not None and losses is not None:
         lower = tango_interval(gains, losses, len(cases), 2 * alpha)[0]

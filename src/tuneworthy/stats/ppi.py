@@ -99,7 +99,7 @@ def corrected_difference(
     n, n_human = len(seen), int(seen.sum())
     if n_human < FEWEST:
         raise ValueError(f"expected at least {FEWEST} cases with verdicts of people on both variants, got {n_human}")
-    labels = shared_sources(groups)
+    labels = shared_sources(groups, n)
     d, h = judge[:, 1] - judge[:, 0], (human[:, 1] - human[:, 0])[seen]
     weight = _weight(d[seen], h)
     gain = weight * (1 - n_human / n)

@@ -42,11 +42,17 @@ def is_binary(num: Floats, den: Floats) -> bool:
     return bool((den == 1).all() and ((num == 0) | (num == 1)).all())
 
 
-def shared_sources(groups: ArrayLike | None) -> NDArray[Any] | None:
-    """Give the labels of the clusters, or None where every case has a source of its own."""
+def shared_sources(groups: ArrayLike | None, n: int) -> NDArray[Any] | None:
+    """Give the labels of the clusters of n cases, or None where every case has a source of its own.
+
+    Raises:
+        ValueError: `groups` is not `(n,)`.
+    """
     if groups is None:
         return None
     labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise ValueError(f"groups must have shape {(n,)}, got {labels.shape}")
     return labels if len(np.unique(labels)) < labels.size else None
 
 

@@ -1,0 +1,261 @@
+"""`evaluate`, `compare` and `create`: rows of any kind, models that fail, hostile inputs, results that are shown."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tuneworthy
+from tuneworthy import UserError, errors, evaluation
+from tuneworthy.evaluation import Evaluation
+from tuneworthy.stats.intervals import score_interval
+from tuneworthy.stats.paired import compare as compare_sums
+
+ROWS = [{"input": f"question {i}", "expected": "ab"[i % 2]} for i in range(40)]
+
+
+def always_a(text: str) -> str:
+    return "a"
+
+
+def test_the_score_and_its_interval_are_those_of_the_statistics() -> None:
+    result = tuneworthy.evaluate(ROWS, always_a, "exact")
+    expected = score_interval([1, 0] * 20, [1] * 40)
+    assert (result.score, result.interval) == (expected.value, (expected.lo, expected.hi))
+    assert (result.n, result.unscored, result.cost_usd, result.model, result.grader) == (
+        40,
+        0,
+        0.0,
+        "always_a",
+        "exact",
+    )
+    assert [row["score"] for row in result.rows] == [1.0, 0.0] * 20
+
+
+@pytest.mark.parametrize("column", ["group", "source"])
+def test_rows_that_share_a_group_widen_the_interval(column: str) -> None:
+    rows = [row | {column: i // 8} for i, row in enumerate(sorted(ROWS, key=lambda row: row["expected"]))]
+    result = tuneworthy.evaluate(rows, always_a, "exact", group=None if column == "group" else column)
+    plain = tuneworthy.evaluate(ROWS, always_a, "exact")
+    assert result.interval[1] - result.interval[0] > 1.5 * (plain.interval[1] - plain.interval[0])
+
+
+def test_equal_inputs_count_as_one_source_and_are_asked_once() -> None:
+    asked: list[str] = []
+    rows = [{"input": f"question {i % 10}", "expected": "ab"[i % 2]} for i in range(40)]
+    result = tuneworthy.evaluate(rows, lambda text: asked.append(text) or "a", "exact")
+    assert len(asked) == 10 and result.n == 40
+    plain = score_interval([1, 0] * 20, [1] * 40)
+    assert result.interval[1] - result.interval[0] > 1.5 * (plain.hi - plain.lo)
+
+
+def test_a_data_frame_keeps_its_index() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(ROWS, index=[f"r{i}" for i in range(40)]).rename(columns={"input": "q", "expected": "a"})
+    shown = tuneworthy.evaluate(frame, always_a, "exact", input="q", expected="a").to_pandas()
+    assert list(shown.index) == list(frame.index) and shown["score"].mean() == 0.5
+    assert list(shown.columns) == ["input", "expected", "answer", "score", "reason", "seconds", "cost_usd"]
+
+
+def test_a_dataset_is_read_as_rows() -> None:
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_list(ROWS)
+    assert tuneworthy.evaluate(dataset, always_a, "exact").score == 0.5
+    with pytest.raises(UserError, match="one split"):
+        tuneworthy.evaluate(datasets.DatasetDict({"train": dataset}), always_a, "exact")
+
+
+def fails_on_some(text: str) -> Any:
+    number = int(text.split()[1])
+    if number == 3:
+        raise KeyError("no such thing")
+    if number == 4:
+        raise SystemExit(1)
+    return {5: None, 6: float("nan")}.get(number, "a")
+
+
+async def fails_later_on_some(text: str) -> Any:
+    await asyncio.sleep(0)
+    return fails_on_some(text)
+
+
+class Client:
+    def __call__(self, text: str) -> Any:
+        return fails_later_on_some(text)
+
+
+@pytest.mark.parametrize("model", [fails_on_some, fails_later_on_some, Client()])
+def test_a_row_that_fails_is_unscored_with_its_reason_and_stops_no_other(model: Callable[[str], Any]) -> None:
+    result = tuneworthy.evaluate(ROWS[1:], model, "exact")
+    assert (result.n, result.unscored) == (35, 4)
+    reasons = {row["row"] + 1: row["reason"] for row in result.rows if row["score"] is None}
+    assert reasons[3] == "KeyError: 'no such thing'" and "returned None" in reasons[5] and "returned nan" in reasons[6]
+    assert set(reasons) == {3, 4, 5, 6}
+    assert result.score == pytest.approx(np.mean([row["score"] for row in result.rows if row["score"] is not None]))
+
+
+def test_many_failures_in_a_row_do_not_end_the_evaluation() -> None:
+    def late(text: str) -> str:
+        if int(text.split()[1]) < 30:
+            raise ConnectionError("down")
+        return "a"
+
+    assert tuneworthy.evaluate(ROWS, late, "exact", concurrency=1).n == 10
+
+
+def test_a_call_that_hangs_is_given_up() -> None:
+    result = tuneworthy.evaluate(
+        ROWS, lambda text: time.sleep(2) if text == "question 7" else "a", "exact", timeout_s=0.3
+    )
+    assert (result.unscored, result.rows[7]["answer"]) == (1, None) and "timeout_s" in result.rows[7]["reason"]
+
+
+@pytest.mark.parametrize("model", [lambda text: None, lambda text: 1 / 0])
+def test_a_model_that_answers_no_row_is_refused(model: Callable[[str], Any]) -> None:
+    with pytest.raises(UserError, match=r"No row has a score\. Row 0: (The model returned None|ZeroDivisionError)"):
+        tuneworthy.evaluate(ROWS, model, "exact")
+
+
+def test_a_function_grades_and_its_faults_leave_a_row_unscored() -> None:
+    def half(answer: str, expected: str) -> float:
+        return {"a": 0.5}[expected]
+
+    result = tuneworthy.evaluate(ROWS, always_a, half)
+    assert (result.score, result.n, result.unscored, result.grader) == (0.5, 20, 20, "half")
+    assert "KeyError: 'b' (test_evaluation.py" in result.rows[1]["reason"]
+
+
+def test_graders_take_options_and_labels() -> None:
+    numbers = [{"input": f"q{i}", "expected": str(i)} for i in range(10)]
+    near = {"type": "numeric", "tolerance": 1.0}
+    assert tuneworthy.evaluate(numbers, lambda text: int(text[1:]) + 1, near).score == 1.0
+    assert tuneworthy.evaluate(ROWS, lambda text: "It is A or rather (a).", "choice").score == 0.5
+    rare = [*ROWS[::2] * 2, *ROWS[1:3:2]]
+    assert tuneworthy.evaluate(rare, always_a, "balanced_accuracy").score == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": []}, "empty"),
+        ({"rows": "a.csv"}, "type str"),
+        ({"rows": {"input": ["a"], "expected": ["b"]}}, "type dict"),
+        ({"rows": ["a", "b"]}, "dicts"),
+        ({"rows": [{"text": "a", "label": "b"}]}, "no column 'input'. The columns are: text, label"),
+        ({"expected": "label"}, "no column 'label'. The columns are: input, expected"),
+        ({"group": "user"}, "no column 'user'"),
+        ({"rows": [*ROWS, {"input": 3, "expected": "a"}]}, r"'input' of row 40 is 3 \(int\), not text"),
+        ({"rows": [*ROWS, {"input": float("nan"), "expected": "a"}]}, r"'input' of row 40 is nan"),
+        ({"rows": [*ROWS, {"input": "\ud800", "expected": "a"}]}, "'input' of row 40"),
+        ({"rows": [*ROWS, {"input": "q", "expected": float("nan")}, {"input": "r"}]}, "'expected' of row 40.*1 more"),
+        ({"model": 3}, "model is of type int"),
+        ({"model": "gpt"}, "names no provider"),
+        ({"model": "opnai:gpt"}, "Did you mean 'openai'"),
+        ({"model": {"provider": "openai"}}, "model cannot be used"),
+        ({"grader": "exakt"}, "Did you mean 'exact'"),
+        ({"grader": {"type": "numeric", "tolerance": -1}}, "grader cannot be used"),
+        ({"grader": "judge"}, "needs a project|cannot be used"),
+        ({"max_usd": float("nan")}, "max_usd"),
+        ({"prompt": "{{ input"}, "template"),
+    ],
+)
+def test_a_hostile_input_is_refused_with_its_place(change: dict[str, Any], message: str) -> None:
+    calls: list[str] = []
+    arguments = {"rows": ROWS, "model": calls.append, "grader": "exact"} | change
+    with pytest.raises(UserError, match=message):
+        tuneworthy.evaluate(**arguments)
+    assert not calls
+
+
+def test_a_frame_with_a_duplicated_index_or_a_missing_value_is_refused() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(ROWS)
+    with pytest.raises(UserError, match="reset_index"):
+        tuneworthy.evaluate(pd.concat([frame, frame]), always_a, "exact")
+    frame.loc[5, "expected"] = pd.NA
+    with pytest.raises(UserError, match="'expected' of row 5"):
+        tuneworthy.evaluate(frame, always_a, "exact")
+    with pytest.raises(UserError, match="empty"):
+        tuneworthy.evaluate(frame[:0], always_a, "exact")
+
+
+def test_an_evaluation_runs_inside_an_event_loop() -> None:
+    async def cell() -> Evaluation:
+        return tuneworthy.evaluate(ROWS, always_a, "exact")
+
+    assert asyncio.run(cell()).n == 40
+
+
+def test_two_evaluations_are_compared_by_row() -> None:
+    right = {row["input"]: row["expected"] for row in ROWS}
+    a, b = (tuneworthy.evaluate(ROWS, model, "exact") for model in (always_a, right.__getitem__))
+    result = tuneworthy.compare(a, b)
+    reference = compare_sums([1, 0] * 20, [1] * 40, [1] * 40, [1] * 40, alpha=0.025)
+    assert result.outcome == "better" and result.paired == reference
+    assert tuneworthy.compare(b, a).outcome == "worse"
+    with pytest.raises(UserError, match="not scores of the same rows"):
+        tuneworthy.compare(a, tuneworthy.evaluate(ROWS[::-1], always_a, "exact"))
+
+
+def test_scores_are_compared_with_a_margin_and_groups() -> None:
+    same = [1, 0, 1, 1] * 100
+    other = [*same[:-1], 0]
+    assert tuneworthy.compare(same, other).outcome == "no_worse"
+    assert tuneworthy.compare(same, other, margin=0.0001).outcome == "unresolved"
+    a, b = [0] * 40, [1] * 8 + [0] * 32
+    assert tuneworthy.compare(a, b).outcome == "better"
+    assert tuneworthy.compare(a, b, groups=[i // 8 for i in range(40)]).outcome == "unresolved"
+    assert tuneworthy.compare(a, [*b[:-2], np.nan, np.nan]).outcome == "unresolved"  # 5% unscored
+    assert tuneworthy.compare([0.2, 0.5] * 20, [0.4, 0.6] * 20).outcome == "better"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "options"),
+    [([1, 0], [1], {}), ([], [], {}), ([2, 0], [1, 0], {}), (["x"], ["y"], {}), ([[1]], [[1]], {}),
+     ([1, 0], [1, 0], {"groups": [1]}), ([1, 0], [1, 0], {"margin": 2}), ([np.nan], [1], {}), (None, [1], {})],
+)  # fmt: skip
+def test_scores_that_do_not_fit_are_refused(a: Any, b: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="cannot be compared"):
+        tuneworthy.compare(a, b, **options)
+
+
+def test_results_are_shown_in_ten_lines_and_as_html() -> None:
+    a = tuneworthy.evaluate([*ROWS, {"input": "<b>\n\x1b[31m", "expected": "x" * 999}], fails_on_some_or_bold, "exact")
+    for result in (a, tuneworthy.compare(a, a)):
+        assert len(repr(result).splitlines()) <= 10 and max(map(len, repr(result).splitlines())) < 200
+        html = result._repr_html_()
+        assert "<b>" not in html and "\x1b" not in html and result.summary()[0][0].split(",")[0] in html
+    assert "36 more" not in repr(a) and "without a score" in repr(a)
+
+
+def fails_on_some_or_bold(text: str) -> Any:
+    return fails_on_some(text) if text.startswith("question") else "y"
+
+
+def test_rows_become_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"q": f"colour of {i}", "label": ("red", "blue")[i % 2], "user": i // 2} for i in range(200)]
+    project = tuneworthy.create(tmp_path / "new", rows, input="q", expected="label", group="user", n_cases=60)
+    cases = (tmp_path / "new" / "cases.jsonl").read_text().splitlines()
+    assert len(cases) == 60 and '"group":' in cases[0] and project.project.graders[0].type == "choice"
+    assert "Detected task type" in capsys.readouterr().err
+    with pytest.raises(UserError, match="already contains a project"):
+        tuneworthy.create(tmp_path / "new", rows, input="q", expected="label")
+
+
+def test_the_exceptions_are_those_of_the_package() -> None:
+    for name in ("TuneworthyError", "UserError", "BudgetSpent", "Undecided", "OutsideFault", "GateFailed"):
+        assert getattr(tuneworthy, name) is getattr(errors, name)
+    assert {"evaluate", "compare", "stats", "UserError"} <= set(dir(tuneworthy))
+    with pytest.raises(AttributeError):
+        tuneworthy.evaluated  # type: ignore[attr-defined]
+
+
+def test_the_examples_run() -> None:
+    assert doctest.testmod(evaluation).failed == 0
