@@ -131,3 +131,14 @@ def test_the_decision_matrix_has_a_row_for_each_problem_and_a_link_for_each_mark
     assert re.findall(r"^\| `(\w+)`", page, re.M) == list(get_args(Problem))
     marks, links = set(re.findall(r"\]\[(\d)\]", page)), dict(re.findall(r"^\[(\d)\]: (\S+)", page, re.M))
     assert marks == set(links) and all(link.startswith("https://arxiv.org/abs/") for link in links.values())
+
+
+def test_the_command_line_stays_small_enough_to_learn() -> None:
+    leaves = {path: command for path, command in COMMANDS.items() if not isinstance(command, click.Group)}
+    lines = {
+        path: command.get_help(click.Context(command, info_name=path, terminal_width=80)).count("\n") + 1
+        for path, command in COMMANDS.items()
+    }
+    assert len(VERBS) <= 22 and len(leaves) <= 38
+    assert sum(len(command.params) for command in leaves.values()) <= 200
+    assert [path for path, n in lines.items() if n > 40] == []
