@@ -103,9 +103,9 @@ ELSEWHERE |= {
     ("how-to/serve.md", "tuneworthy train --only parity --url http://127.0.0.1:8000 --served-model tuned"): SERVE,
     ("how-to/train.md", "tuneworthy train"): "train/test_preference.py::"
     "test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any",
-    ("how-to/shadow.md", "pip install 'tuneworthy[proxy]'"): "shadow/test_proxy_process.py::"
+    ("how-to/live-traffic.md", "pip install 'tuneworthy[proxy]'"): "shadow/test_proxy_process.py::"
     "test_pairs_of_the_proxy_are_judged_and_reported_as_those_of_a_replay",
-    ("how-to/shadow.md", "tuneworthy decode uncertainty --variant fine_tune"): "shadow/test_confidence.py::"
+    ("how-to/confidence.md", "tuneworthy decode uncertainty --variant fine_tune"): "shadow/test_confidence.py::"
     "test_through_the_proxy_a_server_that_gets_unsure_half_way_alerts",
     (
         "how-to/shadow.md",

@@ -114,7 +114,7 @@ def test_of_eighty_ladders_where_nothing_helps_few_adopt_anything_and_many_do_if
 def test_of_sixty_gains_of_eight_points_many_are_found_and_few_where_alpha_is_tiny(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """These sixty are unlucky (19; of 600 it is 44%, see docs/concepts/comparisons.md)."""
+    """These sixty are unlucky (19; of 600 it is 44%, see docs/evidence/figures.md)."""
     assert rate(eight_points, 60, "shown") >= 17
     monkeypatch.setattr(ComparisonPlan, "alpha_for", lambda *_: 1e-5)
     assert rate(eight_points, 30, "shown") < 5

@@ -169,7 +169,7 @@ def test_a_forecast_names_no_number_twice_and_no_first_step_that_is_over() -> No
 
 
 def test_the_table_of_the_page_has_the_forecasts_of_the_script() -> None:
-    page = (Path(__file__).parents[2] / "docs/how-to/shadow.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/evidence/figures.md").read_text()
     for sessions in TRAFFIC:
         for spread in SPREADS:
             cells = [f"{days}" if days else "" for days in forecasts(sessions, spread)]
