@@ -69,7 +69,7 @@ def test_a_case_that_is_not_waiting_cannot_be_labelled(path: Path) -> None:
     session = LabelSession(CASES, path, "ann", seed=1)
     (done,) = label_all(session, n=1)
     for wrong in (done, "no such case"):
-        with pytest.raises(UserError, match="not waiting for a label from ann"):
+        with pytest.raises(UserError, match="not waiting for an answer"):
             session.submit(wrong, "x")
     with pytest.raises(UserError, match="No labeller name"):
         LabelSession(CASES, path, " ", seed=1)
@@ -104,7 +104,7 @@ def test_agreement_is_raw_with_interval_and_beyond_chance() -> None:
     assert result.ci95 == pytest.approx((0.6211, 0.9679), abs=1e-4)  # scipy.stats.binomtest(17, 20), exact
     assert result.kappa == pytest.approx(cohen_kappa_score(*zip(*said, strict=True)))
     assert [item.labels for item in result.disagreements][-1] == {"a": "y", "b": "z"}
-    assert "agree on 17 of 20 cases. Agreement is 85.0%" in str(result)
+    assert "agree on 17 of 20 rows. Agreement is 85.0%" in str(result)
 
 
 def test_agreement_without_pairs_or_without_variety_is_not_made_up() -> None:

@@ -6,7 +6,7 @@ crash cut off is ignored, and its case is asked again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, now, refuse_link
 from tuneworthy.store.shapes import DamagedRecord
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Case, Cases, Ids, JsonObject, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Cases, Ids, JsonObject, canonical
 
 MIN_SECOND = 30
 
@@ -85,11 +85,69 @@ def read_entries(path: Path, add: Callable[[Any], None], file: str, entry: str) 
             raise DataError(path, number, entry, show(line.decode(errors="replace").strip())) from None
 
 
-class LabelSession:
-    """One labeller's way through the cases; it can be left and taken up at any time.
+class RowSession:
+    """One person's way through rows; it can be left and resumed at any time.
+
+    Args:
+        rows: Id to row, in order.
+        done: Ids of rows that this person has judged, in order.
+    """
+
+    def __init__(self, rows: Mapping[str, Any], done: Iterable[str] = ()) -> None:
+        self.assigned, self._rows = tuple(rows), rows
+        self._given = [name for name in done if name in rows]
+        self._queue = {name: row for name, row in rows.items() if name not in self._given}
+
+    def write(self, row: str, answer: Any) -> None:
+        """Bring an answer to disk."""
+        raise NotImplementedError
+
+    def take_back(self, row: str) -> None:
+        """Bring to disk that the last answer to a row does not count."""
+        raise NotImplementedError
+
+    @property
+    def n_done(self) -> int:
+        return len(self.assigned) - len(self._queue)
+
+    def next(self) -> Any:
+        """Return the next row; None if all are done."""
+        return next(iter(self._queue.values()), None)
+
+    def submit(self, row: str, answer: Any) -> None:
+        """Bring an answer to disk.
+
+        Raises:
+            UserError: The row does not wait for this person.
+        """
+        if row not in self._queue:
+            raise UserError(f"The row {show(row)} is not waiting for an answer of yours.")
+        self.write(row, answer)
+        del self._queue[row]
+        self._given.append(row)
+
+    def undo(self) -> None:
+        """Take the last answer back, on disk; its row is the next one.
+
+        Raises:
+            UserError: This person has given no answer.
+        """
+        if not self._given:
+            raise UserError("There is no answer of yours to take back.")
+        self.take_back(row := self._given.pop())
+        self._queue = {row: self._rows[row], **self._queue}
+
+    def skip(self, row: str) -> None:
+        """Put a row last."""
+        self._queue[row] = self._queue.pop(row)
+
+
+class LabelSession(RowSession):
+    """One labeller's way through the cases.
 
     The first labeller of a label file gets all cases; any other gets a seeded random share.
-    Blind: a case is handed out without its expected answer, and without other labels.
+    Blind: a case is handed out without its expected answer, and without other labels. A label of None means that
+    declining is right.
 
     Args:
         cases: Cases to label.
@@ -106,51 +164,19 @@ class LabelSession:
             raise UserError("No labeller name is set.", hint="Pass --labeller NAME.")
         self.path, self.labeller = Path(path), labeller.strip()
         labels = read_labels(self.path)
-        first = next((label.labeller for label in labels), self.labeller)
         order = sorted(cases, key=lambda case: rank(seed, case.id))
-        if first != self.labeller:
+        if labels and labels[0].labeller != self.labeller:
             order = sorted(
                 order[: max(MIN_SECOND, round(share * len(order)))], key=lambda case: rank(seed + 1, case.id)
             )
-        self.assigned = tuple(case.id for case in order)
-        self._cases = {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order}
-        self._given = [one.case for one in labels if one.labeller == self.labeller and one.case in self._cases]
-        self._queue = {name: case for name, case in self._cases.items() if name not in self._given}
+        rows = {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order}
+        super().__init__(rows, [one.case for one in labels if one.labeller == self.labeller])
 
-    @property
-    def n_done(self) -> int:
-        return len(self.assigned) - len(self._queue)
+    def write(self, row: str, answer: Any) -> None:
+        append_line(self.path, {"case": row, "labeller": self.labeller, "label": answer, "time": now()})
 
-    def next(self) -> Case | None:
-        return next(iter(self._queue.values()), None)
-
-    def submit(self, case_id: str, label: Any) -> None:
-        """Write a label to disk (None: declining is right).
-
-        Raises:
-            UserError: The case is not one of this labeller's, or has been labelled.
-        """
-        if case_id not in self._queue:
-            raise UserError(f"The case {show(case_id)} is not waiting for a label from {self.labeller}.")
-        append_line(self.path, {"case": case_id, "labeller": self.labeller, "label": label, "time": now()})
-        del self._queue[case_id]
-        self._given.append(case_id)
-
-    def undo(self) -> None:
-        """Take the last label back, on disk; its case is the next one.
-
-        Raises:
-            UserError: This labeller has given no label.
-        """
-        if not self._given:
-            raise UserError("There is no label of yours to take back.")
-        case_id = self._given.pop()
-        append_line(self.path, {"case": case_id, "labeller": self.labeller, "undo": True, "time": now()})
-        self._queue = {case_id: self._cases[case_id], **self._queue}
-
-    def skip(self, case_id: str) -> None:
-        if case_id in self._queue:
-            self._queue[case_id] = self._queue.pop(case_id)
+    def take_back(self, row: str) -> None:
+        append_line(self.path, {"case": row, "labeller": self.labeller, "undo": True, "time": now()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +211,13 @@ class Agreement:
     pabak: float | None = None
 
     def __str__(self) -> str:
+        if self.raw is None:
+            return ""
         kappa = "not defined" if self.kappa is None else f"{self.kappa:.2f}"
         low, high = self.ci95
         return (
-            f"The labellers agree on {self.n_agree} of {self.n} cases. Agreement is {self.raw:.1%} [{low:.1%}, "
-            f"{high:.1%}], and kappa is {kappa} (prevalence-adjusted: {self.pabak:.2f}). A score above this "
-            "agreement is not meaningful."
+            f"People agree on {self.n_agree} of {self.n} rows. Agreement is {self.raw:.1%} [{low:.1%}, "
+            f"{high:.1%}], and kappa is {kappa} (prevalence-adjusted: {self.pabak:.2f})."
         )
 
 

@@ -16,24 +16,28 @@ from tuneworthy.cli.options import (
     project_option,
     say,
     version_option,
-    wants_json,
 )
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.task_data import read_data
-from tuneworthy.people.queue import Queue, same_spelling
-from tuneworthy.people.review import Review
+from tuneworthy.people.queue import KINDS, Queue, same_spelling
 from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
-from tuneworthy.types import NamedInts
-from tuneworthy.verdict.messages import sentence
+from tuneworthy.types import Texts
 from tuneworthy.verdict.suspects import contradicts, is_rated, read_relabelled, suspects_path
 
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
+NEXT = {
+    "accepted": "tuneworthy plan",
+    "rejected": (
+        "tuneworthy data build. It drops the rows that were rated bad; correct or drop others like them first. Then "
+        "run `tuneworthy label review` for the new version."
+    ),
+    **dict.fromkeys(("open", "no_plan"), "tuneworthy label review"),
+}
 # Options that apply to some queues only.
-ONLY = {"every": "cases", "rungs": "judge", "version": "review findings", "applied": "cases suspects audit"}
-NAMES = {"every": "--all", "rungs": "--variant", "version": "--version", "applied": "--apply"}
+ONLY = {"--all": "cases", "--variant": "judge", "--version": "review findings", "--apply": "cases suspects audit"}
 
 
 @click.command("label")
@@ -48,7 +52,15 @@ NAMES = {"every": "--all", "rungs": "--variant", "version": "--version", "applie
 @project_option
 @json_option
 def command(
-    kind: str | None, labeller: str | None, status: bool, applied: bool, overwrite: bool, root: Path, **options: object
+    kind: str | None,
+    labeller: str | None,
+    status: bool,
+    applied: bool,
+    overwrite: bool,
+    every: bool,
+    rungs: Texts,
+    version_id: str | None,
+    root: Path,
 ) -> int:
     """Label, rate and review rows, one at a time.
 
@@ -70,12 +82,10 @@ def command(
       tuneworthy label cases --labeller ada
       tuneworthy label cases --apply
     """
-    version = options.pop("version_id")
-    given = {**options, "version": version, "applied": applied}
-    for option, queues in ONLY.items():
-        if given[option] and (kind or "cases") not in queues.split():
-            raise click.UsageError(f"{NAMES[option]} applies to {queues.replace(' ', ', ')} only.")
-    request = LabelRequest(root, labeller, version=version, **options)  # type: ignore[arg-type]
+    for (option, queues), value in zip(ONLY.items(), (every, rungs, version_id, applied), strict=True):
+        if value and (kind or "cases") not in queues.split():
+            raise click.UsageError(f"{option} applies to {queues.replace(' ', ', ')} only.")
+    request = LabelRequest(root, labeller, every, rungs, version_id)
     if status:
         return _show_status(request, kind)
     if applied:
@@ -83,7 +93,7 @@ def command(
     queue = QUEUES[kind or _most_useful(request)](request)
     n_given = work_through(queue)
     if queue.kind == "review":
-        return _show_review(review_of(root, request.version)[1])
+        return _show_review(request)
     _show_end(queue, n_given)
     return 0
 
@@ -96,7 +106,7 @@ def _most_useful(request: LabelRequest) -> str:
     """
     for kind, queue in counted(request).items():
         if isinstance(queue, Queue) and queue.waiting and kind != "audit":  # an audit always has more rows
-            note(f"Queue `{kind}`: {count(queue.waiting, 'row')}. {queue.why}")
+            note(f"Queue `{kind}`: {count(queue.waiting, 'row')}. {KINDS[kind][0]}")
             return kind
     raise UserError(
         "No row waits for you.",
@@ -106,27 +116,25 @@ def _most_useful(request: LabelRequest) -> str:
 
 def _show_status(request: LabelRequest, kind: str | None) -> int:
     if kind == "review":
-        return _show_review(review_of(request.root, request.version)[1])
-    queues = {name: queue for name, queue in counted(request).items() if kind in {None, name}}
-    rows = [
-        {"queue": name, "waiting": 0, "minutes": 0.0, "why": queue}
-        if isinstance(queue, str)
-        else {"queue": name, "waiting": queue.waiting, "minutes": queue.minutes, "why": queue.why}
-        for name, queue in queues.items()
-    ]
-    waiting = [row for row in rows if row["waiting"] or kind]
-    lines = [f"{row['queue']}: {row['waiting']} rows, {row['minutes']:.0f} min. {row['why']}" for row in waiting]
-    lines += [f"Nothing waits in {', '.join(str(row['queue']) for row in rows if row not in waiting)}."] * (not kind)
-    print_result({"queues": rows}, say, *lines, f"Next: tuneworthy label {(waiting or rows)[0]['queue']}")
+        return _show_review(request)
+    rows = []
+    for name, queue in counted(request).items():
+        n, why = (0, queue) if isinstance(queue, str) else (queue.waiting, KINDS[name][0])
+        rows.append({"queue": name, "waiting": n, "minutes": round(n * KINDS[name][1] / 60), "why": why})
+    shown = [row for row in rows if (row["queue"] == kind if kind else row["waiting"])]
+    lines = [f"{row['queue']}: {row['waiting']} rows, {row['minutes']} min. {row['why']}" for row in shown]
+    lines += [f"Nothing waits in {', '.join(str(row['queue']) for row in rows if not row['waiting'])}."] * (not kind)
+    print_result({"queues": rows}, say, *lines, f"Next: tuneworthy label {(shown or rows)[0]['queue']}")
     return 0
 
 
 def _show_end(queue: Queue, n_given: int) -> None:
-    left, next_step = queue.waiting, queue.next_step()
+    left = queue.waiting
     ceiling = agreement(() if queue.kind == "findings" else read_labels(queue.log))
     document = {"queue": queue.kind, "plan": queue.plan, "labels": str(queue.log), "given": n_given, "left": left}
     lines = [f"{count(n_given, 'answer')} saved in {queue.log}, {count(left, 'row')} left."]
-    lines += [sentence(str(ceiling))] if ceiling.n else []
+    lines += [f"{ceiling} A score above this agreement is not meaningful."] * bool(ceiling.n)
+    next_step = f"tuneworthy label {queue.kind}" if left else queue.done()
     print_result({**document, "agreement": ceiling}, say, *lines, f"Next: {next_step}")
 
 
@@ -149,12 +157,14 @@ def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
     if relabelled:
         by_hand, is_audited = _to_correct(root)
         next_step = f"run{'' if is_audited else ', then tuneworthy label audit'}"
-    document = {"applied": done, "unlabelled": n_open, "new_labels": new, "spellings": twins}
     ceiling = agreement(read_labels(path))
-    if not wants_json():
-        _show_applied(files.cases, done, n_open, new, twins, relabelled=relabelled)
-    lines = [*by_hand, *([sentence(str(ceiling))] if ceiling.n else []), f"Next: tuneworthy {next_step}"]
-    print_result({"labels": str(path), "agreement": ceiling, **document}, say, *lines)
+    document = {"applied": done, "unlabelled": n_open, "new_labels": new, "spellings": twins, "agreement": ceiling}
+    lines = [*_applied(files.cases, done, relabelled), *by_hand]
+    lines += [f"{count(n_open, 'case')} still without a label."] * bool(n_open)
+    lines += [f"New labels: {', '.join(f'{clean(label)} ({n})' for label, n in new.items())}."] * bool(new)
+    lines += [f"Labels that differ only in spelling: {', '.join(map(repr, same))}. Correct them." for same in twins]
+    lines += [f"{ceiling} A score above this agreement is not meaningful."] * bool(ceiling.n)
+    print_result({"labels": str(path), **document}, say, *lines, f"Next: tuneworthy {next_step}")
     return 0
 
 
@@ -170,31 +180,24 @@ def _to_correct(root: Path) -> tuple[list[str], bool]:
     return sentences, bool(given.keys() & {case.id for case in data.split.test})
 
 
-def _show_applied(
-    path: Path, done: Applied, n_open: int, new: NamedInts, twins: list[list[str]], *, relabelled: bool
-) -> None:
-    say(f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same}).")
+def _applied(path: Path, done: Applied, relabelled: bool) -> list[str]:
+    lines = [f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same})."]
     for conflict in done.disagreements:
         labels = ", ".join(f"{name}: {value!r}" for name, value in conflict.labels.items())
-        say(f"  skipped {conflict.case}: its labellers disagree ({labels}). Edit the file to resolve the conflict.")
+        lines.append(f"  skipped {conflict.case}: its labellers disagree ({labels}). Edit the file to resolve it.")
     if done.conflicts:
-        say(
+        lines.append(
             f"  skipped cases that already have a different label: {len(done.conflicts)} "
             f"({', '.join(done.conflicts[:5])}). Use --overwrite to replace these labels."
         )
     if done.unknown and not relabelled:
-        say(f"  skipped labels whose cases are not in the file: {len(done.unknown)}")
-    if n_open:
-        say(f"{count(n_open, 'case')} still without a label.")
-    if new:
-        say(f"New labels: {', '.join(f'{clean(label)} ({n})' for label, n in new.items())}.")
-    for same in twins:
-        say(f"These labels differ only in spelling: {', '.join(map(repr, same))}. Correct them in {path}.")
+        lines.append(f"  skipped labels whose cases are not in the file: {len(done.unknown)}")
+    return lines
 
 
-def _show_review(review: Review) -> int:
+def _show_review(request: LabelRequest) -> int:
     """Print how far the review is and return the exit status that says it."""
-    state = review.state()
+    state = review_of(request.root, request.version)[1].state()
     print_result(state.to_dict(), _show, state)
     return STATUS[state.status]
 
@@ -204,25 +207,7 @@ def _show(state: State) -> None:
         f"Review of version {state.version}: {state.status.replace('_', ' ')}. "
         f"{state.summary[:1].upper()}{state.summary[1:]}."
     )
-    if state.status in {"open", "no_plan"}:  # nothing that says which rows were planted
-        say("Next: tuneworthy label review")
-        return
-    for verdict in state.bad:
-        say(f"  bad: {verdict.row} ({clean(verdict.reviewer)}): {clean(verdict.reason)}")
-    agreement = state.agreement
-    if agreement.n and agreement.raw is not None:
-        kappa, adjusted = (
-            "not defined" if figure is None else f"{figure:.2f}" for figure in (agreement.kappa, agreement.pabak)
-        )
-        low, high = agreement.ci95
-        say(
-            f"The reviewers agree on {agreement.n_agree} of {agreement.n} rows: {agreement.raw:.1%} [{low:.1%}, "
-            f"{high:.1%}], kappa {kappa}, prevalence-adjusted kappa {adjusted}."
-        )
-    if state.status == "accepted":
-        say("Next: tuneworthy plan")
-    else:
-        say(
-            "Next: tuneworthy data build. It drops the rows that were rated bad; correct or drop others like "
-            "them first. Then run `tuneworthy label review` for the new version."
-        )
+    if state.status in {"accepted", "rejected"}:  # before, nothing says which rows were planted
+        say(*(f"  bad: {one.row} ({clean(one.reviewer)}): {clean(one.reason)}" for one in state.bad))
+        say(*filter(None, [str(state.agreement)]))
+    say(f"Next: {NEXT[state.status]}")

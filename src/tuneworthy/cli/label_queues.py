@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from tuneworthy.cases import read_cases, read_dataset, read_examples
-from tuneworthy.cases.labelling import LabelSession, read_labels
+from tuneworthy.cases.labelling import LabelSession, RowSession, read_labels
 from tuneworthy.cases.task_kind import guess_kind
 from tuneworthy.cli.label_terminal import ask_label_list, ask_line
 from tuneworthy.cli.options import note, person
@@ -33,8 +33,8 @@ from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.task_data import read_data
-from tuneworthy.people.queue import FREE_TEXT, GUIDELINE, Guideline, LabelForm, LabelList, Queue
-from tuneworthy.people.review import Review, Reviewing, chance_to_pass
+from tuneworthy.people.queue import FREE_TEXT, GUIDELINE, KINDS, Guideline, LabelForm, LabelList, Queue
+from tuneworthy.people.review import Review, chance_to_pass
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import ReviewPlan, content_of
 from tuneworthy.report.text import clean
@@ -71,7 +71,7 @@ GOOD_OR_BAD = "Type g (good) or b (bad)."
 REVIEW_GUIDELINE = (
     "Good: the model should give exactly this answer to this question. Bad: anything in it is wrong, or you are unsure."
 )
-DECISIONS: Final[Mapping[str, Decision]] = {"k": "keep", "d": "drop"}
+DECISIONS: Final[Mapping[str, Decision]] = {"a": "answer", "e": "answer", "k": "keep", "d": "drop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +138,7 @@ def open_cases(request: LabelRequest) -> Queue:
         )
     session = LabelSession(pool, files.labels, request.name, seed=files.project.split.seed if files.project else 7)
     form, guideline = answer_form(files.project, files.labels, cases, peek=request.peek)
-
-    def next_step() -> str:
-        return "tuneworthy label cases" if session.next() else "tuneworthy label cases --apply"
-
-    return Queue(
-        "cases", "Cases without a label cannot be tested.", session, form, guideline, files.labels, 15, next_step
-    )
+    return Queue("cases", session, form, guideline, files.labels, lambda: "tuneworthy label cases --apply")
 
 
 def open_judge(request: LabelRequest) -> Queue:
@@ -164,12 +158,7 @@ def open_judge(request: LabelRequest) -> Queue:
             if session.next() or request.peek or n >= len(answers.session.split.test):
                 break
             n += N_JUDGED
-
-    def next_step() -> str:
-        return "tuneworthy label judge" if session.next() else "tuneworthy run"
-
-    why = "Ratings correct the judge: it decides only where people rated 50 answers per variant."
-    return Queue("judge", why, session, LabelForm(GOOD_OR_BAD, parse_verdict), rubric, path, 15, next_step)
+    return Queue("judge", session, LabelForm(GOOD_OR_BAD, parse_verdict), rubric, path, lambda: "tuneworthy run")
 
 
 def open_suspects(request: LabelRequest) -> Queue:
@@ -187,14 +176,7 @@ def open_suspects(request: LabelRequest) -> Queue:
             hint="Run `tuneworthy decide --probe` to look for such answers.",
         )
     form, guideline = answer_form(project, path, data.cases, peek=request.peek)
-
-    def next_step() -> str:
-        if (found := found_so_far(project)) and found.wrong is not None:
-            note(f"These {found.n} labels settle the question.")
-        return "tuneworthy decide"
-
-    why = "Failed cases may have wrong labels."
-    return Queue("suspects", why, session, form, guideline, path, 20, next_step)
+    return Queue("suspects", session, form, guideline, path, lambda: "tuneworthy decide")
 
 
 def open_audit(request: LabelRequest) -> Queue:
@@ -215,12 +197,11 @@ def open_audit(request: LabelRequest) -> Queue:
         form, guideline = LabelForm(f"Is the reference right? {GOOD_OR_BAD}", parse_verdict), ""
     session = LabelSession(cases, path, request.name, seed=AUDIT_SEED, share=1.0)
 
-    def next_step() -> str:
+    def done() -> str:
         wrong = contradicts(data, read_relabelled(project, data))[1]
         return "tuneworthy label audit --apply" if wrong else "tuneworthy decide"
 
-    why = "The share of wrong test labels limits every score."
-    return Queue("audit", why, session, form, guideline, path, 20, next_step)
+    return Queue("audit", session, form, guideline, path, done)
 
 
 def _sheet(case: Case) -> str:
@@ -255,16 +236,13 @@ def open_shadow(request: LabelRequest) -> Queue:
     if not judges:
         form, guideline = answer_form(project, path, (), peek=request.peek)
 
-    def next_step() -> str:
+    def done() -> str:
         record = read_shadow(Folder(project.root))
-        if session.next():
-            return "tuneworthy label shadow"
         if record and any(source.endswith(TRAFFIC) for source in record.sources):
             note("If `shadow proxy` runs, it counts the labels after midnight UTC. More sessions may need labels then.")
         return record.command if record else "tuneworthy shadow replay FILES"
 
-    why = "Traffic without labels can never pass."
-    return Queue("shadow", why, session, form, guideline, path, 30, next_step)
+    return Queue("shadow", session, form, guideline, path, done)
 
 
 def open_review(request: LabelRequest) -> Queue:
@@ -275,27 +253,33 @@ def open_review(request: LabelRequest) -> Queue:
     """
     version, review = review_of(request.root, request.version)
     state, plan = review.state(), review.plan(fix=not request.peek)
-    way = review.reviewing(request.name, plan)
-    session = ReviewSession(way, _findings_of(version, plan))
+    session = review.reviewing(request.name, plan)
     if not request.peek and state.status in {"no_plan", "open"}:
         note(
-            f"Version {plan.version}, attempt {plan.attempt}: rate {len(way.assigned())} rows; at most {plan.max_bad} "
-            f"may be bad. A version with 1% bad rows passes with a probability of "
-            f"{chance_to_pass(plan.n, plan.max_bad):.0%}."
+            f"Version {plan.version}, attempt {plan.attempt}: rate {len(session.assigned)} rows; at most "
+            f"{plan.max_bad} may be bad. This is the smallest plan that a version with 1% bad rows passes with a "
+            f"probability of {chance_to_pass(plan.n, plan.max_bad):.0%}. It is fixed, and counts as an attempt."
         )
-    if not request.peek and state.plan is None:
-        note("The plan is fixed now and counts as an attempt, even if you rate no row.")
+    files = LabelFiles.of(request.root)
+    labels = _known_labels(files.project, files.labels, ())[0]
     form = LabelForm("Type g if the row is good to train on as it is. Otherwise type b and the reason.", _parse_rating)
-    if (request.root / FILE_NAME).is_file():
-        project = load(request.root)
-        form = replace(form, labels=_known_labels(project, LabelFiles.of(request.root).labels, ())[0])
+    return Queue(
+        "review",
+        session,
+        replace(form, labels=labels),
+        REVIEW_GUIDELINE,
+        review.path,
+        lambda: "tuneworthy decide",
+        sheet,
+        _findings_of(version, plan),
+        _reading_s,
+    )
 
-    def next_step() -> str:
-        steps = {"accepted": "tuneworthy plan", "rejected": "tuneworthy data build"}
-        return steps.get(review.state().status, "tuneworthy label review")
 
-    why = "The gate `dataset_review` needs a random sample rated by people."
-    return Queue("review", why, session, form, REVIEW_GUIDELINE, review.path, 10, next_step)
+def _reading_s(row: Example, rating: tuple[bool, str]) -> float:
+    """Return the least time before a row is rated good on a terminal; its system messages are known."""
+    n_characters = sum(len(text_of(turn)) for turn in row.messages if role_of(turn) != "system")
+    return n_characters / READ_PER_S if rating[0] and sys.stdin.isatty() else 0.0
 
 
 def review_of(root: Path, version_id: str | None) -> tuple[Version, Review]:
@@ -326,64 +310,6 @@ def _parse_rating(line: str) -> tuple[bool, str]:
     return good, reason.strip() or ask_line("Why is it bad? ").strip()
 
 
-class ReviewSession:
-    """A reviewer's way through a sample, in the form of a queue.
-
-    `findings` of a row (reports of the checks) are shown after its rating, so that they cannot bend it.
-    """
-
-    def __init__(self, way: Reviewing, findings: Mapping[str, Sequence[str]]) -> None:
-        self.way, self.findings = way, findings
-        self._clock = clock()
-        self._shown: tuple[str, int, float] = ("", 0, 0.0)
-
-    @property
-    def assigned(self) -> Texts:
-        return self.way.assigned()
-
-    @property
-    def n_done(self) -> int:
-        return self.way.n_given()
-
-    def next(self) -> Case | None:
-        row = self.way.next()
-        if row is None:
-            return None
-        if self._clock is not None and self._shown[0] != row.id:
-            # System messages are the same in every row, so that no one has to read them again.
-            n_characters = sum(len(text_of(message)) for message in row.messages if role_of(message) != "system")
-            self._shown = row.id, n_characters, self._clock()
-        return Case(id=row.id, input=sheet(row))
-
-    def submit(self, case_id: str, label: tuple[bool, str]) -> None:
-        """Bring a rating to disk.
-
-        Raises:
-            UserError: No one reads that fast, or the reason is missing.
-        """
-        good, reason = label
-        if good and self._clock is not None:
-            _, n_shown, since = self._shown
-            if (seconds := self._clock() - since) < n_shown / READ_PER_S:
-                raise UserError(
-                    f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, "
-                    "then rate it again."
-                )
-        self.way.give(case_id, good=good, reason=reason)
-        note(*self.findings.get(case_id, ()))
-
-    def skip(self, case_id: str) -> None:
-        self.way.skip(case_id)
-
-    def undo(self) -> None:
-        self.way.undo()
-
-
-def clock() -> Callable[[], float] | None:
-    """Return the clock of reading times; only people read, and only on a terminal."""
-    return time.monotonic if sys.stdin.isatty() else None
-
-
 def sheet(row: Example) -> str:
     """Return a row as it is shown: its messages in order, safe for a terminal."""
     parts = []
@@ -410,93 +336,65 @@ def open_findings(request: LabelRequest) -> Queue:
         UserError: There is no such version.
     """
     version, path = open_version(Folder(request.root), request.version), request.root / CORRECTIONS
-    project = load(request.root) if (request.root / FILE_NAME).is_file() else None
-    cases = read_dataset(project, examples=False).cases if project else ()
-    session = FindingSession(path, version.id, suspect_rows(version, read_corrections(path), cases), request.name)
-    labels = _known_labels(project, LabelFiles.of(request.root).labels, ())[0]
+    files = LabelFiles.of(request.root)
+    cases = read_dataset(files.project, examples=False).cases if files.project else ()
+    suspects = {one.row.id: one for one in suspect_rows(version, read_corrections(path), cases)}
     form = LabelForm(
         "Type k to keep the row as it is, d to drop it, a to accept the suggested label, or e and the right answer.",
         parse_decision,
-        labels,
+        _known_labels(files.project, files.labels, ())[0],
     )
-    why = "Checks reported rows that may be wrong. The next build applies your decisions."
-    return Queue("findings", why, session, form, "", path, 15, lambda: "tuneworthy data build")
+    session = _FindingSession(path, version.id, suspects, request.name)
+    return Queue("findings", session, form, "", path, lambda: "tuneworthy data build", finding_sheet)
 
 
-def parse_decision(line: str) -> tuple[str, str]:
-    """Return the decision of a line, and the new answer.
+def parse_decision(line: str) -> tuple[Decision, str]:
+    """Return the decision of a line, and the new answer; without one, the suggested label is accepted.
 
     >>> parse_decision("a"), parse_decision("e card_arrival")
-    (('accept', ''), ('answer', 'card_arrival'))
+    (('answer', ''), ('answer', 'card_arrival'))
 
     Raises:
         UserError: It decides nothing.
     """
-    word, _, answer = line.strip().partition(" ")
-    if word.lower() == "e" and answer.strip():
-        return "answer", answer.strip()
-    if not answer.strip() and (decision := {"a": "accept", **DECISIONS}.get(word.lower())):
-        return decision, ""
-    raise UserError(f"Type a, k, d, or e and the right answer, not {line[:40]!r}.")
+    word, _, answer = line.partition(" ")
+    decision = DECISIONS.get(word.lower())
+    if decision is None or bool(answer.strip()) is not (word.lower() == "e"):
+        raise UserError(f"Type a, k, d, or e and the right answer, not {line[:40]!r}.")
+    return decision, answer.strip()
 
 
-class FindingSession:
-    """One person's way through rows with findings, in the form of a queue."""
+def finding_sheet(suspect: SuspectRow) -> str:
+    """Return a row with its findings, safe for a terminal."""
+    parts = [sheet(suspect.row), *(f"finding: {clean(text)}" for text in suspect.reasons)]
+    if suspect.rival is not None:
+        parts.append(f"another row has the same question with the answer: {clean(suspect.rival.answer)}")
+    if suspect.suggested:
+        parts.append(f"suggested label: {clean(suspect.suggested)} (type a to accept it)")
+    return "\n".join(parts)
 
-    def __init__(self, path: Path, version: str, suspects: Sequence[SuspectRow], reviewer: str) -> None:
-        self.path, self.version, self.reviewer = path, version, reviewer
-        self._queue = {suspect.row.id: suspect for suspect in suspects}
-        self.assigned: Texts = tuple(self._queue)
-        self._done: list[SuspectRow] = []
 
-    @property
-    def n_done(self) -> int:
-        return len(self._done)
+class _FindingSession(RowSession):
+    """One person's way through rows with findings."""
 
-    def next(self) -> Case | None:
-        suspect = next(iter(self._queue.values()), None)
-        if suspect is None:
-            return None
-        parts = [sheet(suspect.row), *(f"finding: {clean(text)}" for text in suspect.reasons)]
-        if suspect.rival is not None:
-            parts.append(f"another row has the same question with the answer: {clean(suspect.rival.answer)}")
-        if suspect.suggested:
-            parts.append(f"suggested label: {clean(suspect.suggested)} (type a to accept it)")
-        return Case(id=suspect.row.id, input="\n".join(parts))
+    def __init__(self, path: Path, version: str, rows: Mapping[str, SuspectRow], reviewer: str) -> None:
+        super().__init__(rows)
+        self._store = partial(_write_decision, path, version, reviewer)
 
-    def submit(self, case_id: str, label: tuple[str, str]) -> None:
-        """Bring a decision to disk.
-
-        Raises:
-            UserError: It accepts a label that no check suggests.
-        """
-        suspect, (word, answer) = self._queue[case_id], label
-        if word == "accept" and not suspect.suggested:
+    def write(self, row: str, answer: tuple[Decision, str]) -> None:
+        decision, text = answer
+        text = text or (self._rows[row].suggested if decision == "answer" else "")
+        if decision == "answer" and not text:
             raise UserError("No label is suggested for this row. Type k, d, or e and the right answer.")
-        accepted: Decision = "answer" if word in {"accept", "answer"} else "keep" if word == "keep" else "drop"
-        self._write(case_id, accepted, suspect.suggested if word == "accept" else answer)
-        self._done.append(self._queue.pop(case_id))
+        self._store(row, decision, text)
 
-    def skip(self, case_id: str) -> None:
-        self._queue[case_id] = self._queue.pop(case_id)
+    def take_back(self, row: str) -> None:
+        self._store(row, "open", "")
 
-    def undo(self) -> None:
-        """Take the last decision of this session back.
 
-        Raises:
-            UserError: There is no such decision.
-        """
-        if not self._done:
-            raise UserError("This session has made no decision yet.")
-        suspect = self._done.pop()
-        self._write(suspect.row.id, "open")
-        self._queue = {suspect.row.id: suspect, **self._queue}
-
-    def _write(self, row: str, decision: Decision, answer: str = "") -> None:
-        write_correction(
-            self.path,
-            Correction(row=row, version=self.version, reviewer=self.reviewer, decision=decision, answer=answer),
-        )
+def _write_decision(path: Path, version: str, reviewer: str, row: str, decision: Decision, answer: str) -> None:
+    decided = Correction(row=row, version=version, reviewer=reviewer, decision=decision, answer=answer)
+    write_correction(path, decided)
 
 
 def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool) -> tuple[LabelForm, str]:
@@ -583,16 +481,13 @@ def parse_json(line: str) -> Any:
         raise UserError(f"{line[:60]!r} is not valid JSON ({error}). Type the whole value on one line.") from None
 
 
-# In the order in which a person's time helps most.
-QUEUES: Mapping[str, Callable[[LabelRequest], Queue]] = {
-    "cases": open_cases,
-    "judge": open_judge,
-    "suspects": open_suspects,
-    "shadow": open_shadow,
-    "review": open_review,
-    "findings": open_findings,
-    "audit": open_audit,
-}
+QUEUES: Mapping[str, Callable[[LabelRequest], Queue]] = dict(
+    zip(
+        KINDS,
+        (open_cases, open_judge, open_suspects, open_shadow, open_review, open_findings, open_audit),
+        strict=True,
+    )
+)
 
 
 def counted(request: LabelRequest) -> dict[str, Queue | str]:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from itertools import zip_longest
 from shutil import get_terminal_size
 from textwrap import shorten
+from typing import Any
 
 import click
 
 from tuneworthy.cli.options import note
 from tuneworthy.errors import UserError
-from tuneworthy.people.queue import LabelForm, Queue, first_paragraph, same_spelling
+from tuneworthy.people.queue import KINDS, LabelForm, Queue, first_paragraph, same_spelling
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 
@@ -27,26 +28,25 @@ _PRIOR_ROWS = 3
 
 def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int:
     """Show the rows of a queue until all are done or the person stops; return the number of new answers."""
-    session, n_given, pace = queue.session, 0, _Pace(queue.seconds, now)
+    session, n_given, pace = queue.session, 0, _Pace(KINDS[queue.kind][1], now)
     if session.next() is not None:
         note(help_text(queue))
     while (row := session.next()) is not None or n_given:
-        total, done = len(session.assigned), session.n_done
         if row is None:
-            note(f"\nAll {total} rows are done. Press Enter to finish, or type {UNDO} to take your last answer back.")
+            note(f"\nNo more rows wait. Press Enter to finish, or type {UNDO} to take your last answer back.")
         else:
-            note(f"\n[{done + 1} of {total}] {pace.left(total - done)}", row.text, *footer(queue))
-        line = _typed()
-        if line in {None, QUIT} or (row is None and line != UNDO):
-            break
+            total, done = len(session.assigned), session.n_done
+            note(f"\n[{done + 1} of {total}] {pace.show(row.id, total - done)}", queue.show(row), *footer(queue))
         try:
+            line = _typed()
+            if line in {None, QUIT} or (row is None and line != UNDO):
+                break
             if line == UNDO:
                 session.undo()
                 n_given = max(0, n_given - 1)
                 note("Taken back.")
-            elif row is not None and _answer(queue, row.id, line or ""):
+            elif _answer(queue, row, line or "", pace):
                 n_given += 1
-                pace.add()
         except UserError as error:
             note(str(error))
     return n_given
@@ -63,25 +63,31 @@ def _typed(prompt: str = "(? for help) > ") -> str | None:
         raise click.Abort from None
 
 
-def _answer(queue: Queue, row: str, line: str) -> bool:
+def _answer(queue: Queue, row: Any, line: str, pace: "_Pace") -> bool:
     """Do what a line says; return whether it was an answer.
 
     Raises:
         UserError: It is neither a command nor an answer.
     """
-    if not line:
-        note(f"You typed nothing, so the same row follows. {SKIP} puts it last.")
-    elif line in HELP:
-        note(help_text(queue, full=True))
-    elif line == SKIP:
-        queue.session.skip(row)
+    if line == SKIP:
+        queue.session.skip(row.id)
         note("Skipped for now.")
+    elif not line or line in HELP:
+        note(
+            help_text(queue, full=True) if line else f"You typed nothing, so the row is repeated. {SKIP} puts it last."
+        )
     else:
         if line[:1] in {"/", "?"} and line not in queue.form.commands:
             raise UserError(f"{line[:40]!r} is neither a command nor an answer.", hint=KEYS)
         answer = queue.form.parse(line)
-        queue.session.submit(row, answer)
-        note(f"Saved{f': {answer}' if isinstance(answer, str) else ''}.")
+        if (seconds := pace.since_shown()) < queue.reading_s(row, answer):
+            raise UserError(
+                f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then "
+                "rate it again."
+            )
+        queue.session.submit(row.id, answer)
+        pace.add()
+        note(f"Saved{f': {answer}' if isinstance(answer, str) else ''}.", *queue.after.get(row.id, ()))
         return True
     return False
 
@@ -90,18 +96,24 @@ class _Pace:
     """The time that remains, at the pace of this session, and breaks."""
 
     def __init__(self, seconds: float, now: Callable[[], float]) -> None:
-        self._now, self._start = now, now()
-        self._seconds, self._n, self._passed, self._next_break = seconds, 0, 0.0, BREAK_AFTER_S
+        self._now, self._seconds, self._start, self._n = now, seconds, now(), 0
+        self._passed, self._next_break, self._row, self._shown = 0.0, BREAK_AFTER_S, "", 0.0
+
+    def show(self, row: str, n: int) -> str:
+        """Return the time for the remaining `n` rows, of which `row` is the next."""
+        if row != self._row:
+            self._row, self._shown = row, self._now()
+        each = (_PRIOR_ROWS * self._seconds + self._passed) / (_PRIOR_ROWS + self._n)
+        return f"about {max(1, round(n * each / 60))} min left"
+
+    def since_shown(self) -> float:
+        return self._now() - self._shown
 
     def add(self) -> None:
         self._n, self._passed = self._n + 1, self._now() - self._start
         if self._passed >= self._next_break:
             self._next_break = self._passed + BREAK_AFTER_S
             note(f"{self._passed / 60:.0f} minutes have passed. A short break keeps ratings consistent: {QUIT} stops.")
-
-    def left(self, n: int) -> str:
-        each = (_PRIOR_ROWS * self._seconds + self._passed) / (_PRIOR_ROWS + self._n)
-        return f"about {max(1, round(n * each / 60))} min left"
 
 
 def help_text(queue: Queue, *, full: bool = False) -> str:

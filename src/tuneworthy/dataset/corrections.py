@@ -76,7 +76,7 @@ def write_correction(path: Path, correction: Correction) -> None:
         UserError: No one signs it, or the new answer is empty.
     """
     if not correction.reviewer.strip():
-        raise UserError("No reviewer name is set.", hint="Pass --reviewer NAME.")
+        raise UserError("No reviewer name is set.", hint="Pass --labeller NAME.")
     if correction.decision == "answer" and not correction.answer.strip():
         raise UserError("Type the new answer.")
     append_line(path, asdict(replace(correction, time=correction.time or now())))
@@ -127,6 +127,10 @@ class SuspectRow:
     suggested: str = ""
     rival: Example | None = None
     gain: float | None = None
+
+    @property
+    def id(self) -> str:
+        return self.row.id
 
 
 # Of two answers to the same question one at least is wrong: each with this probability or more.

@@ -5,46 +5,25 @@ of the form ``- `label`: description`` are the label list.
 """
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from tuneworthy.cases.labelling import RowSession
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
+from tuneworthy.people.review import Reviewing
 from tuneworthy.store.lines import refuse_link
 from tuneworthy.text import count, plural
-from tuneworthy.types import Case, NamedTexts, Texts, content_hash
+from tuneworthy.types import NamedTexts, Texts, content_hash
 
 GUIDELINE = "guideline.md"
 FREE_TEXT = "The answer is free text."
 _LABEL = re.compile(r"^[-*] `([^`\n]+)`(?::[ \t]*(.*))?$", re.MULTILINE)
 # Labels that a search shows.
 _MAX_FOUND = 12
-
-
-class RatingSession(Protocol):
-    """One person's way through the rows of a queue; it can be left and resumed at any time."""
-
-    @property
-    def assigned(self) -> Texts:
-        """The ids of all rows that this person gets."""
-
-    @property
-    def n_done(self) -> int:
-        """The number of finished rows."""
-
-    def next(self) -> Case | None:
-        """Return the next row; None if all are done."""
-
-    def submit(self, case_id: str, label: Any) -> None:
-        """Bring an answer to disk."""
-
-    def skip(self, case_id: str) -> None:
-        """Put a row last."""
-
-    def undo(self) -> None:
-        """Take the last answer back, on disk; raises `UserError` if there is no such answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,37 +157,50 @@ class LabelForm:
     commands: Texts = ()
 
 
+# Queue to why its rows wait, and the usual seconds for a row; in the order in which a person's time helps most.
+KINDS = {
+    "cases": ("Cases without a label cannot be tested.", 15.0),
+    "judge": ("A judge decides only where people rated 50 answers per variant.", 15.0),
+    "suspects": (
+        "Failed cases may have wrong labels. The queue ends once 15 to 60 labels settle it.",
+        20.0,
+    ),
+    "shadow": ("Traffic without labels can never pass.", 30.0),
+    "review": ("The gate `dataset_review` needs a random sample rated by people.", 10.0),
+    "findings": ("Checks reported rows that may be wrong. The next build applies your decisions.", 15.0),
+    "audit": ("The share of wrong test labels limits every score.", 20.0),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """Rows that wait for one person.
 
     Attributes:
         kind: Its name on the command line.
-        why: Why the rows wait.
         session: The rows, and who judges them.
         form: The answers.
         guideline: How to judge.
         log: The file that answers are appended to.
-        seconds: Usual time for a row.
-        next_step: Returns the next command.
+        done: Returns the next command once all rows are done.
+        show: Returns a row as it is shown.
+        after: Row to lines that are shown after its answer only.
+        reading_s: Returns the least time in which a person reads a row before this answer.
     """
 
     kind: str
-    why: str
-    session: RatingSession
+    session: RowSession | Reviewing
     form: LabelForm
     guideline: str
     log: Path
-    seconds: float
-    next_step: Callable[[], str]
+    done: Callable[[], str]
+    show: Callable[[Any], str] = attrgetter("text")
+    after: Mapping[str, Texts] = field(default_factory=dict)
+    reading_s: Callable[[Any, Any], float] = lambda row, answer: 0.0
 
     @property
     def waiting(self) -> int:
         return 0 if self.session.next() is None else len(self.session.assigned) - self.session.n_done
-
-    @property
-    def minutes(self) -> float:
-        return self.waiting * self.seconds / 60
 
     @property
     def plan(self) -> str:

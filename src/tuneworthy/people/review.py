@@ -209,6 +209,7 @@ class Reviewing:
     def _own(self, ledger: Ledger) -> set[str]:
         return {one.row for one in ledger.verdicts.get(self.plan.id, ()) if one.reviewer == self.reviewer}
 
+    @property
     def assigned(self) -> list[str]:
         return [*self._own(Ledger.read(self.path)), *self.waiting()]
 
@@ -260,8 +261,12 @@ class Reviewing:
         self._given = self._given[:-1]
         self._put_off[own[-1]] = -len(self._put_off) - 1
 
-    def n_given(self) -> int:
+    @property
+    def n_done(self) -> int:
         return len(self._own(Ledger.read(self.path)))
+
+    def submit(self, row: str, answer: tuple[bool, str]) -> None:
+        self.give(row, good=answer[0], reason=answer[1])
 
 
 def draw(rows: Iterable[str], n: int, *, key: str) -> TextTuple:

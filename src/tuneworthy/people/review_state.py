@@ -8,15 +8,12 @@ from typing import Literal, NamedTuple
 from tuneworthy.cases.labelling import Agreement, Label, agreement
 from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict
 from tuneworthy.stats.acceptance import is_accepted, is_rejected
-from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.text import plural
-from tuneworthy.types import Bounds, JsonObject, TextTuple, frozen
+from tuneworthy.types import JsonObject, TextTuple, frozen
 
 ALPHA = 0.05
 CONFIDENCE = 1 - ALPHA
 Status = Literal["no_plan", "open", "accepted", "rejected"]
-# An interval, 95 % unless said otherwise.
-Share = Bounds
 
 
 @frozen
@@ -30,8 +27,6 @@ class State:
         attempts: How many plans there are for all versions.
         n_judged: Rows of the plan's sample with a verdict.
         n_bad: Of these, bad, in whichever sample.
-        bad_share: Interval of the share of bad rows among those drawn from. Rows without a verdict count as good at
-            its lower end and as bad at its upper, so that stopping early cannot bend it.
         bad: The verdicts on bad rows.
         agreement: Of the reviewers.
         n_refuted: Rows that counted as good when the plan was fixed, and were found bad since: with one of them, the
@@ -48,7 +43,6 @@ class State:
     attempts: int
     n_judged: int
     n_bad: int
-    bad_share: Share
     bad: tuple[RowVerdict, ...]
     agreement: Agreement
     n_refuted: int = 0
@@ -123,7 +117,6 @@ def build_state(ledger: Ledger, version: str) -> State:
         attempts=len(ledger.plans),
         n_judged=counts.n_judged,
         n_bad=counts.n_bad,
-        bad_share=_share(counts.n_bad, counts.n_proven, plan.n if plan else 0),
         bad=tuple(one for some in ledger.verdicts.values() for one in some if not one.good and one.row in rows),
         agreement=agreement(
             [Label(one.row, one.reviewer, "good" if one.good else "bad", one.time) for one in verdicts]
@@ -176,8 +169,3 @@ def status_of(plan: ReviewPlan | None, counts: Tally) -> Status:
     if counts.n_refuted or is_rejected(counts.n_bad, plan.max_bad):
         return "rejected"
     return "accepted" if is_accepted(counts.n_proven - counts.n_bad, plan.n, plan.max_bad) else "open"
-
-
-def _share(k: int, judged: int, n: int) -> Share:
-    """Interval of a share where `n - judged` of a sample are not known: each at its worst for either end."""
-    return (clopper_pearson(k, n, ALPHA)[0], clopper_pearson(k + n - judged, n, ALPHA)[1]) if n else (0.0, 1.0)
