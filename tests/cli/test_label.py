@@ -355,7 +355,7 @@ def test_the_labels_of_a_project_are_offered_and_long_lists_are_searched(
     say(monkeypatch, "number 14", "label nmber 1", "label number 1", "/undo", "label number 2", "/quit")
     assert label(tmp_path / "many", "cases", "--labeller", "ada") == 0
     err = " ".join(capsys.readouterr().err.split())
-    assert "150 labels: type a part" in err and "11 labels contain it" in err
+    assert "150 labels: type a part of a label to search. ?" in err and "11 labels contain it" in err
     assert "'label nmber 1' is not one of the 150 known labels. Did you mean 'label number 1'?" in err
     assert given(tmp_path / "many") == ["label number 2"]
 

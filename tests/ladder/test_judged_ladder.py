@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.cli.pseudo_terminal import on_terminal
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
@@ -247,13 +248,13 @@ def test_people_judge_on_the_terminal_blind_and_append_only(
 ) -> None:
     root = judged_simulation(tmp_path, "sound")
     run_record(root)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("g\nmaybe\nB\n/decline\n/quit\n"))
-    assert invoke(["label", "judge", "--labeller", "ada", "--project", str(root), "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["given"] == 2
-    assert "It names the colour." in err
-    assert "'maybe'" in err and "'/decline'" in err
-    assert not any(word in err for word in ("baseline", "strong", "weak", "model/"))
+    words = ("label", "judge", "--labeller", "ada", "--project", str(root))
+    typed = "b\nb\n/undo\n/undo\ng\nmaybe\n\nB\n/decline\n/quit\n"
+    status, text = on_terminal(*words, columns=80, typed=typed, TUNEWORTHY_TRUST=str(root))
+    assert status == 0 and "2 answers saved in" in text and "Next: tuneworthy label" in text
+    assert text.count("Guideline: It names the colour.") == text.count("answer: ") > 5
+    assert "'maybe'" in text and "'/decline'" in text and "You typed nothing" in text
+    assert not any(word in text for word in ("baseline", "strong", "weak", "model/"))
     path = verdicts_path(load(root))
     assert sorted(read_verdicts(path).values()) == [0.0, 1.0]
     before = path.read_bytes()

@@ -7,7 +7,7 @@ import click
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.labelling import Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.task_kind import answer_text, guess_kind, label_counts
-from tuneworthy.cli.label_queues import QUEUES, LabelFiles, LabelRequest, counted, guideline_of, review_of
+from tuneworthy.cli.label_queues import QUEUES, LabelFiles, LabelRequest, counted, review_of
 from tuneworthy.cli.label_terminal import work_through
 from tuneworthy.cli.options import (
     json_option,
@@ -20,7 +20,7 @@ from tuneworthy.cli.options import (
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.task_data import read_data
-from tuneworthy.people.queue import KINDS, Queue, same_spelling
+from tuneworthy.people.queue import KINDS, Guideline, Queue, same_spelling
 from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
@@ -148,7 +148,7 @@ def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
         labels = [row for row in labels if not is_rated(data, row.label)]
     done = apply_labels(files.cases, labels, overwrite=overwrite or relabelled)
     cases = read_cases(files.cases).cases
-    has_labels = guess_kind(case.expected for case in cases).name == "label" or guideline_of(project, path).labels
+    has_labels = guess_kind(case.expected for case in cases).name == "label" or Guideline.read(path).labels
     after = label_counts(cases) if has_labels else {}
     new, twins = {label: n for label, n in after.items() if label not in before}, same_spelling(after)
     n_open = sum(not case.labelled for case in cases)

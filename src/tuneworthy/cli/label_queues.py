@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.task_data import read_data
-from tuneworthy.people.queue import FREE_TEXT, GUIDELINE, KINDS, Guideline, LabelForm, LabelList, Queue
+from tuneworthy.people.queue import FREE_TEXT, KINDS, Guideline, LabelForm, LabelList, Queue
 from tuneworthy.people.review import Review, chance_to_pass
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import ReviewPlan, content_of
@@ -57,6 +58,8 @@ from tuneworthy.verdict.suspects import (
 JSON_GRADERS = frozenset({"json_fields", "json_schema", "tool_call"})
 # Graders of a task that may be one of labels.
 LABEL_GRADERS = frozenset({"exact", "normalised_exact", "choice", "balanced_accuracy", "includes"})
+# Answers of a version that show its labels.
+MAX_ANSWERS = 2_000
 # Known answers that show whether the task is one of labels.
 ENOUGH_ANSWERS = 10
 DECLINE = "/decline"
@@ -260,14 +263,13 @@ def open_review(request: LabelRequest) -> Queue:
             f"{plan.max_bad} may be bad. This is the smallest plan that a version with 1% bad rows passes with a "
             f"probability of {chance_to_pass(plan.n, plan.max_bad):.0%}. It is fixed, and counts as an attempt."
         )
-    files = LabelFiles.of(request.root)
-    labels = _known_labels(files.project, files.labels, ())[0]
-    form = LabelForm("Type g if the row is good to train on as it is. Otherwise type b and the reason.", _parse_rating)
+    keys = "Type g if the row is good to train on as it is. Otherwise type b and the reason."
+    guideline = Guideline.read(LabelFiles.of(request.root).labels)
     return Queue(
         "review",
         session,
-        replace(form, labels=labels),
-        REVIEW_GUIDELINE,
+        LabelForm(keys, _parse_rating, _labels_of(version)),
+        f"{REVIEW_GUIDELINE}\n\n{guideline.text}",
         review.path,
         lambda: "tuneworthy decide",
         sheet,
@@ -338,14 +340,29 @@ def open_findings(request: LabelRequest) -> Queue:
     version, path = open_version(Folder(request.root), request.version), request.root / CORRECTIONS
     files = LabelFiles.of(request.root)
     cases = read_dataset(files.project, examples=False).cases if files.project else ()
-    suspects = {one.row.id: one for one in suspect_rows(version, read_corrections(path), cases)}
-    form = LabelForm(
-        "Type k to keep the row as it is, d to drop it, a to accept the suggested label, or e and the right answer.",
-        parse_decision,
-        _known_labels(files.project, files.labels, ())[0],
-    )
+    suspects = {one.id: one for one in suspect_rows(version, read_corrections(path), cases)}
+    guideline = Guideline.read(files.labels)
+    labels = LabelList(_labels_of(version), False, guideline)
+
+    def parse(line: str) -> tuple[Decision, str]:
+        decision, answer = parse_decision(line)
+        return decision, labels.choose(answer) if answer and labels.names else answer
+
+    keys = "Type k to keep the row as it is, d to drop it, a to accept the suggested label, or e and the right answer."
     session = _FindingSession(path, version.id, suspects, request.name)
-    return Queue("findings", session, form, "", path, lambda: "tuneworthy data build", finding_sheet)
+    return Queue(
+        "findings",
+        session,
+        LabelForm(keys, parse, labels.names, numbered=True),
+        guideline.text,
+        path,
+        lambda: "tuneworthy data build",
+        finding_sheet,
+    )
+
+
+def _labels_of(version: Version) -> list[str]:
+    return list(guess_kind(row.answer for row in islice(version.examples(), MAX_ANSWERS)).labels)
 
 
 def parse_decision(line: str) -> tuple[Decision, str]:
@@ -399,7 +416,7 @@ def _write_decision(path: Path, version: str, reviewer: str, row: str, decision:
 
 def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool) -> tuple[LabelForm, str]:
     """Return the form of the expected answers and the guideline; ask for the label list where nothing is known yet."""
-    guideline = guideline_of(project, path)
+    guideline = Guideline.read(path)
     grader = project.graders[0].type if project else "exact"
     if grader in JSON_GRADERS:
         return _expected("Type the expected answer as JSON on one line.", parse_json), guideline.text
@@ -426,11 +443,6 @@ def _expected(keys: str, parse: Callable[[str], Any]) -> LabelForm:
     )
 
 
-def guideline_of(project: Project | None, path: Path) -> Guideline:
-    """Return the guideline next to the cases, or without a project next to the label file `path`."""
-    return Guideline.read((project.path(project.cases.path) if project else path).with_name(GUIDELINE))
-
-
 def _known_labels(project: Project | None, path: Path, cases: Cases) -> tuple[list[str], bool]:
     """Return the labels of the task, and whether the project lists all of them.
 
@@ -439,7 +451,7 @@ def _known_labels(project: Project | None, path: Path, cases: Cases) -> tuple[li
     closed = [one.labels for one in (project.graders if project else ()) if isinstance(one, Choice) and one.labels]
     if closed:
         return list(closed[0]), True
-    guideline, kind = guideline_of(project, path), guess_kind(_answers(project, path, cases))
+    guideline, kind = Guideline.read(path), guess_kind(_answers(project, path, cases))
     known = kind.labels if kind.name == "label" and FREE_TEXT not in guideline.text else ()
     return list(dict.fromkeys([*guideline.labels, *known])), False
 

@@ -20,7 +20,7 @@ from tuneworthy.text import count
 QUIT, SKIP, UNDO, HELP = "/quit", "/skip", "/undo", ("?", "/help", "/?")
 KEYS = f"{UNDO} takes back your last answer (repeatable), {SKIP} puts the row last, {QUIT} stops, ? shows this help."
 # Lines of the label list that every row repeats; a longer list is searched.
-_MAX_LINES = 12
+_MAX_LINES = 16
 BREAK_AFTER_S = 600.0
 # Rows that the usual time of a row weighs against the measured pace.
 _PRIOR_ROWS = 3
@@ -129,7 +129,8 @@ def footer(queue: Queue) -> list[str]:
     """Return the labels and the beginning of the guideline, as each row repeats them."""
     lines, width = label_lines(queue.form), get_terminal_size().columns
     if len(lines) > _MAX_LINES:
-        lines = [f"{len(queue.form.labels)} labels: type a part of a label to search, ? lists them all."]
+        search = ": type a part of a label to search" if queue.form.numbered else ""
+        lines = [f"{len(queue.form.labels)} labels{search}. ? lists them all."]
     short = first_paragraph(queue.guideline)
     return ["", *lines, *([shorten(f"Guideline: {clean(short, 0)}", width, placeholder=" … (?)")] if short else [])]
 

@@ -39,13 +39,13 @@ class Guideline:
     labels: NamedTexts
 
     @classmethod
-    def read(cls, path: Path) -> "Guideline":
-        """Read a guideline; no file means an empty one.
+    def read(cls, neighbour: Path) -> "Guideline":
+        """Read the guideline next to a file; no guideline means an empty one.
 
         Raises:
             UserError: It is no text of a reasonable size.
         """
-        refuse_link(path)
+        refuse_link(path := neighbour.with_name(GUIDELINE))
         try:
             text = read_input_text(path, 2**20).strip() if path.exists() else ""
         except (OSError, UnicodeDecodeError):

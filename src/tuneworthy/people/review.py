@@ -53,7 +53,7 @@ _N_POOL = 2_000
 # Share of common words above which two questions, or two answers, may mean the same.
 _MAX_ALIKE = 0.5
 # Nearest questions whose labels may be right as well.
-_N_RIVALS = 10
+_N_RIVALS = 5
 
 
 def sample_size(n_rows: int, n_known: int, n_known_bad: int, attempt: int, *, bound: float, max_bad: int) -> int | None:
@@ -347,7 +347,7 @@ def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str])
         is_label = any(other.answer == row.answer for *_, other in near)
         right, limit = ({other.answer for *_, other in near[:_N_RIVALS]}, 1.0) if is_label else (set(), _MAX_ALIKE)
         wrong = [
-            (asked + said if other.answer not in right and max(asked, said) <= limit else -asked - said, other)
+            (asked + 2 * said if other.answer not in right and max(asked, said) <= limit else -asked - said, other)
             for asked, said, other in near
             if other.answer != row.answer
         ]
