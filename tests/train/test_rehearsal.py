@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from tests.train.test_train_project import tiny_project  # noqa: E402
 from tests.train.tiny import END, VOCAB, write_tiny  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
-from tuneworthy.train import generation, rehearsal  # noqa: E402
+from tuneworthy.train import rehearsal  # noqa: E402
 from tuneworthy.train.base_model import Base, load_model, open_base, prepare_base  # noqa: E402
 from tuneworthy.train.batch_layout import StepsOfAKind  # noqa: E402
 from tuneworthy.train.plan import plan_project  # noqa: E402
@@ -59,8 +61,7 @@ def plain_loss(model: Any, ids: list[int], labels: list[int]) -> float:
     return float(model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss) * n
 
 
-def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "EVERY_S", float("inf"))
+def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path) -> None:
     told: list[str] = []
     made = rehearsal_rows(tmp_path, base, SETTINGS, 80, told.append)
     assert len(made) == 40
@@ -80,14 +81,17 @@ def test_the_base_asks_and_answers_itself(base: Base, tmp_path: Path, monkeypatc
     assert 0 < ended < 40  # an answer that was cut has no end that could be learnt
 
 
-def test_it_says_how_far_it_is(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "EVERY_S", 0.0)
-    lines: list[str] = []
-    rehearsal_rows(tmp_path, base, SETTINGS, 80, lines.append)
-    for what in ("questions", "answers"):
-        counts = [int(line.split()[2]) for line in lines if line.startswith(f"Rehearsal {what}: ")]
-        assert len(counts) > 1 and counts == sorted(counts) and counts[-1] <= 48
-        assert all(" of 48, " in line for line in lines if line.startswith(f"Rehearsal {what}: "))
+def test_its_phases_count_questions_and_answers(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: dict[str, int] = {}
+
+    @contextmanager
+    def counted(name: str, total: int) -> Iterator[Any]:
+        counts[name] = 0
+        yield lambda n: counts.update({name: counts[name] + n})
+
+    monkeypatch.setattr(rehearsal, "phase", counted)
+    rehearsal_rows(tmp_path, base, SETTINGS, 80)
+    assert counts == {"rehearsal questions": pytest.approx(48, abs=32), "rehearsal answers": 48}
 
 
 def test_what_it_answers_is_its_greedy_answer(base: Base, tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from tuneworthy.dataset.freeze import find_version  # noqa: E402
 from tuneworthy.errors import UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
-from tuneworthy.train import generation  # noqa: E402
 from tuneworthy.train.checkpoints import newest  # noqa: E402
 from tuneworthy.train.pilot import raw_rows  # noqa: E402
 from tuneworthy.train.render import Rendered, TokenRow  # noqa: E402
@@ -75,15 +74,7 @@ def test_a_project_becomes_an_adapter_that_says_what_it_was_made_of(
 
 
 @pytest.mark.slow
-def test_a_run_says_how_far_an_evaluation_is_and_before_it_starts_that_no_row_is_held_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(generation, "EVERY_S", 0.0)
-    (tmp_path / "many").mkdir()
-    lines: list[str] = []
-    store = tiny_project(tmp_path / "many", "rehearsal = 0.0\n")
-    train_project(load(tmp_path / "many"), store, say=lines.append)
-    assert any(line.startswith("Evaluation, held-out answers: 21 of 21, ") for line in lines)
+def test_a_run_says_before_it_starts_that_no_row_is_held_out(tmp_path: Path) -> None:
     (tmp_path / "few").mkdir()
     few: list[str] = []
     store = tiny_project(tmp_path / "few", "rehearsal = 0.0\n", n=24)

@@ -15,6 +15,8 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.report.render import table_lines
 from tuneworthy.report.tables import options_table
 from tuneworthy.report.text import clean
+from tuneworthy.store import Folder
+from tuneworthy.train.phases import training_lines
 from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.messages import error_share
@@ -71,7 +73,7 @@ def show(verdict: Verdict, project: Project) -> None:
     _show_errors(verdict)
     if sentence := domain_sentence(verdict):
         say(clean(sentence, 0))
-    say("")
+    say(*training_lines(Folder(project.root)), "")
     show_next(verdict, project)
 
 

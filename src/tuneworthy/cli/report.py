@@ -14,6 +14,7 @@ from tuneworthy.people.review_state import state_of
 from tuneworthy.report.card import document
 from tuneworthy.report.write import write_last, write_page
 from tuneworthy.store import Folder
+from tuneworthy.train.phases import training_lines
 from tuneworthy.trust import own_path
 
 
@@ -55,4 +56,4 @@ def command(about: str | None, version_id: str | None, out: Path | None, root: P
     note_elsewhere(project.root)
     path = out or own_path(project.root, "report.html")
     say(write_last(project, path))
-    note(f"Report: {path}")
+    note(*training_lines(Folder(project.root)), f"Report: {path}")

@@ -9,6 +9,8 @@ from tuneworthy.cli.run import with_consent
 from tuneworthy.cli.spending import BudgetState, note_elsewhere, read_money, words
 from tuneworthy.config import Project, load
 from tuneworthy.report.text import clean
+from tuneworthy.store import Folder
+from tuneworthy.train.phases import read_training, training_lines
 from tuneworthy.verdict.playbook import Checklist, checklist
 from tuneworthy.verdict.project_state import read_state
 
@@ -31,7 +33,8 @@ def command(root: Path) -> None:
     project = load(root)
     note_elsewhere(project.root)
     found, money = checklist(read_state(project)), read_money(project)
-    print_result({**found.to_dict(), "money": money}, _show, found, money, project)
+    document = {**found.to_dict(), "money": money, "training": read_training(Folder(project.root))}
+    print_result(document, _show, found, money, project)
 
 
 def _show(found: Checklist, money: BudgetState, project: Project) -> None:
@@ -39,6 +42,7 @@ def _show(found: Checklist, money: BudgetState, project: Project) -> None:
         say(f"day {step.day:<5}  {_WORDS[step.status]:<13}  {step.title}", f"{'':26}{clean(step.evidence)}")
     for note in found.notes:
         say(f"\n{note}")
+    say(*training_lines(Folder(project.root)))
     if money.spent_usd:
         say("\n" + words(money))
     if found.next is None:

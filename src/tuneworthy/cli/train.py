@@ -8,17 +8,16 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import train_steps
-from tuneworthy.cli.options import json_option, note, print_json, print_result, project_option, say, wants_json
+from tuneworthy.cli.options import json_option, note, print_json, project_option, say, wants_json
 from tuneworthy.cli.run import agree_to_spend
-from tuneworthy.config import Project, load
+from tuneworthy.config import load
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.store import Folder
 from tuneworthy.train.duration import readable_time
-from tuneworthy.types import JsonMapping
-from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
+from tuneworthy.train.phases import recording
 
 
 @click.command("train")
@@ -63,9 +62,7 @@ def command(
     store = Folder(project.root)
     if all_rows:
         _check_verdict(store, pilot=pilot)
-    if pilot:
-        _run_pilot(project, store, unsafe)
-        return 0
+    only = "pilot" if pilot else only
     steps = [only] if only else train_steps.steps_of(project, all_rows=all_rows)
     if "fine_tune" in steps and sys.stdin.isatty():
         agree_to_spend(project, None, yes=False)
@@ -75,21 +72,22 @@ def command(
         "export": partial(train_steps.export, store),
         "parity": partial(train_steps.check_forms, project, store, url, served_model, again=bool(only)),
         "fine_tune": partial(train_steps.compare, project),
+        "pilot": partial(train_steps.run_pilot, project, store, unsafe),
     }
     documents, status = {}, 0
-    for step in steps:
-        began = time.monotonic()
-        try:
-            done = runs[step]()
-        except TuneworthyError:
-            rest = "run --rung fine_tune" if step == "fine_tune" else "train"
-            note(f"The step `{step}` stopped. Earlier steps are done; to continue, run `tuneworthy {rest}`.")
-            raise
-        documents[step], status = done.document, status or done.status
-        (note if wants_json() else say)(
-            *(f"  {line}" for line in done.details), f"{step}: {done.line} ({readable_time(time.monotonic() - began)})"
-        )
-    follow = "serve" if all_rows and not only else "decide" if only in {None, "fine_tune"} or url else "train"
+    with recording(store, note):
+        for step in steps:
+            began = time.monotonic()
+            try:
+                done = runs[step]()
+            except TuneworthyError:
+                rest = "run --rung fine_tune" if step == "fine_tune" else "train"
+                note(f"The step `{step}` stopped. Earlier steps are done; to continue, run `tuneworthy {rest}`.")
+                raise
+            documents[step], status = done.document, status or done.status
+            line = f"{step}: {done.line} ({readable_time(time.monotonic() - began)})"
+            (note if wants_json() else say)(*(f"  {line}" for line in done.details), line)
+    follow = "serve" if all_rows and not only else "train" if only in {"train", "merge", "export"} else "decide"
     note(f"Next: tuneworthy {follow}")
     if wants_json():
         print_json(documents[only] if only else documents)
@@ -109,22 +107,3 @@ def _check_verdict(store: Folder, *, pilot: bool) -> None:
             "No model that was trained on the latest version has been compared on the test set yet.",
             hint="Run `tuneworthy train` without --all-rows.",
         )
-
-
-def _run_pilot(project: Project, store: Folder, unsafe: bool) -> None:
-    train_steps.require_training(project)
-    from tuneworthy.train.pilot import run_pilot  # needs torch
-
-    with store.lock(note):
-        document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
-    print_result(document, _show_pilot, document)
-
-
-def _show_pilot(document: JsonMapping) -> None:
-    say(f"baseline: {document['baseline']:.1%} on {document['n_dev']} dev cases")
-    for point in document["points"]:
-        say(
-            f"  {point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps: "
-            f"{point['score']:.1%}"
-        )
-    say(f"Next: tuneworthy decide (forecasts the gain from all {document['n_examples']} rows)")

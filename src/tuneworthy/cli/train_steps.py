@@ -19,9 +19,11 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import KINDS, Artifact, Kind, artifacts, open_artifact
 from tuneworthy.text import count, visible
 from tuneworthy.train.base_model import write_again
+from tuneworthy.train.phases import COMPARISON, phase
 from tuneworthy.train.render import CLOSE, OPEN, REASONS
 from tuneworthy.train.run import Prepared, train_project
 from tuneworthy.types import JsonMapping, JsonObject, Texts, frozen
+from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 
 STEPS = ("train", "merge", "export", "parity", "fine_tune")
 # Exit status by the status of parity.
@@ -63,7 +65,7 @@ def require_training(project: Project) -> None:
 def train(project: Project, store: Folder, *, unsafe: bool, lr_check: bool, full: bool) -> StepResult:
     """Train an adapter, all weights or a classifier."""
     require_training(project)
-    with store.lock(note):
+    with store.lock(note), phase("train"):
         if project.train.method == "classifier" and not lr_check:
             from tuneworthy.train.classifier import train_classifier  # needs torch
 
@@ -105,7 +107,7 @@ def show_rows(prepared: Prepared) -> None:
 
 def merge_adapter(store: Folder) -> StepResult:
     """Merge the latest adapter into the base that it was trained on."""
-    with store.lock(note):
+    with store.lock(note), phase("merge"):
         before = _made_from(store, "merged", open_artifact(store, "adapter"))
         made = before or merge(store, say=note)
     line = f"{KINDS['merged']} {made.id}, {made.about.dtype}, {made.about.route.name} base weights"
@@ -114,7 +116,7 @@ def merge_adapter(store: Folder) -> StepResult:
 
 def export(store: Folder) -> StepResult:
     """Write the latest merged model as a GGUF file of 16 bits, unless it has been exported in any type."""
-    with store.lock(note):
+    with store.lock(note), phase("export"):
         merged = open_artifact(store, "merged")
         before = _made_from(store, "gguf", merged)
         made = before or export_gguf(store, merged, "f16", say=note)
@@ -143,7 +145,7 @@ def check_forms(project: Project, store: Folder, url: str | None, name: str | No
         again: Whether to compare models that have been compared.
     """
     served = VllmForm(url.rstrip("/").removesuffix("/v1"), name) if url and name else None
-    with store.lock(note):
+    with store.lock(note), phase("parity"):
         asked = request_of(project, served=served)
         models = {one.id for one in (asked.merged, *asked.ggufs) if one is not None}
         if not models and served is None:
@@ -177,8 +179,24 @@ def compare(project: Project) -> StepResult:
     """Run the rung `fine_tune`: compare the trained model on test."""
     agree_to_spend(project, None, yes=sys.stdin.isatty())
     fetch_models(project)
-    record = walk(project, ["fine_tune"])
+    with phase(COMPARISON):
+        record = walk(project, ["fine_tune"])
     row = record.rung("fine_tune")
     assert row is not None
     score = "" if row.score is None else f", {percent(row.score)} on test"
     return StepResult(document=record.to_dict(), line=row.status.replace("_", " ") + score)
+
+
+def run_pilot(project: Project, store: Folder, unsafe: bool) -> StepResult:
+    """Train at four sizes with two seeds, to forecast the gain of all rows."""
+    require_training(project)
+    from tuneworthy.train.pilot import run_pilot  # needs torch
+
+    with store.lock(note), phase("pilot"):
+        document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
+    points = [
+        f"{point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps: {point['score']:.1%}"
+        for point in document["points"]
+    ]
+    line = f"{document['baseline']:.1%} before training on {document['n_dev']} dev cases"
+    return StepResult(document=document, line=line, details=points)

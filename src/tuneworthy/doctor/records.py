@@ -29,6 +29,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import MANIFEST, Manifest
 from tuneworthy.store.frozen import changed
 from tuneworthy.store.shapes import ANOTHER_VERSION, Pointer
+from tuneworthy.train.phases import FILE, TrainingState
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.domain_text import StoredDomain
 from tuneworthy.verdict.error_analysis import ErrorAnalysis
@@ -53,6 +54,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     "errors": (ErrorAnalysis, "Run `tuneworthy decide --probe` to rebuild the error analysis from the stored answers."),
     "domain": (StoredDomain, "Run `tuneworthy decide --probe` to score the domain's text again."),
     JUDGE: (StoredValidation, "Run `tuneworthy run` to validate the judge again from the stored answers."),
+    FILE: (TrainingState, "Run `tuneworthy train`, which writes it again."),
     PILOT: (PilotDocument, "Run `tuneworthy train --pilot` to train the pilot again."),
     PARITY: (ProofDocument, "Run `tuneworthy train --only parity`."),
     SERVING: (ProofDocument, "Run `tuneworthy train --only parity --url URL --served-model NAME`."),

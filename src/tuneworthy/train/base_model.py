@@ -24,6 +24,7 @@ from tuneworthy.providers.model_safety import COUNTS, check_numbers, files_of, o
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, artifacts, write_artifact
 from tuneworthy.train import messages
+from tuneworthy.train.phases import phase
 from tuneworthy.train.shape import read_shape
 from tuneworthy.types import NamedTexts, Paths, Say, Texts
 
@@ -235,8 +236,9 @@ def _from_gguf(place: Path, store: Folder, source: NamedTexts, say: Say) -> Arti
     )
     packed = getattr(transformers, "GgufConfig", None)  # before it there was, weights were always unpacked
     unpack = {} if packed is None else {"quantization_config": packed(dequantize=True)}
-    tokenizer = load_tokenizer(place.parent, gguf_file=place.name)
-    model = load_model(place.parent, "bfloat16", gguf_file=place.name, **unpack)
+    with phase("convert base model"):
+        tokenizer = load_tokenizer(place.parent, gguf_file=place.name)
+        model = load_model(place.parent, "bfloat16", gguf_file=place.name, **unpack)
     _take_digits_apart(tokenizer, header.values.get("tokenizer.ggml.pre"))
     model.config.__dict__.pop("quantization_config", None)  # or it would be saved as a quantised model
     model.hf_quantizer, model.is_quantized = None, False

@@ -9,7 +9,7 @@ A checkpoint that has no seal, or does not match its seal, is from a run that wa
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,24 +142,30 @@ class PlainTrainer:
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Write the states of torch's random generators, which dropout draws from."""
-        import torch
         from safetensors.torch import save_file
 
-        states = {"cpu": torch.random.get_rng_state()}
-        if torch.cuda.is_available():
-            states["cuda"] = torch.cuda.random.get_rng_state()
-        save_file(states, Path(output_dir) / "random.safetensors")
+        save_file(random_states(), Path(output_dir) / "random.safetensors")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        import torch
         from safetensors.torch import load_file
 
-        if checkpoint is None:
-            return
-        states = load_file(Path(checkpoint) / "random.safetensors")
-        torch.random.set_rng_state(states["cpu"])
-        if "cuda" in states and torch.cuda.is_available():
-            torch.cuda.random.set_rng_state(states["cuda"])
+        if checkpoint is not None:
+            set_random_states(load_file(Path(checkpoint) / "random.safetensors"))
+
+
+def random_states() -> dict[str, Any]:
+    import torch
+
+    states = {"cpu": torch.random.get_rng_state()}
+    return states | {"cuda": torch.cuda.random.get_rng_state()} if torch.cuda.is_available() else states
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    import torch
+
+    torch.random.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.random.set_rng_state(states["cuda"])
 
 
 def save_weights(model: Any, folder: Path) -> None:

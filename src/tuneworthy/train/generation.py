@@ -1,7 +1,7 @@
 """Answers of a model: greedy or drawn, in batches of prompts of like length, with the prompt as served."""
 
 import copy
-import time
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
-from tuneworthy.types import Say, Texts, TokenLists, Tokens
+from tuneworthy.types import Texts, TokenLists, Tokens
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
@@ -18,8 +18,6 @@ MOST_TOKENS = 16_384
 SHARED = 16
 # Share of the probability that the tokens to draw from hold.
 NUCLEUS = 0.95
-# Seconds between two sentences on how far it is.
-EVERY_S = 10.0
 # Ids of each answer, and of the token that ended it; None where it was cut off.
 AnswerIds = list[tuple[list[int], int | None]]
 Advance = Callable[[int], None]
@@ -27,6 +25,7 @@ Advance = Callable[[int], None]
 
 def quiet() -> None:
     """Keep the progress bars and warnings of the libraries off the terminal."""
+    os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported, by the next line at the earliest
     import datasets
     from transformers.utils import logging
 
@@ -35,28 +34,6 @@ def quiet() -> None:
     logging.set_verbosity_error()
     getLogger("bitsandbytes").setLevel(ERROR)  # it warns that it downloads no kernel
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|torch)\.")
-
-
-def progress(say: Say, what: str, total: int) -> Advance:
-    """Return what counts texts as they come, and says now and then how many there are and how long the rest takes.
-
-    Args:
-        say: Gets the sentence.
-        what: Plural noun of the texts.
-        total: How many there will be.
-    """
-    began = last = time.monotonic()
-    done = 0
-
-    def advance(n: int) -> None:
-        nonlocal done, last
-        done += n
-        now = time.monotonic()
-        if done and now - last >= EVERY_S:
-            last, left = now, (now - began) / done * max(0, total - done)
-            say(f"{what}: {min(done, total)} of {total}, {left:.0f} s left.")
-
-    return advance
 
 
 def inner_model(model: Any) -> Any:

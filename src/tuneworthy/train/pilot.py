@@ -76,7 +76,7 @@ def run_pilot(
     points, baseline = (stored["points"], stored["baseline"]) if stored and stored.get("of") == of else ([], None)
     if baseline is None:  # the model before training, with the same prompt and precision
         model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
-        baseline = metric.score(scorer(prepared, dev, say)(model), say)
+        baseline = metric.score(scorer(prepared, dev)(model), say)
     document = {
         "of": of,
         "dataset": material.dataset,
@@ -158,7 +158,7 @@ def _point(
     some = own[: settings.n_rehearsal(size)]
     steps = max(1, round(settings.epochs * (size + len(some)) / settings.batch_size))
     run = store.path / "training" / f"pilot-{content_hash([prepared.id, seed, side])}"
-    ask = scorer(prepared, metric.cases, say)
+    ask = scorer(prepared, metric.cases)
     ran = train_rows(
         prepared.base.artifact.folder,
         prepared.rendered.rows,

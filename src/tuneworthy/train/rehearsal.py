@@ -17,7 +17,8 @@ import orjson
 
 from tuneworthy.store import write_atomic
 from tuneworthy.train.base_model import Base
-from tuneworthy.train.generation import Advance, answer_ids, answering_mode, progress
+from tuneworthy.train.generation import Advance, answer_ids, answering_mode
+from tuneworthy.train.phases import phase
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
@@ -91,7 +92,7 @@ def rehearsal_rows(
             f"Rehearsal: the base model generates {n} rows of its own, which are added to the {n_rows} task rows "
             "so that it forgets less."
         )
-        own = _written(base, settings, n, say)[:n]
+        own = _written(base, settings, n)[:n]
         rows = [asdict(row) for row in own]
         write_atomic(
             _path(training, base.artifact.id, settings.seed, n),
@@ -106,7 +107,7 @@ def _path(training: Path, base_id: str, seed: int, n: int) -> Path:
     return training / f"rehearsal-{content_hash([VERSION, base_id, seed, n])}.json"
 
 
-def _written(base: Base, settings: TrainingSettings, n: int, say: Say) -> list[TokenRow]:
+def _written(base: Base, settings: TrainingSettings, n: int) -> list[TokenRow]:
     import torch
 
     from tuneworthy.train.trainer import loaded
@@ -118,9 +119,10 @@ def _written(base: Base, settings: TrainingSettings, n: int, say: Say) -> list[T
     model = loaded(base.artifact.folder, settings)
     with answering_mode(model), torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        questions = _questions(model, base, turn, n + SPARE, progress(say, "Rehearsal questions", n + SPARE))
-        counter = progress(say, "Rehearsal answers", len(questions))
-        rows = _answered(model, base, renderer, questions, counter) if questions else []
+        with phase("rehearsal questions", n + SPARE) as advance:
+            questions = _questions(model, base, turn, n + SPARE, advance)
+        with phase("rehearsal answers", len(questions)) as advance:
+            rows = _answered(model, base, renderer, questions, advance) if questions else []
     del model
     gc.collect()
     if torch.cuda.is_available():

@@ -26,9 +26,10 @@ from tuneworthy.store.shapes import parsed
 from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, made_before, open_base, prepare_base
-from tuneworthy.train.generation import answering_mode, answers, progress, quiet
+from tuneworthy.train.generation import answering_mode, answers, quiet
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device
+from tuneworthy.train.phases import phase
 from tuneworthy.train.plan import free_memory
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
@@ -139,11 +140,15 @@ def prepare(
     """
     if project.train.method == "classifier":
         raise UserError("There is no pilot and no check of the learning rate for a classifier.", hint=messages.USE_LORA)
-    quiet()
-    base = open_base(prepare_base(base_spec(project), project.root, store, say))
-    material = material or gather(project, store, unsafe=unsafe, say=say, full=full)
-    renderer = Renderer(base.template, base.tokenizer, base.ends)
-    rendered = material.rendered(renderer, project.train.max_length or 2**31)
+    with phase("load libraries"):
+        quiet()
+    with phase("prepare base model"):
+        base = open_base(prepare_base(base_spec(project), project.root, store, say))
+    with phase("prepare data"):
+        material = material or gather(project, store, unsafe=unsafe, say=say, full=full)
+    with phase("tokenise rows"):
+        renderer = Renderer(base.template, base.tokenizer, base.ends)
+        rendered = material.rendered(renderer, project.train.max_length or 2**31)
     start = start_of(project, store, base.artifact.id, material.student.document())
     settings = settings_for(project, rendered, base.artifact.folder, say, start)
     rendered = rendered.within(settings.max_length)
@@ -233,17 +238,17 @@ def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
 
     Args:
         prepared: The run.
-        say: Gets how far an evaluation is, and how many answers could not be scored.
+        say: Gets how many answers could not be scored.
     """
     metric = prepared.material.metric
     if metric is None:
         return None
-    score = scorer(prepared, metric.cases, say)
+    score = scorer(prepared, metric.cases)
     return lambda model: metric.score(score(model), say)
 
 
-def scorer(prepared: Prepared, cases: Sequence[Any], say: Say) -> Callable[[Any], list[tuple[str, str]]]:
-    """Return what asks a model all of `cases` with the prompt that is served; `say` gets how far it is."""
+def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tuple[str, str]]]:
+    """Return what asks a model all of `cases` with the prompt that is served."""
     student = prepared.material.student
     prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
     if not all(prompts):
@@ -252,7 +257,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any], say: Say) -> Callable[[Any]
     limit = min(student.variant.max_tokens, ANSWER_SLACK * longest)
 
     def ask(model: Any) -> list[tuple[str, str]]:
-        with answering_mode(model):
+        with answering_mode(model), phase("score held-out rows", len(prompts)) as advance:
             return answers(
                 model,
                 prepared.base.tokenizer,
@@ -260,7 +265,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any], say: Say) -> Callable[[Any]
                 ends=prepared.base.ends,
                 max_tokens=limit,
                 stop=student.variant.stop,
-                advance=progress(say, "Evaluation, held-out answers", len(prompts)),
+                advance=advance,
             )
 
     return ask

@@ -25,11 +25,13 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from tuneworthy.errors import UserError
+from tuneworthy.signals import handled_by
 from tuneworthy.train import checkpoints, messages
 from tuneworthy.train.attention import NAME, RowAttention, supports
 from tuneworthy.train.base_model import load_model
 from tuneworthy.train.batch_layout import IGNORED, collate
 from tuneworthy.train.generation import inner_model
+from tuneworthy.train.phases import phase
 from tuneworthy.train.render import TokenPair, TokenRow
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
 from tuneworthy.types import JsonObject, Say
@@ -44,8 +46,8 @@ LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
 EXPERTS = ("num_experts", "num_local_experts")
 # What a run on pairs records of each step beside: share of pairs in the right order, and by how much.
 PAIRED = ("accuracies", "margins")
-# About as many are written in a run, besides those at each evaluation.
-CHECKPOINTS = 20
+# About as many are written in a run, besides those at each evaluation; and seconds between two, at most.
+CHECKPOINTS, CHECKPOINT_S = 20, 300.0
 
 
 class DivergedError(UserError):
@@ -265,29 +267,70 @@ class Watcher(TrainerCallback):
         newest = checkpoints.newest(run)
         self.checkpoint = newest[0] if newest else None
         self.progress = TypeAdapter(TrainingProgress).validate_python(newest[1] if newest else {})
-        self._began = time.monotonic()
-        self._reported = 0.0
+        self._began = self._saved = time.monotonic()
+        self._updating = self._stopping = False
+        self._random: dict[str, Any] = {}
 
     def finish(self, trainer: Any, total: int) -> Path:
+        """Train to the end, or to the first signal, after which the steps so far are a checkpoint.
+
+        Raises:
+            KeyboardInterrupt: A signal came.
+        """
         trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
-        folder = self.checkpoint
-        if folder is None or (folder.name != f"checkpoint-{total}" and self.progress.since_best < self.patience):
-            trainer.train(resume_from_checkpoint=folder and str(folder))
+        folder, done = self.checkpoint, len(self.progress.steps)
+        with phase("training steps", total, done) as self._advance:
+            if folder is not None and self._is_due(done, total):  # it was stopped in the evaluation
+                trainer._load_from_checkpoint(str(folder))
+                self._evaluate(trainer.model, done)
+            if folder is None or (done < total and self.progress.since_best < self.patience):
+                with handled_by(self._interrupt):
+                    try:
+                        trainer.train(resume_from_checkpoint=folder and str(folder))
+                    except KeyboardInterrupt:
+                        self._save_last_step(trainer)
+                        raise
+                if self._stopping:
+                    raise KeyboardInterrupt
         return self.run / f"{'best' if self.progress.best else 'checkpoint'}-{self.progress.kept_step}"
 
+    def _interrupt(self, *_: object) -> None:
+        """Take a signal: while weights are updated or written, only a second one stops the run at once."""
+        again, self._stopping = self._stopping, True
+        if again or not self._updating:
+            raise KeyboardInterrupt
+
+    def _save_last_step(self, trainer: Any) -> None:
+        """Write the last whole step as a checkpoint: a step that was begun has changed only the random generators."""
+        step = len(self.progress.steps)
+        if not self._updating and self._random and not (self.run / f"checkpoint-{step}" / checkpoints.SEAL).exists():
+            checkpoints.set_random_states(self._random)
+            trainer._save_checkpoint(trainer.model, None)
+            self._seal(step)
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._updating = False
+        if self._stopping:
+            raise KeyboardInterrupt
         self._began = time.monotonic()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> Any:
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._updating = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         self._seconds = time.monotonic() - self._began
         self.progress.seconds += self._seconds
+        self._random = checkpoints.random_states()
+        step, total = state.global_step, state.max_steps
+        late = time.monotonic() - self._saved + self._seconds > CHECKPOINT_S  # the next step may take as long
         control.should_log = True
-        last = state.global_step >= state.max_steps
-        if self.evaluate is not None and (state.global_step % self.eval_every == 0 or last):
-            self._evaluate(self.evaluate, state, control, named["model"])
-        if state.global_step % self.checkpoint_every == 0 or last:
-            control.should_save = True
+        control.should_save = late or step % self.checkpoint_every == 0 or step >= total or self._is_due(step, total)
         return control
+
+    def _is_due(self, step: int, total: int) -> bool:
+        """Return whether the task metric is evaluated after `step`, and has not been."""
+        due = self.evaluate is not None and step > 0 and (step % self.eval_every == 0 or step >= total)
+        return due and all(entry.step != step for entry in self.progress.evals)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Record the loss of a step.
@@ -308,33 +351,40 @@ class Watcher(TrainerCallback):
             )
         rate, pairs = float(logs["learning_rate"]), [logs.get(f"rewards/{name}") for name in PAIRED]
         self.progress.steps.append(StepRecord(state.global_step, loss, rate, gradient, round(self._seconds, 4), *pairs))
-        if time.monotonic() - self._reported > 10:
-            self._reported = time.monotonic()
-            step, of = state.global_step, state.max_steps
-            seconds = self.progress.seconds / len(self.progress.steps) * (of - step)
-            self.say(f"Step {step} of {of}, loss {loss:.3f}, {seconds:.0f} s left.")
+        self._advance(detail=f", loss {loss:.3f}")
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Seal the checkpoint that was just written, and drop those before the last two."""
-        folder = self.run / f"checkpoint-{state.global_step}"
+    def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> Any:
+        """Seal the checkpoint that was just written, evaluate if that is due, and stop in time."""
+        step = state.global_step
+        self._seal(step)
+        self._saved, self._updating = time.monotonic(), False
+        if self._stopping:
+            raise KeyboardInterrupt
+        if self._is_due(step, state.max_steps):
+            self._evaluate(named["model"], step)
+            control.should_training_stop |= self.progress.since_best >= self.patience
+        return control
+
+    def _seal(self, step: int) -> None:
+        """Seal the checkpoint of `step`, and drop those before the last two."""
         best = self.run / f"best-{self.progress.kept_step}" if self.progress.evals else None
-        checkpoints.seal(folder, asdict(self.progress), best)
+        checkpoints.seal(self.run / f"checkpoint-{step}", asdict(self.progress), best)
         written = self.run.glob("checkpoint-*")
         for earlier in sorted(written, key=lambda path: int(path.name.rpartition("-")[2]))[:-2]:
             shutil.rmtree(earlier, ignore_errors=True)
 
-    def _evaluate(self, evaluate: Callable[[Any], float], state: Any, control: Any, model: Any) -> None:
+    def _evaluate(self, model: Any, step: int) -> None:
+        """Evaluate the task metric after `step`, whose checkpoint is written."""
+        assert self.evaluate is not None
         began = time.monotonic()
-        metric = evaluate(model)
-        self.progress.evals.append(EvalRecord(state.global_step, metric, round(time.monotonic() - began, 2)))
+        metric = self.evaluate(model)
+        self.progress.evals.append(EvalRecord(step, metric, round(time.monotonic() - began, 2)))
         best = self.progress.best
         assert best is not None
-        if best.step == state.global_step:
-            keep_best(model, self.run, state.global_step)
-        self.say(messages.evaluated(state.global_step, metric, best.metric))
-        control.should_save = True
-        if self.progress.since_best >= self.patience and state.global_step < state.max_steps:
-            control.should_training_stop = True
+        if best.step == step:
+            keep_best(model, self.run, step)
+        self._seal(step)
+        self.say(messages.evaluated(step, metric, best.metric))
 
 
 def keep_best(model: Any, run: Path, step: int) -> None:
@@ -382,8 +432,9 @@ def train_rows(
         DivergedError: The loss is not finite.
     """
     run.mkdir(parents=True, exist_ok=True)
-    model = adapted(base, settings, start)
-    attention = None if pairs else _row_attention(model, rows, settings)
+    with phase("load base model"):
+        model = adapted(base, settings, start)
+        attention = None if pairs else _row_attention(model, rows, settings)
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
     every = max(1, round(per_epoch / evals_per_epoch))
