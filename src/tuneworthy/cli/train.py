@@ -87,7 +87,7 @@ def command(
             documents[step], status = done.document, status or done.status
             line = f"{step}: {done.line} ({readable_time(time.monotonic() - began)})"
             (note if wants_json() else say)(*(f"  {line}" for line in done.details), line)
-    follow = "serve" if all_rows and not only else "train" if only in {"train", "merge", "export"} else "decide"
+    follow = "serve" if all_rows and not only else "decide" if url or only in {None, "pilot", "fine_tune"} else "train"
     note(f"Next: tuneworthy {follow}")
     if wants_json():
         print_json(documents[only] if only else documents)
