@@ -112,7 +112,7 @@ def test_many_failures_in_a_row_do_not_end_the_evaluation() -> None:
 
 def test_a_call_that_hangs_is_given_up() -> None:
     result = tuneworthy.evaluate(
-        ROWS, lambda text: time.sleep(2) if text == "question 7" else "a", "exact", timeout_s=0.3
+        ROWS, lambda text: time.sleep(5) if text == "question 7" else "a", "exact", timeout_s=2
     )
     assert (result.unscored, result.rows[7]["answer"]) == (1, None) and "timeout_s" in result.rows[7]["reason"]
 
@@ -163,6 +163,9 @@ def test_graders_take_options_and_labels() -> None:
         ({"grader": {"type": "numeric", "tolerance": -1}}, "grader cannot be used"),
         ({"grader": "judge"}, "needs a project|cannot be used"),
         ({"max_usd": float("nan")}, "max_usd"),
+        ({"concurrency": -1}, "concurrency must be a number above 0"),
+        ({"timeout_s": float("nan")}, "timeout_s"),
+        ({"grader": "json_schema"}, "path"),
         ({"prompt": "{{ input"}, "template"),
     ],
 )

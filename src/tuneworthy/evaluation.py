@@ -19,7 +19,7 @@ from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import fetch
 from tuneworthy.config.graders import Grader as GraderTable
 from tuneworthy.config.models import Model as ModelTable
-from tuneworthy.engine.budget import Budget, check_limit
+from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import OpenModel, open_model
 from tuneworthy.engine.runner import Runner
 from tuneworthy.errors import BudgetSpent, OutsideFault, UserError
@@ -40,7 +40,18 @@ from tuneworthy.stats.paired import compare as compare_sums
 from tuneworthy.store import ResponseStore
 from tuneworthy.text import Shown, Summary
 from tuneworthy.trust import TYPED_FOLDERS
-from tuneworthy.types import MOST_UNSCORED, Bounds, Case, JsonMapping, JsonObject, Score, Trace, Variant, frozen
+from tuneworthy.types import (
+    MAX_AMOUNT,
+    MOST_UNSCORED,
+    Bounds,
+    Case,
+    JsonMapping,
+    JsonObject,
+    Score,
+    Trace,
+    Variant,
+    frozen,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,9 +78,9 @@ class Evaluation(Shown):
         n: Scored rows.
         unscored: Rows without a score: the call or the grader failed. `rows` has the reasons.
         cost_usd: Cost of the answers, US dollars.
-        rows: Row label, input, expected and actual answer, score, reason, seconds and cost of each row.
-        sums: Numerator and denominator of each row's score, `(n_rows, 2)`, NaN where unscored.
-        groups: Group of each row.
+        rows: A dict per row: `row` (its label), input, expected and actual answer, score, reason, seconds and cost.
+        sums: Numerators and denominators of the scores, `(n_rows, 2)`, NaN where unscored.
+        groups: Groups of the rows.
     """
 
     model: str
@@ -167,7 +178,9 @@ def evaluate(
     >>> tuneworthy.evaluate(rows, lambda text: str(eval(text)), "exact").score
     1.0
     """
-    check_limit(max_usd)
+    limits = {"max_tokens": max_tokens, "concurrency": concurrency, "timeout_s": timeout_s, "max_usd": max_usd}
+    if wrong := [name for name, value in limits.items() if value is not None and not 0 < value < MAX_AMOUNT]:
+        raise UserError(f"{wrong[0]} must be a number above 0, but it is {limits[wrong[0]]}.")
     labels, cases = read_rows(rows, input, expected, group)
     judge, grader_name = _grader(grader, cases)
 
@@ -238,7 +251,7 @@ def _row(label: Any, case: Case, trace: Trace | None, score: Score) -> JsonObjec
 
 
 def read_rows(rows: Any, question: str, answer: str, group: str | None) -> tuple[list[Any], list[Case]]:
-    """Return the label and the case of each row.
+    """Return the labels of the rows, and their cases.
 
     Raises:
         UserError: They cannot be used.
@@ -327,7 +340,9 @@ def _table(kind: Any, table: Any, what: str, hint: str) -> Any:
         return TypeAdapter(kind).validate_python(table)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"The {what} cannot be used: {first['msg'].removeprefix('Value error, ')}", hint=hint) from None
+        place = "".join(f"{part}: " for part in first["loc"])
+        text = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"The {what} cannot be used: {place}{text}", hint=hint) from None
 
 
 def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> ScoreComparison:
@@ -336,7 +351,7 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
     Args:
         a: Scores of A, `(n_rows,)`, each between 0 and 1, NaN where unscored; or a result of `evaluate`.
         b: Scores of B on the same rows in the same order.
-        groups: Group of each row, `(n_rows,)`, where rows share a source; by default those of a result of `evaluate`.
+        groups: Groups of the rows, `(n_rows,)`, where some share a source; by default those of a result of `evaluate`.
         margin: Largest loss that does not matter, in (0, 1).
 
     Raises:

@@ -70,6 +70,7 @@ def has_text(value: str) -> bool:
 Summary = tuple[Sequence[str], Sequence[Sequence[object]]]
 # Lines of a summary, and characters of a cell.
 MAX_LINES, MAX_CELL = 10, 36
+_TAGS = ["th", *["td"] * MAX_LINES]
 
 
 class Shown:
@@ -91,8 +92,11 @@ class Shown:
 
     def _repr_html_(self) -> str:
         sentences, table = self.summary()
-        rows = ["".join(f"<td>{escape(_cell(value))}</td>" for value in row) for row in table[: 2 * MAX_LINES]]
-        return f"<p>{'<br>'.join(map(escape, sentences))}</p><table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
+        rows = [
+            f"<tr>{''.join(f'<{tag}>{escape(_cell(value))}</{tag}>' for value in row)}</tr>"
+            for tag, row in zip(_TAGS, table, strict=False)
+        ]
+        return f"<table><caption>{'<br>'.join(map(escape, sentences))}</caption>{''.join(rows)}</table>"
 
 
 def _cell(value: object) -> str:

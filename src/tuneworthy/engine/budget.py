@@ -8,18 +8,7 @@ not answered counts at its ceiling until the same request is answered, and then 
 import asyncio
 from collections import deque
 
-from tuneworthy.errors import BudgetSpent, UserError
-from tuneworthy.types import MAX_AMOUNT
-
-
-def check_limit(max_usd: float | None) -> None:
-    """Refuse a limit that is no amount: none would apply to `nan` or infinity.
-
-    Raises:
-        UserError: It is no amount.
-    """
-    if max_usd is not None and not 0 <= max_usd < MAX_AMOUNT:
-        raise UserError(f"max_usd must be a number from 0, but it is {max_usd}.")
+from tuneworthy.errors import BudgetSpent
 
 
 class Budget:

@@ -12,7 +12,7 @@ from tuneworthy.cases.stratified import numbered
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.grants import require_grants
 from tuneworthy.config.project import Project
-from tuneworthy.engine.budget import Budget, check_limit
+from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.request_batcher import RequestBatcher
 from tuneworthy.engine.runner import Progress, Runner, usage
@@ -27,7 +27,7 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import Cases, JsonMapping, Say, Score, Trace, Traces, Variant, canonical
+from tuneworthy.types import MAX_AMOUNT, Cases, JsonMapping, Say, Score, Trace, Traces, Variant, canonical
 
 if TYPE_CHECKING:
     from tuneworthy.graders.judge import JudgeGrader
@@ -217,7 +217,8 @@ async def open_session(
         Untrusted: The project needs a permission that it lacks.
         UserError: `max_usd` is no amount; no limit would apply to `nan` or infinity.
     """
-    check_limit(max_usd)
+    if max_usd is not None and not 0 <= max_usd < MAX_AMOUNT:
+        raise UserError(f"max_usd must be a number from 0, but it is {max_usd}.")
     require_grants(project)  # all at once, and before money is spent
     folder = Folder(project.root)
     with nullcontext() if beside else folder.lock(waiting, reading=reading):

@@ -46,7 +46,7 @@ def score_interval(scores: ArrayLike, groups: ArrayLike | None = None, *, alpha:
 
     Args:
         scores: `(n,)`, each between 0 and 1.
-        groups: Source of each score, `(n,)`; scores of one source vary together.
+        groups: Sources of the scores, `(n,)`; scores of one source vary together.
         alpha: 1 less the coverage.
 
     Returns:
@@ -75,8 +75,8 @@ def paired_test(
     Args:
         a: Scores of A, `(n,)`, each between 0 and 1.
         b: Scores of B on the same items, `(n,)`.
-        groups: Source of each item, `(n,)`.
-        alpha: Level of each one-sided test.
+        groups: Sources of the items, `(n,)`.
+        alpha: Level of either one-sided test.
         seed: Of the random permutations, which are drawn if more than 14 groups differ.
 
     Returns:
@@ -104,7 +104,7 @@ def non_inferiority(
         a: Scores of A, `(n,)`, each between 0 and 1.
         b: Scores of B on the same items, `(n,)`.
         margin: Largest loss that does not matter, in (0, 1).
-        groups: Source of each item, `(n,)`.
+        groups: Sources of the items, `(n,)`.
         alpha: Level of the one-sided test.
 
     Returns:
@@ -139,7 +139,7 @@ class AnytimeResult:
 
 
 def anytime_test(differences: ArrayLike, *, alpha: float = 0.05) -> AnytimeResult:
-    """Test whether the mean of `differences` is above 0, with a look after each of them.
+    """Test whether the mean of `differences` is above 0, with a look after each.
 
     A betting test: stop whenever you like, and the false-positive rate stays at most `alpha`.
 
