@@ -82,8 +82,9 @@ def test_the_likeliest_wrong_labels_come_first_and_a_contradiction_is_shown_as_a
 
 def test_each_decision_reaches_the_next_build_and_nothing_else_changes(version: Version, tmp_path: Path) -> None:
     before = {row["messages"][0]["content"]: row["messages"][1]["content"] for row in ROWS}
-    result = decide(tmp_path, "a", "k", "d", "e c", "/skip", "/quit")
+    result = decide(tmp_path, "a", "k", "d", "e c", "e +c", "/skip", "/quit")
     assert "suggested label: b" in result.stderr and "the same question with the answer: b" in result.stderr
+    assert "'c' is not one of the 2 known labels" in result.stderr
     changed = {**before, "q0": "b", "Both": "c"}
     del changed["both"]
     assert rebuilt(tmp_path) == changed

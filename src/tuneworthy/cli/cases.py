@@ -9,7 +9,7 @@ from tuneworthy.cases import read_cases
 from tuneworthy.cases.addition import AddedCases, add_cases
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
-from tuneworthy.cli.label_queues import LabelFiles
+from tuneworthy.cli.label_queues import label_files
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
     PATH,
@@ -75,7 +75,7 @@ def sample(source: Path, n: int, out: Path | None, root: Path) -> None:
         raise UserError(
             f"{target} already exists.", hint="Choose a different file with --out, or move the existing file."
         )
-    own = LabelFiles.of(root).cases
+    own = label_files(root)[1]
     drawn = sample_cases(source, n, DRAW_SEED, present=read_cases(own).cases if own.exists() else ())
     write_cases(target, drawn.cases)
     if wants_json():

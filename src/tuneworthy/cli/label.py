@@ -7,7 +7,7 @@ import click
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.labelling import Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.task_kind import answer_text, guess_kind, label_counts
-from tuneworthy.cli.label_queues import QUEUES, LabelFiles, LabelRequest, counted, review_of
+from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, label_files, review_of
 from tuneworthy.cli.label_terminal import work_through
 from tuneworthy.cli.options import (
     json_option,
@@ -139,27 +139,28 @@ def _show_end(queue: Queue, n_given: int) -> None:
 
 
 def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
-    files, relabelled = LabelFiles.of(root), kind != "cases"
-    project = load(root) if relabelled else files.project
-    path = suspects_path(project) if relabelled and project else files.labels
-    before, labels = label_counts(read_cases(files.cases).cases), read_labels(path)
+    project, file, path = label_files(root)
+    relabelled = kind != "cases"
     if relabelled:
-        data = read_data(load(root))
+        path = suspects_path(project := load(root))
+    before, labels = label_counts(read_cases(file).cases), read_labels(path)
+    if relabelled and project:
+        data = read_data(project)
         labels = [row for row in labels if not is_rated(data, row.label)]
-    done = apply_labels(files.cases, labels, overwrite=overwrite or relabelled)
-    cases = read_cases(files.cases).cases
+    done = apply_labels(file, labels, overwrite=overwrite or relabelled)
+    cases = read_cases(file).cases
     has_labels = guess_kind(case.expected for case in cases).name == "label" or Guideline.read(path).labels
     after = label_counts(cases) if has_labels else {}
     new, twins = {label: n for label, n in after.items() if label not in before}, same_spelling(after)
     n_open = sum(not case.labelled for case in cases)
-    next_step = "label cases" if n_open else "run" if files.project else f"init my-task --data {files.cases}"
+    next_step = "label cases" if n_open else "run" if project else f"init my-task --data {file}"
     by_hand: list[str] = []
     if relabelled:
         by_hand, is_audited = _to_correct(root)
         next_step = f"run{'' if is_audited else ', then tuneworthy label audit'}"
     ceiling = agreement(read_labels(path))
     document = {"applied": done, "unlabelled": n_open, "new_labels": new, "spellings": twins, "agreement": ceiling}
-    lines = [*_applied(files.cases, done, relabelled), *by_hand]
+    lines = [*_applied(file, done, relabelled), *by_hand]
     lines += [f"{count(n_open, 'case')} still without a label."] * bool(n_open)
     lines += [f"New labels: {', '.join(f'{clean(label)} ({n})' for label, n in new.items())}."] * bool(new)
     lines += [f"Labels that differ only in spelling: {', '.join(map(repr, same))}. Correct them." for same in twins]

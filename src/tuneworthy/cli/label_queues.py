@@ -102,26 +102,11 @@ class LabelRequest:
         return person(self.labeller, "--labeller")
 
 
-@dataclass(frozen=True, slots=True)
-class LabelFiles:
-    """The files to label.
-
-    Attributes:
-        cases: The file of the cases.
-        labels: The label file, next to it.
-        project: The project, if there is one.
-    """
-
-    cases: Path
-    labels: Path
-    project: Project | None
-
-    @classmethod
-    def of(cls, root: Path) -> LabelFiles:
-        """Find the files of the folder `root`; a project file need not be there yet."""
-        project = load(root) if (root / FILE_NAME).exists() else None
-        cases = project.path(project.cases.path) if project else own_path(root, "cases.jsonl")
-        return cls(cases, cases.with_name(f"{cases.stem}.labels.jsonl"), project)
+def label_files(root: Path) -> tuple[Project | None, Path, Path]:
+    """Return the project of a folder, if there is one, the file of its cases, and the label file next to it."""
+    project = load(root) if (root / FILE_NAME).exists() else None
+    cases = project.path(project.cases.path) if project else own_path(root, "cases.jsonl")
+    return project, cases, cases.with_name(f"{cases.stem}.labels.jsonl")
 
 
 def open_cases(request: LabelRequest) -> Queue:
@@ -130,18 +115,18 @@ def open_cases(request: LabelRequest) -> Queue:
     Raises:
         UserError: No case waits for a label.
     """
-    files = LabelFiles.of(request.root)
-    cases = read_cases(files.cases).cases
-    labelled = {label.case for label in read_labels(files.labels)}
+    project, path, labels = label_files(request.root)
+    cases = read_cases(path).cases
+    labelled = {label.case for label in read_labels(labels)}
     pool = [case for case in cases if request.every or not case.labelled or case.id in labelled]
     if not pool:
         raise UserError(
-            f"All {len(cases)} cases in {files.cases} are already labelled.",
+            f"All {len(cases)} cases in {path} are already labelled.",
             hint="Use --all to label them a second time, blind: the agreement shows how reliable the labels are.",
         )
-    session = LabelSession(pool, files.labels, request.name, seed=files.project.split.seed if files.project else 7)
-    form, guideline = answer_form(files.project, files.labels, cases, peek=request.peek)
-    return Queue("cases", session, form, guideline, files.labels, lambda: "tuneworthy label cases --apply")
+    session = LabelSession(pool, labels, request.name, seed=project.split.seed if project else 7)
+    form, guideline = answer_form(project, labels, cases, peek=request.peek)
+    return Queue("cases", session, form, guideline, labels, lambda: "tuneworthy label cases --apply")
 
 
 def open_judge(request: LabelRequest) -> Queue:
@@ -264,7 +249,7 @@ def open_review(request: LabelRequest) -> Queue:
             f"probability of {chance_to_pass(plan.n, plan.max_bad):.0%}. It is fixed, and counts as an attempt."
         )
     keys = "Type g if the row is good to train on as it is. Otherwise type b and the reason."
-    guideline = Guideline.read(LabelFiles.of(request.root).labels)
+    guideline = Guideline.read(label_files(request.root)[2])
     return Queue(
         "review",
         session,
@@ -338,10 +323,10 @@ def open_findings(request: LabelRequest) -> Queue:
         UserError: There is no such version.
     """
     version, path = open_version(Folder(request.root), request.version), request.root / CORRECTIONS
-    files = LabelFiles.of(request.root)
-    cases = read_dataset(files.project, examples=False).cases if files.project else ()
+    project, _, labels_file = label_files(request.root)
+    cases = read_dataset(project, examples=False).cases if project else ()
     suspects = {one.id: one for one in suspect_rows(version, read_corrections(path), cases)}
-    guideline = Guideline.read(files.labels)
+    guideline = Guideline.read(labels_file)
     labels = LabelList(_labels_of(version), False, guideline)
 
     def parse(line: str) -> tuple[Decision, str]:
