@@ -94,6 +94,7 @@ def test_it_ends_at_the_bad_row_that_decides_with_its_reason(root: Path) -> None
 
 def test_the_slip_that_decides_is_taken_back(root: Path) -> None:
     fixed(root, max_bad=0)
+    assert review(root, "--labeller", "ada", lines=["b"]).return_value == 4  # the input ends before the reason
     result = review(root, "--labeller", "ada", lines=["g", "b oops", "/undo", "/undo", "/quit"])
     assert result.return_value == 4 and "0 of 56 rows are rated" in result.stdout
     assert review(root, "--labeller", "ada", lines=["b oops", "", "g"]).return_value == 3
@@ -197,7 +198,9 @@ def test_the_first_session_asks_for_the_labels_and_only_those_are_taken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_cases(tmp_path, 6)
-    pasted = ["card lost, refund", "- report fraud", "Report_Fraud", ""]
+    say(monkeypatch, "refund")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 2 and not (tmp_path / "guideline.md").exists()
+    pasted = ["?", "card lost, refund", "- report fraud", "Report_Fraud", ""]
     answers = ["1", "Refund", "report-fraud", "refnd", "card", "help", "+pin change", "+Pin_Change", "4", "/quit"]
     say(monkeypatch, *pasted, *answers)
     assert label(tmp_path, "cases", "--labeller", "ada") == 0

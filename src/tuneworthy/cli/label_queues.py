@@ -294,7 +294,7 @@ def _parse_rating(line: str) -> tuple[bool, str]:
     word, _, reason = line.partition(" ")
     if good := parse_verdict(word):
         return good, reason.strip()
-    return good, reason.strip() or ask_line("Why is it bad? ").strip()
+    return good, reason.strip() or ask_line("Why is it bad? ")
 
 
 def sheet(row: Example) -> str:

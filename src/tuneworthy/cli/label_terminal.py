@@ -19,6 +19,10 @@ from tuneworthy.text import count
 
 QUIT, SKIP, UNDO, HELP = "/quit", "/skip", "/undo", ("?", "/help", "/?")
 KEYS = f"{UNDO} takes back your last answer (repeatable), {SKIP} puts the row last, {QUIT} stops, ? shows this help."
+LABEL_LIST = (
+    "Type or paste the labels, one per line or separated by commas, and end the list with an empty line. If the answer "
+    "is free text, press Enter."
+)
 # Lines of the label list that every row repeats; a longer list is searched.
 _MAX_LINES = 16
 BREAK_AFTER_S = 600.0
@@ -38,29 +42,20 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
             total, done = len(session.assigned), session.n_done
             note(f"\n[{done + 1} of {total}] {pace.show(row.id, total - done)}", queue.show(row), *footer(queue))
         try:
-            line = _typed()
-            if line in {None, QUIT} or (row is None and line != UNDO):
+            line = ask_line("(? for help) > ")
+            if line == QUIT or (row is None and line != UNDO):
                 break
             if line == UNDO:
                 session.undo()
                 n_given = max(0, n_given - 1)
                 note("Taken back.")
-            elif _answer(queue, row, line or "", pace):
+            elif _answer(queue, row, line, pace):
                 n_given += 1
+        except EOFError:
+            break
         except UserError as error:
             note(str(error))
     return n_given
-
-
-def _typed(prompt: str = "(? for help) > ") -> str | None:
-    """Return the next line; None at the end of the input."""
-    try:
-        return ask_line(prompt).strip()
-    except EOFError:
-        return None
-    except KeyboardInterrupt:
-        note("\nEvery answer is saved.")
-        raise click.Abort from None
 
 
 def _answer(queue: Queue, row: Any, line: str, pace: "_Pace") -> bool:
@@ -148,14 +143,24 @@ def label_lines(form: LabelForm) -> list[str]:
 
 
 def ask_label_list(file: str) -> list[str]:
-    """Ask for the labels of the task; an empty list means free text."""
-    note(
-        "No label is known yet. Type or paste the labels, one per line or separated by commas, and end the list with "
-        "an empty line. If the answer is free text, press Enter."
-    )
+    """Ask for the labels of the task; an empty list means free text.
+
+    Raises:
+        UserError: The input ends before the list.
+    """
+    note(f"No label is known yet. {LABEL_LIST}")
     typed: list[str] = []
-    while line := _typed_label():
-        typed += [part.strip().replace("`", "'") for part in re.sub(r"^([-*•]|\d+[.)])\s+", "", line).split(",")]
+    try:
+        while line := ask_line("labels > "):
+            if line == QUIT:
+                raise click.Abort
+            if line[:1] in {"/", "?"}:
+                note(LABEL_LIST)
+            else:
+                bullet = re.sub(r"^([-*•]|\d+[.)])\s+", "", line)
+                typed += [part.strip().replace("`", "'") for part in bullet.split(",")]
+    except EOFError:
+        raise UserError("The input ended before the list of labels.", hint="End the list with an empty line.") from None
     twins = same_spelling(filter(None, typed))
     for first, *others in twins:
         note(f"Kept {first!r}: {', '.join(map(repr, others))} differs only in spelling.")
@@ -169,13 +174,6 @@ def ask_label_list(file: str) -> list[str]:
     return labels
 
 
-def _typed_label() -> str:
-    line = _typed("labels > ") or ""
-    if line == QUIT:
-        raise click.Abort
-    return line
-
-
 def ask_line(prompt: str) -> str:
     """Ask for a line; the prompt goes to stderr, so that stdout stays clean.
 
@@ -183,6 +181,10 @@ def ask_line(prompt: str) -> str:
         EOFError: There is no further line.
     """
     click.echo(prompt, nl=False, err=True)
-    if not (line := sys.stdin.readline()):
-        raise EOFError
-    return line.rstrip("\n")
+    try:
+        if not (line := sys.stdin.readline()):
+            raise EOFError
+    except KeyboardInterrupt:
+        note("\nEvery answer is saved.")
+        raise click.Abort from None
+    return line.strip()
