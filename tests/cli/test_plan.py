@@ -109,7 +109,7 @@ def test_full_fine_tuning_is_offered_where_an_adapter_was_measured_and_fell_shor
 @pytest.mark.parametrize(
     ("training", "stage", "words"),
     [
-        (None, "to_decide", "No verdict names a method of training yet. Run `tuneworthy decide"),
+        (None, "to_decide", "so the plan follows `[train] method`. Run `tuneworthy run"),
         (TrainingAdvice(), "to_decide", "The last verdict does not advise training"),
         (TrainingAdvice(), "to_ship", ""),
         (TrainingAdvice(method="rl", why="Because.", source="https://a.example"), "to_decide",

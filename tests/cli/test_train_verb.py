@@ -130,7 +130,14 @@ def test_a_step_that_is_done_is_not_repeated(world: Path, monkeypatch: pytest.Mo
     def check(*arguments: Any, **_: Any) -> Any:
         checked.append("")
         models = {merged.id: {}, **{one.id: {} for one in arguments[1].ggufs}}
-        document = {"status": "pass", "adapter": adapter.id, "models": models, "checks": [], "n_prompts": 1}
+        document = {
+            "status": "pass",
+            "adapter": adapter.id,
+            "models": models,
+            "checks": [],
+            "cause": None,
+            "n_prompts": 1,
+        }
         store.write("parity", document)
         return document
 

@@ -81,8 +81,7 @@ def test_the_artifact_tells_where_it_comes_from_and_carries_what_serving_needs(t
     assert (made.kind, made.parent) == ("merged", adapter.id)
     assert made.manifest["dtype"] == "BF16"
     assert made.manifest["route"] == {"name": "original"}
-    assert made.manifest["rounding"]["n"] == 1
-    assert 0 < made.manifest["rounding"]["worst"] < 0.1
+    assert made.manifest["n_changed"] == 1
     assert len(made.manifest["template_sha256"]) == 64
     assert {"tokenizer.json", "chat_template.jinja", "generation_config.json"} <= set(made.manifest["files"])
     assert merge(store).id == made.id
@@ -107,15 +106,6 @@ def test_a_base_in_several_files_stays_in_several_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[Q].read(), BASE[Q] + 2.0 * B @ A, rtol=1e-6)
     index = json.loads((target / "model.safetensors.index.json").read_text())
     assert index["weight_map"] == places
-
-
-def test_another_base_is_refused(tmp_path: Path) -> None:
-    store = Folder(tmp_path)
-    right, wrong = base_of(store), base_of(store, weights={name: value + 1 for name, value in BASE.items()})
-    adapter = adapter_of(store, right.id)
-    with pytest.raises(UserError, match="was trained on the base model"):
-        merge(store, adapter.id, wrong.id)
-    assert merge(store, adapter.id, right.id).parent == adapter.id
 
 
 def test_a_base_that_was_changed_since_is_refused(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def gguf(
         say,
         f"gguf {made.id} ({file_type}, {path.stat().st_size / 2**20:.0f} MiB)\n{path}",
     )
+    note(f"Next: tuneworthy {'run --rung fine_tune' if untouched else 'train'}")
 
 
 @click.command("ollama")
@@ -88,3 +89,4 @@ def ollama(out: Path, root: Path) -> None:
         written = export_ollama(store, open_artifact(store, "gguf", None), out)
     paths = list(map(str, written))
     print_result(paths, say, "\n".join(paths))
+    note(f"Next: cd {out} && ollama create my-task")

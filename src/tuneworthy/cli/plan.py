@@ -155,6 +155,7 @@ def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
     show_tables([_settings(planned.knobs)])
     for line in filter(None, [*planned.material.notes, advised]):
         say(line)
+    note("Next: tuneworthy train")
 
 
 def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Texts) -> None:
@@ -181,6 +182,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
     for line in filter(None, [*planned.advice.notes, *more]):
         say(line)
     if emitted is None:
+        note(*["Next: tuneworthy train"] * (memory.fit != "does not fit"))
         return
     if folder is None:
         say("\n" + emitted.main)

@@ -22,7 +22,7 @@ from tuneworthy.train.base_model import write_again
 from tuneworthy.train.phases import COMPARISON, phase
 from tuneworthy.train.render import CLOSE, OPEN, REASONS
 from tuneworthy.train.run import Prepared, train_project
-from tuneworthy.types import JsonMapping, JsonObject, Texts, frozen
+from tuneworthy.types import JsonObject, Texts, frozen
 from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 
 STEPS = ("train", "merge", "export", "parity", "fine_tune")
@@ -158,21 +158,13 @@ def check_forms(project: Project, store: Folder, url: str | None, name: str | No
             document = check_parity(store, asked, say=note)
         if served is not None:
             store.write("serving", serving_proof(asked, document))
+    cause = f", cause: {document['cause']}" if document["cause"] else ""
     return StepResult(
         document=document,
-        line=_outcome(document),
+        line=f"{document['status']} ({document['n_prompts']} prompts{cause})",
         details=[f"{one['status']:8}{one['name']:15}{one['detail']}" for one in document["checks"]],
         status=STATUS[document["status"]],
     )
-
-
-def _outcome(document: JsonMapping) -> str:
-    if document["status"] == "pass":
-        return f"pass ({document['n_prompts']} prompts)"
-    if document["cause"]:
-        name = next(one["name"] for one in document["checks"] if one["status"] == "fail")
-        return f"fail (first failed check: {name}; cause: `{document['cause']}`)"
-    return f"unknown. {document['detail']}"
 
 
 def compare(project: Project) -> StepResult:

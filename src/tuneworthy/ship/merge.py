@@ -10,7 +10,7 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.lora import all_trained
-from tuneworthy.ship.merged_weights import check_sixteen_bit, dtype_of, merge_folder, share_lost
+from tuneworthy.ship.merged_weights import check_sixteen_bit, dtype_of, merge_folder
 from tuneworthy.ship.qlora import base_in_training
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.folder import Folder
@@ -38,9 +38,9 @@ def merge(
     check_sixteen_bit(original.folder)
     with base_in_training(store, trained, original, say) as source:
         made = _write(store, trained, source, "original" if source == original.folder else "dequantised")
-    n = made.about.rounding.n
+    n = made.about.n_changed
     say(
-        f"Rounded {n} weight tensors to the dtype of the base model."
+        f"There is no adapter, because all weights were trained: rounded {n} tensors to the dtype of the base model."
         if all_trained(trained.folder)
         else f"Merged the adapter into {n} weight matrices."
     )
@@ -49,13 +49,13 @@ def merge(
 
 def _write(store: Folder, trained: Artifact, source: Path, route: str) -> Artifact:
     with scratch(store.path / "models", ".part-merge") as folder:
-        errors = merge_folder(trained.folder, source, folder)
+        n = merge_folder(trained.folder, source, folder)
         config = read_config(folder / "config.json")
         template = template_of(folder)
         about = {
             "dtype": dtype_of(folder),
             "route": {"name": route},
-            "rounding": share_lost(errors),
+            "n_changed": n,
             "architecture": (config.get("architectures") or ["?"])[0],
             "template_sha256": template_sha256(template) if template is not None else None,
         }

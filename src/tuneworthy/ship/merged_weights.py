@@ -6,7 +6,7 @@ Never into 4-bit: there the sum is rounded to 16 values a block, and most of the
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,17 +30,11 @@ _COPIED = ("config.json", "generation_config.json")
 _HEAD = "lm_head.weight"
 
 
-def share_lost(errors: Sequence[float]) -> dict[str, float | int]:
-    """Return the median and the worst of the errors of `merge_folder`, with n."""
-    ordered = sorted(errors)
-    return {"n": len(ordered), "median": ordered[len(ordered) // 2], "worst": ordered[-1]} if ordered else {"n": 0}
-
-
-def merge_folder(adapter: Path, base: Path, target: Path) -> list[float]:
+def merge_folder(adapter: Path, base: Path, target: Path) -> int:
     """Write the merged model of two folders into the empty folder `target`; one weight at a time is in memory.
 
     Returns:
-        The error of rounding each weight to 16 bits, over the length of its change.
+        The number of changed weights.
 
     Raises:
         ModelError: A file that may not be loaded.
@@ -54,11 +48,10 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> list[float]:
             raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.TRAIN_AGAIN)
         tensors = {name: place for name, place in tensors.items() if name in lora.whole}
     _check_fit(lora, tensors, base)
-    errors: list[float] = []
     copy_files(_COPIED, base, target)
     copy_tokenizer(adapter, base, target)
     for path in {place.path: None for place in tensors.values()}:
-        _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, target / path.name, errors)
+        _merge_file(lora, {n: p for n, p in tensors.items() if p.path == path}, target / path.name)
     if (base / INDEX).is_file():
         places = {name: path.name for path in sorted(target.glob("*.safetensors")) for name in read_tensors(path)}
         size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
@@ -66,25 +59,20 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> list[float]:
             target / INDEX,
             orjson.dumps({"metadata": {"total_size": size}, "weight_map": places}, option=orjson.OPT_INDENT_2),
         )
-    return errors
+    return len(lora.pairs or lora.whole)
 
 
-def _merge_file(lora: LoraAdapter, tensors: Mapping[str, Place], path: Path, errors: list[float]) -> None:
+def _merge_file(lora: LoraAdapter, tensors: Mapping[str, Place], path: Path) -> None:
     def content(name: str) -> bytes:
         place = tensors[name]
         if name not in lora.pairs and name not in lora.whole:
             return place.raw()
-        weight = place.read()
-        changed = lora.changed(name, weight)
-        raw = from_float32(changed, place.dtype)
-        stored = to_float32(raw, place.dtype).reshape(changed.shape)
-        if not np.isfinite(stored).all():
+        raw = from_float32(lora.changed(name, place.read()), place.dtype)
+        if not np.isfinite(to_float32(raw, place.dtype)).all():
             raise UserError(
                 f"{name}: the merged weight has values that the dtype of the base model cannot represent.",
                 hint="Train again with a lower learning rate.",
             )
-        length = float(np.linalg.norm(changed - weight))
-        errors.append(float(np.linalg.norm(stored - changed)) / length if length else 0.0)
         return raw
 
     write_tensors(path, [(name, place.dtype, place.shape) for name, place in tensors.items()], content)

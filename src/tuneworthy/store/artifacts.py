@@ -98,14 +98,6 @@ class MergeRoute:
 
 
 @dataclass(frozen=True)
-class RoundingLoss:
-    """Share of the change that rounding lost in a merge."""
-
-    n: int = 0
-    median: float = 0.0
-
-
-@dataclass(frozen=True)
 class Manifest:
     """The keys of a `manifest.json` that code reads; the settings of training are a document of `train`."""
 
@@ -128,7 +120,7 @@ class Manifest:
     memory: Memory = Memory()
     seconds: float = 0.0
     route: MergeRoute = MergeRoute()
-    rounding: RoundingLoss = RoundingLoss()
+    n_changed: int = 0
     file_type: str = ""
 
     @property

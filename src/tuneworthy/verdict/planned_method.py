@@ -45,7 +45,11 @@ def planned_method(project: Project) -> PlannedMethod:
     """Return the method that the last verdict of a project advises; nothing is measured for it."""
     stored = load_verdict(project)
     if stored is None:
-        return PlannedMethod(None, "No verdict names a method of training yet.", step="Run `tuneworthy decide`.")
+        return PlannedMethod(
+            None,
+            "No verdict has named a method yet, so the plan follows `[train] method`.",
+            step=f"Run `tuneworthy {'decide' if read_record(Folder(project.root)) else 'run'}`.",
+        )
     verdict, advice = stored.verdict, stored.verdict.training
     if advice.method is None:
         return PlannedMethod(
