@@ -11,8 +11,6 @@ The shapes come from the tools' own types and published schemas:
 - OpenAI: `ChatCompletion`, `ChatCompletionStoreMessage`, `OutputItemListResponse` of openai 3.57.0, and the lines of
   its Batch API.
 - Anthropic: `Message`, `MessageParam`, `MessageBatchIndividualResponse` of anthropic 2.14.0.
-- Claude Code: what `_internal/sessions.py` of claude-agent-sdk 0.2.189 reads. Codex: `ResponseItem` and `RolloutLine`
-  of codex-rs/protocol (openai/codex).
 - LiteLLM: `StandardLoggingPayload` of litellm 1.110.2.
 - Inspect: what `write_eval_log` of inspect_ai 0.3.285 writes. promptfoo: `EvaluateResult` of promptfoo 0.123.1.
   lm-evaluation-harness: what `save_results_samples` writes. MLflow: `Trace.to_json` and
@@ -641,103 +639,6 @@ def anthropic_conversations() -> list[dict[str, Any]]:
     ]
 
 
-# --- sessions -----------------------------------------------------------------------------------------------------
-
-
-def claude_line(uuid: str, parent: str | None, kind: str, content: Any, **more: Any) -> dict[str, Any]:
-    """Return a line of a Claude Code log; `reply` names the response that an assistant's block belongs to."""
-    message: dict[str, Any] = {"role": kind, "content": content}
-    if kind == "assistant":
-        message |= {"id": more.pop("reply"), "type": "message", "model": "claude", "stop_reason": None, "usage": {}}
-    return {
-        "parentUuid": parent,
-        "isSidechain": False,
-        "userType": "external",
-        "cwd": "/w",
-        "sessionId": "s1",
-        "version": "2.0",
-        "type": kind,
-        "message": message,
-        "uuid": uuid,
-        "timestamp": "2026",
-        **more,
-    }
-
-
-def claude_code() -> list[dict[str, Any]]:
-    """Return a log: a branch that was given up, calls side by side, a subagent, and lines that are no turns."""
-
-    def use(n: int) -> list[dict[str, Any]]:
-        return [{"type": "tool_use", "id": f"tu{n}", "name": "Read", "input": {"file": f"{n}.py"}}]
-
-    def back(n: int) -> list[dict[str, Any]]:
-        return [{"type": "tool_result", "tool_use_id": f"tu{n}", "content": f"file {n}"}]
-
-    words = [{"type": "text", "text": "Both are fine."}]
-    return [
-        {"type": "summary", "summary": "Look", "leafUuid": "a4"},
-        {"type": "file-history-snapshot", "messageId": "u1", "snapshot": {}},
-        claude_line("u0", None, "user", "given up"),
-        claude_line("u1", None, "user", "Read both files"),
-        claude_line("m1", "u1", "user", "<system-reminder>", isMeta=True),
-        claude_line("a1", "m1", "assistant", [{"type": "thinking", "thinking": "hm", "signature": ""}], reply="r1"),
-        claude_line("a2", "a1", "assistant", use(1), reply="r1"),
-        claude_line("a3", "a2", "assistant", use(2), reply="r1"),
-        claude_line("u2", "a2", "user", back(1), toolUseResult={"a": 1}),
-        claude_line("x1", None, "user", "subagent", isSidechain=True),
-        claude_line("u3", "a3", "user", back(2)),
-        claude_line("a4", "u3", "assistant", words, reply="r2"),
-        claude_line("u4", "a4", "user", "[Request interrupted by user]"),
-    ]
-
-
-def codex() -> list[dict[str, Any]]:
-    """Return a Codex log with calls, a compaction, and events that repeat the items."""
-
-    def line(kind: str, payload: dict[str, Any]) -> dict[str, Any]:
-        return {"timestamp": "2026-01-01T00:00:00.000Z", "type": kind, "payload": payload}
-
-    def message(role: str, words: str) -> dict[str, Any]:
-        kind = "output_text" if role == "assistant" else "input_text"
-        return line("response_item", {"type": "message", "role": role, "content": [{"type": kind, "text": words}]})
-
-    meta = {
-        "id": "s1",
-        "timestamp": "2026",
-        "cwd": "/w",
-        "originator": "codex_cli_rs",
-        "cli_version": "0.65.0",
-        "base_instructions": {"text": "You are Codex."},
-        "source": "cli",
-    }
-    call = {"type": "function_call", "name": "shell", "arguments": '{"command": ["ls"]}', "call_id": "c1"}
-    patch = {
-        "type": "custom_tool_call",
-        "status": "completed",
-        "call_id": "c2",
-        "name": "apply_patch",
-        "input": "*** Begin",
-    }
-    return [
-        line("session_meta", meta),
-        message("developer", "<permissions>"),
-        message("user", "List the files"),
-        line("event_msg", {"type": "user_message", "message": "List the files", "kind": "plain"}),
-        line("turn_context", {"cwd": "/w", "model": "gpt-6-codex"}),
-        line("response_item", {"type": "reasoning", "summary": [], "encrypted_content": "x"}),
-        line("response_item", call),
-        line("response_item", {"type": "function_call_output", "call_id": "c1", "output": "a.py"}),
-        message("assistant", "There is a.py."),
-        line("event_msg", {"type": "token_count", "info": None}),
-        line("compacted", {"message": "They listed files."}),
-        message("user", "Patch it"),
-        line("response_item", patch),
-        line("response_item", {"type": "custom_tool_call_output", "call_id": "c2", "output": "ok"}),
-        message("assistant", "Patched."),
-        message("user", "never answered"),
-    ]
-
-
 # --- preferences --------------------------------------------------------------------------------------------------
 
 
@@ -1161,8 +1062,6 @@ EXPORTS = [
         ["thumbs_down"],
     ),
     Export("anthropic_messages", "anthropic", "Anthropic messages", anthropic_conversations(), ["Yes.", "Hello."]),
-    Export("claude_code", "claude_code", "Claude Code log", claude_code(), ["Both are fine."]),
-    Export("codex", "codex", "Codex log", codex(), ["There is a.py.", "Patched."]),
     Export(
         "preferences",
         "preference",

@@ -20,9 +20,6 @@ from tests.cases.exports import (
     CHATS,
     EXPORTS,
     Export,
-    claude_code,
-    claude_line,
-    codex,
     completion,
     helicone,
     observation,
@@ -83,7 +80,7 @@ def test_no_adapter_needs_the_guard(tmp_path: Path, export: Export, monkeypatch:
 def test_every_tools_format_has_a_file() -> None:
     titled = {name for name in EXAMPLE_FORMATS if (entry := EXAMPLE_FORMATS.get(name)).title
               and not entry.companion}  # fmt: skip
-    assert titled == {export.format for export in EXPORTS} and len(titled) == 20
+    assert titled == {export.format for export in EXPORTS} and len(titled) == 18
 
 
 def named(tmp_path: Path, name: str) -> list[Example]:
@@ -137,35 +134,6 @@ def test_without_runs_of_models_the_outermost_chains_are_read(tmp_path: Path) ->
 
     rows = read_examples(write(tmp_path / "a.jsonl", run(0, None), run(1, "r0"))).examples
     assert [(row.question, row.answer) for row in rows] == [("q0", "a0")]
-
-
-def test_a_session_is_one_conversation_along_its_last_branch(tmp_path: Path) -> None:
-    (row,) = read_examples(write(tmp_path / "a.jsonl", *claude_code())).examples
-    assert [turn["role"] for turn in row.messages] == ["user", "assistant", "tool", "tool", "assistant"]
-    assert [call["id"] for call in row.messages[1]["tool_calls"]] == ["tu1", "tu2"]
-    assert "given up" not in json.dumps(row.messages) and "subagent" not in json.dumps(row.messages)
-
-
-def test_a_session_that_names_no_parents_is_read_in_its_order(tmp_path: Path) -> None:
-    said = [("user", "q1"), ("assistant", "a1"), ("user", "q2"), ("assistant", "a2")]
-    lines = [claude_line(f"u{n}", None, role, text, reply=f"r{n}") for n, (role, text) in enumerate(said)]
-    (row,) = read_examples(write(tmp_path / "a.jsonl", *lines)).examples
-    assert [turn["content"] for turn in row.messages] == ["q1", "a1", "q2", "a2"]
-
-
-def test_a_codex_session_ends_at_a_compaction_and_begins_again_with_its_summary(tmp_path: Path) -> None:
-    first, second = read_examples(write(tmp_path / "a.jsonl", *codex())).examples
-    assert [turn["role"] for turn in first.messages] == [
-        "system",
-        "developer",
-        "user",
-        "assistant",
-        "tool",
-        "assistant",
-    ]
-    assert second.messages[1]["content"] == "They listed files."
-    assert json.loads(second.messages[3]["tool_calls"][0]["function"]["arguments"]) == {"input": "*** Begin"}
-    assert first.meta["model"] == second.meta["model"] == "gpt-6-codex"
 
 
 def test_the_rejected_answer_of_a_pair_is_kept(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def command(
     """Import data files, check their rows, and freeze those that pass as a version.
 
     FILES are logs and exports of OpenTelemetry, Phoenix, Langfuse, LangSmith, MLflow, Weave, Braintrust, Opik, LiteLLM,
-    Helicone, OpenAI, Anthropic, Gemini, Claude Code or Codex, logs of Inspect, promptfoo and lm-eval, preference pairs,
+    Helicone, OpenAI, Anthropic or Gemini, logs of Inspect, promptfoo and lm-eval, preference pairs,
     chats, or tables, as JSONL, JSON, CSV, Excel, Parquet or Arrow, with or without gzip. They are added to the files
     imported before. Without any, the rows are those of the examples file.
 

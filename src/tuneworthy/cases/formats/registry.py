@@ -69,8 +69,6 @@ _EXPORTS = {
     "braintrust": "traces",
     "opik": "traces",
     "otel": "otel",
-    "claude_code": "claude_code",
-    "codex": "codex",
     "langfuse_observations": "langfuse",
     "langsmith": "traces",
     "langfuse": "langfuse",
@@ -134,6 +132,8 @@ OpenHands events: kind source system_prompt
 Goose log: message_id content_json
 opencode log: aggregate_id data
 Codex exec events: type thread_id item
+Codex log: timestamp type payload
+Claude Code log: parentUuid sessionId
 pi session log: modelId thinkingLevel
 Continue session: workspaceDirectory history
 Cursor log: role message

@@ -120,7 +120,7 @@ def _of_weave(row: JsonObject) -> Iterator[JsonObject]:
     yield {
         **_picked(row, "kind=op_name outer=parent_id output=output error=exception trace=trace_id"),
         "input": {key: value for key, value in dict_at(row, "inputs").items() if key != "self"},
-        "scores": [{"name": "feedback", "value": one} for one in said + unknown if one in {"👍", "👎", "?"}],
+        "scores": [{"name": "feedback", "value": one} for one in said + unknown if one in ("👍", "👎", "?")],
     }
 
 
