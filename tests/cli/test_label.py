@@ -294,7 +294,7 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert label(tmp_path, "--apply") == 0
     out = capsys.readouterr().out
     assert "(new: 2, already present: " in out and out.count("  skipped ") == 2
-    assert "Edit the file to resolve it" in out and "New labels: yes (2)" in out
+    assert "Labellers disagree" in out and re.search(r"\(question \d\): ada:", out) and "New labels: yes (2)" in out
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
     assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
 
@@ -390,6 +390,7 @@ def test_without_a_name_the_most_useful_open_queue_is_opened_and_named(
     assert waiting["cases"] == 2 and waiting["review"] == 81 and waiting["judge"] == waiting["findings"] == 0
     say(monkeypatch, "a", "a")
     assert label(root, "--labeller", "ada") == 0
+    assert isinstance(counted(LabelRequest(root, "bob"))["cases"], str)  # a second labeller is not needed
     assert "Queue `cases`: 2 rows." in capsys.readouterr().err
     say(monkeypatch, "/quit")
     assert label(root, "--labeller", "ada") == 4

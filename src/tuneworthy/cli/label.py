@@ -24,7 +24,7 @@ from tuneworthy.people.queue import KINDS, Guideline, Queue, same_spelling
 from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
-from tuneworthy.types import Texts
+from tuneworthy.types import NamedTexts, Texts
 from tuneworthy.verdict.suspects import contradicts, is_rated, read_relabelled, suspects_path
 
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
@@ -160,7 +160,7 @@ def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
         next_step = f"run{'' if is_audited else ', then tuneworthy label audit'}"
     ceiling = agreement(read_labels(path))
     document = {"applied": done, "unlabelled": n_open, "new_labels": new, "spellings": twins, "agreement": ceiling}
-    lines = [*_applied(file, done, relabelled), *by_hand]
+    lines = [*_applied(file, done, {case.id: case.text for case in cases}, relabelled=relabelled), *by_hand]
     lines += [f"{count(n_open, 'case')} still without a label."] * bool(n_open)
     lines += [f"New labels: {', '.join(f'{clean(label)} ({n})' for label, n in new.items())}."] * bool(new)
     lines += [f"Labels that differ only in spelling: {', '.join(map(repr, same))}. Correct them." for same in twins]
@@ -181,11 +181,13 @@ def _to_correct(root: Path) -> tuple[list[str], bool]:
     return sentences, bool(given.keys() & {case.id for case in data.split.test})
 
 
-def _applied(path: Path, done: Applied, relabelled: bool) -> list[str]:
+def _applied(path: Path, done: Applied, texts: NamedTexts, *, relabelled: bool) -> list[str]:
     lines = [f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same})."]
     for conflict in done.disagreements:
         labels = ", ".join(f"{name}: {value!r}" for name, value in conflict.labels.items())
-        lines.append(f"  skipped {conflict.case}: its labellers disagree ({labels}). Edit the file to resolve it.")
+        lines.append(f"  skipped {conflict.case} ({clean(texts.get(conflict.case, ''), 60)}): {labels}")
+    if done.disagreements:
+        lines.append("  Labellers disagree on these cases: decide together, and edit the file.")
     if done.conflicts:
         lines.append(
             f"  skipped cases that already have a different label: {len(done.conflicts)} "

@@ -117,8 +117,10 @@ def open_cases(request: LabelRequest) -> Queue:
     """
     project, path, labels = label_files(request.root)
     cases = read_cases(path).cases
-    labelled = {label.case for label in read_labels(labels)}
-    pool = [case for case in cases if request.every or not case.labelled or case.id in labelled]
+    by_case = grouped((label.case, label.labeller) for label in read_labels(labels))
+    pool = [case for case in cases if request.every or not case.labelled or case.id in by_case]
+    if request.peek:  # a second labeller is welcome, but not needed
+        pool = [case for case in pool if request.name in by_case.get(case.id, [request.name])]
     if not pool:
         raise UserError(
             f"All {len(cases)} cases in {path} are already labelled.",
