@@ -68,7 +68,7 @@ def main() -> int:
         tuneworthy.open(root).write_report(path)
         seconds, size = time.perf_counter() - started, path.stat().st_size
         cpu = time.process_time() - before
-        record = last_record(root)
+        record = last_record(tuneworthy.open(root).project)
     tried = sum(rung.candidates_tried for rung in record.rungs)
     print(f"{tried} variants x {record.n_test} cases: {seconds:.2f} s ({cpu:.2f} s of processor), {size / 1e6:.3f} MB")
     return int(seconds > MOST_SECONDS or size > MOST_BYTES)

@@ -1,4 +1,4 @@
-"""Kill -9 at a chosen moment: after so many calls of the functions through which a command writes."""
+"""A signal at a chosen moment: after so many calls of the functions through which a command writes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
-def killed_at(moment: int, steps: Iterable[tuple[Any, str]], call: Callable[[], Any]) -> bool:
-    """Run `call` in a child that kills itself before its `moment`-th step; say whether it came that far.
+def killed_at(
+    moment: int, steps: Iterable[tuple[Any, str]], call: Callable[[], Any], number: int = signal.SIGKILL
+) -> bool:
+    """Run `call` in a child that sends itself a signal before its `moment`-th step; say whether that ended it.
 
     Args:
         moment: From 1.
         steps: What counts as a step: an object and the name of its function.
         call: What is run. It must end well if it is not killed.
+        number: The signal.
     """
     child = os.fork()
     if child == 0:
@@ -25,7 +28,7 @@ def killed_at(moment: int, steps: Iterable[tuple[Any, str]], call: Callable[[], 
                 nonlocal n
                 n += 1
                 if n == moment:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), number)
                 return function(*arguments, **named)
 
             return counted

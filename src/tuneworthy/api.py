@@ -4,7 +4,7 @@ Like the commands it spends money only up to `max_usd`, or to the budget of the 
 in a notebook, where an event loop is running already. Progress is printed on stderr.
 """
 
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict
 from html import escape
 from io import StringIO
@@ -24,7 +24,7 @@ from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.usage import usage_error
 from tuneworthy.config import Project, load
-from tuneworthy.errors import Undecided, UserError
+from tuneworthy.errors import NotStored, Undecided, UserError
 from tuneworthy.evaluation import read_rows
 from tuneworthy.extras import require
 from tuneworthy.graders.judging import ScoredAnswers
@@ -190,11 +190,15 @@ class OpenProject:
             Undecided: Too few cases have a score of both.
         """
 
-        async def compared() -> VariantComparison:
-            async with open_session(self.project, progress=RunProgress(), max_usd=max_usd) as session:
+        async def compared(*, calls: bool) -> VariantComparison:
+            async with open_session(
+                self.project, progress=RunProgress(), max_usd=max_usd, beside=not calls, calls=calls
+            ) as session:
                 return await compare_variants(session, resolve(session, a), resolve(session, b), on_test=on_test)
 
-        return blocking(compared())
+        with suppress(NotStored):
+            return blocking(compared(calls=on_test))
+        return blocking(compared(calls=True))
 
     def score(self, path: str | Path, *names: str, max_usd: float | None = None) -> dict[str, ScoredAnswers]:
         """Return the answers of variants to cases that are neither dev nor test, scored by the primary grader.

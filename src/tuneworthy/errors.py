@@ -72,6 +72,10 @@ class UserError(TuneworthyError):
     exit_status = 2
 
 
+class NotStored(UserError):
+    """An answer is not stored, and no model may be called."""
+
+
 class UnknownName(UserError):
     """A name that is not one of those allowed.
 

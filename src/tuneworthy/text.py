@@ -1,5 +1,6 @@
 """English number agreement, numbers as text, and text of others made visible."""
 
+import time
 import unicodedata
 from collections.abc import Sequence
 from html import escape
@@ -34,6 +35,12 @@ def number_text(value: float) -> str:
     ('87654321', '0.5')
     """
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def since(start: float) -> str:
+    """Return a start, seconds since the epoch, in local time, and the minutes since then: `since 14:03 (12 min)`."""
+    clock = time.strftime("%H:%M", time.localtime(start))
+    return f"since {clock} ({max(0.0, time.time() - start) / 60:.0f} min)"
 
 
 def n_shared(first: Sequence[object], second: Sequence[object]) -> int:

@@ -131,7 +131,7 @@ def test_run_exits_4_if_nothing_can_be_scored(tmp_path: Path, capsys: pytest.Cap
 # money is asked for before it is spent
 
 
-@pytest.mark.parametrize("verb", [("run",), ("compare", "current", "strong.json"), ("decide", "--probe")])
+@pytest.mark.parametrize("verb", [("run",), ("compare", "current", "strong.json", "--test"), ("decide", "--probe")])
 def test_money_is_not_spent_unasked(
     verb: tuple[str, ...], run_record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +227,7 @@ def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.Capt
         capsys, "compare", "current", run_record / "variant.json", "--project", run_record
     )
     (run_record / ".tuneworthy" / "run.json").unlink()
-    assert "There is no run yet, so 'best' matches no variant." in refused(
+    assert "'best' matches no variant. There is no run yet." in refused(
         capsys, "compare", "current", "best", "--project", run_record
     )
 
@@ -269,7 +269,7 @@ def test_report_writes_each_format_and_refuses_others(run_record: Path, capsys: 
     assert json.loads((run_record / "r.json").read_text())
     assert "must end in" in refused(capsys, "report", "--project", run_record, "--out", run_record / "r.docx")
     shutil.rmtree(run_record / ".tuneworthy")
-    assert "contains no run" in refused(capsys, "report", "--project", run_record)
+    assert "There is no run yet." in refused(capsys, "report", "--project", run_record)
 
 
 def test_decide_prints_the_contract_as_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -177,7 +177,7 @@ def test_without_a_classical_winner_there_is_nothing_to_export(
     if rungs:
         assert invoke(["run", "--project", str(root)]) == 0
     message = export(root, capsys, status=2)["message"]
-    assert ("has no classical baseline" if rungs else "There is no run in") in message
+    assert ("has no classical baseline" if rungs else "There is no run yet") in message
 
 
 @pytest.mark.slow

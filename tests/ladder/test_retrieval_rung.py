@@ -121,7 +121,7 @@ def test_a_bug_in_the_oracle_is_raised_and_never_stored_as_a_result(
         planted.setattr(DocumentLibrary, "oracle", lambda library, searched: searched.no_such_field)
         with pytest.raises(AttributeError, match="no_such_field"):
             asyncio.run(run_ladder_of(project, ["retrieval"]))
-    stopped = read_record(Folder(tmp_path))
+    stopped = read_record(Folder(tmp_path), unfinished=True)
     assert stopped is not None and "AttributeError" in stopped.partial
     assert [row.rung for row in stopped.rungs] == ["baseline"]
     record = asyncio.run(run_ladder_of(project, ["retrieval"]))

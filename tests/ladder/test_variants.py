@@ -19,6 +19,7 @@ from tuneworthy.errors import ConfigError, UserError
 from tuneworthy.ladder.commands.compare import compare_variants
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.comparisons import comparison_id, read_comparisons, take_comparison
+from tuneworthy.ladder.record import write_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current, describe, resolve, restore
@@ -123,7 +124,7 @@ def test_on_test_a_comparison_answers_as_often_as_a_run(tmp_path: Path) -> None:
 def test_the_classical_baseline_of_a_run_is_compared_in_a_later_session(tmp_path: Path) -> None:
     async def walk(session: Session) -> None:
         record = await LadderRun(session).run(["classical", "baseline"])
-        session.folder.write("run", record.to_dict())
+        write_record(session.folder, record)
         assert record.best is not None and record.best.rung == "classical"
 
     async def act(session: Session) -> Any:

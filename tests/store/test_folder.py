@@ -82,9 +82,26 @@ def test_the_second_process_waits_and_is_told_for_whom_and_a_killed_holder_holds
             os.kill(holder.pid, signal.SIGKILL)
 
         with Folder(tmp_path).lock(waiting):
-            assert told == [f"Process {holder.pid} is using this project. Waiting for it to finish."]
+            (told_once,) = told
+            assert told_once.startswith(f"Process {holder.pid} (-c {tmp_path}) has used this project since ")
+            assert "(0 min)" in told_once
     with Folder(tmp_path).lock(told.append):
         assert len(told) == 1
+
+
+def test_the_text_of_a_killed_holder_is_never_taken_for_that_of_the_next(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with folder.lock(print), (folder.path / "lock").open("r+") as file:
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        for text in (f"{dead.pid} tuneworthy run", "", "x y", "-1 y", f"{10**30} y"):  # killed before it wrote its own
+            file.seek(0)
+            file.truncate()
+            file.write(text)
+            file.flush()
+            holder = folder.holder()
+            assert holder and (holder[0], holder[2]) == ("", "Another process is using this project."), text
+    assert folder.holder() is None
 
 
 WAITER = """

@@ -185,7 +185,7 @@ def test_decide_measures_the_text_and_shows_it_with_the_report(
     assert len(scored) == 1 and verdict.outcome == before.outcome
     text = verdict.to_dict()["domain_text"]
     assert text["n"] == 60 and text["domain"] > 1.5 * text["general"] and text["why"] == ""
-    page = document(last_record(root), load(root), verdict=load_verdict(load(root)))
+    page = document(last_record(load(root)), load(root), verdict=load_verdict(load(root)))
     assert any("This is a gap" in str(block) for part in page.sections for block in part.blocks)
 
 

@@ -167,10 +167,6 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda root: rewrite(root, lambda record: of(record, "model").update(n=120)),
         "the rung model is incomplete (120 of 200 cases)",
     ),
-    "partial": (
-        lambda root: rewrite(root, lambda record: record.update(partial="stopped at the rung model: budget spent")),
-        "the run is incomplete: stopped at the rung model: budget spent",
-    ),
     "split": (
         lambda root: rewrite(
             root,
@@ -433,12 +429,13 @@ def test_the_model_behind_an_option_is_named_where_it_is_deployed(world: Path) -
 def test_a_step_that_calls_a_model_names_the_price_that_is_missing_first(world: Path) -> None:
     hosted = '[models.strong]\nprovider = "openai"\nmodel = "m"\nbase_url = "https://x.invalid/v1"\n'
     edit(world, '[models.strong]\nprovider = "scripted"\nfunction = "world.py:strong"\n', hosted)
-    rewrite(world, lambda record: record.update(partial="stopped at the rung model"))
+    rewrite(world, lambda record: record.update(at=["model", 0.0, "1"], partial="stopped at the rung model"))
+    (world / ".tuneworthy" / "run.json").rename(world / ".tuneworthy" / "run-unfinished.json")
     found = evidence(world)
-    assert found.unpriced == ["strong"] and found.stale
+    assert found.unpriced == ["strong"] and found.incomplete
     action = decide(found).next_action
     assert action.command.startswith("tuneworthy run")
     assert action.why.startswith("Set `input_usd_per_mtok` and `output_usd_per_mtok` in [models.strong].")
-    assert action.why.count("input_usd_per_mtok") == 1 and "out of date: the run is incomplete" not in action.why
+    assert action.why.count("input_usd_per_mtok") == 1
     edit(world, hosted, hosted + "input_usd_per_mtok = 1\noutput_usd_per_mtok = 1\n")
     assert "input_usd_per_mtok" not in decide(evidence(world)).next_action.why

@@ -65,7 +65,9 @@ def command(
     project = load(root)
     names = (locate(project, a), locate(project, b))
     with chdir(project.root):  # a function of the project that opens a file opens the project's, not the change's
-        result = with_variants(project, names, compare_variants, on_test=on_test, max_usd=max_usd, yes=yes)
+        result = with_variants(
+            project, names, compare_variants, on_test=on_test, max_usd=max_usd, yes=yes, stored=not on_test
+        )
     if form == "text":
         click.echo(FORMATS[form](result), nl=False)
     else:

@@ -59,7 +59,7 @@ def command(folder: Path, train: bool) -> int:
         with redirect_stdout(sys.stderr) if wants_json() else nullcontext():
             if status := go_on(folder):
                 return status
-        project, record = load(folder), last_record(folder)
+        record = last_record(project := load(folder))
         verdict = run_async(decide_project(project))
     page = folder / "report.html"
     write_last(project, page)

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Choice, Exact, JsonGrader, Judge
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LocalEncoder
-from tuneworthy.errors import OutsideFault, Undecided, UserError
+from tuneworthy.errors import NotStored, OutsideFault, Undecided, UserError
 from tuneworthy.ladder.cascade import large_of
-from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.ladder.provenance import shown_run
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import check_rungs, run_ladder
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.task_data import read_data
@@ -128,20 +129,20 @@ def walk(
 
 @asynccontextmanager
 async def open_variants(
-    project: Project, words: Texts, *, max_usd: float | None, yes: bool, beside: bool = False
+    project: Project, words: Texts, *, max_usd: float | None, yes: bool, beside: bool = False, calls: bool = True
 ) -> AsyncIterator[tuple[Session, list[Variant]]]:
     """Open a session and the variants that `words` name, once the user agreed to what their models cost.
 
-    An empty word is the best variant of the last run, of a cascade its large part; the current one if that run is not
-    complete. `beside` is that of `open_session`.
+    An empty word is the best variant of the last run, of a cascade its large part; the current one if there is no
+    best. `beside` and `calls` are those of `open_session`.
     """
-    opening = open_session(project, progress=RunProgress(), max_usd=max_usd, waiting=note, beside=beside)
+    opening = open_session(project, progress=RunProgress(), max_usd=max_usd, waiting=note, beside=beside, calls=calls)
     async with opening as session:
-        last = read_record(session.folder)
-        usual = "best" if last and last.best and not last.partial else "current"
+        last = shown_run(project)
+        usual = "best" if last and last.best else "current"
         variants = [resolve(session, word) if word else large_of(resolve(session, usual)) for word in words]
         judges = {grader.model for grader in project.graders if isinstance(grader, Judge)}
-        agree_to_spend(project, max_usd, yes, judges | {variant.model for variant in variants})
+        agree_to_spend(project, max_usd, yes or not calls, judges | {variant.model for variant in variants})
         yield session, variants
 
 
@@ -152,11 +153,20 @@ def with_variants(
     *,
     max_usd: float | None,
     yes: bool,
+    stored: bool = False,
     **options: object,
 ) -> Result:
-    """Return the result of `work(session, *variants, **options)` for the variants that `words` name."""
+    """Return the result of `work(session, *variants, **options)` for the variants that `words` name.
+
+    If `stored`, stored answers are tried first, for which no other process is waited for.
+    """
 
     async def run() -> Result:
+        with suppress(NotStored):
+            if stored:
+                opening = open_variants(project, words, max_usd=max_usd, yes=yes, beside=True, calls=False)
+                async with opening as (session, variants):
+                    return await work(session, *variants, **options)
         async with open_variants(project, words, max_usd=max_usd, yes=yes) as (session, variants):
             return await work(session, *variants, **options)
 

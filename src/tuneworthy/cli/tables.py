@@ -10,14 +10,14 @@ from tuneworthy.config import Project
 from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_sentence
-from tuneworthy.report.numbers import percent, percent_range
+from tuneworthy.report.numbers import dollars, percent, percent_range
 from tuneworthy.report.render import table_lines
 from tuneworthy.report.table import Table
 from tuneworthy.report.tables import ladder_table
 from tuneworthy.report.text import clean
 
-LADDER = ("rung", "status", "variant", "score", "ci95", "gain", "cost", "p50")
-QUICK = ("rung", "variant", "score", "ci95", "gain")
+LADDER = ("rung", "status", "variant", "score", "ci95", "today", "spent", "gain", "cost", "p50")
+QUICK = ("rung", "variant", "score", "n", "ci95", "today", "spent", "gain")
 STYLES = {"adopted": "green", "no gain": "red", "reference": "cyan", "failed": "red"}
 
 
@@ -52,6 +52,8 @@ def closing_lines(record: RunRecord) -> list[str]:
         f"{', '.join(rung.rung for rung in skipped if rung.reason == reason)}: {clean(reason)}."
         for reason in dict.fromkeys(rung.reason for rung in skipped)
     ]
+    if record.cost_usd:
+        lines.append(f"All calls of this run cost {dollars(record.cost_usd)}.")
     if record.quick:
         return [*lines, "This was a quick run on dev, without a verdict. Next: tuneworthy run"]
     if record.partial:

@@ -49,6 +49,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     "revealed": (list[Reveal], "It is unknown which test answers were shown. Restore the file from a backup."),
     "run": (dict, "Run `tuneworthy run` to rebuild the record from the stored answers."),
     "quick": (dict, "Run `tuneworthy run --quick` to rebuild the record from the stored answers."),
+    "*-unfinished": (dict, "Run the interrupted command again to rebuild the record from the stored answers."),
     SERVED: (dict[str, list[str]], "Run `tuneworthy run`: a change of a model on a server is found again."),
     "verdict": (Verdict, "Run `tuneworthy decide` to compute the verdict again."),
     "errors": (ErrorAnalysis, "Run `tuneworthy decide --probe` to rebuild the error analysis from the stored answers."),
@@ -102,7 +103,7 @@ def record_damages(folder: Folder) -> Iterator[Damage]:
 
 def _read(folder: Folder, name: str, shape: Any) -> None:
     folder.read(name, shape)
-    if name in {"run", "quick"}:
+    if name in {"run", "quick", "run-unfinished", "quick-unfinished"}:
         record_from(folder.read(name, dict), str(folder.path / f"{name}.json"))
     if name == "comparisons" and not _fault(lambda: folder.read("split", StoredSplit)):
         read_comparisons(folder)

@@ -26,6 +26,7 @@ from tuneworthy.errors import (
     AuthError,
     BudgetSpent,
     ModelError,
+    NotStored,
     OutsideFault,
     ProviderError,
     TuneworthyError,
@@ -136,6 +137,7 @@ class Runner:
         compares: Whether answers are compared, so that a server that changes its model stops the run.
 
     Attributes:
+        calls: Whether models may be called.
         sent: Calls that were sent to a provider.
         spending: All that this runner needed so far.
         lost: Failures that another run may not meet: it makes these calls again.
@@ -162,7 +164,7 @@ class Runner:
         self.progress = progress or Progress()
         self.mask = mask
         self.grace_s = grace_s
-        self.sent = 0
+        self.sent, self.calls = 0, True
         self.spending = Spending()
         self.lost: list[Failure] = []
         self.doubtful: Counter[str] = Counter()
@@ -337,6 +339,8 @@ class Runner:
         return await self.library.passages(variant.retrieval, cases)
 
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
+        if not self.calls:
+            raise NotStored(f"{count(batch.remaining, 'answer')} from {model.name} are not stored.")
         self.store.require_key()
         workers = {
             number: asyncio.create_task(self._work(number, model, batch))
@@ -700,7 +704,7 @@ class Usage:
         input_tokens: Mean.
         output_tokens: Mean.
         usd_per_1k: Cost of a thousand answers.
-        unreported: Number of answers without token counts.
+        unreported: Number of answers that cost something and have no usable token counts.
     """
 
     input_tokens: float | None
@@ -730,5 +734,9 @@ def usage(traces: Traces) -> Usage:
         input_tokens=mean([response.input_tokens for response in answered]),
         output_tokens=mean([response.output_tokens for response in answered]),
         usd_per_1k=1000 * sum(trace.cost_usd for trace in traces) / len(answered) if answered else None,
-        unreported=sum(None in (one.input_tokens, one.output_tokens) for one in answered),
+        unreported=sum(
+            trace.cost_usd > 0 and None in (trace.response.input_tokens, trace.response.output_tokens)
+            for trace in traces
+            if trace.response
+        ),
     )

@@ -56,8 +56,6 @@ say = Catalogue(
         "fix_model": "Fix [models.{name}].",
         # cases show, label judge
         "run_ladder_again": "Run `tuneworthy run` again.",
-        "no_run_yet": "There is no run in {root} yet.",
-        "run_ladder": "Run `tuneworthy run` first.",
         "partial_answers": "The run is incomplete, so some answers are missing: {reason}.",
         # export router
         "router_hint": "Deploy the large model alone, or add rows to [examples] and run `tuneworthy run`.",

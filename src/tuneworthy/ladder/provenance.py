@@ -14,13 +14,14 @@ from tuneworthy.config.ladder import Reflection
 from tuneworthy.config.project import Project
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.served_model import SERVED
-from tuneworthy.errors import TuneworthyError
+from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.graders.base import Grader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS
-from tuneworthy.ladder.record import Provenance, RunRecord
+from tuneworthy.ladder.record import NOT_REACHED, Provenance, RunKind, RunRecord, read_record
 from tuneworthy.ladder.tuned_models import TUNED
 from tuneworthy.retrieval.library import DocumentLibrary
+from tuneworthy.store import Folder
 from tuneworthy.types import JsonMapping, JsonObject, content_hash
 
 
@@ -96,21 +97,73 @@ def changed_since(record: RunRecord, project: Project, now: Provenance, opened: 
         for name, grader in now.graders.items()
         if then.graders and then.graders.get(name) != grader
     ]
-    if record.primary != project.graders[0].type:
-        changed.append("the first grader has changed")
-    changed += _variants(record, project, opened)
-    changed += [f"the model {name} has been added" for name in project.models if name not in then.models]
-    settings_changed = [
-        f"{name} was {messages.shown(then.settings[name])} and is now {messages.shown(value)}"
-        for name, value in now.settings.items()
-        if name in then.settings and then.settings[name] != value
-    ]
     half = [
         f"the rung {row.rung} is incomplete ({row.n} of {record.n_test} cases)"
         for row in record.rungs
         if row.score is not None and row.n != record.n_test
     ]
-    return [*record.limits, *half, *changed, *settings_changed]
+    where = [f"the run was measured elsewhere (signed by: {record.elsewhere:.18})"] if record.elsewhere else []
+    return [*where, *half, *changed, *_edits(record, project, opened)]
+
+
+def shown_run(project: Project, name: RunKind = "run") -> RunRecord | None:
+    """Return the run that readers show, unfinished or not; None before a rung was finished.
+
+    Raises:
+        UserError: A record cannot be read.
+    """
+    whole, unfinished = (read_record(Folder(project.root), name, unfinished=one) for one in (False, True))
+    return later_of(unfinished, whole, project) if unfinished and unfinished.rungs else whole
+
+
+def required_run(project: Project) -> RunRecord:
+    """Return the run that readers show.
+
+    Raises:
+        UserError: There is no run, or it cannot be read.
+    """
+    if (record := shown_run(project)) is None:
+        raise UserError(run_note(Folder(project.root)), hint="Run `tuneworthy run` first.")
+    return record
+
+
+def later_of(later: RunRecord, earlier: RunRecord | None, project: Project) -> RunRecord:
+    """Return the later of two runs; the earlier one if only that is of this project file, or if the later has no more.
+
+    So a run that was started after an edit counts, and no longer once the edit is undone; and a run that repeats
+    another one counts once it has more.
+    """
+    if earlier is None or earlier.elsewhere:
+        return later
+    is_edited, was_edited = (bool(_edits(one, project)) for one in (later, earlier))
+    if is_edited != was_edited:
+        return earlier if is_edited else later
+    is_same = all(
+        getattr(later.provenance, name) == getattr(earlier.provenance, name) for name in (*messages.CHANGED, "graders")
+    )
+    now, before = ({row.rung for row in one.rungs if row.reason_code != NOT_REACHED} for one in (later, earlier))
+    return earlier if is_same and not now > before else later
+
+
+def run_note(folder: Folder, name: RunKind = "run", otherwise: str = "There is no run yet.") -> str:
+    """Return how far the unfinished run is, as a sentence; without one, return `otherwise`."""
+    if (record := read_record(folder, name, unfinished=True)) is None:
+        return otherwise
+    rungs = ", ".join(row.rung for row in record.rungs) or "no rung yet"
+    return (
+        f"The {'quick run' if record.quick else 'run'} is incomplete: {record.partial.rstrip('.')}. Finished: {rungs}."
+    )
+
+
+def _edits(record: RunRecord, project: Project, opened: Mapping[str, JsonMapping] = {}) -> list[str]:
+    then, changed = record.provenance, ["the first grader has changed"] * (record.primary != project.graders[0].type)
+    changed += _variants(record, project, opened)
+    changed += [f"the model {name} has been added" for name in project.models if name not in then.models]
+    return changed + [
+        f"{name} was {messages.shown(then.settings[name])} and is now {messages.shown(value)}"
+        for name, value in settings(project).items()
+        if name in then.settings and then.settings[name] != value
+    ]
 
 
 def _variants(record: RunRecord, project: Project, opened: Mapping[str, JsonMapping]) -> list[str]:

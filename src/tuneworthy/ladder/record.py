@@ -15,7 +15,7 @@ from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import UNSIGNED, document_origin, signed_document
-from tuneworthy.text import Shown, Summary
+from tuneworthy.text import Shown, Summary, since
 from tuneworthy.types import (
     MOST_UNSCORED,
     Bounds,
@@ -33,7 +33,7 @@ from tuneworthy.types import (
     frozen,
 )
 
-RecordName = Literal["run", "quick"]
+RunKind = Literal["run", "quick"]
 D = TypeVar("D")
 # Reason code of the rungs that a run did not reach, as it was stopped once the target was met.
 NOT_REACHED = "target_met"
@@ -163,7 +163,7 @@ class RungRecord:
         latency_p95_ci: Its 95 % interval; the upper end is None where it is open.
         input_tokens: Mean of an answer.
         output_tokens: Mean of an answer.
-        unreported: Answers on test whose tokens the provider did not report: priced answers count at their maximum.
+        unreported: Answers on test that cost something without usable token counts: they count at their maximum.
         repeats: Answers to each test case.
         graders: Every grader's score, by type.
         fields: Scores by field of a JSON task.
@@ -467,7 +467,8 @@ class RunRecord(Shown):
         rungs: In the order of the run.
         best: A variant that breaks no constraint; the classical baseline where nothing above it is worth its price;
             None if nothing that was compared on test is eligible.
-        partial: Why the run stopped before its end; "" for a whole one.
+        partial: Why the run is incomplete, set by readers unless an error stopped it; "" for a whole one.
+        at: Of an unfinished run: its rung, since when (seconds since the epoch), and the number of its process.
         split: How dev and test were drawn.
         overlaps: Rows dropped from the examples.
         differences: Of every two variants that were measured on test.
@@ -497,6 +498,7 @@ class RunRecord(Shown):
     rungs: Sequence[RungRecord]
     best: BestVariant | None
     partial: str = ""
+    at: tuple[str, float, str] | None = None
     split: SplitRecord
     overlaps: OverlapCounts = field(default_factory=OverlapCounts)
     differences: Sequence[RungDifference] = ()
@@ -517,13 +519,8 @@ class RunRecord(Shown):
         best = f"; best: {self.best.rung}" if self.best else ""
         line = f"Run of {self.task}: {self.n_dev} dev and {self.n_test} test cases, ${self.cost_usd:,.2f}{best}"
         rows = [[one.rung, one.status, one.name, "" if one.score is None else f"{one.score:.1%}"] for one in self.rungs]
-        return [line, *self.limits, *self.stale[:1]], [["rung", "status", "variant", "score"], *rows]
-
-    @property
-    def limits(self) -> list[str]:
-        """Why the run cannot be used as it is, whatever changed since, in words."""
-        elsewhere = f"the run was measured elsewhere (signed by: {self.elsewhere:.18})" if self.elsewhere else ""
-        return [*filter(None, [elsewhere, f"the run is incomplete: {self.partial}" if self.partial else ""])]
+        why = [f"The run is incomplete: {self.partial}."] if self.partial else self.stale[:1]
+        return [line, *why], [["rung", "status", "variant", "score"], *rows]
 
     @property
     def options(self) -> int:
@@ -556,19 +553,29 @@ class RunRecord(Shown):
 
 
 def write_record(folder: Folder, record: RunRecord) -> None:
-    folder.write("quick" if record.quick else "run", signed_document(record.to_dict()))
+    name = "quick" if record.quick else "run"
+    folder.write(f"{name}-unfinished" if record.at else name, signed_document(record.to_dict()))
+    if not record.at:
+        (folder.path / f"{name}-unfinished.json").unlink(missing_ok=True)
 
 
-def read_record(folder: Folder, name: RecordName = "run") -> RunRecord | None:
-    """Return the record of the last run (or of the last `quick` one); None before the first.
+def read_record(folder: Folder, name: RunKind = "run", *, unfinished: bool = False) -> RunRecord | None:
+    """Return the record of the last whole run, or of the unfinished one; None without one.
 
     Raises:
         UserError: The document is no such record.
     """
-    document = folder.read(name, dict)
+    file = f"{name}-unfinished" if unfinished else name
+    document = folder.read(file, dict)
     if document is None:
         return None
-    return replace(record_from(document, f"{folder.path / name}.json"), elsewhere=document_origin(document))
+    record = record_from(document, f"{folder.path / file}.json")
+    if record.at and not record.partial:
+        rung, start, pid = record.at
+        is_running = (folder.holder() or [""])[0] == pid
+        now = f"the rung {rung} has been running {since(start)}" if is_running else f"stopped at the rung {rung}"
+        record = replace(record, partial=now)
+    return replace(record, elsewhere=document_origin(document))
 
 
 def record_from(document: Any, where: str = "record") -> RunRecord:

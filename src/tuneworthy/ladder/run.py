@@ -5,6 +5,8 @@ model twice for the same.
 """
 
 import logging
+import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -50,7 +52,7 @@ from tuneworthy.ladder.measurement import (
     with_decision,
     wrong_answers,
 )
-from tuneworthy.ladder.provenance import provenance
+from tuneworthy.ladder.provenance import later_of, provenance
 from tuneworthy.ladder.record import (
     NOT_REACHED,
     BestVariant,
@@ -121,7 +123,7 @@ async def run_ladder(
 ) -> RunRecord:
     """Run the ladder of `project` and leave the record in its folder.
 
-    A run that has to stop leaves a partial record, unless a whole one is there: that stays.
+    Each finished rung is in the record of the unfinished run at once. The last whole record stays until the run ends.
 
     Args:
         project: From `config.load`.
@@ -131,7 +133,7 @@ async def run_ladder(
         progress: Is shown each answer.
         watcher: Is shown each rung.
         waiting: Gets a sentence if another process works on the project.
-        stopped: Gets the partial record if the run has to stop.
+        stopped: Gets the unfinished record if the run has to stop.
 
     Raises:
         UserError: The data, a grader or a model cannot be used, or a rung is unknown.
@@ -141,22 +143,20 @@ async def run_ladder(
     check_rungs(project, rungs)
     async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
         refuse_faulty(session.graders, session.data.cases)
-        last = read_record(session.folder) if rungs else None
-        wanted = {*rungs, *(row.rung for row in (last.rungs if last else ()) if row.reason_code != NOT_REACHED)}
         run = LadderRun(session, quick=quick, watcher=watcher)
         try:
-            record = await run.run(wanted)
+            earlier = (read_record(session.folder, unfinished=some) for some in (False, True) if rungs)
+            record = await run.run(
+                {
+                    *rungs,
+                    *(row.rung for one in earlier if one for row in one.rungs if row.reason_code != NOT_REACHED),
+                }
+            )
         except Exception as error:
             if not run.records and not isinstance(error, BudgetSpent | OutsideFault):
                 raise  # nothing could be begun: the project has to be fixed first
             why = error.message if isinstance(error, TuneworthyError) else f"internal error ({type(error).__name__})"
-            record = run.record(partial=f"stopped at the rung {run.current}: {why.rstrip('.')}")
-            before = None
-            with suppress(UserError):
-                before = read_record(session.folder, "quick" if quick else "run")
-            if before is None or before.partial:  # a whole record stays
-                write_record(session.folder, record)
-            stopped(record)
+            stopped(run.write(f"stopped at the rung {run.current}: {why.rstrip('.')}"))
             raise
         write_record(session.folder, record)
         return record
@@ -187,7 +187,8 @@ class LadderRun:
         watcher: Is shown each rung.
 
     Attributes:
-        current: The rung that is running.
+        current: The rung that is running, and since when (seconds since the epoch).
+        earlier: The record of a run that was not finished.
         records: Of the rungs that were run, in their order.
         tried: The candidates of all rungs.
         best: The base of the next rung.
@@ -206,7 +207,10 @@ class LadderRun:
         self.session = session
         self.quick = quick
         self.watcher = watcher or RungWatcher()
-        self.current = ""
+        self.current, self.since = "", 0.0
+        self.earlier: RunRecord | None = None
+        with suppress(UserError):  # a damaged record is replaced
+            self.earlier = read_record(session.folder, "quick" if quick else "run", unfinished=True)
         self.records: dict[str, RungRecord] = {}
         self.variants: dict[str, Variant] = {}
         self.tried: list[Variant] = []
@@ -220,8 +224,7 @@ class LadderRun:
         self.stopped: Measurement | None = None
         self.balance = None if quick else balance_of(session)
         self.constant: Pair | None = None
-        dev = shuffled(session.split.dev, session.project.split.seed)
-        self.dev = dev[:QUICK_DEV] if quick else dev
+        self.dev = shuffled(session.split.dev, session.project.split.seed)[: QUICK_DEV if quick else None]
 
     async def run(self, rungs: Collection[str] = ()) -> RunRecord:
         ladder = self.session.project.ladder.rungs
@@ -308,7 +311,8 @@ class LadderRun:
 
     async def _metered_rung(self, name: str) -> None:
         """Run one rung, store its record with its cost, and pass on the alpha of a rung that compared nothing."""
-        self.current = name
+        self.current, self.since = name, time.time()
+        self.write()
         self.watcher.start(name)
         with self.session.runner.metered() as spent:
             record = await (self._teacher() if name == TEACHER else self._rung(name))
@@ -318,6 +322,7 @@ class LadderRun:
         log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
         if record.variant is None and record.reason_code not in KEEPS_ALPHA and not self.quick:
             pass_on(self.session, slot_of(self.session, name))
+        self.write()
         self.watcher.finish(self.records[name])
 
     async def _rung(self, name: str) -> RungRecord:
@@ -337,7 +342,11 @@ class LadderRun:
             dev=self.dev,
             searched=session.split.explore and not self.quick,
             tried=self.tried,
-            measured=self._measured(),
+            measured=[
+                one.variant
+                for one in self.trials.values()
+                if one.rung not in {"classical", TEACHER, "fine_tune"} and session.project.may_serve(one.variant.model)
+            ],
         )
         proposal = await rung.propose(view)
         found = SearchResult() if proposal.skipped else await rung.search(view)
@@ -595,19 +604,22 @@ class LadderRun:
                 best = other if wins or _takes_over(leader, other) else best
         return None if best is None or best.violated else BestVariant(best.rung, best.variant.id)
 
-    def _measured(self) -> list[Variant]:
-        return [
-            one.variant
-            for one in self.trials.values()
-            if one.rung not in {"classical", TEACHER, "fine_tune"} and self.session.project.may_serve(one.variant.model)
-        ]
-
-    def record(self, *, partial: str = "") -> RunRecord:
-        """Return the record of the rungs that were run.
+    def write(self, partial: str = "") -> RunRecord:
+        """Write and return the unfinished record: that of an earlier one that got further, if nothing changed since.
 
         Args:
-            partial: Why the run stopped before its end.
+            partial: The error that stops the run, and where.
         """
+        record = replace(
+            later_of(self.record(), self.earlier, self.session.project),
+            partial=partial,
+            at=(self.current, self.since, str(os.getpid())),
+        )
+        write_record(self.session.folder, record)
+        return record
+
+    def record(self) -> RunRecord:
+        """Return the record of the rungs that were run."""
         session, project = self.session, self.session.project
         comparisons = read_comparisons(session.folder)
         found = differences_on_test(session, list(self.trials.values()))
@@ -638,7 +650,6 @@ class LadderRun:
             cost_usd=session.runner.spending.usd,
             rungs=rungs,
             best=self._best(),
-            partial=partial,
             split=SplitRecord(
                 origin=session.split.origin,
                 reasons=list(session.split.reasons),

@@ -1,5 +1,6 @@
 """An opened project: its data read and split, its store and models at hand. What all commands that ask share."""
 
+from asyncio import current_task
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -200,8 +201,8 @@ async def open_session(
     progress: Progress | None = None,
     max_usd: float | None = None,
     waiting: Say = lambda _: None,
-    reading: bool = False,
     beside: bool = False,
+    calls: bool = True,
 ) -> AsyncIterator[Session]:
     """Open `project` for asking: one process at a time, except for readers.
 
@@ -209,9 +210,9 @@ async def open_session(
         progress: Told what happens.
         max_usd: Spending limit of this run, in addition to the project's own budget.
         waiting: Called if another process has the project.
-        reading: Whether a folder that cannot be written will do.
-        beside: Whether the lock is not taken: for a command that calls no model and stores nothing here. Its inputs
-            are written as a whole by the process that has the lock, and the split is never drawn for it.
+        beside: Whether the lock is not taken: for a command that stores nothing here. Its inputs are written as a whole
+            by the process that has the lock, and the split is never drawn for it.
+        calls: Whether a model may be called; else `NotStored` is raised for an answer that is not stored.
 
     Raises:
         Untrusted: The project needs a permission that it lacks.
@@ -221,7 +222,7 @@ async def open_session(
         raise UserError(f"max_usd must be a number from 0, but it is {max_usd}.")
     require_grants(project)  # all at once, and before money is spent
     folder = Folder(project.root)
-    with nullcontext() if beside else folder.lock(waiting, reading=reading):
+    with nullcontext() if beside else folder.lock(waiting, task.cancelling if (task := current_task()) else int):
         data = read_data(project)  # now, as another process may just have drawn the split
         if folder.writable and not beside and (split := data.dataset.settled()) != data.dataset.stored:
             folder.write("split", split)
@@ -231,6 +232,7 @@ async def open_session(
         limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
         limit = min((one for one in limits if one is not None), default=None)
         session = Session(project, data, store, progress, Budget(limit, spending.usd, spending.unanswered_usd))
+        session.runner.calls = calls
         try:
             yield session
         finally:

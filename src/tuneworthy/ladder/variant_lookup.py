@@ -14,7 +14,7 @@ from tuneworthy.engine.models import open_model
 from tuneworthy.errors import GateFailed, UserError, did_you_mean
 from tuneworthy.input_files import read_input
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import Session
 from tuneworthy.types import JsonObject, Variant
@@ -88,14 +88,7 @@ def resolve(session: Session, name: str) -> Variant:
         return _from_file(Path(name))
     if Path(name).is_absolute():
         return _proposed(session, Path(name))
-    last = read_record(session.folder)
-    if last is None:
-        raise UserError(f"There is no run yet, so {name!r} matches no variant.", hint="Run `tuneworthy run` first.")
-    if name == "best" and last.partial:
-        raise UserError(
-            f"The last run is incomplete, so it has no best variant: {last.partial}.",
-            hint="Run `tuneworthy run` again, or name a rung instead of `best`.",
-        )
+    last = required_run(session.project)
     by_rung = {record.rung: record.variant for record in last.rungs if record.variant}
     identity = last.best.variant if name == "best" and last.best else by_rung.get(name, name)
     hits = [variant for key, variant in last.variants.items() if key.startswith(identity) or variant.name == identity]

@@ -90,7 +90,7 @@ def facts_of(reference: Bill | None, settings: Economics, gain: Bounds | None) -
         if reference.price is not None and reference.price.source == "project file":
             source = "token counts on the test set at the prices in the project file"
         if reference.unreported:
-            source += f"; the maximum price for the {reference.unreported:.1%} of answers without token counts"
+            source += f"; the maximum price for the {reference.unreported:.1%} of answers without usable token counts"
     facts[PRICE] = Fact(reference.usd_with(settings) if reference else None, source, "measured")
     for name in DEFAULT_RANGES:
         low, high = settings.spread(name)

@@ -87,8 +87,7 @@ def target_sentence(record: RunRecord) -> str:
     if status == "met":
         return (
             f"T{met[1:]}: the score of {score} reaches it, and the lower limit of {lower:.1%} ({bound}) "
-            f"is above {target - record.margin:.1%}, the target minus the margin. The limit may be below "
-            "the target itself."
+            f"is above {target - record.margin:.1%}, the target minus the margin."
         )
     if status == "missed":
         return (

@@ -2,19 +2,17 @@
 
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 from tuneworthy.config import Project
-from tuneworthy.errors import UserError
 from tuneworthy.ladder.bills import bills_of, running_costs
-from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.ladder.provenance import required_run, shown_run
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import prompt_diff, wrong_table
 from tuneworthy.report.document import Block, Document, PagePart
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.text import clean, plain
-from tuneworthy.store import Folder
 from tuneworthy.text import plural
 from tuneworthy.types import Texts
 from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
@@ -186,14 +184,10 @@ def method(record: RunRecord) -> list[str]:
     ]
 
 
-def last_record(root: Path) -> RunRecord:
-    """Return the record of the last run of the project folder `root`, else that of the last quick one.
+def last_record(project: Project) -> RunRecord:
+    """Return the record of the last run of `project`, else that of the last quick one.
 
     Raises:
         UserError: There is no run, or it is not of this version.
     """
-    folder = Folder(root)
-    record = read_record(folder) or read_record(folder, "quick")
-    if record is None:
-        raise UserError(f"{folder.path} contains no run.", hint="Run `tuneworthy run` first.")
-    return record
+    return shown_run(project) or shown_run(project, "quick") or required_run(project)

@@ -73,6 +73,8 @@ def ladder_table(record: RunRecord, traffic: float | None = None, costs: Mapping
         VARIANT,
         Column("score", "score", value=shown_score),
         Column("ci95", "95% interval", interval, value=lambda rung: lead(rung).ci95),
+        Column("today", "Δ today", points, value=attrgetter("delta" if record.quick else "delta_today")),
+        Column("spent", "$", amount, value=attrgetter("cost_usd")),
         Column("gain", "gain, 95% interval", value=lambda rung: difference(rung.delta, rung.delta_ci), wide=True),
         Column("p", "p", p_value, value=attrgetter("p_value")),
         Column("alpha", "α", lambda alpha: NONE if alpha is None else f"{alpha:.3g}"),
@@ -115,14 +117,15 @@ def _reading(record: RunRecord) -> str:
     if record.quick:
         return (
             "Scores range from 0 to 1 and come from dev cases. The test set was not used, so there is no verdict. The "
-            "gain is the paired difference from today's variant on the same cases; it was not tested."
+            "gain (Δ today, in points) is the paired difference from today's variant on the same cases, without a test."
         )
     repeats = max((rung.repeats for rung in record.rungs), default=1)
     timed = max((rung.latency_n for rung in record.rungs), default=0)
     repeated = f" Where answers vary, each case was answered up to {repeats} times." if repeats > 1 else ""
     latency = f" Latency comes from {timed} sequential calls." if timed else ""
     return (
-        "Scores range from 0 to 1 (0.840 is 84%). The gain is the paired difference from the best variant of the "
+        "Scores range from 0 to 1 (0.840 is 84%). Δ today is the difference from today's setup in points, and $ the "
+        "cost of the rung's calls. The gain is the paired difference from the best variant of the "
         "rungs before it. For the classical baseline, it is the difference from the best variant overall. p is "
         f"one-sided and compared with α; a gain without p was not tested.{repeated}{latency}"
     )

@@ -29,8 +29,8 @@ def last_run(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
     Raises:
         UserError: There is no run yet.
     """
-    record, verdict = last_record(project.root), load_verdict(project)
-    stale = [] if record.partial else stale_since(project, record)
+    record, verdict = last_record(project), load_verdict(project)
+    stale = stale_since(project, record)
     if verdict is not None and not record.quick:
         verdict = replace(verdict, changed=[*verdict.changed, *stale])
     return replace(record, stale=stale), verdict

@@ -7,12 +7,15 @@ import fcntl
 import os
 import signal
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import orjson
 
@@ -20,10 +23,13 @@ from tuneworthy.errors import UserError
 from tuneworthy.redaction import redact_json
 from tuneworthy.signals import handled_by
 from tuneworthy.store.shapes import DamagedRecord, parsed
+from tuneworthy.text import since
 
 NAME = ".tuneworthy"
 # Kinds of files that are opened by no one: reading or writing them could wait for ever.
 SPECIAL = frozenset({stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
+# Pause between two attempts to take the lock, seconds.
+POLL_S = 0.1
 T = TypeVar("T")
 
 
@@ -105,16 +111,20 @@ class Folder:
         write_atomic(path, redact_json(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)))
         return path
 
-    def holder(self) -> tuple[str, float] | None:
-        """Return the process that has the lock, and its start in seconds since the epoch; None without one."""
+    def holder(self) -> tuple[str, float, str] | None:
+        """Return the process that has the lock, its start in seconds since the epoch, and a sentence; None without one.
+
+        The process is "" if it is not known: one that was killed leaves its text until another one writes its own.
+        """
         if not (self.path / "lock").is_file():  # opening a pipe could wait for ever
             return None
         with (self.path / "lock").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return file.read(20).strip() or "?", os.fstat(file.fileno()).st_mtime
-        return None
+            if _locked(file, fcntl.LOCK_SH):
+                return None
+            (pid, _, command), start = file.read(200).strip().partition(" "), os.fstat(file.fileno()).st_mtime
+            if not pid.isdecimal() or (Path("/proc/self").exists() and not Path("/proc", pid).exists()):
+                return "", start, "Another process is using this project."
+            return pid, start, f"Process {pid} ({command}) has used this project {since(start)}."
 
     @property
     def writable(self) -> bool:
@@ -122,34 +132,43 @@ class Folder:
         return os.access(self.path if self.path.exists() else self.root, os.W_OK)
 
     @contextmanager
-    def lock(self, waiting: Callable[[str], None], *, reading: bool = False) -> Iterator[None]:
-        """Hold the project's lock: two commands that spend or decide run one after the other.
+    def lock(self, waiting: Callable[[str], None], stopped: Callable[[], int] = int) -> Iterator[None]:
+        """Hold the project's lock: two commands that spend or write run one after the other.
 
         Args:
             waiting: Called once with a sentence if another process has the lock.
-            reading: Go on without the lock where nothing can be written.
+            stopped: Whether a signal has come that this process could not act on yet: it then ends a wait.
         """
-        if reading and not self.writable:
-            yield
-            return
         self.create()
         with (self.path / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                with handled_by(signal.default_int_handler):
-                    file.seek(0)
-                    waiting(f"Process {file.read().strip() or '?'} is using this project. Waiting for it to finish.")
-                    fcntl.flock(file, fcntl.LOCK_EX)
+            is_told = False
+            with handled_by(signal.default_int_handler):
+                while not _locked(file):  # a wait inside the system could outlast a signal
+                    if not is_told and (holder := self.holder()):
+                        waiting(f"{holder[2]} Waiting for it to finish.")
+                        is_told = True
+                    if stopped():
+                        raise KeyboardInterrupt
+                    time.sleep(POLL_S)
             file.seek(0)
             file.truncate()
-            file.write(str(os.getpid()))
+            words = takewhile(lambda word: word[:1] != "-", sys.argv[1:3])  # options may be long
+            file.write(" ".join([str(os.getpid()), Path(sys.argv[0].removesuffix("/__main__.py")).name, *words]))
             file.flush()
             try:
                 yield
             finally:
                 file.seek(0)
                 file.truncate()
+
+
+def _locked(file: IO[str], how: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock of an open file, and return whether it was free."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _refuse_foreign(folder: Path, damaged: bool) -> None:

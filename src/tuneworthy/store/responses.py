@@ -272,7 +272,7 @@ class ResponseStore:
         """Forget the calls without an answer: whoever calls this knows that they were not billed."""
         self._rows("DELETE FROM open_calls")
 
-    def spending(self, holder: tuple[str, float] | None = None) -> Expenses:
+    def spending(self, holder: tuple[str, float, str] | None = None) -> Expenses:
         """Return what all calls of this project have cost.
 
         Args:

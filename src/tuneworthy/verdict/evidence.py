@@ -284,6 +284,7 @@ class Evidence:
         n_groups: As how many independent sources these count; None where that is not known.
         overlaps: Rows that still overlap cases, by kind (those that were dropped from the examples are not counted).
         stale: What changed since the run, in words; such evidence is not used.
+        incomplete: How far an unfinished run is, as a sentence; "" for a whole one.
         accept: How a run that another signer measured becomes usable; "" for any other run.
         errors_stale: What changed since the failures were analysed; `errors` is then None.
         has_examples: Whether there is anything to take shots from.
@@ -345,6 +346,7 @@ class Evidence:
     n_groups: float | None = None
     overlaps: NamedInts = field(default_factory=dict)
     stale: Texts = ()
+    incomplete: str = ""
     accept: str = ""
     errors_stale: Texts = ()
     has_examples: bool = True

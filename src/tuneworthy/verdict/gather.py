@@ -16,8 +16,8 @@ from tuneworthy.dataset.importing.folder import latest_import
 from tuneworthy.errors import Undecided, UserError, join_sentences
 from tuneworthy.graders.judging import DOCUMENT
 from tuneworthy.ladder.bills import bills_of, smallest_usd
-from tuneworthy.ladder.provenance import changed_since, identities, provenance
-from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.ladder.provenance import changed_since, identities, provenance, run_note, shown_run
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
@@ -58,12 +58,12 @@ def gather(session: Session) -> Evidence:
     """Return the evidence of an opened project; nothing is asked of a provider.
 
     Raises:
-        Undecided: There was no run yet.
+        Undecided: No rung is finished yet.
     """
     project = session.project
-    record = read_record(session.folder)
+    record = shown_run(project)
     if record is None:
-        raise Undecided("There is no run yet, so there is nothing to decide.", hint=messages.RUN)
+        raise Undecided(run_note(session.folder), hint=messages.RUN)
     stale = changed_since(
         record,
         project,
@@ -149,6 +149,7 @@ def evidence_of(
         waivers={waiver.gate: waiver.reason for waiver in project.waivers},
         stale=stale,
         accept=record.accept if record else "",
+        incomplete=run_note(Folder(project.root)) if record and record.partial else "",
         has_examples=False,
         left_out=[rung for rung in RUNG_OF.values() if rung not in project.ladder.rungs],
         other_models=len(eligible),

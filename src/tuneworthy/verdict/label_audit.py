@@ -17,7 +17,8 @@ import numpy as np
 from tuneworthy.arrays import Bools, Floats
 from tuneworthy.cases.stratified import rank
 from tuneworthy.ladder.commands.case_answers import StoredAnswers
-from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.provenance import shown_run
+from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson, lower_bound, upper_bound
 from tuneworthy.types import Bounds, Case, Cases, JsonMapping, NamedFloats, Texts, frozen
@@ -89,7 +90,7 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     """Return the evidence with the findings of people about the labels of test; the same if they labelled no case."""
     strata, labels = session.folder.read(FILE, dict[str, bool]) or {}, read_relabelled(session.project, session.data)
     test = [case for case in session.split.test if case.id in strata]
-    cases, record = [case for case in test if case.id in labels], read_record(session.folder)
+    cases, record = [case for case in test if case.id in labels], shown_run(session.project)
     if not cases or not record:
         return evidence
     was, still = contradicts(session.data, labels)

@@ -14,6 +14,7 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
+from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
@@ -75,7 +76,7 @@ class StoredVerdict:
 def store_verdict(project: Project, verdict: Verdict, tried: Texts = ()) -> None:
     """Store a verdict, with the commands that were tried (see `tried_commands`)."""
     document = orjson.loads(orjson.dumps(verdict, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)) | {
-        "of": _hashes(project),
+        "of": input_hashes(project),
         "tried": [*tried],
     }
     Folder(project.root).write(FILE, signed_document(document))
@@ -90,10 +91,11 @@ def tried_commands(project: Project) -> list[str]:
     folder, document = Folder(project.root), None
     with suppress(UserError):  # a damaged verdict is replaced
         document = folder.read(FILE, StoredHashes)
-    if document is None or document["of"] != _hashes(project):
+    run, verdict = (folder.path / f"{name}.json" for name in ("run", FILE))
+    if document is None or document["of"] != input_hashes(project) or not run.exists():
         return []
-    run, verdict = ((folder.path / f"{name}.json").stat().st_mtime_ns for name in ("run", FILE))
-    commands = document.get("next_action", {}).get("command", "").split(" && ") if run > verdict else ()
+    is_later = run.stat().st_mtime_ns > verdict.stat().st_mtime_ns
+    commands = document.get("next_action", {}).get("command", "").split(" && ") if is_later else ()
     return [*document.get("tried", []), *(command for command in commands if command.startswith("tuneworthy run"))]
 
 
@@ -108,7 +110,7 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     if document is None:
         return None
     verdict = shaped(document, Verdict, f"{folder.path / FILE}.json")
-    then, now = document["of"], _hashes(project)
+    then, now = document["of"], input_hashes(project)
     changed = [
         CHANGED_SINCE[name]
         for name in [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
@@ -124,11 +126,13 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     return StoredVerdict(verdict=verdict, changed=changed)
 
 
-def _hashes(project: Project) -> NamedTexts:
+def input_hashes(project: Project) -> NamedTexts:
     folder, beside = Folder(project.root), {"reviews": project.root / REVIEWS, "suspects": suspects_path(project)}
+    is_unfinished = (folder.path / "run-unfinished.json").exists() and (record := shown_run(project)) and record.at
+    files = {"run": "run-unfinished"} if is_unfinished else {}
     return {
         **{
-            name: content_hash(folder.read(name, object))
+            name: content_hash(folder.read(files.get(name, name), object))
             for name in (*DECIDING, *SHIPPING)
             if name not in {"project", *beside}
         },

@@ -109,6 +109,11 @@ def next_action(
         costs: Upper limits of the cost per rung, by name; an unknown one is left out.
         tried: Commands that were run on this evidence and changed nothing.
     """
+    if evidence.incomplete:
+        rest = sum((cost for rung, cost in costs.items() if rung not in evidence.rungs), Cost())
+        budget = "Raise `ladder.budget_usd` or `--max-usd`. " if "The budget of $" in evidence.incomplete else ""
+        why = f"{budget}Finish the run: not all rungs have been compared."
+        return _with_prices(NextAction(command="tuneworthy run", why=why, calls=rest.calls, usd=rest.usd), evidence)
     futures, offered = _Futures(facts), _Steps(facts, evidence, gates, costs).offered()
     good_enough = _good_enough(facts) and all(kind != "sound" for kind, _ in open_facts(facts))
     steps = [step for step in offered if step.action.command not in tried]

@@ -252,7 +252,7 @@ def legend(options: Options) -> list[str]:
         "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it.": (
             lambda one: one.server and one.usd_per_month is None and one.usd_per_1k is None
         ),
-        "upper limit: the provider reports no token counts for some answers, which count at their maximum cost.": (
+        "upper limit: some answers have no usable token counts from the provider and count at their maximum cost.": (
             lambda one: one.unreported
         ),
         "your server: at a local address, not billed. Set `economics.serve_usd_per_month` to count its price.": (

@@ -77,6 +77,7 @@ class ProjectState:
         verdict: The last one; None before it.
         verdict_stale: What changed since it was computed, in words.
         costs: Rung to its cost; without those that cannot be estimated.
+        notes: How far unfinished runs are.
     """
 
     evidence: Evidence
@@ -87,6 +88,7 @@ class ProjectState:
     verdict: Verdict | None = None
     verdict_stale: Texts = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    notes: Texts = ()
 
     @property
     def decided(self) -> bool:
@@ -155,7 +157,7 @@ def checklist(state: ProjectState) -> Checklist:
         steps=steps,
         next=following,
         action=action,
-        notes=[note] if following is not None and following.step in LEVERS else [],
+        notes=[*state.notes, *([note] if following is not None and following.step in LEVERS else [])],
     )
 
 

@@ -22,7 +22,7 @@ from tuneworthy.graders.judging import JudgeErrors, Judging, ScoredAnswers
 from tuneworthy.graders.text import normalise, readable_by, restates
 from tuneworthy.graders.validate import MIN_HUMAN
 from tuneworthy.ladder.measurement import repeats_of
-from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
@@ -160,7 +160,7 @@ class _Probing:
         self.readers.update(failed.readable_by for failed in self.failed.values() if failed.readable_by)
 
     async def _judge_errors(self, judging: Judging, threshold: float) -> JudgeErrors | None:
-        record, test = read_record(self.session.folder), self.session.split.test
+        record, test = shown_run(self.session.project), self.session.split.test
         if record is None or all(row.variant != self.variant.id or row.score is None for row in record.rungs):
             return None
         traces = await self.session.ask(self.variant, test, repeats=repeats_of(self.session.project, self.variant))

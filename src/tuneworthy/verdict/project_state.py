@@ -4,8 +4,8 @@ from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import most_for
-from tuneworthy.ladder.provenance import changed_since, provenance
-from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.ladder.provenance import changed_since, provenance, run_note, shown_run
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder
@@ -23,7 +23,7 @@ def read_state(project: Project) -> ProjectState:
     """
     facts = Facts(project, contact=False)
     folder = Folder(project.root)
-    record, quick = read_record(folder), read_record(folder, "quick")
+    record, quick = shown_run(project), shown_run(project, "quick")
     evidence = evidence_of(project, facts.data, record, stale=_stale(facts, record) if record else ())
     last = load_verdict(project)
     faults = [*facts.case_faults, *facts.example_faults, *filter(None, [facts.split_fault])]
@@ -40,6 +40,7 @@ def read_state(project: Project) -> ProjectState:
         verdict=last.verdict if last else None,
         verdict_stale=[*last.changed, *evidence.stale] if last else (),
         costs=step_costs(facts),
+        notes=[*filter(None, [run_note(folder, name, "") for name in ("run", "quick")])],
     )
 
 

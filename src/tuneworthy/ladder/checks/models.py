@@ -12,7 +12,7 @@ from tuneworthy.errors import AuthError, ModelError, TuneworthyError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
-from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date
@@ -101,7 +101,7 @@ def model_opens(facts: Facts) -> Findings:
 @check(severity="warning", fix="Run `tuneworthy run`. Only calls of the earlier model are repeated.")
 def served_model(facts: Facts) -> Sentences:
     """The server of a model answers with another model than before, and no run has measured that one yet."""
-    record = read_record(facts.folder)
+    record = shown_run(facts.project)
     measured = [dict(variant.model_identity) for variant in record.variants.values()] if record else []
     for name in used(facts):
         identity = model.provider.identity if (model := facts.opened[name][0]) else {}

@@ -21,7 +21,8 @@ from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.judging import Item, Judging
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.provenance import required_run, shown_run
+from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data, record_reveal
 from tuneworthy.ladder.variant_lookup import resolve
@@ -113,9 +114,7 @@ class StoredAnswers:
         Raises:
             UserError: Nothing was run yet.
         """
-        if self._record is None:
-            raise UserError(messages.say("no_run_yet", root=self.session.project.root), hint=messages.say("run_ladder"))
-        return self._record
+        return self._record or required_run(self.session.project)
 
     def of_case(self, word: str, rung: str | None = None, *, reveal_test: bool = False) -> CaseAnswers:
         """Return the answers to a case by rung (or only of `rung`).
@@ -274,8 +273,8 @@ def open_answers(project: Project, *, say: Say = lambda _: None) -> Iterator[Sto
         UserError: The data is wrong.
     """
     folder = Folder(project.root)
-    record = read_record(folder)
-    if record is None and (record := read_record(folder, "quick")) is not None:
+    record = shown_run(project)
+    if record is None and (record := shown_run(project, "quick")) is not None:
         say("There is no full run yet. These answers come from a quick run.")
     if record and record.partial:
         say(messages.say("partial_answers", reason=record.partial))

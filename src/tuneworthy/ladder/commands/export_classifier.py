@@ -23,7 +23,8 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS, LEAST, ClassicalProvider
 from tuneworthy.ladder.commands.export_folder import rendered, run_closed, write_export
 from tuneworthy.ladder.commands.export_variant import asked
-from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
+from tuneworthy.ladder.provenance import required_run
+from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat, plain_pieces
@@ -105,7 +106,7 @@ async def export_classifier(session: Session, folder: Path, which: str | None = 
         UserError: There is no finished run, no classifier in it, or one that cannot be exported.
         GateFailed: The exported classifier answers a case otherwise than it was measured.
     """
-    run = finished_run(session)
+    run = required_run(session.project)
     found = {
         rung.rung: (rung, variant)
         for rung in run.rungs
@@ -141,20 +142,6 @@ async def export_classifier(session: Session, folder: Path, which: str | None = 
             {"status": "pass", "engine": rung.detail.engine, "artifact": rung.detail.classifier, "detail": detail},
         )
     return export
-
-
-def finished_run(session: Session) -> RunRecord:
-    """Return the record of the latest run.
-
-    Raises:
-        UserError: There was no run yet, or it stopped before its end.
-    """
-    last = read_record(session.folder)
-    if last is None:
-        raise UserError(messages.say("no_run_yet", root=session.project.root), hint=messages.say("run_ladder"))
-    if last.partial:
-        raise UserError(messages.say("partial_answers", reason=last.partial), hint=messages.say("run_ladder_again"))
-    return last
 
 
 async def write_classifier(session: Session, variant: Variant, rung: RungRecord, folder: Path) -> ClassifierExport:

@@ -14,10 +14,11 @@ from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, is_sent, large_of
 from tuneworthy.ladder.classical_models import IN_PROCESS
-from tuneworthy.ladder.commands.export_classifier import finished_run, measured_answers, write_classifier
+from tuneworthy.ladder.commands.export_classifier import measured_answers, write_classifier
 from tuneworthy.ladder.commands.export_folder import run_closed, write_export
 from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant, variables_of
 from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.store import write_atomic
@@ -164,7 +165,7 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         GateFailed: The cascade has no score on test, violates a constraint, or the router answers a case otherwise
             than it was measured.
     """
-    last = finished_run(session)
+    last = required_run(session.project)
     rung, detail = last.rung(CASCADE), last.detail(CascadeDetail)
     variant = last.variant_of(rung) if rung else None
     if not (rung and detail and variant and variant.cascade):

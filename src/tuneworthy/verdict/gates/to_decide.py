@@ -60,12 +60,10 @@ def baseline(evidence: Evidence) -> Finding:
     """Today's prompt and model were measured on test, and the grader reads right answers in any Unicode form."""
     subject = evidence.rungs.get("baseline")
     if evidence.stale:
-        is_spent = any("The budget of $" in one for one in evidence.stale)  # see `Budget`
         return says(
             "unknown",
             f"The last run cannot be used as it is: {'; '.join(evidence.stale)}.",
-            evidence.accept
-            or ("Raise `ladder.budget_usd` or `--max-usd`, then run `tuneworthy run`." if is_spent else messages.RUN),
+            evidence.accept or messages.RUN,
             stale=list(evidence.stale),
         )
     if subject and subject.status == "failed":
