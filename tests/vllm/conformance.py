@@ -41,7 +41,7 @@ HEAD = """# vLLM
 `tuneworthy serve --what merged` shows the command that serves a model with vLLM.
 `tuneworthy train --only parity --url URL` sends that server the prompts of the adapter.
 `tests/vllm/make_environment.sh DIR` makes an environment with vLLM for a CPU; there `tests/vllm/conformance.py` found
-what follows: SmolLM2-135M in bfloat16, an adapter of rank 8, {n} prompts of training rows.
+the results below: SmolLM2-135M in bfloat16, an adapter of rank 8, {n} prompts of training rows.
 
 """
 
@@ -93,13 +93,13 @@ def page(found: dict[str, dict[str, Any]], version: str) -> str:
         f"vLLM {version}, Python {platform.python_version()}, {platform.machine()}, no GPU.\n",
     ]
     for what, document in found.items():
-        parts.append(
-            f"\n## {what}\n\n`{Path(document['line'].split()[0]).name} {' '.join(plain(document['line']))}`\n\n"
-        )
-        parts.append(
-            f"{document['status']}: {document['detail']}.\n\n| check | status | what was found |\n| --- | --- | --- |\n"
-        )
-        parts += [f"| {one['name']} | {one['status']} | {one['detail']} |\n" for one in document["checks"]]
+        command = f"{Path(document['line'].split()[0]).name} {' '.join(plain(document['line']))}"
+        parts.append(f"\n{what}: {document['status']}, {document['detail']}.\n`{command}`\n")
+    parts.append(f"\n| check | {' | '.join(found)} |\n| --- |{' --- |' * len(found)}\n")
+    for same in zip(*(document["checks"] for document in found.values()), strict=True):
+        cells = [f"{one['status']}: {one['detail']}" for one in same]
+        cells = [cells[0], *("the same" if cell == cells[0] else cell for cell in cells[1:])]
+        parts.append(f"| {same[0]['name']} | {' | '.join(cells)} |\n")
     return "".join(parts)
 
 
