@@ -23,6 +23,8 @@ from typing import Any, Final, Literal
 
 from scripts.ordinary.rows import Row
 
+from tuneworthy.config import load
+
 Outcome = Literal["do_not_fine_tune", "fine_tune", "undecided"]
 LIMIT_S: Final = 900
 FUNCTIONS: Final = '''
@@ -231,7 +233,7 @@ def configure(task: Task, root: Path, rows: Sequence[Row]) -> None:
     before = before.replace("# target =", f"target = {task.target} #").replace(
         "margin = 0.05", f"margin = {task.margin}"
     )
-    system = (root / "prompts/system.md").read_text()
+    system = load(root).text("prompts/system.md") or ""
     letters = sum(len(str(row[name])) for row in rows for name in task.question) / len(rows) + len(system)
     sections = "\n".join(model.section(name, letters / 4) for name, model in task.models.items())
     (root / "tuneworthy.toml").write_text(f"{before}{sections}\n{after}\n{task.lines}\n")

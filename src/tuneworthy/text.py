@@ -1,5 +1,6 @@
 """English number agreement, numbers as text, and text of others made visible."""
 
+import re
 import time
 import unicodedata
 from collections.abc import Sequence
@@ -8,6 +9,8 @@ from itertools import takewhile
 
 # Categories of characters that cannot be seen.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# The start of a tag of Jinja.
+_OPENS = re.compile(r"\{(?=[{%#])")
 
 
 def plural(n: float, singular: str, plural_form: str) -> str:
@@ -109,3 +112,12 @@ class Shown:
 def _cell(value: object) -> str:
     text = " ".join(visible("" if value is None else str(value)).split())
     return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
+
+
+def verbatim(text: str) -> str:
+    """Return a template that writes `text` as it is: a label or a name that comes from data is no template.
+
+    >>> verbatim("{{ input }}"), verbatim("{a}")
+    ("{{ '{' }}{ input }}", '{a}')
+    """
+    return _OPENS.sub("{{ '{' }}", text)

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from tuneworthy.config import serving
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
-from tuneworthy.config.graders import GRADER_SECTIONS, Grader, Judge, RegressionSource
+from tuneworthy.config.graders import GRADER_SECTIONS, Choice, Grader, Judge, RegressionSource
 from tuneworthy.config.ladder import Constraints, DecodingSection, Economics, FewShotSection, Ladder, Reflection, Waiver
 from tuneworthy.config.models import MODEL_SECTIONS, Model
 from tuneworthy.config.removed import replacement
@@ -21,6 +21,7 @@ from tuneworthy.config.toml_lines import key_lines, line_of
 from tuneworthy.config.train import Serve, Train
 from tuneworthy.errors import ConfigError, UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
+from tuneworthy.text import verbatim
 from tuneworthy.trust import own_path, path_of
 from tuneworthy.types import JsonObject
 
@@ -28,6 +29,8 @@ FILE_NAME = "tuneworthy.toml"
 MAKE_PROJECT = "Change to the project folder, pass --project DIR, or create a project with `tuneworthy init`."
 # Of the project file and of a prompt, bytes.
 MAX_PROJECT = 2**20
+# In a prompt: the labels that a grader lists, one a line.
+LABELS = "{{ labels }}"
 # Default paths of sections.
 DEFAULT_PATHS = {"cases": "cases.jsonl", "examples": "examples.jsonl", "documents": "documents/"}
 # Faults that are listed; each unknown key is compared with all known keys.
@@ -141,15 +144,22 @@ class Project(Section):
         return self.root / value if value and "\n" not in value and len(value.encode()) < 256 else None
 
     def text(self, value: str | None) -> str | None:
-        """Return the text of a template value: the file's content if it names one, else itself."""
+        """Return the text of a template value: the file's content if it names one, else itself.
+
+        `{{ labels }}` becomes the list of labels of the first grader that has one.
+        """
         path = self.template_path(value)
         if path and path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
-            return read_input_text(path, MAX_PROJECT).strip()
+            return self._with_labels(read_input_text(path, MAX_PROJECT).strip())
         if path and path.suffix in {".md", ".txt", ".j2"} and " " not in str(value):
             raise UserError(
                 f"The template file {path} does not exist.", hint="Create the file, or fix its path in [prompt]."
             )
-        return value
+        return self._with_labels(value) if value else value
+
+    def _with_labels(self, template: str) -> str:
+        labels = next((one.labels for one in self.graders if isinstance(one, Choice) and one.labels), None)
+        return template.replace(LABELS, verbatim("\n".join(labels))) if labels else template
 
 
 def load(root: Path | str) -> Project:

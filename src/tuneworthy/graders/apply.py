@@ -54,7 +54,21 @@ def label_faults(grader: Grader, cases: Iterable[Case]) -> NamedTexts:
 
 
 def try_grader(grader: Grader, cases: Iterable[Case]) -> dict[str, Score]:
-    """Return the scores of a right, a nearly right and a wrong answer to one case; empty if the grader is not tried.
+    """Return the scores of a right, a nearly right and a wrong answer to one case; empty if the grader is not tried."""
+    case, answers = answers_to_try(grader, cases)
+    if case is None:
+        return {}
+    judge = _Rules(grader).judge
+    traces = {
+        name: Trace(case_id=case.id, variant_id="", repeat=0, messages=(), response=Response(text=text))
+        for name, text in answers.items()
+    }
+    results = {name: judge(trace, case) for name, trace in traces.items()}
+    return {name: score for name, score in results.items() if isinstance(score, Score)}
+
+
+def answers_to_try(grader: Grader, cases: Iterable[Case]) -> tuple[Case | None, dict[str, str]]:
+    """Return a right, a nearly right and a wrong answer, and their case; None if the grader is not tried.
 
     Args:
         grader: It; no model is called.
@@ -62,18 +76,11 @@ def try_grader(grader: Grader, cases: Iterable[Case]) -> dict[str, Score]:
     """
     usable = [case for case in cases if case.has_answer and not grader.label_fault(case.expected)]
     if not usable or grader.identity.get("type") in _UNTRIED:
-        return {}
+        return None, {}
     right, *more = accepted(usable[0].expected)
     others = (accepted(case.expected)[0] for case in usable)
     wrong = next((text for text in others if text not in {right, *more}), "?")
-    answers = {"right": right, "nearly right": f"The answer is {right}.", "wrong": wrong}
-    judge = _Rules(grader).judge
-    traces = {
-        name: Trace(case_id=usable[0].id, variant_id="", repeat=0, messages=(), response=Response(text=text))
-        for name, text in answers.items()
-    }
-    results = {name: judge(trace, usable[0]) for name, trace in traces.items()}
-    return {name: score for name, score in results.items() if isinstance(score, Score)}
+    return usable[0], {"right": right, "nearly right": f"The answer is {right}.", "wrong": wrong}
 
 
 def grading_fault(scores: Mapping[str, Score]) -> str:

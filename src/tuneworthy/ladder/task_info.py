@@ -41,7 +41,8 @@ class TaskInfo:
 
 
 def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
-    if split.kind.name == "label":
+    listed = isinstance(project.graders[0], Choice) and project.graders[0].labels
+    if split.kind.name == "label" or listed:
         several = any(isinstance(case.expected, list) and len(case.expected) > 1 for case in split.dev)
         if several and project.graders[0].type == "includes":  # the answer must have all labels
             return TaskInfo(kind="short_answer"), []

@@ -31,7 +31,6 @@ LIMIT_S = 2.0
 
 
 _VARIABLE = re.compile(r"\{\{ *([A-Za-z_]\w*) *\}\}")
-_OPENS = re.compile(r"\{(?=[{%#])")
 # Names that have a meaning of their own in Jinja.
 _OWN_NAMES = frozenset(
     ["true", "false", "none", "True", "False", "None", "range", "dict", "lipsum", "cycler", "joiner", "namespace"]
@@ -84,15 +83,6 @@ def _in_child(function: Callable[..., JsonObject], source: str, *arguments: Any)
         (f"The template {source[:60]!r} cannot be rendered: {answer['fault']}. The case has these variables: {names}."),
         hint="Fix the template in [prompt], or add the variable to the cases.",
     )
-
-
-def verbatim(text: str) -> str:
-    """Return a template that writes `text` as it is: a label or a name that comes from data is no template.
-
-    >>> verbatim("{{ input }}"), verbatim("{a}")
-    ("{{ '{' }}{ input }}", '{a}')
-    """
-    return _OPENS.sub("{{ '{' }}", text)
 
 
 def check_template(source: str) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import orjson
 
-from tuneworthy.prompts.templates import verbatim
+from tuneworthy.text import verbatim
 from tuneworthy.types import JsonSchema, Texts, Variant
 
 COT_MARKER = "Answer:"

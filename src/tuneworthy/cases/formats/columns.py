@@ -17,7 +17,8 @@ from tuneworthy.cases.readers.faults import Journal, RowFault, show
 from tuneworthy.errors import did_you_mean
 from tuneworthy.types import JsonMapping, JsonObject, Texts
 
-INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction")
+INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction", "frage", "anfrage",
+               "nachricht")  # fmt: skip
 EXPECTED_NAMES = (
     "expected",
     "expected_output",
@@ -33,6 +34,8 @@ EXPECTED_NAMES = (
     "completion",
     "response",
     "class",
+    "antwort",
+    "kategorie",
 )
 # Columns that may have a verdict on the answer instead of the answer, and words that are one.
 _VERDICTS = frozenset({"label", "category", "class"})
@@ -61,25 +64,30 @@ def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
     return first
 
 
-def question_and_answers(rows: Sequence[JsonMapping]) -> tuple[list[str], list[str]]:
+def question_and_answers(rows: Sequence[JsonMapping], asked: Texts = ()) -> tuple[list[str], list[str]]:
     """Return the column of the question, unless no column is text, and the columns that could be the answer.
 
     Known names come first. Otherwise the question is the column with a known word in its name, or with the longest
-    texts; the answer is the only other column with JSON objects, or any other.
+    texts; the answer is the only other column with JSON objects, or any other, those with few values first.
+
+    Args:
+        rows: The first rows.
+        asked: The columns of the question, where they are known.
 
     >>> question_and_answers([{"qText": "Where is my card?", "day": "2026-01-02", "slots": "{}"}])
     (['qText'], ['slots'])
     """
     cells = {name: [row.get(name) for row in rows] for name in dict.fromkeys(chain.from_iterable(rows))}
-    named = [name for name in cells if name.lower() in EXPECTED_NAMES]
+    named = [name for name in cells if name.lower() in EXPECTED_NAMES and name not in asked]
     named.sort(key=lambda name: EXPECTED_NAMES.index(name.lower()))
     ranks = {name: _rank(name, cells[name]) for name in cells if name not in named}
     rest = [name for name, (asks, *_) in ranks.items() if asks or len(cells) == 2]
     objects = [name for name in rest if _are_objects(cells[name])]
-    question = sorted((name for name in rest if name not in objects), key=ranks.__getitem__)[-1:]
+    question = [*asked] or sorted((name for name in rest if name not in objects), key=ranks.__getitem__)[-1:]
     answer = expected_column(rows[0], set(named))
     if answer is None:
-        return question, objects if len(objects) == 1 else [name for name in rest if name not in question]
+        others = sorted({*rest} - {*question}, key=lambda name: (len({*map(str, cells[name])}), name))
+        return question, objects if len(objects) == 1 else others
     return question, [answer] if answer != named[0] or "expected" in answer.lower() else named
 
 
@@ -119,7 +127,7 @@ class Columns:
         keys: The names of all columns.
         journal: Gets notes on guessed and ignored columns.
         inputs: The input columns; several make a dict of variables. Guessed if empty.
-        expected: The expected column; guessed if None.
+        expected: The expected column; guessed if None, no column if "".
         keep_rest: Whether the other columns are passed on, as `meta`.
         head: The first rows.
     """
@@ -156,7 +164,8 @@ class Columns:
                 got=have,
                 hint=f"Rename the columns to `input` and `expected`, {messages.NAME_COLUMNS}",
             )
-        self.expected = expected or expected_column(head[0], keys - set(self.inputs))
+        guessed = expected is None
+        self.expected = expected_column(head[0], keys - set(self.inputs)) if guessed else expected or None
         self.is_label = (self.expected or "").lower() in _VERDICTS
         self.single = self.is_label and all(
             isinstance(label := parsed(row.get(self.expected or "")), list) and list(map(type, label)) == [str]

@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
-from tuneworthy.cases.formats.columns import Columns, is_in_words, parsed, question_and_answers
+from tuneworthy.cases.formats.columns import (
+    EXPECTED_NAMES,
+    Columns,
+    find_column,
+    is_in_words,
+    parsed,
+    question_and_answers,
+)
 from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.example_rows import native_example
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect, unread
@@ -43,6 +50,8 @@ MAX_ROWS = 5_000_000
 _PEEK = 100
 _PEEK_FAULTS = 1000
 _NESTED = ("messages", "conversations", "request", "response", "request_body", "response_body", "history")
+# Keys with which a row of ours needs no column to be guessed.
+_ANSWERED = (*EXPECTED_NAMES, "messages")
 _PARSED = (*_NESTED, "tools", "meta", "metadata", "feedback", "scores")
 
 
@@ -273,21 +282,37 @@ def columns_of(path: Path) -> set[str]:
     Raises:
         DataError: The file cannot be read.
     """
-    return {key for _, row in _peek(open_rows(path, _Unheard(path)))[1] for key in row}
+    return {key for row in first_rows(path) for key in row}
 
 
-def guess_columns(path: Path, *, examples: bool = False) -> tuple[list[str], list[str]]:
+def guess_columns(path: Path, asked: Texts = (), *, examples: bool = False) -> tuple[list[str], list[str]]:
     """Return the column of the question and those that could be the answer; none for a file in a known format.
+
+    Args:
+        path: The file.
+        asked: The columns of the question, where they are known.
+        examples: Whether the rows are examples.
 
     Raises:
         DataError: The file cannot be read.
     """
     source = open_rows(path, _Unheard(path))
     head = _peek(source)[1]
-    with suppress(RowFault):  # the reader of the whole file reports it
-        if head and _chosen(_EXAMPLES if examples else _CASES, source, head, _Options()) is None:
-            return question_and_answers([row for _, row in head])
+    rows = [row for _, row in head]
+    with suppress(RowFault, IndexError):  # the reader of the whole file reports it
+        entry = _chosen(_EXAMPLES if examples else _CASES, source, head, _Options(asked))
+        known = entry and (entry.name not in {"native", "columns"} or find_column(rows[0], _ANSWERED))
+        return ([], []) if known else question_and_answers(rows, asked)
     return [], []
+
+
+def first_rows(path: Path) -> list[JsonObject]:
+    """Return the first rows of a file.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return [row for _, row in _peek(open_rows(path, _Unheard(path)))[1]]
 
 
 def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, JsonObject]]]:
