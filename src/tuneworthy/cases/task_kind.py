@@ -40,7 +40,7 @@ _NUMERIC = re.compile(rf"(?:(?:.*\n)?\s*####\s*)?{_NUMBER}", re.DOTALL)
 # Separators between the words of a label; a hyphen before or after them may be a sign (-1, A-).
 _SEPARATOR = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 # Similarity of a typing error, and how much more frequent the right spelling is.
-_SAME_WORD, _FREQUENT = 0.9, 10
+_SAME_WORD, _FREQUENT = 0.85, 10
 
 
 @dataclass(frozen=True, slots=True)

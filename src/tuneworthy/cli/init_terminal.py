@@ -192,3 +192,7 @@ def _number(line: str, most: float = 1e12) -> float | None:
     if value is not None and not 0 <= value <= most:
         raise ValueError(line)
     return value
+
+
+def _prices(line: str) -> JsonObject:
+    return dict(zip(PRICES, map(_number, line.split()), strict=bool(line)))

@@ -17,8 +17,8 @@ from tuneworthy.cases.readers.faults import Journal, RowFault, show
 from tuneworthy.errors import did_you_mean
 from tuneworthy.types import JsonMapping, JsonObject, Texts
 
-INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction", "frage", "anfrage",
-               "nachricht")  # fmt: skip
+INPUT_NAMES = ("input", "question", "text", "prompt", "query", "utterance", "message", "user", "instruction", "frage",
+               "anfrage", "nachricht")  # fmt: skip
 EXPECTED_NAMES = (
     "expected",
     "expected_output",
