@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.pseudo_terminal import on_terminal
 from tests.ladder.check_projects import KEY, PLANTED, SERVED, Folder, clean, gguf, model_server, served
 from tuneworthy.cli import invoke
 from tuneworthy.stats.comparisons import ComparisonPlan, UsedUp
@@ -35,11 +36,10 @@ def test_a_clean_project_exits_0_and_says_what_a_run_takes(folder: Folder, capsy
     assert invoke(["check", "--project", str(folder.write())]) == 0
     out = capsys.readouterr().out
     assert "A run makes " in out and " calls, costs nothing and takes less than a minute" in out
-    assert (
-        "The test set has 90 cases for 5 comparisons at a one-sided alpha of 0.008 or more. If 5.0% of the cases get "
-        "worse, the smallest gain that can be detected is " in out
+    assert "The test set has 90 cases (90 independent cases) and shows gains from " in out
+    assert len(out.splitlines()) == 5 and out.endswith(
+        f"No errors, 0 warnings. Next: tuneworthy run --project {folder.root}\n"
     )
-    assert out.endswith(f"No errors, 0 warnings. Next: tuneworthy run --project {folder.root}\n")
 
 
 def test_a_large_number_of_cached_answers_has_its_comma(
@@ -68,17 +68,36 @@ def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str
     assert invoke(["check", "--project", str(folder.write())]) == 0
     warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning "))
     assert warning == (
-        "warning unseen_labels: 1 label (amber), used in 4 cases, occurs in no example. Few-shot prompts cannot show "
-        "it, and the classical baseline cannot learn it. Add examples with these labels, or correct the spelling."
+        "warning unseen_labels: 1 label (amber), used in 4 cases, occurs in no example. Add examples with these "
+        "labels, or correct the spelling."
     )
+    assert invoke(["check", "-v", "--project", str(folder.root)]) == 0
+    shown = capsys.readouterr().out
+    assert "Few-shot prompts cannot show it" in shown and "note grader_tried: " in shown
+
+
+def test_without_a_target_the_next_step_is_to_set_it(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    PLANTED["target_missing"][0](folder)
+    assert invoke(["check", "--project", str(folder.write())]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert (
+        last.startswith("No errors, 1 warning. Next: ") and "`target = 0.85`" in last and "tuneworthy run" not in last
+    )
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_clean_data_fills_at_most_one_screen(columns: int, folder: Folder) -> None:
+    for code in ("target_missing", "traffic_missing", "budget_missing", "power"):
+        PLANTED[code][0](folder)
+    status, text = on_terminal("check", "--offline", "--project", str(folder.write()), columns=columns)
+    assert status == 0 and len(text.splitlines()) <= 20, text
 
 
 def test_a_label_that_nothing_tells_a_model(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     PLANTED["unknown_labels"][0](folder)
     assert invoke(["check", "--project", str(folder.write())]) == 0  # `run` runs
     (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("warning unknown_labels")]
-    assert f"In {folder.root}/cases.jsonl, 1 label of test cases (saphire) " in line
-    assert " has the label saphire." in line
+    assert f"In {folder.root}/cases.jsonl, 1 label of test cases (violet) " in line
 
 
 def test_what_was_run_outlives_a_broken_file(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.pseudo_terminal import lines_of, on_terminal
 from tuneworthy import scaffold
 from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cli import invoke
@@ -207,7 +208,7 @@ def test_check_names_what_only_the_user_knows_whatever_else_is_wrong(
     assert invoke(["check", "--project", str(root), "--offline"]) == 2
     printed = capsys.readouterr().out
     assert "price_unknown" in printed
-    for name, key in (("target_missing", "Set task.target"), ("traffic_missing", "Set economics.requests_per_month")):
+    for name, key in (("target_missing", "`target = "), ("traffic_missing", "`requests_per_month = ")):
         line = next(line for line in printed.splitlines() if name in line)
         assert key in line and ("undecided" in line or "no outcome" in line)
 
@@ -379,7 +380,7 @@ def test_a_log_is_no_file_of_cases_and_the_commands_that_take_it_are_named(
     path.write_text(json.dumps([trace]))
     assert invoke(["init", str(tmp_path / "p"), "--data", str(path)]) == 2
     said = capsys.readouterr().err
-    assert title in said and f"cases sample --from {path}" in said and f"data import {path}" in said
+    assert title in said and f"cases sample --from {path}" in said and f"data build {path}" in said
     assert not (tmp_path / "p").exists()
 
 
@@ -550,3 +551,66 @@ def test_answers_in_a_formal_language_are_compared_exactly(tmp_path: Path) -> No
     data.write_text("question,sql\n" + "".join(f"how many {i},SELECT n FROM t WHERE (id = {i});\n" for i in range(60)))
     root = make_project(tmp_path / "p", data).root
     assert re.findall(r'^type = "(\w+)"', (root / "tuneworthy.toml").read_text(), re.M) == ["exact"]
+
+
+END = "\x04"
+"""Ends the input, as Ctrl-D does."""
+
+
+def tickets(folder: Path) -> Path:
+    """A table with a date, 12 queues, and two spellings of one."""
+    data = folder / "tickets.csv"
+    queues = [f"q_{letter}" * 2 for letter in "abcdefghijkl"]
+    rows = [
+        f"ticket {i} of {i * 7919},{queues[i % 12].upper() if i == 30 else queues[i % 12]},2026-01-01"
+        for i in range(240)
+    ]
+    data.write_text("\n".join(["subject,queue,created", *rows]))
+    return data
+
+
+def test_a_conversation_asks_at_most_eight_questions_whose_defaults_make_a_project(tmp_path: Path) -> None:
+    words = ["init", str(tmp_path / "p"), "--data", str(tickets(tmp_path)), "--model", "openai:m@https://x.example/v1"]
+    status, text = on_terminal(*words, columns=80, typed="\n" * 5 + "85%\n200,000\n0.15 $0.6\n" + END)
+    said = lines_of(text)
+    assert status == 0 and any(line.startswith("  2  queue    q_aq_a") for line in said), text
+    assert sum(line.rstrip().endswith("]:") or "Enter:" in line for line in said) == 8
+    assert [line.split()[-2] for line in said if line.startswith(("  right ", "  nearly right ", "  wrong "))] == [
+        "1.0", "is", "0.0",
+    ]  # fmt: skip
+    project = load(tmp_path / "p")
+    model = project.models["m"]
+    assert (project.task.target, project.economics.requests_per_month) == (0.85, 200_000)
+    assert (model.input_usd_per_mtok, model.output_usd_per_mtok) == (0.15, 0.6)
+    assert (project.graders[0].type, len(project.graders[0].labels)) == ("choice", 12)
+    assert {case.expected for case in read_cases(tmp_path / "p/cases.jsonl").cases} <= {*project.graders[0].labels}
+
+
+@pytest.mark.parametrize(("typed", "written"), [("\n\n", False), ("\n" * 7, True)])
+def test_a_conversation_that_is_stopped_writes_nothing(typed: str, written: bool, tmp_path: Path) -> None:
+    status, _ = on_terminal(
+        "init", str(tmp_path / "p"), "--data", str(tickets(tmp_path)), columns=80, typed=typed + END
+    )
+    assert status == (0 if written else 130) and (tmp_path / "p").exists() is written
+    assert not written or load(tmp_path / "p").task.target is None
+
+
+def test_a_conversation_goes_back_refuses_and_leaves_out_what_flags_say(tmp_path: Path) -> None:
+    words = ["init", str(tmp_path / "p"), "--data", str(tickets(tmp_path)), "--input", "subject", "--task", "label"]
+    # The dates are one label, which no `choice` can grade; /back returns to the columns, then to the spellings.
+    typed = "nothing\n3\n/back\nqueue\nnone\n/back\n1\nexact\n\n900\n70\n\n"
+    status, text = on_terminal(*words, columns=100, typed=typed + END)
+    project = load(tmp_path / "p")
+    assert status == 0 and "Columns of the question" not in text and "Kind of task" not in text
+    assert "'nothing' is no answer" in text and "'900' is no answer" in text
+    assert "The grader balanced_accuracy cannot be used" in text and project.task.target == 0.7
+    assert [grader.type for grader in project.graders] == ["exact", "choice"]
+    assert text.count("The grader ") == 4 and len(project.graders[1].labels) == 12
+
+
+def test_a_conversation_without_an_answer_column_leads_to_label(tmp_path: Path) -> None:
+    words = ["init", str(tmp_path / "p"), "--data", str(tickets(tmp_path))]
+    status, text = on_terminal(*words, columns=80, typed="\nnone\nlabel\n\n\n" + END)
+    assert status == 0 and "label --project" in text and "The grader " not in text
+    assert not any(case.labelled for case in read_cases(tmp_path / "p/cases.jsonl").cases)
+    assert "{{ labels }}" not in (tmp_path / "p/prompts/system.md").read_text()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import product
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -176,7 +175,7 @@ def _imbalance(folder: Folder) -> None:
 
 
 def _unknown_labels(folder: Folder) -> None:
-    folder.cases += [case(i, expected="saphire") for i in range(200, 203)]
+    folder.cases += [case(i, expected="violet") for i in range(200, 203)]
 
 
 def _critical_labels(folder: Folder) -> None:
@@ -197,12 +196,6 @@ def _label_variants(folder: Folder) -> None:
 def _overlaps(folder: Folder) -> None:
     folder.examples.append({"messages": [{"role": "user", "content": folder.cases[0]["input"].upper()},
                                          {"role": "assistant", "content": "crimson"}]})  # fmt: skip
-
-
-def _dev_near_test(folder: Folder) -> None:
-    folder.replace("[examples]", "")
-    words = ["".join(letters) for letters in product("bcdfg", "aeiou", "lmnrs")]  # each case copies the next one
-    folder.cases = [{"input": " ".join(words[i : i + 6]), "expected": LABELS[i // 34]} for i in range(100)]
 
 
 def _reader_notes(folder: Folder) -> None:
@@ -235,11 +228,6 @@ def _small_dev(folder: Folder) -> None:
 
 def _few_groups(folder: Folder) -> None:
     folder.cases = [{**row, "group": f"source {i % 4}"} for i, row in enumerate(folder.cases)]
-
-
-def _near_duplicates(folder: Folder) -> None:
-    text = " ".join(reversed(folder.cases[0]["input"].split()))
-    folder.cases.append({"input": text, "expected": folder.cases[0]["expected"]})
 
 
 def _grader(folder: Folder) -> None:
@@ -330,6 +318,12 @@ def _decoding_settings(folder: Folder) -> None:
     folder.toml += "[decoding]\ngrid = [{temperature = 0.0, frequency_penalty = 0.5}]\n"
 
 
+def _store(folder: Folder) -> None:
+    (folder.root / ".tuneworthy").mkdir()
+    for name in ("responses.sqlite", "split.json"):
+        (folder.root / ".tuneworthy" / name).write_text("this is no record")
+
+
 def _waiver(folder: Folder) -> None:
     folder.toml += '[[waivers]]\ngate = "test_set"\nreason = "we looked at them"\n'
 
@@ -351,9 +345,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "unseen_labels": (_unseen_labels, "warning"),
     "label_variants": (_label_variants, "warning"),
     "imbalance": (_imbalance, "warning"),
-    "contamination": (_overlaps, "warning"),
-    "dev_near_test": (_dev_near_test, "note"),
-    "near_duplicates": (_near_duplicates, "note"),
+    "contamination": (_overlaps, "note"),
     "reader_notes": (_reader_notes, "note"),
     "empty_split": (_empty_split, "error"),
     "edited_cases": (_edited_cases, "error"),
@@ -386,6 +378,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "budget_short": (_budget_short, "warning"),
     "power": (_resolution, "warning"),
     "waiver": (_waiver, "error"),
+    "store": (_store, "error"),
 }
 """Code to (what plants its fault, the level it is told at). Those that need a server are in `SERVED`."""
 

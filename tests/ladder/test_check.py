@@ -8,10 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.ladder.check_projects import KEY, LABELS, NO_KEY, PLANTED, SERVED, case, clean, example, model_server, served
+from tests.ladder.check_projects import (
+    HOSTED,
+    KEY,
+    LABELS,
+    NO_KEY,
+    PLANTED,
+    PRICE,
+    SERVED,
+    case,
+    clean,
+    example,
+    model_server,
+    served,
+)
 from tuneworthy.cases.addition import add_cases
 from tuneworthy.cases.dataset import ContaminationReport
 from tuneworthy.config import load
+from tuneworthy.doctor.examine import repair
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.ladder.checks import CHECKS, documents
@@ -22,10 +36,10 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.rules import SEVERITIES, Finding, Rule
+from tuneworthy.store import Folder as Store
 
-ALWAYS = {"estimate", "power", "imbalance", "grader_tried"}
-"""Checks that say a word about every project of labels: what it will take, what it can show, its majority label, and
-how its grader scores three answers."""
+ALWAYS = {"imbalance", "grader_tried"}
+"""Checks that say a word about every project of labels: its majority label, and how its grader scores three answers."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +59,13 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     return told(check_project(clean(tmp_path_factory.mktemp("clean")).write(), contact=False))
 
 
-def test_a_clean_project_gets_only_its_four_notes(quiet: set[tuple[str, str]]) -> None:
+def test_a_clean_project_gets_only_its_two_notes(quiet: set[tuple[str, str]]) -> None:
     assert quiet == {(code, "note") for code in ALWAYS}
 
 
 def test_every_check_has_a_planted_fault() -> None:
     # trust: tests/hostile/test_trust.py, served_model: test_model_change.py
-    elsewhere = {"estimate", "trust", "documents_package", "served_model"}
+    elsewhere = {"trust", "documents_package", "served_model"}
     assert set(CHECKS.all()) == {*PLANTED, *SERVED, *elsewhere}
 
 
@@ -100,10 +114,7 @@ def test_a_planted_fault_is_told_by_its_check_and_by_no_other(
     folder = clean(tmp_path / "project")
     plant(folder)
     report = check_project(folder.write(), contact=False)
-    also = (
-        {("near_duplicates", "note")} if code == "dev_near_test" else set()
-    )  # its copies are grouped as far as possible
-    assert told(report) - quiet - also == {(code, level)}
+    assert told(report) - quiet == {(code, level)}
     planted = [finding for finding in report.findings if finding.rule == code]
     assert level == "note" or all(finding.fix for finding in planted)
     assert all("\n" not in finding.message for finding in planted)
@@ -147,7 +158,7 @@ def test_a_server_that_is_not_there_is_named_and_the_key_is_not(tmp_path: Path) 
 
 def test_overlaps_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_do(tmp_path: Path) -> None:
     for name, n_overlaps, todo in (
-        ("few", 5, "No action needed"),
+        ("few", 5, "fix=''"),
         ("many", 30, "the dev set is drawn from the cases"),
         ("all", 60, "No example remains for few-shot prompts or training."),
     ):
@@ -379,10 +390,43 @@ def test_the_power_after_cases_were_added_is_that_of_the_next_run(tmp_path: Path
     assert alone[0] < before[0] / 4 and alone[1] == before[1]
 
 
-def test_the_note_on_power_names_the_cases_of_dev_too(tmp_path: Path) -> None:
-    clean(tmp_path).write()
-    message = next(one.message for one in check_project(tmp_path, contact=False).findings if one.rule == "power")
-    assert f" dev has {len(read_data(load(tmp_path)).split.dev)}." in message
+def test_the_plan_names_models_cases_calls_and_dollars(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    folder.cases[1] = {**folder.cases[0], "input": f"{folder.cases[0]['input']} again"}
+    root = folder.write()
+    compared, data, cost = check_project(root, contact=False).plan
+    split = read_data(load(root)).split
+    assert "today's `one`" in compared and "classical, baseline" in compared and "retrieval" not in compared
+    assert f"{len(split.test)} cases ({split.effective_groups:.0f} independent cases)" in data
+    assert round(split.effective_groups) < len(split.test) and f"Dev has {len(split.dev)} cases" in data
+    assert "costs nothing" in cost
+    folder.toml += HOSTED + PRICE
+    compared, _, cost = check_project(folder.write(), contact=False).plan
+    assert "with `two`" in compared and "model ($" in compared and "costs about $" in cost
+    folder.cases = [*folder.cases[:3], "{"]
+    assert check_project(folder.write(), contact=False).plan == ()
+
+
+def test_findings_come_in_the_order_of_their_cost(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    for code in ("traffic_missing", "unseen_labels", "target_missing", "waiver"):
+        PLANTED[code][0](folder)
+    found = [one.rule for one in check_project(folder.write(), contact=False).findings]
+    assert [one for one in found if one not in {*ALWAYS, "power"}] == [
+        "waiver", "target_missing", "traffic_missing", "unseen_labels",
+    ]  # fmt: skip
+
+
+def test_a_damaged_store_hides_no_other_finding_and_a_whole_one_is_none(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    PLANTED["store"][0](folder)
+    report = check_project(folder.write(), contact=False)
+    found = [one for one in report.findings if one.rule == "store"]
+    assert len(found) == 2 and all("doctor --repair" in one.fix for one in found)
+    without = {name: one for name, one in CHECKS.all().items() if name != "store"}
+    assert "store" not in {one.rule for one in check_project(folder.root, contact=False, checks=without).findings}
+    repair(Store(folder.root, damaged=True), print)
+    assert "store" not in {one.rule for one in check_project(folder.root, contact=False).findings}
 
 
 def test_labels_that_differ_in_a_sign_or_are_single_letters_are_no_variants(tmp_path: Path) -> None:

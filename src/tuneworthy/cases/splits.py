@@ -159,7 +159,7 @@ class Split(Draw):
 
     @property
     def effective_groups(self) -> float:
-        """The number of independent sources that the test cases count as."""
+        """The number of independent cases that the test cases count as."""
         from tuneworthy.stats.ratios import effective_groups
 
         return effective_groups([case.source for case in self.test])

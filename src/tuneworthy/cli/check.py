@@ -1,5 +1,6 @@
 """`tuneworthy check`."""
 
+import re
 from pathlib import Path
 
 import click
@@ -11,18 +12,21 @@ from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 
+_SENTENCE = re.compile(r"(?<=[.]) (?=[A-Z`])")
+
 
 @click.command("check")
 @project_option
 @click.option("--offline", is_flag=True, help="Do not contact the servers that the project file names.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show notes and the details of findings.")
 @json_option
-def command(root: Path, offline: bool) -> int:
+def command(root: Path, offline: bool, verbose: bool) -> int:
     """Check the project before money is spent.
 
-    Validates the project file, data, graders, keys, model files, prices and budget, looks for contamination, and
-    estimates the cost, time and statistical power of a run. Nothing is billed. Once you trust the project
-    (`tuneworthy trust`), its functions are imported, each of its servers receives one free GET request, and each free
-    model behind a server is asked for one token. The exit status is 2 if there is an error.
+    Shows what a run compares, with calls, dollars and minutes, then the problems, the most expensive first. Examines
+    the project file, data, graders, keys, model files, prices, budget and stored answers. Nothing is billed. Once you
+    trust the project (`tuneworthy trust`), its functions are imported, each of its servers receives one free GET
+    request, and each free model behind a server is asked for one token. The exit status is 2 if there is an error.
 
     \b
     Example:
@@ -30,16 +34,23 @@ def command(root: Path, offline: bool) -> int:
     """
     report = check_project(root, contact=not offline)
     note_elsewhere(root)
-    print_result(report.to_dict(), _show, report)
+    print_result(report.to_dict(), _show, report, verbose)
     return 2 if report.count("error") else 0
 
 
-def _show(report: CheckReport) -> None:
-    for finding in report.findings:
-        say(f"{finding.severity or 'error'} {finding.rule}: {clean(join_sentences(finding.message, finding.fix), 0)}")
+def _show(report: CheckReport, verbose: bool) -> None:
+    say(*report.plan, *[""][: len(report.plan)])
     n_errors, warnings = report.count("error"), count(report.count("warning"), "warning")
+    next_step = "tuneworthy run"
+    for finding in report.findings:
+        if finding.rule == "target_missing" and not n_errors:
+            next_step = finding.fix
+        elif verbose or finding.severity != "note":
+            whole = verbose or finding.severity == "error"
+            message = finding.message if whole else _SENTENCE.split(finding.message, 1)[0]
+            say(f"{finding.severity or 'error'} {finding.rule}: {clean(join_sentences(message, finding.fix), 0)}")
     say(
         f"{count(n_errors, 'error')}, {warnings}. Fix the errors before you run."
         if n_errors
-        else f"No errors, {warnings}. Next: tuneworthy run"
+        else f"No errors, {warnings}. Next: {next_step}"
     )

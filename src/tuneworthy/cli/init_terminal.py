@@ -15,6 +15,7 @@ from tuneworthy.cases.readers.reader import first_rows, guess_columns
 from tuneworthy.cases.task_kind import answer_text, label_counts, spelling_variants
 from tuneworthy.config.graders import GRADER_SECTIONS
 from tuneworthy.config.models import MODEL_SECTIONS
+from tuneworthy.errors import TuneworthyError
 from tuneworthy.graders.apply import answers_to_try, label_faults, make_grader, try_grader
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.providers.prices import price_for
@@ -134,27 +135,24 @@ def _grader(cases: Sequence[Case], task: str) -> Talk:
     chosen, name = graders_of(task, answers)[0], ""
     while chosen != name:
         name = chosen
-        grader = make_grader(
-            GRADER_SECTIONS[name](type=name, **grader_settings(name, answers)),
-            GradingContext(root=Path(), labels=labels_of(cases), label_counts=label_counts(cases)),
-        )
-        faults, scores, width = (
-            label_faults(grader, cases),
-            try_grader(grader, cases),
-            shutil.get_terminal_size().columns - 22,
-        )
-        tried = answers_to_try(grader, cases)[1].items()
-        lines = [f"  {one:12}  {scores[one].value or 0:.1f}  {clean(text, width)}" for one, text in tried]
-        lines += [f"It cannot use {len(faults)} of {len(cases)} answers: {one}." for one in [*faults.values()][:1]]
-        shown = [f"The grader {name} scores three answers to one of your rows:", *lines]
-        shown.append(f"Other graders: {', '.join(one for one in PLAIN if one != name)}.")
-        chosen = yield (
-            shown,
-            "Is this what you mean? Enter, or another grader",
-            name,
-            lambda line: _names(line, PLAIN)[0],
-        )
+        shown = [*_tried(name, cases, answers), f"Other graders: {', '.join(one for one in PLAIN if one != name)}."]
+        chosen = yield shown, "Is this what you mean? Or another grader", name, lambda line: _names(line, PLAIN)[0]
     return {"grader": name}
+
+
+def _tried(name: str, cases: Sequence[Case], answers: Texts) -> Texts:
+    config = GRADER_SECTIONS[name](type=name, **grader_settings(name, answers))
+    try:
+        grader = make_grader(
+            config, GradingContext(root=Path(), labels=labels_of(cases), label_counts=label_counts(cases))
+        )
+    except TuneworthyError as error:
+        return [f"The grader {name} cannot be used. {error.message}"]
+    faults, scores, (_, tried) = label_faults(grader, cases), try_grader(grader, cases), answers_to_try(grader, cases)
+    width = shutil.get_terminal_size().columns - 22
+    lines = [f"  {one:12}  {scores[one].value or 0:.1f}  {clean(text, width)}" for one, text in tried.items()]
+    lines += [f"It cannot use {len(faults)} of {len(cases)} answers: {one}." for one in [*faults.values()][:1]]
+    return [f"The grader {name} scores three answers to one of your rows:", *lines]
 
 
 def _shown_rows(data: Path, rows: Sequence[JsonObject], names: Texts) -> Texts:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from tuneworthy.config import load
 from tuneworthy.errors import ConfigError, TuneworthyError
-from tuneworthy.ladder.checks import CHECKS
+from tuneworthy.ladder.checks import CHECKS, DEAREST
 from tuneworthy.ladder.checks.facts import Facts, NoData, Power, attempt
+from tuneworthy.ladder.checks.plan import plan_lines
 from tuneworthy.ladder.estimate import Estimate
 from tuneworthy.rules import SEVERITIES, Finding, Rule, Severity
+from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.trust import Untrusted
-from tuneworthy.types import JsonObject, frozen
+from tuneworthy.types import JsonObject, Texts, frozen
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +31,17 @@ class CheckReport:
 
     Attributes:
         task: Name of the task; None if the project file cannot be read.
-        findings: Errors first.
+        findings: Errors first, then by cost.
         estimate: Of a run; None if unknown.
         power: What difference the test set can show; None if there is no split.
+        plan: What a run does and costs, in sentences.
     """
 
     task: str | None
     findings: tuple[Finding, ...]
     estimate: Estimate | None = None
     power: Power | None = None
+    plan: Texts = ()
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity == severity for finding in self.findings)
@@ -76,14 +80,16 @@ def check_project(
         logger.debug("check %s", rule.name)
         try:
             findings += list(rule.run(facts))
-        except (Untrusted, NoData):  # other checks report it
+        except (Untrusted, NoData, DamagedRecord):  # other checks report it
             continue
         except TuneworthyError as error:
             findings.append(Finding(message=error.message, fix=error.hint, severity="error", rule=rule.name))
-    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity or "error"))
+    costs = {name: place for place, name in enumerate(DEAREST)}
+    findings.sort(key=lambda one: (SEVERITIES.index(one.severity or "error"), costs.get(one.rule, len(costs))))
     return CheckReport(
         task=project.task.name,
         findings=tuple(findings),
         estimate=attempt(TuneworthyError, lambda: facts.estimate)[0],  # a check has reported the error
         power=attempt(TuneworthyError, lambda: facts.power)[0],
+        plan=attempt(TuneworthyError, lambda: plan_lines(facts))[0] or (),
     )

@@ -252,7 +252,7 @@ async def decide(
         violated=trial.violated,
         unvalidated=unvalidated or fault,
         shown_before=_shown_before(session, best, trial),
-        few_groups=f"the test cases count as {effective:.1f} independent sources; at least {LEAST_GROUPS} are needed"
+        few_groups=f"the test cases count as {effective:.1f} independent cases; at least {LEAST_GROUPS} are needed"
         if effective < LEAST_GROUPS
         else "",
     )

@@ -46,11 +46,6 @@ say = Catalogue(
             "question: {exact}, quoted in a prompt: {prompt}, most n-grams in common: {ngram}, one or two words "
             "apart: {edit}, same group: {group}."
         ),
-        "dev_near_test": (
-            "{total} of {n_dev} dev cases {total:is a near-duplicate|are near-duplicates} of test cases. Same "
-            "question: {exact}, quoted in a prompt: {prompt}, most n-grams in common: {ngram}, one or two words "
-            "apart: {edit}, same group: {group}."
-        ),
         # check: models
         "about_model": "models.{name}: {error}",
         "fix_model": "Fix [models.{name}].",

@@ -266,7 +266,7 @@ def target_of(
         rung: The variant.
         target: See `target_status`, like `margin` and `additions`.
         options: See `RunRecord.options`; of a fine-tuned model always 1.
-        groups: As how many independent sources the test cases count; None where that is not known.
+        groups: As how many independent cases the test cases count; None where that is not known.
         critical: Label to the recall that it needs.
         to_beat: Whether always giving the most frequent answer must be beaten, and it is not shown.
     """
@@ -390,7 +390,7 @@ class SplitRecord:
         origin: `cases` or `examples`: where dev comes from.
         reasons: How and why it was drawn so, in words.
         counts: Numbers by name.
-        effective_groups: As how many independent sources the test cases count.
+        effective_groups: As how many independent cases the test cases count.
         additions: How often cases were added to test.
     """
 

@@ -281,7 +281,7 @@ class Evidence:
         n_test: Test cases.
         options: How many chances there are to meet the target (see `RunRecord.options`).
         additions: How often cases were added to test.
-        n_groups: As how many independent sources these count; None where that is not known.
+        n_groups: As how many independent cases these count; None where that is not known.
         overlaps: Rows that still overlap cases, by kind (those that were dropped from the examples are not counted).
         stale: What changed since the run, in words; such evidence is not used.
         incomplete: How far an unfinished run is, as a sentence; "" for a whole one.

@@ -91,7 +91,7 @@ def test_forty_sources_of_five_rewordings_are_forty_effective_cases(tmp_path: Pa
     task = HandMade(root=tmp_path / "task", models=models, task={"target": 0.85}, **reworded(5)).write()
     found = shown(capsys, task, "check")["findings"]
     (note,) = [one["message"] for one in found if one["check"] == "near_duplicates"]
-    assert "200 test cases count as 40 independent sources" in note
+    assert "200 test cases count as 40 independent cases" in note
     assert not [one for one in found if one["check"] == "few_groups"]
 
 

@@ -156,7 +156,7 @@ def test_fifteen_sources_are_too_few_and_are_counted(tmp_path: Path, capsys: Cap
     task = HandMade(root=tmp_path / "task", models=models, task={"target": 0.85}, **fields).write()
     told = ask(task, capsys, probe=False, rungs=["baseline"])
     assert (told.outcome, told.verdict["reason_code"]) == ("undecided", "gate_test_set")
-    assert "15.0 independent sources" in told.terminal
+    assert "15.0 independent cases" in told.terminal
 
 
 def test_a_missing_key_is_named_and_is_no_answer(

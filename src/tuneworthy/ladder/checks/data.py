@@ -1,14 +1,14 @@
 """Checks of the data: cases, examples, labels, overlaps and the split."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 
 from tuneworthy.cases import labels_of
 from tuneworthy.cases.contamination import answer_losses
+from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
-from tuneworthy.cases.task_kind import label_counts
+from tuneworthy.cases.task_kind import label_counts, spelling_variants
 from tuneworthy.errors import DataError, UserError, join_sentences
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
@@ -17,15 +17,13 @@ from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.text import count, plural
-from tuneworthy.types import NamedTexts, grouped
+from tuneworthy.types import NamedTexts
 
 # Share of the most frequent label from which a share of right answers says little.
 MAJORITY = 0.8
 FIX_ROW = "Fix or remove the row."
 # Answers whose price is named.
 MOST_PRICES = 5
-# Separators between the words of a label; a hyphen before or after them may be a sign (-1, A-).
-_SEPARATOR = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 
 
 @check(fix=FIX_ROW)
@@ -115,17 +113,14 @@ def unseen_labels(facts: Facts) -> Sentences:
 
 @check(severity="warning", fix="Write each label in one way in cases, examples and prompt.")
 def label_variants(facts: Facts) -> Sentences:
-    """Labels differ only in case, hyphens, underscores or spaces, and count as different answers.
+    """Labels differ only in case, hyphens, underscores or spaces, or by a typing error, and count as different answers.
 
-    Mostly one label, written in several ways: a model that knows it cannot know which way a case expects.
+    A model that knows the label cannot know which way a case expects.
     """
-    ways = grouped(
-        (_SEPARATOR.sub(" ", label.casefold()).strip() if len(label) > 1 else label, label)
-        for label in facts.label_data.labels
-    )
-    if variants := [names for names in ways.values() if len(names) > 1]:
+    counts = Counter(label_counts(facts.label_data.cases)) + answer_counts(facts.examples)
+    if variants := spelling_variants(counts):
         yield (
-            f"{count(len(variants), 'label is', 'labels are')} written in several ways "
+            f"{count(len(variants), 'label is', 'labels are')} probably written in several ways "
             f"({messages.listed([' / '.join(names) for names in variants])}). Each way counts as an answer of its "
             "own: even a perfect model can lose points."
         )
@@ -162,12 +157,14 @@ def imbalance(facts: Facts) -> Findings:
 def overlaps(facts: Facts) -> Findings:
     """Examples overlap cases: the same question, most of its words, or its source. They are dropped and counted.
 
+    A note, unless too few examples remain.
+
     The file `overlaps.jsonl` in .tuneworthy lists them. Of labels and JSON, the answers that lose the largest share of
     their rows are named.
     The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from.
     """
     data = facts.run_data
-    fix = "No action needed: these examples are used neither for few-shot prompts nor for training."
+    fix = ""
     if data.split.origin == "cases" and len(facts.examples) >= MIN_EXAMPLES:
         fix = (
             f"Fewer than {MIN_EXAMPLES} scorable examples remain, so the dev set is drawn from the cases, which "
@@ -189,35 +186,7 @@ def overlaps(facts: Facts) -> Findings:
         )
     if dropped:
         listed = f"Listed in {dataset.write_dropped(facts.folder)}." if facts.folder.writable else ""
-        yield Finding(message=join_sentences(*sentences, listed), fix=fix)
-
-
-@check(severity="note", fix="Assign the same group to all cases from the same source.")
-def dev_near_test(facts: Facts) -> Sentences:
-    """Dev cases nearly repeat test cases, so choices made on dev look slightly too good on test.
-
-    They stay. Give rows that come from one source the same `group`: a group is never split between dev and test.
-    """
-    data = facts.run_data
-    counts = data.dataset.contamination.counts["dev_test"]
-    if total := sum(counts.values()):
-        yield messages.say("dev_near_test", total=total, n_dev=len(data.split.dev), **counts)
-
-
-@check(severity="note")
-def near_duplicates(facts: Facts) -> Sentences:
-    """Cases reword other cases. They become one group, stay on one side of the split, and widen the intervals.
-
-    Words are compared; rare words weigh more. Rewordings with other words, or in another language, are not
-    found: give such cases the same `group`.
-    """
-    split = facts.run_data.split
-    if n := split.counts.get("near_duplicates"):
-        yield (
-            f"{count(n, 'case is a near-duplicate', 'cases are near-duplicates')} of other cases and "
-            f"{plural(n, 'is', 'are')} grouped with them. The {len(split.test)} test cases count as "
-            f"{split.effective_groups:.0f} independent sources."
-        )
+        yield Finding(message=join_sentences(*sentences, listed), fix=fix, severity="warning" if fix else "note")
 
 
 @check(severity="note")
@@ -263,9 +232,9 @@ def small_dev(facts: Facts) -> Sentences:
 def few_groups(facts: Facts) -> Sentences:
     """Test counts as fewer than 20 groups of one size: the gate `test_set` fails, and nothing is claimed.
 
-    Groups are those that the cases name, and near-duplicates (see near_duplicates). Large groups count for less.
+    Groups are those that the cases name, and near-duplicates. Large groups count for less.
     """
     split = facts.run_data.split
     n = split.effective_groups
     if n < LEAST_GROUPS and any(case.group for case in split.test):
-        yield f"The test cases count as {n:.1f} independent sources; at least {LEAST_GROUPS} are needed."
+        yield f"The test cases count as {n:.1f} independent cases; at least {LEAST_GROUPS} are needed."

@@ -27,6 +27,7 @@ from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.stats.power import LOSS, detectable, n_for_gain, n_for_non_inferiority
 from tuneworthy.store import Folder
+from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.text import plural
 from tuneworthy.types import Cases, Examples, JsonObject, NamedTexts
 
@@ -44,7 +45,7 @@ class Power:
 
     Attributes:
         n: Test cases.
-        n_groups: Their sources (n, if no case names a group).
+        n_groups: The independent cases that they count as.
         comparisons: Test comparisons that can still be made.
         alpha: Smallest alpha among them, one-sided.
         difference: Smallest gain found 8 times in 10, if groups did not matter; infinite if no gain can be shown.
@@ -55,7 +56,7 @@ class Power:
     """
 
     n: int
-    n_groups: int
+    n_groups: float
     comparisons: int
     alpha: float
     difference: float
@@ -79,7 +80,7 @@ class Facts:
     def __init__(self, project: Project, *, contact: bool = True) -> None:
         self.project = project
         self.contact = contact
-        self.folder = Folder(project.root)
+        self.folder = Folder(project.root, damaged=True)  # the check `store` reports it
 
     @cached_property
     def _case_file(self) -> tuple[CaseFile | None, list[DataError]]:
@@ -159,7 +160,7 @@ class Facts:
 
     @property
     def split_fault(self) -> UserError | None:
-        return self._data[1]
+        return None if isinstance(self._data[1], DamagedRecord) else self._data[1]  # the check `store` reports that
 
     @cached_property
     def prompt_texts(self) -> NamedTexts:
@@ -236,7 +237,7 @@ class Facts:
         now = {slot_name(rung, split) for rung in rungs}
         left = {name: level for name, level in plan.open_slots.items() if name in now} or plan.open_slots
         alpha = min(left.values())
-        n_groups = len({case.source for case in test})
+        n_groups = round(split.effective_groups, 1)
         margin = self.project.task.margin
         return Power(
             n=len(test),

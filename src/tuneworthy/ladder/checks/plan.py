@@ -1,6 +1,5 @@
 """Checks of the plan: the budget, the estimate of a run, the power, waivers."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from math import inf
 
@@ -10,32 +9,31 @@ from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import SPREAD
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.library import paid_servers
-from tuneworthy.rules import Finding, Sentences
-from tuneworthy.stats.power import LOSS, MOST_CASES
+from tuneworthy.rules import Finding, Findings, Sentences
+from tuneworthy.stats.power import MOST_CASES
 from tuneworthy.store import ResponseStore
 from tuneworthy.text import count, plural
 
 
-@check(severity="warning", fix="Set task.target to the lowest acceptable score on the first grader.")
+@check(
+    severity="warning",
+    fix="Add the lowest score that is good enough to [task] in tuneworthy.toml, such as `target = 0.85`.",
+)
 def target_missing(facts: Facts) -> str:
     """The project sets no `task.target`: `decide` then shows the options and their prices, and gives no outcome."""
-    return (
-        "task.target is not set, so `decide` shows options and prices, and the verdict stays undecided."
-        if facts.project.task.target is None
-        else ""
-    )
+    missing = facts.project.task.target is None
+    return "task.target is not set, so the verdict of `decide` stays undecided." if missing else ""
 
 
-@check(severity="warning", fix="Set economics.requests_per_month to the number of requests that you expect.")
+@check(
+    severity="warning",
+    fix="Add your traffic to [economics] in tuneworthy.toml, such as `requests_per_month = 200000`.",
+)
 def traffic_missing(facts: Facts) -> str:
     """The project sets no `economics.requests_per_month`: there is no monthly bill, and no month in which training has
     paid back."""
-    return (
-        "economics.requests_per_month is not set, so `decide` shows no monthly cost of answers, and whether "
-        "training saves money stays undecided."
-        if facts.project.economics.requests_per_month is None
-        else ""
-    )
+    missing = facts.project.economics.requests_per_month is None
+    return "economics.requests_per_month is not set, so monthly costs stay undecided." if missing else ""
 
 
 @check(severity="warning", fix="Set ladder.budget_usd, or pass --max-usd to `tuneworthy run`.")
@@ -61,60 +59,49 @@ def budget_short(facts: Facts) -> Sentences:
     )
 
 
-@check("power", severity="note")
-def power_of_test(facts: Facts) -> Iterator[Finding | str]:
-    """Smallest difference that the test set can show at its size and the alpha per comparison, against `task.margin`.
+@check("power", severity="warning")
+def power_of_test(facts: Facts) -> Findings:
+    """A gain of `task.margin` will mostly stay unresolved at the size of the test set and the alpha per comparison.
 
-    A warning if a gain of `margin` will mostly stay unresolved. Assumed: the better variant gets 5% of the cases wrong
-    that the other gets right; and 10% of the cases differ where two variants are equally good.
+    Assumed: the better variant gets 5% of the cases wrong that the other gets right; and 10% of the cases differ where
+    two variants are equally good. The JSON form has the numbers.
     """
     power = facts.power
-    if power is None:
-        return
-    gain, grouped = (
-        "no gain can be detected" if value == inf else f"{least} {100 * value:.1f} points"
-        for value, least in (
-            (power.difference, "the smallest gain that can be detected is"),
-            (power.grouped, "the smallest gain is"),
+    if power is not None and power.difference > power.margin:
+        needed = f"about {power.n_for_margin:,}" if power.n_for_margin else f"more than {MOST_CASES:,}"
+        yield Finding(
+            message=f"A gain as small as the margin ({100 * power.margin:.1f} points) can remain undetected.",
+            fix=(
+                f"Detecting it takes {needed} test cases. Add cases, or set task.margin to the smallest difference "
+                "that matters."
+            ),
         )
-    )
-    text = (
-        f"The test set has {power.n} cases for {count(power.comparisons, 'comparison')} at a one-sided alpha of "
-        f"{power.alpha:.2g} or more. If {LOSS:.1%} of the cases get worse, {gain} (80% power)."
-    )
-    if power.n_groups < power.n:
-        text += f" If all cases of a group change together ({power.n_groups} groups), {grouped}."
-    text += f" Showing non-inferiority within the margin takes {power.n_no_worse:,} cases."
-    text += f" `compare` on dev has {len(facts.data.split.dev) if facts.data else 0}."
-    if power.difference <= power.margin:
-        yield f"{text} A gain as large as the margin ({100 * power.margin:.1f} points) can be detected."
-        return
-    needed = f"about {power.n_for_margin:,}" if power.n_for_margin else f"more than {MOST_CASES:,}"
-    yield Finding(
-        message=f"{text} A gain as small as the margin ({100 * power.margin:.1f} points) can remain undetected.",
-        fix=(
-            f"Detecting such a gain takes {needed} test cases. Add cases, or set task.margin to the smallest "
-            "difference that matters."
-        ),
-        severity="warning",
-    )
 
 
-@check(severity="note")
-def estimate(facts: Facts) -> Sentences:
-    """Calls, dollars and minutes of the whole run, from the candidates that the rungs would propose.
-
-    Expected values: each rung builds on today's variant or on the variant of the rung before. Tokens
-    are bytes / 4, and times are assumed where no run has measured them; the JSON form lists the assumptions.
-    """
-    if facts.estimate is None:
-        return
-    stored = 0
+def plan_lines(facts: Facts) -> list[str]:
+    """Return what a run compares, the data, the cost of the whole run without stored answers, and what it can show."""
+    if facts.data is None or facts.estimate is None or facts.power is None:
+        return []
+    project, split, power, stored = facts.project, facts.data.split, facts.power, 0
+    others = [f"`{name}`" for name in project.answering if name != project.ladder.baseline]
+    models = f"today's `{project.ladder.baseline}`{' with ' if others else ''}{' and '.join(others)}"
     if facts.folder.responses.exists():
         with closing(ResponseStore(facts.folder.responses)) as store:
             stored = len(store) - sum(store.measured_elsewhere().values())
     more = f"; {stored:,} cached {plural(stored, 'answer is', 'answers are')} free" if stored else ""
-    yield f"{facts.estimate}{more}."
+    work = {name: facts.estimate.rungs.get(name) for name in project.ladder.rungs}
+    rungs = [
+        f"{name} (${one.usd:.2f})" if one and one.usd else name
+        for name, one in work.items()
+        if one or name == "classical"
+    ]
+    gain = "shows no gain" if power.difference == inf else f"shows gains from {100 * power.difference:.1f} points"
+    return [
+        f"Compares {models}, in the rungs {', '.join(rungs)}.",
+        f"The test set has {count(power.n, 'case')} ({power.n_groups:.0f} independent cases) and {gain} (80% power). "
+        f"Dev has {count(len(split.dev), 'case')}, and {count(len(split.shots), 'example')} remain.",
+        f"{facts.estimate}{more}.",
+    ]
 
 
 @check(fix="Remove this waiver.")

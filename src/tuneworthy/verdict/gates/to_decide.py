@@ -36,7 +36,7 @@ def test_set(evidence: Evidence) -> Finding:
         few = (
             f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed."
             if evidence.n_test < FEWEST_CASES
-            else f"The test cases count as {evidence.n_groups:.1f} independent sources; at least {LEAST_GROUPS} are "
+            else f"The test cases count as {evidence.n_groups:.1f} independent cases; at least {LEAST_GROUPS} are "
             "needed."
         )
         return says("fail", few, messages.ADD_CASES, **numbers)
