@@ -71,9 +71,8 @@ def test_warnings_alone_exit_0(folder: Folder, capsys: pytest.CaptureFixture[str
         "warning unseen_labels: 1 label (amber), used in 4 cases, occurs in no example. Add examples with these "
         "labels, or correct the spelling."
     )
-    assert invoke(["check", "-v", "--project", str(folder.root)]) == 0
-    shown = capsys.readouterr().out
-    assert "Few-shot prompts cannot show it" in shown and "note grader_tried: " in shown
+    status, text = on_terminal("-v", "check", "--project", str(folder.root), columns=400)
+    assert status == 0 and "Few-shot prompts cannot show it" in text and "note grader_tried: " in text
 
 
 def test_without_a_target_the_next_step_is_to_set_it(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

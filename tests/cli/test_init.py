@@ -605,7 +605,7 @@ def test_a_conversation_goes_back_refuses_and_leaves_out_what_flags_say(tmp_path
     assert "'nothing' is no answer" in text and "'900' is no answer" in text
     assert "The grader balanced_accuracy cannot be used" in text and project.task.target == 0.7
     assert [grader.type for grader in project.graders] == ["exact", "choice"]
-    assert text.count("The grader ") == 4 and len(project.graders[1].labels) == 12
+    assert text.count("The grader ") == 5 and len(project.graders[1].labels) == 12
 
 
 def test_a_conversation_without_an_answer_column_leads_to_label(tmp_path: Path) -> None:

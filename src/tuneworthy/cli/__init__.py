@@ -72,7 +72,7 @@ _NO_MEMORY = re.compile("allocate memory|failed to map segment|start new thread"
 
 @click.group(cls=LazyGroup, parts=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tuneworthy")
-@click.option("-v", "--verbose", count=True, help="Log to stderr; -vv logs more.")
+@click.option("-v", "--verbose", count=True, help="Show details, and log to stderr; -vv logs more.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.make_pass_decorator(Invocation, ensure=True)
 def root(invocation: Invocation, verbose: int, debug: bool) -> None:
@@ -86,7 +86,7 @@ def root(invocation: Invocation, verbose: int, debug: bool) -> None:
     Your own data:                   tuneworthy init my-task --data cases.csv
     """
     listen()
-    invocation.debug = debug
+    invocation.debug, invocation.verbose = debug, bool(verbose)
     if verbose:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
         logging.getLogger("tuneworthy").setLevel(logging.INFO if verbose == 1 else logging.DEBUG)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.options import json_option, print_result, project_option, say
 from tuneworthy.cli.spending import note_elsewhere
 from tuneworthy.errors import join_sentences
@@ -18,15 +19,15 @@ _SENTENCE = re.compile(r"(?<=[.]) (?=[A-Z`])")
 @click.command("check")
 @project_option
 @click.option("--offline", is_flag=True, help="Do not contact the servers that the project file names.")
-@click.option("-v", "--verbose", is_flag=True, help="Also show notes and the details of findings.")
 @json_option
-def command(root: Path, offline: bool, verbose: bool) -> int:
+def command(root: Path, offline: bool) -> int:
     """Check the project before money is spent.
 
     Shows what a run compares, with calls, dollars and minutes, then the problems, the most expensive first. Examines
     the project file, data, graders, keys, model files, prices, budget and stored answers. Nothing is billed. Once you
     trust the project (`tuneworthy trust`), its functions are imported, each of its servers receives one free GET
     request, and each free model behind a server is asked for one token. The exit status is 2 if there is an error.
+    `tuneworthy -v check` also shows notes and details.
 
     \b
     Example:
@@ -34,7 +35,7 @@ def command(root: Path, offline: bool, verbose: bool) -> int:
     """
     report = check_project(root, contact=not offline)
     note_elsewhere(root)
-    print_result(report.to_dict(), _show, report, verbose)
+    print_result(report.to_dict(), _show, report, click.get_current_context().ensure_object(Invocation).verbose)
     return 2 if report.count("error") else 0
 
 

@@ -20,6 +20,7 @@ class Invocation:
         arguments: The arguments as they were typed.
         project: The project folder that the command works on.
         debug: Whether the traceback of an error is printed.
+        verbose: Whether details are printed.
         as_json: Whether the result is printed as JSON.
         answered: Whether the JSON of the result was printed: a later error then adds no JSON.
     """
@@ -27,6 +28,7 @@ class Invocation:
     arguments: list[str] = field(default_factory=list)
     project: Path = Path()
     debug: bool = False
+    verbose: bool = False
     as_json: bool = False
     answered: bool = False
 
