@@ -86,6 +86,7 @@ def test_failed_parity_is_an_answer_and_a_failed_step_names_how_to_continue(run:
     status, ran, document, told = run(export=GateFailed("No room."))
     assert (status, ran) == (3, ["train", "merge", "export"]) and document["error"]["message"] == "No room."
     assert "`export` stopped" in told and "run `tuneworthy train" in told
+    assert "stopped" not in run(train=GateFailed("No."))[3]  # nothing is done yet
     assert "--rung fine_tune`" in run(fine_tune=GateFailed("No."))[3]
 
 

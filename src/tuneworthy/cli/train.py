@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.store import Folder
 from tuneworthy.train.duration import readable_time
 from tuneworthy.train.phases import recording
+from tuneworthy.types import JsonObject
 
 
 @click.command("train")
@@ -74,24 +76,31 @@ def command(
         "fine_tune": partial(train_steps.compare, project),
         "pilot": partial(train_steps.run_pilot, project, store, unsafe),
     }
-    documents, status = {}, 0
     with recording(store, note):
-        for step in steps:
-            began = time.monotonic()
-            try:
-                done = runs[step]()
-            except TuneworthyError:
-                rest = "run --rung fine_tune" if step == "fine_tune" else "train"
-                note(f"The step `{step}` stopped. Earlier steps are done; to continue, run `tuneworthy {rest}`.")
-                raise
-            documents[step], status = done.document, status or done.status
-            line = f"{step}: {done.line} ({readable_time(time.monotonic() - began)})"
-            (note if wants_json() else say)(*(f"  {line}" for line in done.details), line)
+        documents, status = _run({step: runs[step] for step in steps})
     follow = "serve" if all_rows and not only else "decide" if url or only in {None, "pilot", "fine_tune"} else "train"
     note(f"Next: tuneworthy {follow}")
     if wants_json():
         print_json(documents[only] if only else documents)
     return status
+
+
+def _run(steps: Mapping[str, Callable[[], train_steps.StepResult]]) -> tuple[JsonObject, int]:
+    """Run the steps in order, and show each with its time; return their documents and the exit status."""
+    documents, status = {}, 0
+    for step, run in steps.items():
+        began = time.monotonic()
+        try:
+            done = run()
+        except TuneworthyError:
+            rest = "run --rung fine_tune" if step == "fine_tune" else "train"
+            if documents:
+                note(f"The step `{step}` stopped. Earlier steps are done; to continue, run `tuneworthy {rest}`.")
+            raise
+        documents[step], status = done.document, status or done.status
+        line = f"{step}: {done.line} ({readable_time(time.monotonic() - began)})"
+        (note if wants_json() else say)(*(f"  {line}" for line in done.details), line)
+    return documents, status
 
 
 def _check_verdict(store: Folder, *, pilot: bool) -> None:
