@@ -429,6 +429,7 @@ class Response:
         dropped: Parameters that were left out because the model does not accept them.
         seconds: Wall time of the successful attempt.
         fingerprint: Of the server's configuration, as OpenAI reports it; "" if not given.
+        written_tokens: Those of the prompt that were written into a cache, at a price of their own.
     """
 
     text: str
@@ -443,6 +444,7 @@ class Response:
     seconds: float = 0.0
     label_logprobs: NamedFloats | None = None
     fingerprint: str = ""
+    written_tokens: int | None = None
 
 
 @frozen

@@ -22,12 +22,15 @@ from tuneworthy.providers.openai import OpenAIProvider
 ROWS = json.loads((Path(table.__file__).parent / "capabilities.json").read_bytes())["families"]
 ALL = {"temperature": 0.3, "top_p": 0.8, "top_k": 7, "min_p": 0.1, "seed": 5, "frequency_penalty": 0.5,
        "presence_penalty": 0.5, "repetition_penalty": 1.1, "stop": ["X"], "effort": "high", "made_up": 1}  # fmt: skip
-WIRE = {*ALL, "stop_sequences", "repeat_penalty", "reasoning_effort", "output_config"}
+WIRE = {*ALL, "stop_sequences", "repeat_penalty", "reasoning_effort", "reasoning", "output_config"}
 
 EXAMPLES: dict[str, tuple[str, str, str]] = {
     "llama.cpp": ("llama_cpp", "SmolLM2", ""),
     "vllm": ("vllm", "Qwen/Qwen3-8B", "127.0.0.1"),
     "openai-search": ("openai", "gpt-5-search-api", "api.openai.com"),
+    "openai-gpt-5-pro": ("openai", "gpt-5-pro-2025-10-06", "api.openai.com"),
+    "openai-pro": ("openai", "gpt-5.5-pro", "api.openai.com"),
+    "openai-responses-only": ("openai", "o3-pro-2025-06-10", "api.openai.com"),
     "openai-o": ("openai", "o4-mini-2025-04-16", "api.openai.com"),
     "openai-gpt-5-chat": ("openai", "gpt-5.3-chat-latest", "api.openai.com"),
     "openai-gpt-5": ("openai", "gpt-5-mini", "api.openai.com"),
@@ -38,6 +41,9 @@ EXAMPLES: dict[str, tuple[str, str, str]] = {
     "openai-chat": ("openai", "gpt-4o-mini", "api.openai.com"),
     "claude-by-openai-protocol": ("openai", "claude-haiku-4-5", "api.anthropic.com"),
     "claude-by-gateway": ("openai", "anthropic/claude-opus-4.7", "openrouter.ai"),
+    "gemini-2.5-flash": ("openai", "gemini-2.5-flash-lite", "generativelanguage.googleapis.com"),
+    "gemini": ("openai", "gemini-3-pro", "generativelanguage.googleapis.com"),
+    "gemini-by-gateway": ("openai", "google/gemini-2.5-pro", "openrouter.ai"),
     "local-server": ("openai", "llama3", "127.0.0.1"),
     "openai-compatible": ("openai", "mistral-large", "api.example.com"),
     "claude-no-sampling": ("anthropic", "claude-opus-4-7-20260416", "api.anthropic.com"),
@@ -64,9 +70,12 @@ def test_each_row_is_complete_and_names_its_source(row: dict[str, Any]) -> None:
     assert row["source"]
     assert all(pattern == pattern.lower() for pattern in row["models"] + row["hosts"])
     caps = capabilities_of(*EXAMPLES[row["family"]])
-    assert caps.max_tokens in {"max_tokens", "max_completion_tokens"}
+    assert caps.max_tokens in {"max_tokens", "max_completion_tokens", "max_output_tokens"}
     assert caps.choice in {"none", "grammar", "structured_outputs", "wrapped_schema"}
-    assert caps.json_schema in {"none", "response_format", "output_config"}
+    assert caps.json_schema in {"none", "response_format", "output_config", "text_format"}
+    assert (
+        (caps.responses == "always") == (caps.max_tokens == "max_output_tokens") == (caps.json_schema == "text_format")
+    )
     assert caps.thinks in {"no", "on_request", "by_default", "always"}
     assert caps.instructions in {"system", "developer", "none"}
     if caps.choice == "wrapped_schema":

@@ -123,8 +123,9 @@ class ServedModel(ModelWithId, AddressedModel):
     """A model that a server calls by its id."""
 
     base_url: Address = ""
-    """Address of the server: of OpenAI's protocol with the version (`http://127.0.0.1:8080/v1`), of Anthropic's
-    without; the vendor's own API, or `http://127.0.0.1:8000/v1` for `vllm`, if not set."""
+    """Server address: of OpenAI's protocol with the version (`http://127.0.0.1:8080/v1`), of Anthropic's without; the
+    vendor's API, or `http://127.0.0.1:8000/v1` for `vllm`, if not set. `/responses` at its end calls OpenAI's Responses
+    API."""
 
 
 class ChatServer(ServedModel):
@@ -137,7 +138,7 @@ class ChatServer(ServedModel):
 
 
 class OpenAI(ChatServer):
-    """Any server that speaks the OpenAI chat-completions protocol."""
+    """Any server that speaks the OpenAI chat-completions protocol or the Responses API."""
 
     defaults: ClassVar[JsonMapping] = {"base_url": "https://api.openai.com/v1"}
     default_key: ClassVar[str | None] = "OPENAI_API_KEY"

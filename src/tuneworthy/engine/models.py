@@ -76,7 +76,7 @@ class OpenModel:
             self.__dict__.pop(name, None)
 
     def ceiling_usd(self, request: Request) -> float:
-        request = _bounded(request)
+        request = self._bounded(request)
         return (
             self.price.ceiling(self._size(request), request.max_tokens, features=_features(request))
             if self.price
@@ -87,12 +87,24 @@ class OpenModel:
         """Return a response and its cost, US dollars; the ceiling and no usage if the reported usage cannot be true."""
         if self.price is None:
             return response, 0.0
-        request, ceiling = _bounded(request), self.ceiling_usd(request)
+        request, ceiling = self._bounded(request), self.ceiling_usd(request)
         response = believed(request, response, most_input_tokens(self._size(request), features=_features(request)))
         if response.input_tokens is None or response.output_tokens is None:
             return response, ceiling
-        cost = self.price.cost(response.input_tokens, response.output_tokens, response.cached_tokens or 0)
+        cost = self.price.cost(
+            response.input_tokens,
+            response.output_tokens,
+            response.cached_tokens or 0,
+            written_tokens=response.written_tokens or 0,
+        )
         return response, min(cost, ceiling)
+
+    def _bounded(self, request: Request) -> Request:
+        """Return a request with its effective limit of tokens: a ranking reads all labels, whatever its limit."""
+        limit = max(request.max_tokens, getattr(self.provider, "min_tokens", 0))
+        if request.output.kind == "ranked":
+            limit = sum(1 + len(label.encode()) for label in request.output.choices)
+        return request if limit == request.max_tokens else replace(request, max_tokens=limit)
 
     def _size(self, request: Request) -> int:
         output = request.output
@@ -102,13 +114,6 @@ class OpenModel:
 
     def doubtful(self, answer: Answer) -> bool:
         return self.price is not None and isinstance(answer, Response) and answer.output_tokens is None
-
-
-def _bounded(request: Request) -> Request:
-    """Return a request with its effective limit of tokens: a ranking reads all labels, whatever its limit."""
-    if request.output.kind != "ranked":
-        return request
-    return replace(request, max_tokens=sum(1 + len(label.encode()) for label in request.output.choices))
 
 
 def _features(request: Request) -> bool:

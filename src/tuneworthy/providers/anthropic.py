@@ -193,6 +193,7 @@ def read_message(answer: JsonMapping, request: Request, *, wrapped: bool) -> Res
         input_tokens=message.usage.prompt_tokens,
         output_tokens=message.usage.output_tokens,
         cached_tokens=message.usage.cache_read_input_tokens,
+        written_tokens=message.usage.cache_creation_input_tokens,
         tool_calls=tuple(
             {
                 "id": block.id,

@@ -21,7 +21,8 @@ class Provider(Protocol):
         supports: Features that `Request` may use: subset of ``{"choice", "json_schema", "ranked", "tools",
             "logprobs", "seed"}``. A feature that is not named is never sent.
 
-    One that adds a text of its own to every prompt may say so in `added_bytes`: the budget counts it.
+    One that adds a text of its own to every prompt may say so in `added_bytes`, and one whose limit of an answer has a
+    minimum in `min_tokens`: the budget counts them.
     """
 
     identity: JsonMapping

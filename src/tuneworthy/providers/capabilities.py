@@ -32,7 +32,11 @@ THINKING_TOKENS = {
 THINKS_BY_ITSELF = "medium"
 
 ChoiceStyle = Literal["none", "grammar", "structured_outputs", "wrapped_schema"]
-SchemaStyle = Literal["none", "response_format", "output_config"]
+SchemaStyle = Literal["none", "response_format", "output_config", "text_format"]
+# Hosts of OpenAI's models with both APIs; a gateway may have only chat completions.
+_OPENAI_HOSTS = ("api.openai.com", "*.api.openai.com", "*.openai.azure.com")
+# Decoding parameters of the Responses API by our name.
+_OF_RESPONSES = {"temperature": "temperature", "top_p": "top_p", "effort": "reasoning.effort"}
 
 
 @frozen
@@ -90,6 +94,8 @@ class Capabilities:
         json_schema: How a JSON schema is enforced.
         ranked: Whether given labels can be ranked by their log-probability.
         tools: Whether tools may be offered.
+        responses: When OpenAI's Responses API is called instead of chat completions: `with_tools` for a model that
+            chat completions gives no tools while it thinks.
         source: Where this is known from.
         mark: V for read in the primary source, V2 in a secondary one, K for unverified.
     """
@@ -107,6 +113,7 @@ class Capabilities:
     json_schema: SchemaStyle = "none"
     ranked: bool = False
     tools: bool = True
+    responses: Literal["never", "with_tools", "always"] = "never"
     source: str = ""
     mark: str = "K"
 
@@ -149,13 +156,38 @@ def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
             for name in row.parameter_sets:
                 merged |= _table().parameter_sets[name]
             merged |= row.parameters
-            return replace(row, parameters={name: replace(one, wire=one.wire or name) for name, one in merged.items()})
+            found = replace(
+                row,
+                parameters={name: replace(one, wire=one.wire or name) for name, one in merged.items()},
+                responses=row.responses if _matches(host, _OPENAI_HOSTS) else "never",
+            )
+            return for_responses(found) if found.responses == "always" else found
     return Capabilities(family="unknown", tools=False)
 
 
 def capabilities_for(config: ModelSection) -> Capabilities:
-    host = urlsplit(str(getattr(config, "base_url", ""))).hostname or ""
-    return capabilities_of(config.protocol or config.provider, str(getattr(config, "model", "")), host)
+    provider, address = config.protocol or config.provider, urlsplit(str(getattr(config, "base_url", "")))
+    found = capabilities_of(provider, str(getattr(config, "model", "")), address.hostname or "")
+    named = provider == "openai" and address.path.rstrip("/").endswith("/responses")
+    return for_responses(found) if named else found
+
+
+def for_responses(capabilities: Capabilities) -> Capabilities:
+    """Return what the model accepts through the Responses API, which has no seed, stop or penalties.
+
+    Source: https://platform.openai.com/docs/api-reference/responses/create
+    """
+    return replace(
+        capabilities,
+        responses="always",
+        parameters={
+            name: replace(one, wire=_OF_RESPONSES[name])
+            for name, one in capabilities.parameters.items()
+            if name in _OF_RESPONSES
+        },
+        max_tokens="max_output_tokens",
+        json_schema="none" if capabilities.json_schema == "none" else "text_format",
+    )
 
 
 def filter_parameters(capabilities: Capabilities, decoding: JsonMapping) -> RequestParts:

@@ -35,7 +35,7 @@ from tuneworthy.providers.address import check_address
 from tuneworthy.providers.base import BaseProvider
 from tuneworthy.providers.capabilities import Capabilities, RequestParts, capabilities_for
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.usage import most_bytes
+from tuneworthy.providers.usage import mapping, most_bytes
 from tuneworthy.redaction import redact_json
 from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Request, Response
 
@@ -47,6 +47,20 @@ _KEEP_ALIVE_S = 2.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _RATE_LIMIT = frozenset({402, 429, 529})  # 529 is Anthropic's "overloaded"; 402 says that no money is left
 _BAD_REQUEST = frozenset({400, 413, 422})
+# Errors that have a name and no status, as in a stream or under status 200. Any other is the server's (500).
+_STATUSES = {
+    **dict.fromkeys(("invalid_request_error", "invalid_prompt", "bio_policy", "data_residency_mismatch"), 400),
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    **dict.fromkeys(("rate_limit_error", "rate_limit_exceeded", "insufficient_quota", "RESOURCE_EXHAUSTED"), 429),
+    "overloaded_error": 529,
+}
+# OpenAI's and Anthropic's words that no money is left.
+_NO_MONEY = b"insufficient_quota", b"Your credit balance is too low"
+_RETRY_DELAY = re.compile(rb'"retryDelay":\s*"([0-9.]+)s"')
 # What aiohttp raises where an answer is not HTTP, breaks off, or is not packed as it says.
 _BROKEN = aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError, zlib.error
 # Window of zlib that reads both.
@@ -178,10 +192,10 @@ class HttpClient:
         value = self.read(answer)
         if not isinstance(value, dict):
             raise self.malformed("a JSON object", answer.body)
-        if error := value.get("error"):  # some gateways answer 200 and an error
-            code = error.get("code") or error.get("status") if isinstance(error, dict) else None
-            status = int(code) if isinstance(code, int | str) and re.fullmatch("[0-9]{3}", str(code)) else 500
-            raise self._refusal(status if 400 <= status < 600 else 500, answer.headers, answer.body)
+        if error := value.get("error"):  # some gateways and the Responses API answer 200 and an error
+            code = str(next(filter(None, map(mapping(error).get, ("code", "status", "type"))), ""))
+            status = int(code) if re.fullmatch("[45][0-9]{2}", code) else _STATUSES.get(code, 500)
+            raise self._refusal(status, answer.headers, answer.body)
         return value
 
     def read(self, answer: HttpAnswer) -> Any:
@@ -254,11 +268,11 @@ class HttpClient:
 
     def _refusal(self, status: int, headers: NamedTexts, body: bytes) -> ProviderError:
         retryable = status in _RETRYABLE or status >= 500
-        if status == 401:
+        if status == 401 or b'"API_KEY_INVALID"' in body:
             code = "auth"
-        elif status in _RATE_LIMIT:
+        elif status in _RATE_LIMIT or any(word in body for word in _NO_MONEY):
             code = "rate_limit"
-            retryable = status != 402 and b"insufficient_quota" not in body  # without money waiting does not help
+            retryable = status != 402 and not any(word in body for word in _NO_MONEY)  # waiting does not help
         elif status == 408:
             code = "timeout"
         elif retryable:
@@ -271,7 +285,7 @@ class HttpClient:
             f"{self.host}: {status} {self.excerpt(_message_of(body), 400)}",
             code=code,
             retryable=retryable,
-            retry_after_s=retry_after_s(headers) if retryable else None,
+            retry_after_s=retry_after_s(headers, body) if retryable else None,
         )
 
     def _fault(self, error: Exception) -> ProviderError:
@@ -442,24 +456,29 @@ def endpoint(base_url: str, path: str) -> str:
 
     >>> endpoint("https://host/v1/?api-version=3", "chat/completions")
     'https://host/v1/chat/completions?api-version=3'
+    >>> endpoint("https://host/v1/responses", "models")
+    'https://host/v1/models'
     """
     parts = urlsplit(base_url)
-    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
+    above = parts.path.rstrip("/").removesuffix("/responses").removesuffix("/chat/completions")
+    return urlunsplit((parts.scheme, parts.netloc, f"{above}/{path}", parts.query, ""))
 
 
-def retry_after_s(headers: NamedTexts) -> float | None:
-    """Read how long a server asks to wait: `retry-after-ms`, or `retry-after` as seconds or as a date.
+def retry_after_s(headers: NamedTexts, body: bytes = b"") -> float | None:
+    """Read how long a server asks to wait: `retry-after-ms`, or `retry-after` as seconds or as a date, or Google's way.
 
     Args:
         headers: Case-insensitive mapping of an answer's headers.
+        body: Of the answer; Google has `retryDelay` there.
 
     Returns:
-        Seconds, at least 0; None if the header is missing or unreadable.
+        Seconds, at least 0; None if there is no such field or it is unreadable.
     """
     readers: tuple[Callable[[], float], ...] = (
         lambda: float(headers["retry-after-ms"]) / 1000,
         lambda: float(headers["retry-after"]),
         lambda: parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(),
+        lambda: float(_RETRY_DELAY.findall(body)[0]),
     )
     for read in readers:
         with suppress(KeyError, ValueError, TypeError, OverflowError, IndexError, OSError):
@@ -473,6 +492,8 @@ def _message_of(body: bytes) -> bytes | str:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return body
+    if isinstance(value, list) and len(value) == 1:  # Gemini's OpenAI-compatible address
+        value = value[0]
     if isinstance(value, dict):
         for name in ("error", "message", "detail"):
             message = value.get(name)

@@ -1,4 +1,4 @@
-"""Any server that speaks the OpenAI chat-completions protocol, without an SDK.
+"""Any server that speaks the OpenAI chat-completions protocol or the Responses API, without an SDK.
 
 An SDK costs ten times the CPU of the protocol (numbers.md) and retries on its own. The embedded llama.cpp and
 vLLM reuse `OpenAIProvider` with their own row of the capability table.
@@ -11,11 +11,12 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters
+from tuneworthy.providers.capabilities import Capabilities, RequestParts, SchemaStyle, filter_parameters, for_responses
 from tuneworthy.providers.constraints import constraint, put, unwrap
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign, server_options
 from tuneworthy.providers.keys import Key
-from tuneworthy.providers.usage import Count, Logprob, Name, WireModel, WireToolCall, cut, mapping
+from tuneworthy.providers.responses import MIN_TOKENS, input_items, offered_tool, read_response
+from tuneworthy.providers.usage import Name, TokenUsage, WireModel, WireToolCall, cut, mapping, token_logprobs
 from tuneworthy.types import (
     JsonMapping,
     JsonObject,
@@ -28,9 +29,16 @@ from tuneworthy.types import (
     role_of,
 )
 
+# Finish reasons of other names; Gemini passes on its own.
+_FINISH = {
+    "function_call": "tool_calls",
+    "MAX_TOKENS": "length",
+    **dict.fromkeys(("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"), "content_filter"),
+}
+
 
 class OpenAIProvider(ServedProvider):
-    """Answers through ``POST {base_url}/chat/completions``.
+    """Answers through ``POST {base_url}/chat/completions``, or ``/responses`` where its capabilities say so.
 
     Args:
         base_url: Address up to and including the version (``http://127.0.0.1:8080/v1``); a query is kept.
@@ -56,53 +64,62 @@ class OpenAIProvider(ServedProvider):
         key = api_key if isinstance(api_key, Key) else Key(api_key)
         super().__init__(HttpClient(base_url, key=key, timeout_s=timeout_s, sign=sign), identity, capabilities)
         self._model = model
-        self._constraint: tuple[OutputFormat | None, JsonObject, str] = (None, {}, "")
+        self._constraint: tuple[OutputFormat | None, SchemaStyle, JsonObject, str] = (None, "none", {}, "")
+        self._for_responses = for_responses(capabilities)
+        self.min_tokens = 0 if capabilities.responses == "never" else MIN_TOKENS
 
     async def complete(self, request: Request) -> Response:
-        return await self.exchange(
-            request, self.body(request), "chat/completions", read_answer, "a chat completion with choices"
-        )
+        sent = self.body(request)
+        if self._accepts(request).responses == "always":
+            return await self.exchange(request, sent, "responses", read_response, "a response with output")
+        return await self.exchange(request, sent, "chat/completions", read_answer, "a chat completion with choices")
+
+    def _accepts(self, request: Request) -> Capabilities:
+        caps = self.capabilities
+        thinks = (request.decoding.get("effort") or caps.default_effort) != "none"
+        return self._for_responses if caps.responses == "with_tools" and request.tools and thinks else caps
 
     def body(self, request: Request) -> RequestParts:
         """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""
-        caps = self.capabilities
+        caps = self._accepts(request)
         sent, dropped = filter_parameters(caps, request.decoding)
-        body = {
-            "model": self._model,
-            "messages": with_instructions(request.messages, caps.instructions),
-            caps.max_tokens: request.max_tokens,
-        }
+        messages = with_instructions(request.messages, caps.instructions)
+        body: JsonObject = {"model": self._model, "messages": messages, caps.max_tokens: request.max_tokens}
+        if caps.responses == "always":
+            limit = max(request.max_tokens, MIN_TOKENS)
+            body = {"model": self._model, "input": input_items(messages), caps.max_tokens: limit, "store": False}
         for wire, value in sent.items():
             put(body, wire, value)
         if request.output.kind != "free":
-            latest, part, objection = self._constraint
-            if latest is not request.output:  # all requests of a variant share one object
-                part, objection = constraint(request.output, self.capabilities)
-                self._constraint = (request.output, part, objection)
+            latest, style, part, objection = self._constraint
+            if latest is not request.output or style != caps.json_schema:  # requests of a variant share one object
+                part, objection = constraint(request.output, caps)
+                self._constraint = (request.output, caps.json_schema, part, objection)
             body |= part
             dropped += (objection,) if objection else ()
         if request.tools:
             if caps.tools:
-                body["tools"] = request.tools
+                body["tools"] = list(map(offered_tool, request.tools)) if caps.responses == "always" else request.tools
             else:
                 dropped += (f"tools: not accepted ({caps.family})",)
         if request.logprobs is not None:
-            dropped += self._ask_for_logprobs(body, request)
+            dropped += _ask_for_logprobs(body, request, caps)
         return body, dropped
 
-    def _ask_for_logprobs(self, body: JsonObject, request: Request) -> TextTuple:
-        caps, wanted = self.capabilities, request.logprobs or 0
-        if caps.logprobs is None:
-            return (f"logprobs: not accepted ({caps.family})",)
-        effort = request.decoding.get("effort") or caps.default_effort
-        if caps.logprobs_need_effort is not None and effort != caps.logprobs_need_effort:
-            return (f"logprobs: accepted only with effort {caps.logprobs_need_effort} ({caps.family})",)
-        body["logprobs"] = True
-        if wanted:
-            body["top_logprobs"] = min(wanted, caps.logprobs)
-        if wanted > caps.logprobs:
-            return (f"logprobs: at most {caps.logprobs} alternatives, not {wanted} ({caps.family})",)
-        return ()
+
+def _ask_for_logprobs(body: JsonObject, request: Request, caps: Capabilities) -> TextTuple:
+    wanted = request.logprobs or 0
+    if caps.logprobs is None:
+        return (f"logprobs: not accepted ({caps.family})",)
+    effort = request.decoding.get("effort") or caps.default_effort
+    if caps.logprobs_need_effort is not None and effort != caps.logprobs_need_effort:
+        return (f"logprobs: accepted only with effort {caps.logprobs_need_effort} ({caps.family})",)
+    body |= {"include": ["message.output_text.logprobs"]} if caps.responses == "always" else {"logprobs": True}
+    if wanted:
+        body["top_logprobs"] = min(wanted, caps.logprobs)
+    if wanted > caps.logprobs:
+        return (f"logprobs: at most {caps.logprobs} alternatives, not {wanted} ({caps.family})",)
+    return ()
 
 
 def with_instructions(messages: Turns, role: str) -> Turns | list[Message]:
@@ -138,53 +155,17 @@ class _ChatMessage(WireModel):
         return "".join(part.text or "" for part in self.content or () if part.type == "text")
 
 
-class _TokenAlternative(WireModel):
-    token: str
-    logprob: Logprob
-
-
-class _ChatToken(_TokenAlternative):
-    top_logprobs: list[_TokenAlternative] | None = None
-
-
-class _ChatLogprobs(WireModel):
-    content: list[_ChatToken] | None = None
-
-
 class _ChatChoice(WireModel):
     message: _ChatMessage
     finish_reason: Name = ""
     logprobs: Any = None
 
 
-class _PromptDetails(WireModel):
-    cached_tokens: Count = None
-
-
-class _ChatUsage(WireModel):
-    prompt_tokens: Count = None
-    completion_tokens: Count = None
-    total_tokens: Count = None
-    prompt_tokens_details: Annotated[_PromptDetails, BeforeValidator(mapping)] = _PromptDetails()
-    prompt_cache_hit_tokens: Count = None
-
-    @property
-    def output_tokens(self) -> int | None:
-        """Tokens that are paid as output; some servers count reasoning in the total only."""
-        written, total, prompt = self.completion_tokens, self.total_tokens, self.prompt_tokens
-        return written if written is None or total is None or prompt is None else max(written, total - prompt)
-
-    @property
-    def cached_tokens(self) -> int | None:
-        cached = self.prompt_tokens_details.cached_tokens
-        return self.prompt_cache_hit_tokens if cached is None else cached
-
-
 class _ChatCompletion(WireModel):
     choices: Annotated[list[_ChatChoice], Field(min_length=1)]
     model: Name = ""
     system_fingerprint: Name = ""
-    usage: Annotated[_ChatUsage, BeforeValidator(mapping)] = _ChatUsage()
+    usage: Annotated[TokenUsage, BeforeValidator(mapping)] = TokenUsage()
 
 
 def read_answer(answer: JsonMapping, request: Request, *, wrapped: bool) -> Response:
@@ -196,34 +177,20 @@ def read_answer(answer: JsonMapping, request: Request, *, wrapped: bool) -> Resp
         ValidationError: There are no choices, or a text, a tool call or a refusal has another type.
     """
     completion = _ChatCompletion.model_validate(answer)
-    choice, usage = completion.choices[0], completion.usage
-    message, text, finish = choice.message, choice.message.text, choice.finish_reason or "stop"
+    choice = completion.choices[0]
+    message, text, finish = choice.message, choice.message.text, choice.finish_reason.partition(":")[0] or "stop"
     if message.refusal and (isinstance(message.refusal, str) or not text):
         finish, text = "refusal", text or TypeAdapter(str).validate_python(message.refusal)
     text = cut(text, request.max_tokens)
-    logprobs = None
-    if request.logprobs is not None:
-        tokens = _ChatLogprobs.model_validate(mapping(choice.logprobs)).content
-        logprobs = tuple(map(_token, tokens)) if tokens else None
     return Response(
         text=unwrap(text) if wrapped else text,
-        finish_reason="tool_calls" if finish == "function_call" else finish,
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
+        finish_reason=_FINISH.get(finish, finish),
+        **completion.usage.counts,
         tool_calls=tuple(call.model_dump() for call in message.tool_calls or ()),
-        logprobs=logprobs,
+        logprobs=token_logprobs(choice.logprobs, request),
         model=completion.model,
         fingerprint=completion.system_fingerprint,
     )
-
-
-def _token(token: _ChatToken) -> JsonObject:
-    return {
-        "token": token.token,
-        "logprob": token.logprob,
-        "top": [[other.token, other.logprob] for other in token.top_logprobs or ()],
-    }
 
 
 @provider("openai")

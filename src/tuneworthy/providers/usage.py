@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-from tuneworthy.types import JsonMapping, Request, Response
+from tuneworthy.types import JsonMapping, JsonObject, Request, Response
 
 # A token covers fewer characters than this on average, in any text that is not mostly blank.
 CHARACTERS_PER_TOKEN = 16
@@ -81,6 +81,74 @@ Name = Annotated[str, BeforeValidator(name_of)]
 Logprob = Annotated[float, AfterValidator(lambda value: min(0.0, value))]
 
 
+class _TokenAlternative(WireModel):
+    token: str
+    logprob: Logprob
+
+
+class _AnswerToken(_TokenAlternative):
+    top_logprobs: list[_TokenAlternative] | None = None
+
+
+class _Logprobs(WireModel):
+    content: list[_AnswerToken] | None = None
+
+
+def token_logprobs(value: Any, request: Request) -> tuple[JsonObject, ...] | None:
+    """Return OpenAI's log-probabilities of an answer as those of a `Response`; None without any, or a wish for them.
+
+    Raises:
+        ValidationError: A token or a log-probability has another type.
+    """
+    tokens = _Logprobs.model_validate(mapping(value)).content if request.logprobs is not None else None
+    return (
+        tuple(
+            {
+                "token": token.token,
+                "logprob": token.logprob,
+                "top": [[other.token, other.logprob] for other in token.top_logprobs or ()],
+            }
+            for token in tokens or ()
+        )
+        or None
+    )
+
+
+class _PromptDetails(WireModel):
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+
+
+class TokenUsage(WireModel):
+    """Usage as chat completions or the Responses API report it."""
+
+    prompt_tokens: Annotated[Count, Field(validation_alias=AliasChoices("prompt_tokens", "input_tokens"))] = None
+    completion_tokens: Annotated[Count, Field(validation_alias=AliasChoices("completion_tokens", "output_tokens"))] = (
+        None
+    )
+    total_tokens: Count = None
+    prompt_tokens_details: Annotated[
+        _PromptDetails,
+        BeforeValidator(mapping),
+        Field(validation_alias=AliasChoices("prompt_tokens_details", "input_tokens_details")),
+    ] = _PromptDetails()
+    prompt_cache_hit_tokens: Count = None
+
+    @property
+    def counts(self) -> JsonObject:
+        """Counts of a `Response`; some servers count reasoning in the total only, and it is paid as output."""
+        written, total, prompt = self.completion_tokens, self.total_tokens, self.prompt_tokens
+        if written is not None and total is not None and prompt is not None:
+            written = max(written, total - prompt)
+        cached = self.prompt_tokens_details.cached_tokens
+        return {
+            "input_tokens": prompt,
+            "output_tokens": written,
+            "cached_tokens": self.prompt_cache_hit_tokens if cached is None else cached,
+            "written_tokens": self.prompt_tokens_details.cache_write_tokens,
+        }
+
+
 def believed(request: Request, response: Response, most_input: int) -> Response:
     """Return `response`, without its counts if they cannot be true.
 
@@ -100,5 +168,6 @@ def believed(request: Request, response: Response, most_input: int) -> Response:
         or not least_input <= read <= most_input
         or not least_output <= wrote <= request.max_tokens
     ):
-        return replace(response, input_tokens=None, output_tokens=None, cached_tokens=None)
-    return response if cached is None or cached <= read else replace(response, cached_tokens=None)
+        return replace(response, input_tokens=None, output_tokens=None, cached_tokens=None, written_tokens=None)
+    of_cache = (cached or 0) + (response.written_tokens or 0)
+    return response if of_cache <= read else replace(response, cached_tokens=None, written_tokens=None)

@@ -144,7 +144,7 @@ def chat_answer(response: Response, model: str, *, streamed: bool) -> bytes:
 
 
 class _CallDelta(WireModel):
-    index: int = 0
+    index: int | None = None
     id: str | None = None
     function: dict[str, str | None] | None = None
 
@@ -156,7 +156,7 @@ class _ChatDelta(WireModel):
 
 class _ChunkChoice(WireModel):
     index: int = 0
-    delta: _ChatDelta | None = None
+    delta: Annotated[_ChatDelta, BeforeValidator(mapping)] = _ChatDelta()
     finish_reason: str | None = None
 
 
@@ -168,17 +168,18 @@ class _ChatChunk(WireModel):
 
 def _completion(events: Iterator[JsonObject]) -> JsonObject:
     text, ending, model, usage = "", None, None, None
-    calls: dict[int, JsonObject] = {}
+    calls: dict[int | str | None, JsonObject] = {}
     for event in events:
         chunk = _ChatChunk.model_validate(event)
         model, usage = chunk.model or model, chunk.usage or usage
         for choice in chunk.choices or ():
             if choice.index:
                 continue
-            delta, ending = choice.delta or _ChatDelta(), choice.finish_reason or ending
+            delta, ending = choice.delta, choice.finish_reason or ending
             text += delta.content or ""
             for part in delta.tool_calls or ():
-                call = calls.setdefault(part.index, {"type": "function", "id": part.id, "function": defaultdict(str)})
+                place = part.id if part.index is None else part.index  # Gemini sends each call whole, without a number
+                call = calls.setdefault(place, {"type": "function", "id": part.id, "function": defaultdict(str)})
                 call["id"] = part.id or call["id"]
                 for key, value in (part.function or {}).items():
                     call["function"][key] += value or ""
@@ -186,7 +187,7 @@ def _completion(events: Iterator[JsonObject]) -> JsonObject:
         raise ValueError("no finish_reason")
     message: JsonObject = {"role": "assistant", "content": text or None}
     if calls:
-        message["tool_calls"] = [{**call, "function": dict(call["function"])} for _, call in sorted(calls.items())]
+        message["tool_calls"] = [{**call, "function": dict(call["function"])} for call in calls.values()]
     return {"model": model, "choices": [{"message": message, "finish_reason": ending}], "usage": usage}
 
 

@@ -311,6 +311,7 @@ _FIELDS = (
     "seconds",
     "label_logprobs",
     "fingerprint",
+    "written_tokens",
 )
 
 

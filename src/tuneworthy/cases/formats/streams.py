@@ -63,7 +63,8 @@ def assembled(events: list[JsonObject]) -> JsonObject:
             name, more = first_at(part, *_NAMES), first_at(part, *_ARGUMENTS)
             if name or more:
                 begun = {"type": "tool_use", "id": first_at(part, *_IDS), "name": name, "input": ""}
-                calls.setdefault(str(at(part, "index")), begun)["input"] += str(more or "")
+                numbered = {"index": begun["id"]} | part  # Gemini sends each call whole, without a number
+                calls.setdefault(str(at(numbered, "index")), begun)["input"] += str(more or "")
     if not ending and word_at(events[-1], "type") != "AIMessageChunk":
         raise Dropped("the stream ends before the answer does", "cut_off")
     content = [*([{"type": "text", "text": text}] if text else []), *calls.values()]

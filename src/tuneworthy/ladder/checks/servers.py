@@ -15,6 +15,7 @@ import orjson
 from tuneworthy.config.models import ChatServer
 from tuneworthy.errors import AuthError, ProviderError, UserError
 from tuneworthy.providers.address import check_address
+from tuneworthy.providers.capabilities import capabilities_for
 from tuneworthy.providers.http_client import HttpClient, endpoint
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.prices import price_for
@@ -67,7 +68,7 @@ async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None
         key = read_key(config.key_variable, url=config.base_url, root=root, owner=f"models.{name}", required=False)
     except (AuthError, Untrusted):  # an invalid or untrusted key: other checks report it
         return None
-    price = price_for(config)
+    price = price_for(config) if capabilities_for(config).responses != "always" else None
     try:
         async with HttpClient(config.base_url, key=key, timeout_s=TIMEOUT_S, max_body=MAX_BODY) as client:
             answer = await client.send("GET", "models")
