@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tuneworthy.config import Project
 from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import load
 from tuneworthy.dataset.card import CardRow, CheckEffect, DatasetCard, FunnelStep, Reason, RowCounts
-from tuneworthy.ladder.record import FieldScores, LabelConfusion, RungRecord, RunRecord, WrongAnswer
+from tuneworthy.ladder.record import DevAnswer, DevCase, FieldScores, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.types import Cascade, RungStatus, Shots, Variant, content_hash
 from tuneworthy.verdict.decide import decide
@@ -101,26 +102,24 @@ EVIDENCE: dict[str, Evidence] = {
 }
 
 
-def wrong(n: int) -> list[WrongAnswer]:
-    return [
-        WrongAnswer(
-            case=f"{i:08x}",
-            question=f"My parcel number {i} shows as delivered, but it never arrived. Can I have my money back?",
-            expected=LABELS[3],
-            today="I am sorry to hear that! It sounds like a shipping problem." if i % 3 else "shipping",
-            answer="shipping",
-            reason="wrong",
-        )
-        for i in range(n)
-    ]
+DEV = [
+    DevCase(
+        case=f"{i:08x}",
+        question=f"My parcel number {i} shows as delivered, but it never arrived. Can I have my money back?",
+        expected=LABELS[i % 5],
+    )
+    for i in range(20)
+]
 
 
-def confusion() -> list[LabelConfusion]:
-    return [
-        LabelConfusion(expected=label, answered=other, n=20 - i if label == other else (i + j) % 4)
-        for i, label in enumerate(LABELS)
-        for j, other in enumerate(LABELS)
-    ]
+def answers(wrong: int, labels: Sequence[str] = LABELS) -> dict[str, DevAnswer]:
+    """Answers to the dev cases, the first ones wrong."""
+    return {
+        case.case: DevAnswer(text="It sounds like this: shipping", score=0.0, failures=[f"{labels[i % 5]} → shipping"])
+        if i < wrong
+        else DevAnswer(text=labels[i % 5], score=1.0)
+        for i, case in enumerate(DEV)
+    }
 
 
 def record_of(evidence: Evidence, **more: Any) -> RunRecord:
@@ -139,8 +138,7 @@ def record_of(evidence: Evidence, **more: Any) -> RunRecord:
             score=one.score,
             ci95=one.ci95,
             usd_per_1k=one.usd_per_1k,
-            confusion=confusion(),
-            wrong=wrong(10),
+            dev_answers=answers(12 if one.rung == "baseline" else 4),
             recall={label: 0.6 + 0.05 * i for i, label in enumerate(LABELS)},
             latency_p50_ms=one.latency_p50_ms,
             **delta,
@@ -163,7 +161,7 @@ def record_of(evidence: Evidence, **more: Any) -> RunRecord:
             shots=shots,
             cascade=Cascade(first=prompts["id-classical"], threshold=0.62) if row.rung == "cascade" else None,
         )
-    return replace(run, variants=prompts)
+    return replace(run, variants=prompts, dev_cases=DEV)
 
 
 @dataclass(frozen=True)
@@ -241,8 +239,9 @@ def card_project(name: str) -> tuple[DatasetCard, str]:
 def with_long_labels(record: RunRecord, n: int) -> RunRecord:
     """The same with `n` labels that have no place to break, in two scripts."""
     labels = [f"{i}_{'שאלה_על_חשבון' if i % 2 else 'account_closure_request'}_{'x' * 90}" for i in range(n)]
-    pairs = [LabelConfusion(expected=one, answered=two, n=3) for one in labels for two in labels[:12]]
-    rungs = [replace(row, confusion=pairs, recall=dict.fromkeys(labels, 0.5)) for row in record.rungs]
+    rungs = [
+        replace(row, dev_answers=answers(12, labels[:5]), recall=dict.fromkeys(labels, 0.5)) for row in record.rungs
+    ]
     return replace(record, rungs=rungs)
 
 
@@ -252,5 +251,5 @@ def with_fields(record: RunRecord) -> RunRecord:
         name: FieldScores(precision=0.9, recall=0.9, f1=f1)
         for name, f1 in (("date", 0.91), ("people", 0.72), ("time", 0.95), ("name_of_the_guest_who_books", 0.55))
     }
-    rungs = [replace(row, fields=fields, confusion=(), recall={}) for row in record.rungs]
+    rungs = [replace(row, fields=fields, recall={}) for row in record.rungs]
     return replace(record, rungs=rungs, kind="json", primary="json_fields")

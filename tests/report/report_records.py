@@ -9,6 +9,8 @@ from tuneworthy.ladder.record import (
     BestVariant,
     CandidateResult,
     ComparisonCount,
+    DevAnswer,
+    DevCase,
     FieldScores,
     OverlapCounts,
     Provenance,
@@ -53,7 +55,6 @@ def rung(name: str, variant: str, right: int, status: RungStatus = RungStatus.RE
                 candidate(f"id-{name}", variant, 120, right / N, wilson(right, N)),
                 candidate(f"{variant}-lost", f"{variant}_lost", 80, 0.25, wilson(20, 80)),
             ],
-            reasons={"right": 70, "wrong": 40, "format": 10},
         ),
         **more,
     )
@@ -213,7 +214,7 @@ def hostile() -> RunRecord:
             notes=[HOSTILE],
             graders={HOSTILE: 0.5, "b" + HOSTILE: 0.4},
             fields={HOSTILE: FieldScores(precision=None, recall=0.5, f1=0.5)},
-            reasons={HOSTILE: 3},
+            dev_answers={HOSTILE: DevAnswer(text=HOSTILE, score=0.0, failures=[HOSTILE])},
             candidates=[replace(c, name=HOSTILE) for c in r.candidates],
         )
         for r in bad.rungs
@@ -224,6 +225,7 @@ def hostile() -> RunRecord:
         primary=HOSTILE,
         rungs=rungs,
         notes=[HOSTILE],
+        dev_cases=[DevCase(case=HOSTILE, question=HOSTILE, expected=HOSTILE)],
         split=SplitRecord(origin=HOSTILE, reasons=[HOSTILE]),
         overlaps=OverlapCounts(cases={HOSTILE: 2}),
         provenance=replace(PROVENANCE, project=HOSTILE, graders={HOSTILE: HOSTILE}, settings={HOSTILE: HOSTILE}),

@@ -10,24 +10,22 @@ from pathlib import Path
 import pytest
 from tests.report import report_records as records
 from tests.report.report_projects import (
+    DEV,
     EVIDENCE,
     FORECAST,
+    answers,
     card_project,
-    confusion,
     record_of,
     report_project,
     with_fields,
-    wrong,
 )
 from tests.verdict.planted import failures
 
-from tuneworthy.config.ladder import Economics
-from tuneworthy.money.bills import Bill
+from tuneworthy.ladder.record import DevAnswer
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import card, charts, numbers
-from tuneworthy.report.answers import prompt_diff, wrong_table
+from tuneworthy.report.answers import MAX_LINES, cases_table, failures_table, fixes_table, prompt_diff
 from tuneworthy.report.chart import LineChart
-from tuneworthy.report.charts import MonthlyCosts, monthly_costs
 from tuneworthy.report.document import Document
 from tuneworthy.report.render import render_html, render_markdown
 from tuneworthy.report.run_report import document
@@ -37,17 +35,7 @@ from tuneworthy.verdict.options import Option
 SHIP = record_of(EVIDENCE["ship"])
 
 
-def costing(option: Option, usd: float) -> Option:
-    return replace(option, usd_per_1k=usd, running=RunningCost(usd_per_1k=usd))
-
-
-def costs_of(today: Option, best: Option, settings: Economics) -> MonthlyCosts | None:
-    bills = {one.rung: Bill(name=one.option, usd_per_1k=one.usd_per_1k) for one in (today, best)}
-    return monthly_costs(today, best, settings, bills)
-
-
-PRICED = costing(Option(option="big", rung="model", kind="variant", score=0.7), 2.0)
-TODAY = costing(Option(option="now", rung="baseline", kind="today", score=0.6), 0.5)
+PRICED = Option(option="big", rung="model", kind="variant", score=0.7, running=RunningCost(usd_per_1k=2.0))
 
 
 def drawn(page: Document) -> list[Table]:
@@ -81,41 +69,6 @@ def test_every_number_of_a_drawing_is_in_the_page_and_in_markdown(name: str, tmp
             assert all(cell in written and cell in html for cell in row if re.search(r"\d", cell)), row
 
 
-def test_a_waterfall_starts_each_rung_at_the_score_of_the_best_before_it() -> None:
-    chart = charts.rungs_chart(records.plain())
-    assert chart is not None and chart.title == "2 of 3 rungs adopted: from 34.5% to 96.0%"
-    assert [row[0] for row in chart.rows] == ["baseline", "prompt", "model", "few_shot", "classical"]
-    assert chart.bars is not None
-    baseline, prompt, model, *_ = bars = [bar for bar in chart.bars.rows if bar]
-    assert (baseline.start, baseline.value) == (chart.bars.domain[0], 0.345)
-    assert prompt.start == pytest.approx(0.345) and model.start == pytest.approx(0.58)
-    assert [bar.kind for bar in bars] == ["today", "best", "best", "lost", "plain"]
-    assert chart.rows[1][3:5] == ["+23.5", "[+16.5, +30.5]"]
-    assert charts.rungs_chart(records.quick()) is None
-
-
-def test_lines_of_cost_cross_where_training_breaks_even() -> None:
-    settings = Economics(requests_per_month=1_000_000)
-    costs = costs_of(TODAY, PRICED, settings)
-    assert costs is not None and [name for name, _, _ in costs.untrained] == ["now", "big"]
-    low, high = costs.break_even
-    assert low < high
-    for volume, monthly in ((low, costs.trained[0]), (high, costs.trained[2])):
-        assert costs.untrained[1][2](volume) == pytest.approx(monthly(volume))
-    chart = charts.cost_chart(costs, settings)
-    assert chart.ticks[0] <= low and chart.ticks[-1] >= max(high, 1_000_000)
-    assert [words for _, _, words in chart.marks][1] == "your traffic: 1,000,000"
-    assert chart.table.rows[0][1] == f"${TODAY.usd_per_1k / 1000 * chart.ticks[0]:.2f}"  # type: ignore[operator]
-
-
-def test_without_a_price_there_is_no_chart_of_cost_and_a_damaged_price_is_not_drawn() -> None:
-    free, damaged, cheap = (costing(PRICED, usd) for usd in (0.0, 1e300, 0.0001))
-    assert costs_of(free, free, Economics()) is None and costs_of(damaged, damaged, Economics()) is None
-    costs = costs_of(cheap, cheap, Economics())
-    assert costs is not None and costs.break_even == []
-    assert charts.cost_chart(costs, Economics()).title == "Training does not break even at any traffic"
-
-
 def test_causes_stand_with_what_fixes_them_and_the_most_frequent_is_the_title() -> None:
     chart = charts.causes_table([failures("format", 10), failures("knowledge", 40), failures("refusal", 0)])
     assert chart is not None and [row[1] for row in chart.rows] == ["66.7%", "16.7%"]
@@ -134,26 +87,47 @@ def test_the_learning_curve_ends_at_the_lower_bound_of_the_forecast() -> None:
     assert charts.pilot_chart(replace(FORECAST, points=()), PRICED, 0.9) is None
 
 
-def test_wrong_answers_stand_beside_todays_and_those_of_today_alone() -> None:
-    model = SHIP.rung("model")
-    table = wrong_table(model)
-    assert table is not None and len(table.rows) == 10
-    assert [column.heading for column in table.columns] == ["case", "input", "expected", "today", "model/strong"]
-    alone = wrong_table(SHIP.rung("baseline"))
-    assert alone is not None and [column.key for column in alone.columns] == ["case", "question", "expected", "answer"]
-    assert wrong_table(None) is None and wrong_table(replace(SHIP.rungs[0], wrong=())) is None
-    assert wrong(1)[0].case and confusion()
+def test_five_dev_cases_show_right_and_wrong_answers_of_today_and_the_recommended_option() -> None:
+    table = cases_table(SHIP, "model", {"model": "strong model"})
+    assert table is not None and len(table.rows) == 5
+    assert [column.heading for column in table.columns] == ["question", "expected", "baseline", "strong model"]
+    marks = {(row[2][0], row[3][0]) for row in table.rows}
+    assert marks == {("✗", "✓"), ("✗", "✗"), ("✓", "✓")}
+    alone = cases_table(SHIP, "baseline", {})
+    assert alone is not None and len(alone.columns) == 3 and {row[2][0] for row in alone.rows} == {"✓", "✗"}
+    assert cases_table(replace(SHIP, dev_cases=()), "model", {}) is None
 
 
-def test_the_winning_prompt_is_a_diff_to_todays() -> None:
-    diff = prompt_diff(SHIP, SHIP.rung("model"))
-    assert diff is not None and diff.title == "Changes from baseline/small to model/strong"
+def test_failures_of_today_are_grouped_with_what_each_option_fixes_and_breaks() -> None:
+    table = failures_table(SHIP, "model", {"model": "strong model"})
+    assert table is not None and list(table.rows[0]) == ["billing → shipping", "3", "2"]
+    assert sum(int(row[1]) for row in table.rows) == 12 and sum(int(row[2]) for row in table.rows) == 8
+    broken = [
+        replace(row, dev_answers=row.dev_answers | {DEV[19].case: DevAnswer(text="x", score=0.5)})
+        if row.rung == "model"
+        else row
+        for row in SHIP.rungs
+    ]
+    fixes = fixes_table(replace(SHIP, rungs=broken), {row.rung: row.rung for row in SHIP.rungs})
+    assert fixes is not None and "baseline" not in [row[0] for row in fixes.rows]
+    assert next(list(row[1:]) for row in fixes.rows if row[0] == "model") == ["8", "1", "4", "20"]
+    right = [replace(row, dev_answers=answers(0)) for row in SHIP.rungs]
+    assert failures_table(replace(SHIP, rungs=right), "model", {}) is None
+    assert fixes_table(replace(SHIP, rungs=SHIP.rungs[1:2]), {}) is None
+
+
+def test_the_best_prompt_is_a_diff_to_todays() -> None:
+    today, model, few_shot = (SHIP.variants[f"id-{name}"] for name in ("baseline", "model", "few_shot"))
+    diff = prompt_diff(today, model, "From today")
+    assert diff is not None
     assert ("remove", "model: compact") in diff.lines and ("add", "model: strong") in diff.lines
     assert ("remove", "  Answer with one label.") in diff.lines
     assert ("add", "  Answer with exactly one label and nothing else.") in diff.lines
-    shots = prompt_diff(SHIP, SHIP.rung("few_shot"))
+    shots = prompt_diff(today, few_shot, "")
     assert shots is not None and ("add", "few-shot examples: 4") in shots.lines
-    assert prompt_diff(SHIP, SHIP.rung("baseline")) is None and prompt_diff(SHIP, SHIP.rung("classical")) is None
+    assert prompt_diff(today, today, "") is None
+    long = prompt_diff(today, replace(today, system="\n".join(map(str, range(200)))), "")
+    assert long is not None and len(long.lines) == MAX_LINES and "more lines" in long.note
 
 
 def test_a_fence_in_a_prompt_cannot_leave_the_diff() -> None:
@@ -187,13 +161,3 @@ def test_the_card_says_what_stays_and_what_to_do_next() -> None:
     text = render_markdown(page)
     assert "210 rows have masked personal data" in text and "contamination: 12 rows overlap" in text
     assert "<script" not in render_html(page)
-
-
-def test_costs_that_are_the_same_at_any_traffic_are_drawn() -> None:
-    free = dict.fromkeys(("hours_data", "hours_engineering", "hours_retrain", "train_hours", "upkeep_usd_per_month"), 0)
-    settings = Economics(serve_usd_per_month=100, serve_capacity_per_month=1e12, **free)
-    bill = Bill(name="now", usd_per_1k=0.0, own_server=True)
-    today = replace(TODAY, running=bill.running(settings))
-    costs = monthly_costs(today, today, settings, {"baseline": bill})
-    assert costs is not None
-    assert "$100" in [text for _, text in charts.cost_chart(costs, settings).y_labels()]

@@ -9,28 +9,24 @@ from tests.report.report_records import record, rung
 from tests.verdict.planted import failures
 
 from tuneworthy.cli.tables import closing_lines
-from tuneworthy.ladder.record import LabelBalance, LabelConfusion, RunRecord
+from tuneworthy.ladder.record import LabelBalance, RunRecord
 from tuneworthy.report.charts import causes_table
 from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document
-from tuneworthy.report.tables import confusion_table, data_table, ladder_table, recall_table
+from tuneworthy.report.tables import data_table, ladder_table, recall_table
 
 CONSTANT = "gives every case the same answer"
 
 
-def confused(*pairs: tuple[str, str, int]) -> list[LabelConfusion]:
-    return [LabelConfusion(expected=expected, answered=answered, n=n) for expected, answered, n in pairs]
-
-
-def labelled(pairs: list[LabelConfusion]) -> RunRecord:
+def labelled() -> RunRecord:
     """A run whose classical baseline always answers `ok`, the label of 93% of dev."""
     always = rung("classical", "classical/linear", 186, constant=True, recall={"ok": 1.0, "fraud": 0.0})
-    today = rung("baseline", "baseline/today", 190, recall={"ok": 0.97, "fraud": 0.9}, confusion=pairs)
+    today = rung("baseline", "baseline/today", 190, recall={"ok": 0.97, "fraud": 0.9})
     balance = LabelBalance(label="ok", share=0.93, n=80, score=0.93, rarest=0.07)
     return replace(record(always, today, best="baseline"), balance=balance)
 
 
-FEW = labelled(confused(("ok", "ok", 70), ("fraud", "fraud", 5), ("ok", "fraud", 3), ("fraud", "", 2)))
+FEW = labelled()
 
 
 def test_the_recall_of_each_label_stands_beside_the_score_of_every_rung() -> None:
@@ -41,23 +37,9 @@ def test_the_recall_of_each_label_stands_beside_the_score_of_every_rung() -> Non
     ]
 
 
-def test_the_confusion_matrix_of_dev_counts_answers_that_name_no_label() -> None:
-    table = confusion_table(FEW.rungs[1])
-    assert table is not None and "dev" in table.note
-    assert [column.heading for column in table.columns] == ["label", "fraud", "ok", "(no label)"]
-    assert [list(row) for row in table.rows] == [["fraud", "5", "0", "2"], ["ok", "3", "70", "0"]]
-    assert [list(row) for row in table.shades] == [[0, 1, 0, 1], [0, 1, 5, 0]]
-
-
-def test_of_many_labels_the_ten_most_confused_pairs_are_shown() -> None:
-    pairs = [(f"l{n}", f"l{n}", 50) for n in range(30)] + [(f"l{n}", f"l{n + 1}", 29 - n) for n in range(29)]
-    table = confusion_table(labelled(confused(*sorted(pairs, key=lambda pair: -pair[2]))).rungs[1])
-    assert table is not None and len(table.rows) == 10 and list(table.rows[0]) == ["l0", "l1", "29"]
-
-
 def test_a_label_without_a_place_to_break_may_break_anywhere() -> None:
     page = render_html(document(with_long_labels(FEW, 12)))
-    assert page.count('class="name long"') == 12 + 10 + 10
+    assert page.count('class="name long"') == 12
     assert 'class="name long"' not in render_html(document(FEW))
     assert ".long { min-width: 12em; overflow-wrap: anywhere; }" in page
 
@@ -80,7 +62,7 @@ def test_the_majority_share_is_always_shown() -> None:
 
 def test_a_run_without_labels_has_none_of_these() -> None:
     plain = record(rung("baseline", "baseline/today", 150), best="baseline")
-    assert recall_table(plain) is None and confusion_table(plain.rungs[0]) is None and causes_table(()) is None
+    assert recall_table(plain) is None and causes_table(()) is None
 
 
 def test_the_error_analysis_says_how_a_class_is_found_and_what_is_not_measured() -> None:

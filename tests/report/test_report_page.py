@@ -139,25 +139,12 @@ def test_the_numbers_of_the_record_appear() -> None:
         "0.0012",
         "400",
         "210 / 4",
-        "two-sided at 95%",
-        "made 4 test comparisons",
+        "the 4 test comparisons is at most 5%",
         "0.008",
         "4 (exact 3, ngram 1)",
         "5fd3c1d3e5d6be3e",
     ):
         assert number in text, number
-
-
-def test_the_page_says_that_the_classical_baseline_wins_where_it_does_and_not_otherwise() -> None:
-    wins, loses = page("classical_best").text, page("plain").text
-    sentence = "A linear classifier answers 84.0% of the test cases correctly without a language model"
-    assert sentence in wins.replace("\u00a0", " ")
-    assert "is significantly better than the best variant of the other rungs" in wins
-    for words in (
-        "is significantly better than the best variant of the other rungs",
-        "correctly without a language model",
-    ):
-        assert words not in loses
 
 
 @pytest.mark.parametrize("render", [render_html, render_markdown])
@@ -177,7 +164,7 @@ def test_a_quick_record_says_dev_only_and_decides_nothing() -> None:
 
 def test_per_field_scores_and_other_graders_stand_by_rung() -> None:
     text = page("json_task").text
-    assert "F1 by field and rung" in text and "Bars are of prompt/contract" in text
+    assert "F1 by field and rung" in text and "Bars are of strong model" in text
     assert "json_schema" in text
     assert "0.950" in text
 

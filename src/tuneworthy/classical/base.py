@@ -92,7 +92,7 @@ METHODS: Final[NamedTexts] = {
     "nearest": "The nearest neighbour",
     "nearest_object": "The nearest neighbour",
     "linear": "A linear classifier",
-    "embedding": "A classifier that uses words and sentence embeddings",
+    "embedding": "An embedding classifier",
     "field_tagger": "A sequence tagger",
     "embedding_tagger": "A sequence tagger with word embeddings",
     "answer_tagger": "A sequence tagger",

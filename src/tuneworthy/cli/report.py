@@ -32,8 +32,8 @@ def command(about: str | None, version_id: str | None, out: Path | None, root: P
     """Write the report of the last run, or of the training data.
 
     Writes one self-contained page on the last run and the last verdict, and prints its first screen with the summary
-    to paste. The page needs no server, no network and no script. It contains no test case; of dev it shows up to ten
-    wrong answers, with personal data masked.
+    to paste. The page needs no server, no network and no script. It contains no test case; of dev it shows five
+    cases and how today's setup fails, with personal data masked.
 
     With DATA (`report data`), writes the card of a frozen version (.html or .md): the funnel, dropped rows with their
     reasons, distributions, provenance and licences.

@@ -18,7 +18,6 @@ from tuneworthy.engine.latency import Latency, measure_latency, measure_together
 from tuneworthy.engine.runner import usage
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.breakdown import breakdown
-from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.graders.text import differs_in_form
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
@@ -31,10 +30,8 @@ from tuneworthy.ladder.record import (
     DistinctScore,
     FieldScores,
     LabelBalance,
-    LabelConfusion,
     RungDifference,
     RungRecord,
-    WrongAnswer,
     target_of,
 )
 from tuneworthy.ladder.rung_details import TunedDetail
@@ -53,7 +50,6 @@ from tuneworthy.types import (
     NamedFloats,
     Response,
     RungStatus,
-    Score,
     Trace,
     Traces,
     Variant,
@@ -61,8 +57,6 @@ from tuneworthy.types import (
 
 Pair = tuple[np.ndarray, np.ndarray]
 SAMPLED_REPEATS = 3
-# Wrong answers that a report shows, and the characters per text.
-MOST_WRONG, MOST_SHOWN = 10, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -393,6 +387,14 @@ def distinct_cases(session: Session, tuned: RungRecord | None) -> list[Case]:
     return test
 
 
+def halves_of_test(session: Session) -> list[list[Case]]:
+    """Return the first and the second half of the test cases in the order of their file; [] of few cases."""
+    ids = {case.id for case in session.split.test}
+    test = [case for case in session.data.cases if case.id in ids]
+    half = len(test) // 2
+    return [test[:half], test[half:]] if half >= LEAST_GROUPS else []
+
+
 def on_cases(session: Session, trial: Measurement, cases: Cases) -> tuple[Measurement, DistinctScore | None]:
     """Return a measurement of all test cases on some of them, and its score there; None if that is not known."""
     ids = {case.id for case in cases}
@@ -472,57 +474,6 @@ async def recall_of(session: Session, cases: Cases, traces: Traces) -> tuple[Nam
             recall[label] = float(num[rows].sum()) / total
             n[label] = effective_n(num[rows], den[rows], None if groups is None else groups[rows])
     return recall, n
-
-
-def confusion_of(session: Session, cases: Cases, traces: Traces) -> list[LabelConfusion]:
-    if session.task.kind != "label":
-        return []
-    find = LabelFinder(session.task.labels)
-    return [
-        LabelConfusion(expected=expected, answered=answered, n=n)
-        for (expected, answered), n in sorted(
-            Counter(
-                ("".join(accepted(case.expected)[:1]), answer[0] if len(answer) == 1 else "")
-                for case, answer in zip(cases, [find(trace.text) for trace in traces], strict=True)
-                if case.expected is not None
-            ).items(),
-            key=lambda pair: (-pair[1], pair[0]),
-        )
-    ]
-
-
-def wrong_answers(cases: Cases, traces: Traces, scores: Sequence[Score], today: Traces) -> list[WrongAnswer]:
-    """Return the first wrong answers to cases of dev next to those of today's setup, personal data masked.
-
-    Args:
-        cases: Of dev.
-        traces: The answers to them.
-        scores: Of these answers.
-        today: Stored answers of today's setup to some of the cases.
-    """
-    wrong = [row for row in zip(cases, traces, scores, strict=True) if row[1].response and (row[2].value or 0.0) < 1]
-    wrong = [row for row in wrong if not row[2].unscored][:MOST_WRONG]
-    if not wrong:
-        return []
-    from tuneworthy.cases.pii import Masker  # its patterns take a while to compile
-
-    masker, answers = Masker(), {trace.case_id: trace.text for trace in today}
-
-    def short(text: str) -> str:
-        masked = " ".join(masker.mask(text[: 4 * MOST_SHOWN]).split())
-        return masked if len(masked) <= MOST_SHOWN else f"{masked[:MOST_SHOWN]}…"
-
-    return [
-        WrongAnswer(
-            case=case.id,
-            question=short(case.text),
-            expected=short(", ".join(accepted(case.expected)) if case.expected is not None else ""),
-            today=short(answers.get(case.id, "")),
-            answer=short(trace.text),
-            reason=score.reason,
-        )
-        for case, trace, score in wrong
-    ]
 
 
 def _score(

@@ -75,44 +75,36 @@ class FieldScores:
 
 
 @frozen
-class LabelConfusion:
-    """How many dev cases of a label got an answer.
-
-    Attributes:
-        expected: The label.
-        answered: The answered label; "" unless there is exactly one.
-        n: Dev cases.
-    """
-
-    expected: str
-    answered: str
-    n: int
-
-
-@frozen
-class WrongAnswer:
-    """A dev case that a variant answers wrongly; all texts are short, and personal data in them is masked.
-
-    Attributes:
-        case: Its id.
-        question: The question.
-        expected: The right answer.
-        today: What today's setup answers; "" where that is not stored.
-        answer: The variant's answer.
-        reason: Why that is wrong, as the grader names it.
-    """
+class DevCase:
+    """A dev case; its texts are short, and personal data is masked."""
 
     case: str
     question: str
     expected: str
-    today: str
-    answer: str
-    reason: str
+
+
+@frozen
+class DevAnswer:
+    """A scored answer to a dev case.
+
+    Attributes:
+        text: Short, with personal data masked.
+        score: 0..1.
+        failures: Confused labels, wrong fields, or the grader's reason; empty for a right answer.
+    """
+
+    text: str
+    score: float
+    failures: Texts = ()
+
+    @property
+    def is_right(self) -> bool:
+        return self.score >= 1
 
 
 @frozen
 class DistinctScore:
-    """Score on the distinct test cases: those without a near-duplicate in the examples, training rows or dev cases.
+    """Score on some test cases, such as those without a near-duplicate in the examples, training rows or dev cases.
 
     Attributes:
         n: Distinct test cases.
@@ -128,7 +120,7 @@ class DistinctScore:
 
 @frozen
 class RungRecord:
-    """One rung. Scores, intervals and latencies are of test; `candidates`, `reasons` and most of `detail` are of dev.
+    """One rung. Scores, intervals and latencies are of test; `candidates` and most of `detail` are of dev.
 
     Attributes:
         rung: Its name.
@@ -169,13 +161,9 @@ class RungRecord:
         fields: Scores by field of a JSON task.
         candidates: Best first.
         calls: Dev cases answered in the race.
-        calls_full: Those that the full grid would have taken.
-        saved_usd: Estimated cost of the calls that were saved.
         examined: Further calls on dev that a closer look at the winner was the first to need.
-        examined_usd: Their cost.
-        reasons: Why answers of the winner were wrong, with counts.
-        confusion: Of the same answers, for a label task: expected and answered labels, the most frequent pairs first.
-        wrong: The first wrong answers, side by side with today's.
+        dev_answers: Answers of the winner to the first dev cases, by case.
+        halves: Score on the first and on the second half of the test cases, in the order of their file.
         detail: What only this rung has.
         calibration: Calibration of its probabilities on test; None without probabilities.
         violated: The constraint that the variant breaks, in words; "" without one. Such a variant is never the best.
@@ -223,13 +211,9 @@ class RungRecord:
     fields: Mapping[str, FieldScores] = field(default_factory=dict)
     candidates: Sequence[CandidateResult] = ()
     calls: int = 0
-    calls_full: int = 0
-    saved_usd: Dollars = 0.0
     examined: int = 0
-    examined_usd: Dollars = 0.0
-    reasons: NamedInts = field(default_factory=dict)
-    confusion: Sequence[LabelConfusion] = ()
-    wrong: Sequence[WrongAnswer] = ()
+    dev_answers: Mapping[str, DevAnswer] = field(default_factory=dict)
+    halves: Sequence[DistinctScore] = ()
     detail: Detail | None = None
     calibration: LabelCalibration | None = None
     violated: str = ""
@@ -476,6 +460,7 @@ class RunRecord(Shown):
         distinct_differences: `differences` on these cases.
         balance: The most frequent label; None for other tasks.
         variants: Variants compared on test, by id.
+        dev_cases: The first dev cases.
         judges: Model that judges to its identity.
         provenance: What someone needs to get the same numbers.
         stale: What changed since, in words; set by readers.
@@ -506,6 +491,7 @@ class RunRecord(Shown):
     distinct_differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
+    dev_cases: Sequence[DevCase] = ()
     judges: Mapping[str, JsonMapping] = field(default_factory=dict)
     provenance: Provenance
     stale: Texts = ()

@@ -15,7 +15,6 @@ from tuneworthy.config import Project
 from tuneworthy.engine.runner import Progress
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
 from tuneworthy.graders.apply import refuse_faulty
-from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
@@ -31,6 +30,7 @@ from tuneworthy.ladder.comparisons import (
     slot_of,
     take_comparison,
 )
+from tuneworthy.ladder.dev_answers import MAX_CASES, dev_answers, dev_cases
 from tuneworthy.ladder.estimate import Work, estimate_run, most_for
 from tuneworthy.ladder.measurement import (
     Measurement,
@@ -39,18 +39,17 @@ from tuneworthy.ladder.measurement import (
     beats_constant,
     calibration_of,
     compare_scored,
-    confusion_of,
     constant_score,
     decide,
     describe_on_dev,
     differences_on_test,
     distinct_cases,
     first_error,
+    halves_of_test,
     measure_on_test,
     meets_target,
     on_cases,
     with_decision,
-    wrong_answers,
 )
 from tuneworthy.ladder.provenance import later_of, provenance
 from tuneworthy.ladder.record import (
@@ -58,6 +57,7 @@ from tuneworthy.ladder.record import (
     BestVariant,
     CandidateResult,
     ComparisonCount,
+    DevAnswer,
     OverlapCounts,
     RungRecord,
     RunRecord,
@@ -73,7 +73,7 @@ from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count
-from tuneworthy.types import MOST_UNSCORED, Cases, JsonObject, NamedTexts, RungStatus, Say, Texts, Traces, Variant
+from tuneworthy.types import MOST_UNSCORED, Cases, NamedTexts, RungStatus, Say, Texts, Traces, Variant
 
 log = logging.getLogger(__name__)
 
@@ -370,14 +370,13 @@ class LadderRun:
             detail = await rung.examine(view, candidates, winner)
         record = replace(
             record,
-            **await self._failures(record, winner, unseen),
             detail=detail or found.detail,
             examined=spent.calls,
-            examined_usd=spent.usd,
         )
+        measured = self._quick(record, winner) if self.quick else self._test(record, winner, unseen)
+        record = replace(await measured, dev_answers=await self._dev_answers(winner, unseen))
         if self.quick:
-            return await self._quick(record, winner)
-        record = await self._test(record, winner, unseen)
+            return record
         detail = await rung.after_test(replace(view, dev=self.dev or session.split.dev), winner)
         return replace(record, detail=detail or record.detail)
 
@@ -441,23 +440,12 @@ class LadderRun:
             for cases in [raced[: row.n]]
         ]
 
-    async def _failures(self, record: RungRecord, winner: Variant, raced: Cases) -> JsonObject:
-        """Count why the winner's answers are wrong, which labels it confuses, and show some; no model is called.
-
-        On the raced cases that it was asked.
-        """
-        n = next((row.n for row in record.candidates if row.variant == winner.id), 0)
-        if not self.session.split.explore or not n:
-            return {}
-        traces = await self.session.ask(winner, raced[:n])
-        _, _, scores = await self.session.score(traces, raced[:n])
-        own = traces if record.rung == "baseline" else []
-        stored = self.session.runner.stored(self.today, raced[:n]) if self.today else own
-        return {
-            "reasons": dict(breakdown(scores).reasons),
-            "confusion": confusion_of(self.session, raced[:n], traces),
-            "wrong": wrong_answers(raced[:n], traces, scores, stored),
-        }
+    async def _dev_answers(self, winner: Variant, cases: Cases) -> dict[str, DevAnswer]:
+        """Return the stored answers of a rung's winner to dev cases; no model is called."""
+        by_id = {case.id: case for case in cases[:MAX_CASES]} if self.session.split.explore else {}
+        traces = self.session.stored(winner, list(by_id.values()))
+        answered = [by_id[trace.case_id] for trace in traces]
+        return dev_answers(self.session, answered, traces, (await self.session.score(traces, answered))[2])
 
     async def _quick(self, record: RungRecord, winner: Variant) -> RungRecord:
         record = replace(
@@ -626,10 +614,16 @@ class LadderRun:
         distinct = distinct_cases(session, self.records.get("fine_tune")) if self.trials else []
         parts = {name: on_cases(session, one, distinct) for name, one in self.trials.items()} if distinct else {}
         today = {row.b: row for row in found if row.a == "baseline"}
+        halves = halves_of_test(session)
         rungs = [
             replace(
                 row,
                 on_distinct_cases=parts[name][1] if name in parts else None,
+                halves=[
+                    part
+                    for half in halves
+                    if name in self.trials and (part := on_cases(session, self.trials[name], half)[1])
+                ],
                 delta_today=today[name].delta if name in today else None,
                 delta_today_ci=today[name].ci95 if name in today else None,
             )
@@ -663,6 +657,7 @@ class LadderRun:
             distinct_differences=differences_on_test(session, [part for part, _ in parts.values()], distinct),
             balance=self.balance,
             variants=self.variants,
+            dev_cases=dev_cases(self.dev[:MAX_CASES]),
             judges={
                 grader.model: dict(session.asker.identity(grader.model))
                 for grader in session.graders.values()
@@ -723,8 +718,6 @@ def _explored(name: str, raced: Race, tried: int, notes: Texts) -> RungRecord:
             if entry.scored
         ],
         calls=raced.calls,
-        calls_full=raced.calls_full,
-        saved_usd=raced.saved_usd,
         notes=[*notes, *mute],
     )
 

@@ -1,18 +1,104 @@
-"""What people would rather look at than read: wrong dev answers side by side, the winning prompt against today's."""
+"""Dev answers on the page: five cases, how today's option fails, and the change of a prompt; no answer to test."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
+from functools import partial
+from itertools import zip_longest
 from typing import Literal
 
-from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.report.table import Table, name_column, text_column
+from tuneworthy.ladder.record import DevAnswer, DevCase, RunRecord
+from tuneworthy.report.names import OUTPUTS
+from tuneworthy.report.numbers import percent
+from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean
-from tuneworthy.text import plural
-from tuneworthy.types import Variant
+from tuneworthy.text import count, number_text
+from tuneworthy.types import NamedTexts, Variant
 
-# Lines of a diff, and characters per line, at most.
-MOST_LINES, MOST_CHARS = 120, 400
+# Cases and kinds of failures that are shown; lines of a diff, and characters per line.
+MAX_CASES, MAX_KINDS = 5, 8
+MAX_LINES, MAX_LINE = 40, 400
+RIGHT, WRONG = "✓", "✗"
+
+
+def cases_table(record: RunRecord, chosen: str, names: NamedTexts) -> Table | None:
+    """Return some dev cases with the expected answer, today's and that of the rung `chosen`, right and wrong."""
+    by_rung = {rung: answers for rung in ("baseline", chosen) if (answers := _answers(record, rung))}
+    both = [case for case in record.dev_cases if by_rung and all(case.case in by for by in by_rung.values())]
+    if not both:
+        return None
+    by_result: dict[tuple[bool, ...], list[DevCase]] = {}
+    for case in both:
+        by_result.setdefault(tuple(by[case.case].is_right for by in by_rung.values()), []).append(case)
+    mixed = [by_result[key] for key in sorted(by_result, key=lambda key: (len(set(key)) == 1, key))]
+    shown = [case for some in zip_longest(*mixed) for case in some if case][:MAX_CASES]
+    columns = [text_column("question", "question"), text_column("expected", "expected")]
+    columns += [text_column(rung, names.get(rung, rung), partial(_marked, by)) for rung, by in by_rung.items()]
+    note = (
+        f"{RIGHT} right, {WRONG} wrong. These dev cases were selected to show both. Long texts are cut, and personal "
+        "data is masked. Answers to test cases stay hidden."
+    )
+    return Table.of(f"{len(shown)} of {len(both)} dev cases", columns, shown, note)
+
+
+def _answers(record: RunRecord, rung: str) -> Mapping[str, DevAnswer]:
+    found = record.rung(rung)
+    return found.dev_answers if found else {}
+
+
+def _marked(answers: Mapping[str, DevAnswer], case: DevCase) -> str:
+    answer = answers[case.case]
+    mark = RIGHT if answer.is_right else WRONG if answer.score <= 0 else percent(answer.score)
+    return f"{mark} {answer.text or '(no answer)'}"
+
+
+def failures_table(record: RunRecord, chosen: str, names: NamedTexts) -> Table | None:
+    """Return the failures of today's option on dev by kind, with those that the rung `chosen` answers correctly."""
+    today, other = _answers(record, "baseline"), _answers(record, chosen)
+    failed = {case: answer for case, answer in today.items() if not answer.is_right}
+    if not failed:
+        return None
+    kinds = Counter(kind for answer in failed.values() for kind in answer.failures)
+    fixed = Counter(
+        kind for case, answer in failed.items() if case in other and other[case].is_right for kind in answer.failures
+    )
+    shown = [kind for kind, _ in kinds.most_common(MAX_KINDS)]
+    columns = [
+        text_column("kind", "failure", str),
+        Column("n", "times", value=kinds.get),
+        Column("fixed", f"fixed by {names.get(chosen, chosen)}", value=lambda kind: fixed[kind]),
+    ]
+    more = len(kinds) - len(shown)
+    table = Table.of(
+        f"Today's setup fails on {len(failed)} of {len(today)} dev cases",
+        columns,
+        shown,
+        f"{count(more, 'rarer kind')} of failure {'is' if more == 1 else 'are'} left out." if more else "",
+    )
+    return table if other and chosen != "baseline" else table.only("kind", "n")
+
+
+def fixes_table(record: RunRecord, names: NamedTexts) -> Table | None:
+    """Return how many of today's failures on dev each other option fixes, and how many right answers it breaks."""
+    today = _answers(record, "baseline")
+    rows = [
+        (
+            names[one.rung],
+            [(today[case].is_right, by.is_right) for case, by in one.dev_answers.items() if case in today],
+        )
+        for one in record.rungs
+        if one.dev_answers and one.rung != "baseline"
+    ]
+    columns = [
+        text_column("option", "option", lambda row: row[0]),
+        Column("fixes", "fixes", value=lambda row: row[1].count((False, True))),
+        Column("breaks", "breaks", value=lambda row: row[1].count((True, False))),
+        Column("wrong", "still wrong", value=lambda row: row[1].count((False, False))),
+        Column("n", "dev cases", value=lambda row: len(row[1])),
+    ]
+    note = "The options were chosen on dev, so these counts favour them. The scores above come from test."
+    return Table.of("Failures that each option fixes and breaks", columns, rows, note) if today and rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,51 +116,26 @@ class Diff:
     note: str = ""
 
 
-def wrong_table(best: RungRecord | None) -> Table | None:
-    """Return wrong answers of a variant to dev cases next to today's; None without any."""
-    if best is None or not best.wrong:
-        return None
-    columns = [
-        name_column("case", "case"),
-        text_column("question", "input"),
-        text_column("expected", "expected"),
-        text_column("today", "today"),
-        text_column("answer", clean(best.name, 40)),
-    ]
-    rows = [
-        [clean(row.case, 16), *map(clean, (row.question, row.expected, row.today, row.answer))] for row in best.wrong
-    ]
-    note = (
-        f"The first {len(rows)} dev cases that {clean(best.name)} answers wrongly. Long texts are cut, and "
-        "personal data is masked. Test answers stay hidden."
-    )
-    table = Table(f"{len(rows)} wrong dev {plural(len(rows), 'answer', 'answers')}, side by side", columns, rows, note)
-    return table.only("case", "question", "expected", "answer") if best.rung == "baseline" else table
-
-
-def prompt_diff(record: RunRecord, best: RungRecord | None) -> Diff | None:
-    """Return the changes of a variant to today's prompt; None for today's setup and for a method without a prompt."""
-    baseline = record.rung("baseline")
-    today, winner = record.variant_of(baseline) if baseline else None, record.variant_of(best) if best else None
-    if today is None or winner is None or today.id == winner.id or best is None or best.rung == "classical":
-        return None
-    before, after = list(_lines(today)), list(_lines(winner))
-    changed = list(unified_diff(before, after, n=2, lineterm=""))[2:]
+def prompt_diff(today: Variant, other: Variant, title: str) -> Diff | None:
+    """Return the changes from one variant's model, settings and prompt to another's; None without any."""
+    changed = list(unified_diff(list(_lines(today)), list(_lines(other)), n=2, lineterm=""))[2:]
     kinds: dict[str, Literal["add", "remove", "same"]] = {"+": "add", "-": "remove"}
     lines = [(kinds.get(line[0], "same"), line[1:]) for line in changed if not line.startswith("@@")]
-    note = f"{len(lines) - MOST_LINES} more lines are not shown." if len(lines) > MOST_LINES else ""
-    title = f"Changes from {clean(today.name)} to {clean(best.name)}"
-    return Diff(title, tuple(lines[:MOST_LINES]), note) if lines else None
+    note = f"{len(lines) - MAX_LINES} more lines are not shown." if len(lines) > MAX_LINES else ""
+    return Diff(title, tuple(lines[:MAX_LINES]), note) if lines else None
 
 
 def _lines(variant: Variant) -> Iterator[str]:
     yield f"model: {clean(variant.model)}"
     if variant.decoding:
-        yield f"decoding: {clean(', '.join(f'{key} {value}' for key, value in variant.decoding.items()))}"
+        settings = (f"{key} {number_text(value)}" for key, value in variant.decoding.items())
+        yield f"decoding: {clean(', '.join(settings))}"
     if variant.shots is not None:
         yield f"few-shot examples: {variant.shots.k}"
     if variant.retrieval is not None:
-        yield "retrieved documents: yes"
+        yield f"retrieved passages: {variant.retrieval.k}"
+    if variant.output.kind in OUTPUTS:
+        yield f"output: {OUTPUTS[variant.output.kind]}"
     for part, text in (("system", variant.system), ("user", variant.user)):
         yield f"{part}:"
-        yield from ("  " + clean(line, MOST_CHARS) for line in (text or "").splitlines() if line.strip())
+        yield from ("  " + clean(line, MAX_LINE) for line in (text or "").splitlines() if line.strip())

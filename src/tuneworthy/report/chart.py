@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from math import ceil, floor, log10
 from typing import Literal
 
-from tuneworthy.report.numbers import NONE, dollars, integer, percent, points, short
+from tuneworthy.report.numbers import NONE, integer, percent, points, short
 from tuneworthy.report.table import Column, Kind, Table
 from tuneworthy.types import Bounds, frozen
 
-Unit = Literal["percent", "usd", "points"]
+Unit = Literal["percent", "points"]
 Points = Sequence[Bounds]
-FORMS = {"percent": percent, "usd": dollars, "points": points}
+FORMS = {"percent": percent, "points": points}
 # Height of the drawing, and the space around its plot, pixels.
 LEFT, RIGHT, TOP, BOTTOM = 66, 24, 24, 290
 # Distance of two numbers on the horizontal axis, at least, pixels; numbers on the vertical axis, at most.
@@ -49,8 +49,7 @@ class LineChart:
         lines: Its curves.
         ticks: Of the horizontal axis; each line has a point there, or ends before.
         x_title: Text below, like `y_title` above.
-        y_unit: Of the vertical axis, which is logarithmic for dollars.
-        marks: (from, to, name) of spans of the horizontal axis.
+        y_unit: Of the vertical axis.
         levels: (value, name) of lines across.
         note: How to read it.
         width: Of the drawing, pixels.
@@ -62,7 +61,6 @@ class LineChart:
     x_title: str
     y_title: str
     y_unit: Unit
-    marks: Sequence[tuple[float, float, str]] = ()
     levels: Sequence[tuple[float, str]] = ()
     note: str = ""
     width: int = 1080
@@ -71,8 +69,7 @@ class LineChart:
     def table(self) -> Table:
         columns = [Column("x", self.x_title), *(Column(line.label, line.label) for line in self.lines)]
         rows = [[integer(tick), *(self._cell(line, tick) for line in self.lines)] for tick in self.ticks]
-        names = [*(name for _, _, name in self.marks), *(name for _, name in self.levels)]
-        note = " ".join(filter(None, [self.note, *(f"{name}." for name in names)]))
+        note = " ".join(filter(None, [self.note, *(f"{name}." for _, name in self.levels)]))
         return Table(f"{self.title} ({self.y_title})", columns, rows, note)
 
     def _cell(self, line: Line, tick: float) -> str:
@@ -91,7 +88,7 @@ class LineChart:
     def y(self, value: float) -> float:
         """Return the place of a value on the vertical axis."""
         low, high = self._steps()
-        return BOTTOM - (BOTTOM - TOP) * min(max((self._step(value) - low) / (high - low), 0.0), 1.0)
+        return BOTTOM - (BOTTOM - TOP) * min(max((10 * value - low) / (high - low), 0.0), 1.0)
 
     def path(self, points: Points) -> str:
         return "M" + " L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
@@ -108,19 +105,12 @@ class LineChart:
         """Yield the place and text of the numbers on the vertical axis."""
         low, high = self._steps()
         for step in range(low, high + 1, ceil((high - low) / TICKS)):
-            value = 10.0**step if self.y_unit == "usd" else step / 10
-            yield self.y(value), f"${short(value)}" if self.y_unit == "usd" else FORMS[self.y_unit](value)
-
-    def _step(self, value: float) -> float:
-        return log10(max(value, 0.01)) if self.y_unit == "usd" else 10 * value
+            yield self.y(step / 10), FORMS[self.y_unit](step / 10)
 
     def _steps(self) -> tuple[int, int]:
         values = [value for value, _ in self.levels]
         for line in self.lines:
             values += [y for _, y in (*line.points, *line.dots, *line.outline)]
-        steps = [self._step(value) for value in values]
-        if self.y_unit == "usd":
-            low = floor(min(steps))
-            return low, max(low + 1, ceil(max(steps)))
+        steps = [10 * value for value in values]
         least = -10 if self.y_unit == "points" else 0
         return max(least, floor(min(steps) - 0.2)), min(10, ceil(max(steps) + 0.2))

@@ -51,11 +51,13 @@ class PagePart:
         name: Of its address in the page.
         title: Its heading.
         blocks: Sentences, tables, charts, in order.
+        folded: Whether the page shows only its heading until a reader opens it.
     """
 
     name: str
     title: str
     blocks: Sequence[Block]
+    folded: bool = False
 
 
 @frozen

@@ -6,34 +6,19 @@ paired.
 
 from datetime import date
 
-from tuneworthy.classical.base import METHODS
 from tuneworthy.config import Project
 from tuneworthy.ladder.record import RungRecord, RunRecord, target_of
 from tuneworthy.providers.prices import price_for, table_date
+from tuneworthy.report.names import in_sentence
 from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
 from tuneworthy.stats.intervals import Target
-from tuneworthy.types import RungStatus
 
 # Graders whose score is the share of cases that are answered correctly.
 RIGHT_OR_WRONG = frozenset(
     {"exact", "normalised_exact", "includes", "regex", "numeric", "squad_em", "choice", "tool_call"}
 )
-# By reason code of the classical baseline: how it compares with the best variant of the other rungs.
-AHEAD = {
-    "better": " and is significantly better than the best variant of the other rungs",
-    "cheaper": " and is non-inferior to the best variant of the other rungs at lower cost or latency",
-}
-STEP_NAMES = {
-    "prompt": "A rewritten prompt",
-    "retrieval": "A prompt with retrieved documents",
-    "model": "A different model",
-    "few_shot": "A few-shot prompt",
-    "decoding": "A variant with different sampling settings",
-    "cascade": "A cascade",
-    "fine_tune": "A fine-tuned model",
-}
 # Notes of the record at the head, at most; all are with the splits.
 NOTES = 5
 RETIRES_DAYS = 90
@@ -46,21 +31,6 @@ def best_of(record: RunRecord) -> RungRecord | None:
     """Return the rung with the best variant, the classical baseline included."""
     rung = record.rung(record.best.rung) if record.best else None
     return rung if rung and measured(rung) else None
-
-
-def best_model_of(record: RunRecord) -> RungRecord | None:
-    """Return the rung with the best language-model variant: the best, or the rival of the best classical baseline.
-
-    Where nothing is eligible, it is the one adopted last, else the baseline.
-    """
-    best = best_of(record)
-    if best and best.rung != "classical":
-        return best
-    tested = [rung for rung in record.rungs if measured(rung)]
-    if best and (against := [rung for rung in tested if rung.variant == best.compared_to]):
-        return against[0]
-    adopted = [rung for rung in tested if rung.status is RungStatus.ADOPTED and rung.rung != "classical"]
-    return adopted[-1] if adopted else next((rung for rung in tested if rung.rung == "baseline"), None)
 
 
 def measured(rung: RungRecord) -> bool:
@@ -138,7 +108,7 @@ def answer(record: RunRecord) -> str:
 
 
 def _answer(record: RunRecord) -> str:
-    best, model, baseline = best_of(record), best_model_of(record), record.rung("baseline")
+    best, baseline = best_of(record), record.rung("baseline")
     if record.quick:
         return _quick_answer(record)
     if best is None or best.score is None:
@@ -152,29 +122,15 @@ def _answer(record: RunRecord) -> str:
         if record.primary in RIGHT_OR_WRONG
         else f"scores {share} on the test set ({clean(record.primary)})"
     )
-    if best.rung == "classical" and model and model.score is not None:
-        method = METHODS.get(str(best.name).removeprefix("classical/"), f"A classical baseline ({clean(best.name)})")
-        good = "" if model.violated else AHEAD.get(best.reason_code, "")
-        kind = "language model" if model.rung == "model" else "prompt"
-        other = f"the best {kind} ({clean(model.name)}) reaches {model.score:.1%}{_limit(model)}"
-        return f"{method} {scores} without a language model{good}; {other}."
     if best.rung == "baseline":
-        return f"Today's setup ({clean(best.name)}) {scores}. {_others(record)}"
+        return f"Today's setup ({clean(best.name)}) {scores}. No other option was adopted."
     today = (
         f"; today's setup ({clean(baseline.name)}) reaches {baseline.score:.1%}{_limit(baseline)}"
         if baseline and baseline.score is not None and measured(baseline)
         else ""
     )
-    return f"{STEP_NAMES.get(best.rung, 'The best variant')} ({clean(best.name)}) {scores}{today}."
-
-
-def _others(record: RunRecord) -> str:
-    tried = sum(rung.score is not None and not rung.violated and rung.rung != "baseline" for rung in record.rungs)
-    if tried == 0:
-        return "No other eligible variant was compared on the test set."
-    if tried == 1:
-        return "The only other eligible rung compared on the test set is not significantly better."
-    return f"None of the {tried} other eligible rungs compared on the test set is significantly better."
+    name = in_sentence(clean(best.name))
+    return f"{name[0].upper()}{name[1:]} {scores}{today}."
 
 
 def _limit(rung: RungRecord) -> str:
@@ -198,6 +154,9 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
         ["This was a quick run on dev cases only. It did not use the test set and gives no verdict."]
         if record.quick
         else []
+    )
+    lines += [f"The run is unfinished: {clean(record.partial).rstrip('.')}. More results may follow."] * bool(
+        record.partial
     )
     lines += [majority_sentence(record)] if record.balance and record.balance.share >= MAJORITY else []
     lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]

@@ -22,9 +22,11 @@ from tuneworthy.verdict.options import Option, Options, per_point, recorded_opti
 
 TRAINED = frozenset({"tuned", "fine_tune"})
 # Words of a name in the paragraph; characters of a name on a card.
-MOST_WORDS, MOST_CHARS = 5, 60
+MOST_WORDS, MOST_CHARS = 6, 80
 # A sentence that is shorter takes the next one along, characters.
 SHORT = 60
+# Without a verdict: of a run, of an unfinished run, of a quick run.
+UNDECIDED = ("Not decided yet", "Unfinished run: no verdict yet", "Quick run: no verdict")
 BREAKS_LIMIT = "violates a constraint"
 _STOP = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 
@@ -81,9 +83,9 @@ def best_untrained(record: RunRecord, options: Options, verdict: Verdict | None)
 
 def answer_and_reasons(record: RunRecord, stored: StoredVerdict | None) -> tuple[str, str, list[str]]:
     """Return the style, the answer, and sentences on why, the weightiest first."""
-    if record.quick or stored is None:
-        outcome = "quick" if record.quick else "none"
-        return outcome, ("Quick run: no verdict" if record.quick else "Not decided yet"), [findings.answer(record)]
+    if record.quick or stored is None or (record.partial and not stored.holds):
+        words = UNDECIDED[1 if record.partial else 2 if record.quick else 0]
+        return "quick" if record.quick else "none", words, [findings.answer(record)]
     answer = answer_of(stored.verdict)
     if stored.holds:
         return stored.verdict.outcome, answer, [plain(reason) for reason in stored.verdict.reasons]
@@ -219,7 +221,7 @@ def paragraph(
     stored: StoredVerdict | None = None,
     costs: Mapping[str, RunningCost] = {},
 ) -> str:
-    """Return the paragraph to paste: plain text, one line, at most 60 words.
+    """Return the paragraph to paste: plain text, one line, at most 65 words.
 
     Args:
         record: Of the run.
@@ -230,7 +232,7 @@ def paragraph(
     verdict = holding(stored, record)
     options = options_in(record, verdict, requests_per_month, costs)
     _, answer, _ = answer_and_reasons(record, stored)
-    parts = [f"{_few(record.task)}: {answer}."]
+    parts = [f"{clean(' '.join(record.task.split()[:5]), MOST_CHARS)}: {answer}."]
     if record.partial or record.stale:
         parts.append("The run is incomplete." if record.partial else "The results are out of date.")
     parts += _options_to_paste(record, options, verdict)
@@ -266,12 +268,13 @@ def _options_to_paste(record: RunRecord, options: Options, verdict: Verdict | No
 
 
 def _few(name: object) -> str:
-    return " ".join(clean(name, MOST_CHARS).split()[:MOST_WORDS])
+    """Return the first words of a name; of an option's name, the first two parts."""
+    return " ".join(", ".join(clean(name, MOST_CHARS).split(", ")[:2]).split()[:MOST_WORDS])
 
 
 def _scored(label: str, option: Option, where: str) -> str:
     bounds = f" {percent_range(option.ci95)}{where}" if option.ci95 else ""
-    name = "" if option.kind in TRAINED else f" ({_few(option.option)})"
+    name = "" if option.kind in {"today", *TRAINED} else f" ({_few(option.option)})"
     price = _with_once(option)
     price += f", {BREAKS_LIMIT}" if option.violates else ""
     return f"{label}{name}: {score_of(option)}{bounds}, {price}."

@@ -26,10 +26,6 @@ def _format(shape: str) -> Callable[[float | None], str]:
 score, signed, percent, integer = _format(".3f"), _format("+.3f"), _format(".1%"), _format(",.0f")
 
 
-def with_interval(value: float, bounds: Sequence[float]) -> str:
-    return f"{score(value)} {interval(bounds)}"
-
-
 def points(value: float | None) -> str:
     """Return a difference of shares in percentage points, or a dash; a difference that rounds to 0 has no minus.
 
@@ -103,11 +99,6 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
-def whole(value: int | None) -> str:
-    """Return a count with commas between thousands; a missing count is 0."""
-    return integer(value or 0)
-
-
 def short(value: float) -> str:
     """Return a round number for an axis.
 
@@ -117,15 +108,6 @@ def short(value: float) -> str:
     value = float(f"{value:.3g}")
     size, name = next(((size, name) for size, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")) if value >= size), (1, ""))
     return f"{value / size:,.10g}{name}"
-
-
-def rounded(value: float) -> str:
-    """Return an estimate with two significant digits.
-
-    >>> rounded(156_789.0), rounded(84.2)
-    ('160,000', '84')
-    """
-    return f"{float(f'{value:.2g}'):,.0f}"
 
 
 def p_value(value: float | None) -> str:

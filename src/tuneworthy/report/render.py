@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup
+from markupsafe import escape as html_escape
 
 from tuneworthy.report import numbers
 from tuneworthy.report.answers import Diff
@@ -30,6 +31,8 @@ _TOGETHER = re.compile(
     r"|(?<=[+\-\d]\d\d\d,) (?=[+\-\d])|(?<=\.\d\d\d,) (?=[+\-\d])"  # the ends of an interval
     r"|(?<=\b[nαp]) (?=[=<])|(?<=[=<]) (?=\d)|(?<=target) (?=\d)"
 )
+# A command between backticks.
+_CODE = re.compile(r"`([^`]+)`")
 # Columns of a terminal; width of a name and of a text in a row of a table, characters.
 WIDTH, NAME_WIDTH, TEXT_WIDTH = 80, 20, 24
 
@@ -56,7 +59,7 @@ def render_page(template: str, *, extra_style: str = "", **content: Any) -> str:
     policy = POLICY.format(style=f"sha256-{base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()}")
     return _render(
         template,
-        lambda text: _TOGETHER.sub("\u00a0", clean(text, 0)),  # the template escapes it
+        lambda text: Markup(_CODE.sub(r"<code>\1</code>", str(html_escape(_TOGETHER.sub("\u00a0", clean(text, 0)))))),
         style=Markup(css),
         policy=Markup(policy),
         **content,
@@ -98,6 +101,7 @@ def _render(template: str, form: Callable[[str], str], **content: Any) -> str:
     environment.tests |= {name: kind.__instancecheck__ for name, kind in (("chart", LineChart), ("diff", Diff))}
     filters: JsonObject = {
         "clean": clean,
+        "verbatim": lambda text: Markup(html_escape(text)),
         "percent": numbers.percent,
         "points": lambda value: Markup(numbers.points(value)),
         "dollars": numbers.dollars,

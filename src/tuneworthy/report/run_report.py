@@ -1,23 +1,30 @@
-"""The report of a run: its first screen, then pictures, tables and method."""
+"""The report of a run: its first screen, the questions of a meeting, costs, and the rest folded."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 
 from tuneworthy.config import Project
-from tuneworthy.ladder.bills import bills_of, running_costs
+from tuneworthy.errors import join_sentences
+from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.provenance import required_run, shown_run
-from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.record import DistinctScore, RungRecord, RunRecord
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.report import charts, findings, first_screen, tables
-from tuneworthy.report.answers import prompt_diff, wrong_table
+from tuneworthy.report.answers import cases_table, failures_table, fixes_table, prompt_diff
 from tuneworthy.report.document import Block, Document, PagePart
+from tuneworthy.report.names import for_people, in_sentence, names_of
+from tuneworthy.report.numbers import integer, percent, percent_range, points, points_range
 from tuneworthy.report.retrieval import retrieval_tables
+from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean, plain
-from tuneworthy.text import plural
-from tuneworthy.types import Texts
+from tuneworthy.text import count, plural
+from tuneworthy.types import Bounds, Texts
 from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
 from tuneworthy.verdict.last_verdict import StoredVerdict
-from tuneworthy.verdict.options import Option, Options
+from tuneworthy.verdict.options import Option
+
+RARE_LABELS = 3
 
 
 def document(
@@ -35,9 +42,11 @@ def document(
         verdict: The last one, if there is one; not used for a quick run.
     """
     day = today or date.today()
+    names = names_of(record)
+    measured, record, verdict = record, for_people(record, names), for_people(verdict, names)
     traffic = project.economics.requests_per_month if project else None
     current = first_screen.holding(verdict, record)
-    costs = running_costs(project, record) if project else {}
+    costs = running_costs(project, measured) if project else {}
     options = first_screen.options_in(record, current, traffic, costs)
     outcome, answer, reasons = first_screen.answer_and_reasons(record, verdict)
     best = first_screen.best_untrained(record, options, current)
@@ -45,12 +54,11 @@ def document(
     shown = next((rung for rung in record.rungs if rung.name == chosen), None)
     n, cases, kind = (record.n_dev, "dev", "quick run") if record.quick else (record.n_test, "test", "run")
     where = f"{n} {cases} {plural(n, 'case', 'cases')}"
-    errors = current.errors if current else ()
-    missing = "" if errors or record.quick else "The failures have not been analysed. Run `tuneworthy decide --probe`."
-    pilot = charts.pilot_chart(current.forecast, best, record.target) if current else None
+    kind = f"unfinished {kind}" if record.partial else kind
+    table = tables.options_table(current, record.target) if current else None
     return Document(
         title=clean(record.task),
-        kind=f"report of a {kind}",
+        kind=f"report of {'an' if record.partial else 'a'} {kind}",
         outcome=outcome,
         answer=answer,
         sentence=first_screen.lead(record, reasons[0], options, current),
@@ -63,51 +71,32 @@ def document(
         sections=[
             section
             for section in (
-                _cost(record, options, best, current, project),
-                _section(
+                *_questions(record, shown, current, table),
+                _cost(current, table),
+                _folded("reasons", "Reasons and gates", *_reasons(record, reasons, current, best)),
+                _folded(
                     "ladder",
-                    "Gain of each rung",
-                    charts.rungs_chart(record),
+                    "Each step, and everything that was tried",
                     tables.ladder_table(record, traffic, costs).filled(),
                     tables.reasons_table(record),
+                    tables.candidates_table(measured),
                 ),
-                _section(
-                    "errors",
-                    "Why answers are wrong, and what fixes it",
-                    missing,
-                    charts.causes_table(errors),
-                    tables.errors_table(record),
-                ),
-                _section(
-                    "labels",
-                    ("Which fields are wrong" if record.kind == "json" else "Which labels are confused"),
-                    tables.confusion_table(shown),
-                    tables.recall_table(record),
-                    tables.fields_table(record, shown),
-                ),
-                _section(
-                    "answers", "Wrong answers and the winning prompt", wrong_table(shown), prompt_diff(record, shown)
-                ),
-                _section("pilot", "Learning curve of the pilot", pilot),
-                _reasons(record, reasons, current, options),
-                _section(
+                _folded(
                     "measurements",
                     "Further measurements",
+                    tables.recall_table(record),
+                    tables.fields_table(record, shown),
                     tables.graders_table(record),
-                    tables.calibration_table(record),
                     tables.models_table(record),
                     tables.regressions_table(record),
                     *retrieval_tables(record),
                 ),
-                _section(
-                    "tried",
-                    "Candidates",
-                    tables.candidates_table(record),
-                    tables.savings_table(record),
-                    tables.gepa_table(record),
+                _folded(
+                    "data",
+                    "Data and versions",
+                    tables.data_table(record),
+                    tables.provenance_table(record),
                 ),
-                _section("method", "Method", *method(record), tables.data_table(record)),
-                _section("provenance", "Provenance", tables.provenance_table(record)),
             )
             if section.blocks
         ],
@@ -115,73 +104,112 @@ def document(
     )
 
 
+def _questions(
+    record: RunRecord, shown: RungRecord | None, verdict: Verdict | None, options: Table | None
+) -> Iterator[PagePart]:
+    names = {rung.rung: clean(rung.name, 80) for rung in record.rungs if rung.name} | {"baseline": "today"}
+    chosen = shown.rung if shown else "baseline"
+    cases = cases_table(record, chosen, names)
+    few = "" if cases else "The run has no answers to dev cases, and answers to test cases stay hidden."
+    yield _section("tested", "What was tested?", cases, few)
+    errors = verdict.errors if verdict else ()
+    by_kind = failures_table(record, chosen, names)
+    probe = "To find the causes, run `tuneworthy decide --probe`." if by_kind and not errors and verdict else ""
+    yield _section(
+        "failures",
+        "How does today's setup fail?",
+        by_kind,
+        fixes_table(record, names),
+        charts.causes_table(errors),
+        probe if record.kind not in {"label", "json"} else "",
+    )
+    yield _section("change", "What would change?", *_change(record, shown))
+    if options:
+        columns = ("option", "rung", "score", "delta_vs_today", "delta_ci", "target", "needs")
+        yield _section("options", "Which options are there?", options.only(*columns).filled())
+    certain = [] if record.quick else certainty(record, shown)
+    yield _section("certainty", "How certain is it?", *certain)
+
+
+def _change(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | None]:
+    """Yield the changes from today's prompt to that of the recommended option; without one, to the best prompt."""
+    if shown and shown.rung == "baseline":
+        yield "Nothing: today's setup stays."
+    elif shown and shown.rung == "classical":
+        yield f"{in_sentence(clean(shown.name)).capitalize()} replaces the prompt and the model."
+    prompts = {rung.rung: rung for rung in record.rungs if rung.rung not in {"classical", "baseline"} and rung.variant}
+    best = prompts.get(shown.rung if shown else "") or max(
+        prompts.values(), key=lambda one: one.score or 0.0, default=None
+    )
+    baseline = record.rung("baseline")
+    today, other = (record.variant_of(rung) if rung else None for rung in (baseline, best))
+    if today and other and best:
+        which = "the recommended option" if best is shown else "the best prompt"
+        yield prompt_diff(today, other, f"From today's setup to {which}: {clean(best.name)}")
+
+
+def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | None]:
+    """Yield how far the score of the recommended option can be trusted: duplicates, rare labels, order, intervals."""
+    if shown is None or not findings.measured(shown):
+        return
+    rows = [_certainty_row("all test cases", shown.n, shown, (shown.delta_today, shown.delta_today_ci))]
+    if part := shown.on_distinct_cases:
+        pairs = {(row.a, row.b): (row.delta, row.ci95) for row in record.distinct_differences}
+        words = "without a near-duplicate in the examples or dev"
+        rows.append(_certainty_row(words, part.n, part, pairs.get(("baseline", shown.rung))))
+    for words, half in zip(("first half of the file", "second half of the file"), shown.halves, strict=False):
+        rows.append(_certainty_row(words, half.n, half))
+    rare = sorted(shown.recall_n, key=lambda label: shown.recall_n[label])[:RARE_LABELS]
+    rows += [
+        [f"label {clean(one, 60)}", integer(shown.recall_n[one]), percent(shown.recall[one]), *"–––"] for one in rare
+    ]
+    headings = ("n", "score", "95% interval", "vs today", "difference, 95% interval")
+    columns = [text_column("cases", "test cases"), *(Column(heading, heading) for heading in headings)]
+    dropped = sum((record.overlaps.cases or {}).values())
+    gone = count(dropped, "example that overlaps a case was", "examples that overlap a case were")
+    note = join_sentences(
+        "If the file is in order of time, the two halves show drift." if shown.halves else "",
+        f"The {len(rare)} rarest labels are shown." if rare else "",
+        f"{gone} removed before the run." if dropped else "",
+        f"The chance of any false gain in the {count(record.comparisons.made, 'test comparison')} is at most 5%.",
+    )
+    yield plain(findings.target_sentence(record))
+    yield Table(f"Score of {clean(shown.name)}", columns, rows, note).filled()
+
+
+def _certainty_row(
+    words: str, n: int, part: RungRecord | DistinctScore, gain: tuple[float | None, Bounds | None] | None = None
+) -> list[str]:
+    delta, bounds = gain or (None, None)
+    return [words, integer(n), percent(part.score), percent_range(part.ci95), points(delta), points_range(bounds)]
+
+
 def _section(name: str, title: str, *blocks: Block | None) -> PagePart:
     return PagePart(name, title, [block for block in blocks if block])
 
 
-def _cost(
-    record: RunRecord, options: Options, best: Option | None, verdict: Verdict | None, project: Project | None
-) -> PagePart:
-    if project is None or record.quick:
+def _folded(name: str, title: str, *blocks: Block | None) -> PagePart:
+    return replace(_section(name, title, *blocks), folded=True)
+
+
+def _cost(verdict: Verdict | None, options: Table | None) -> PagePart:
+    if verdict is None or options is None:
         return _section("cost", "")
-    today = first_screen.option_of(options, {"today"})
-    money = verdict.economics if verdict else None
-    bills = bills_of(project, record)
-    if verdict is not None and verdict.forecast.status == "measured":  # as in the verdict: the model of the pilot
-        bills = {rung: replace(bill, trainings=("own",)) for rung, bill in bills.items()}
-    costs = charts.monthly_costs(today, best, project.economics, bills, money.break_even_band if money else None)
-    barred = money is not None and money.status == "not_applicable"
-    chart = charts.cost_chart(costs, project.economics) if costs and not barred else None
-    sentence = money_sentence(verdict.economics) if verdict else ""
-    return _section("cost", "Monthly cost by traffic", plain(sentence), chart)
+    columns = ("option", "usd_per_month", "usd_per_1k", "one_off_usd", "p50", "p95", "share_sent")
+    title, note = "Cost and latency of each option", plain(serving_sentence(verdict))
+    table = replace(options.only(*columns).filled(), title=title, note=note)
+    return _section("cost", "What does it cost?", plain(money_sentence(verdict.economics)), table)
 
 
-def _reasons(record: RunRecord, reasons: Texts, verdict: Verdict | None, options: Options) -> PagePart:
-    first = [] if first_screen.in_short(reasons[0]) == reasons[0] else reasons[:1]
-    shown = [*first, *reasons[1:], findings.target_sentence(record)]
-    shown += (
-        ["Each of these would change the answer:", *verdict.would_change] if verdict and verdict.would_change else []
-    )
-    shown += [domain_sentence(verdict), str(verdict.label_ceiling or "")] if verdict else []
-    found = (
-        [
-            tables.options_table(verdict, record.target, serving_sentence(verdict)),
-            tables.gates_table(verdict.gates),
-        ]
-        if verdict
-        else []
-    )
-    return _section("reasons", "Reasons, options and gates", *map(plain, shown), *found)
-
-
-def method(record: RunRecord) -> list[str]:
-    """Say what dev, test and comparisons mean."""
-    on_dev = f"Each rung compared its candidates on {record.n_dev} development (dev) cases"
-    test = f"the frozen test set of {record.n_test} cases"
-    if record.quick:
-        return [f"{on_dev}. The run did not use {test}, so it spent no test comparison and gives no verdict."]
-    explored = (
-        f"{on_dev} and measured only the winner on {test}."
-        if record.explored
-        else "There were too few development (dev) cases to compare candidates. Each rung therefore measured one "
-        f"predefined candidate on {test}."
-    )
-    return [
-        f"{explored} Answers to test cases stay hidden unless someone reveals them, which tuneworthy records.",
-        (
-            f"The run made {record.comparisons.made} test "
-            f"{plural(record.comparisons.made, 'comparison', 'comparisons')}. The plan limits the chance of any "
-            "false gain to 5% in total, so trying more candidates does not raise that chance. A comparison that "
-            "shows a gain, or is not made because the candidate is not ahead on dev, passes its α on to the next."
-        ),
-        (
-            "A rung is adopted if its gain over the best variant so far on the same cases is significant "
-            "(one-sided paired test at α). It is also adopted if it is non-inferior within "
-            f"{100 * record.margin:.1f} points (one-sided at 5%, which is not part of the plan) and its cost, or "
-            "its latency if the project limits that, is at least 20% lower. All intervals are two-sided at 95%; "
-            "the test decides, not the interval."
-        ),
-    ]
+def _reasons(record: RunRecord, reasons: Texts, verdict: Verdict | None, best: Option | None) -> Iterator[Block | None]:
+    yield from map(plain, reasons if first_screen.in_short(reasons[0]) != reasons[0] else reasons[1:])
+    if verdict is None:
+        return
+    if verdict.would_change:
+        yield from map(plain, ["Each of these would change the answer:", *verdict.would_change])
+    yield from map(plain, (domain_sentence(verdict), str(verdict.label_ceiling or "")))
+    yield charts.pilot_chart(verdict.forecast, best, record.target)
+    yield tables.gates_table(verdict.gates)
 
 
 def last_record(project: Project) -> RunRecord:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tuneworthy.report.numbers import NONE, text
 from tuneworthy.report.text import MOST, clean
-from tuneworthy.types import Bounds, JsonMapping, Texts, TokenLists, frozen
+from tuneworthy.types import Bounds, JsonMapping, Texts, frozen
 
 ColumnKind = Literal["text", "name", "status", "number"]
 Kind = Literal["today", "best", "tuned", "plain", "lost"]
@@ -116,7 +116,6 @@ class Table:
         rows: One cell per column.
         note: How to read it.
         best: Index of the row to mark, or None.
-        shades: Shade per cell, 0 to 5; empty for a table without shades.
         bars: Drawn after the first column.
     """
 
@@ -125,7 +124,6 @@ class Table:
     rows: Sequence[Texts]
     note: str = ""
     best: int | None = None
-    shades: TokenLists = ()
     bars: Bars | None = None
 
     @classmethod
@@ -142,8 +140,9 @@ class Table:
         return cls(title, columns, [[column.cell(item) for column in columns] for item in items], note, best, bars=bars)
 
     def only(self, *keys: str) -> Table:
+        """Return the table with these columns, as far as it has them."""
         order = [column.key for column in self.columns]
-        places = [order.index(key) for key in keys]
+        places = [order.index(key) for key in keys if key in order]
         rows = [[row[place] for place in places] for row in self.rows]
         return replace(self, columns=[self.columns[place] for place in places], rows=rows)
 

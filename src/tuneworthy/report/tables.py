@@ -1,15 +1,14 @@
 """The tables of a run: pure functions of its record; no cell shows a single test case."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from operator import attrgetter
-from typing import Any
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
-from tuneworthy.ladder.rung_details import ModelDetail, PromptDetail, TunedDetail
+from tuneworthy.ladder.rung_details import ModelDetail, TunedDetail
 from tuneworthy.money.serving import RunningCost
+from tuneworthy.report.names import option_name
 from tuneworthy.report.numbers import (
     NONE,
     amount,
@@ -25,23 +24,19 @@ from tuneworthy.report.numbers import (
     points_range,
     score,
     signed,
-    whole,
-    with_interval,
 )
 from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
-from tuneworthy.types import JsonMapping, NamedInts
+from tuneworthy.types import NamedInts
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.options import Option, cost_note, legend
 
 MAX_LABELS = 20
-MAX_IN_MATRIX = 10
-MAX_PAIRS = 10
-NO_LABEL = "(no label)"
+VERSIONS = ("tuneworthy", "seed", "project", "split", "labels", "examples", "documents")
 RUNG = name_column("rung", "rung")
-VARIANT = name_column("variant", "variant", attrgetter("name"))
+VARIANT = text_column("variant", "variant", attrgetter("name"))
 N = Column("n", "n")
 STATUS = Column("status", "status", kind="status")
 P50 = Column("p50", "p50 ms", milliseconds, value=attrgetter("latency_p50_ms"))
@@ -170,69 +165,6 @@ def _fate(record: RunRecord, rung: RungRecord, candidate: CandidateResult) -> st
     return f"dropped after {candidate.n} cases{why}"
 
 
-def calibration_table(record: RunRecord) -> Table | None:
-    """Return the calibration of variants: of those compared on test, then of the other candidates."""
-    on_test = {rung.variant for rung in record.rungs if rung.calibration}
-    found = [("test", str(rung.name), rung.calibration) for rung in record.rungs]
-    found += [
-        ("dev", row.name, row.calibration)
-        for rung in record.rungs
-        for row in rung.candidates
-        if row.variant not in on_test
-    ]
-    rows = []
-    for where, title, part in found:
-        if part:
-            shares = [with_interval(row.accuracy, row.ci95) for row in reversed(part.coverage)]
-            errors = map(score, (part.confidence, part.ece, part.ece_by_chance))
-            brier = with_interval(part.brier, part.brier_ci95)
-            rows.append([clean(title), where, integer(part.n), *shares, *errors, brier])
-    columns = [
-        VARIANT,
-        text_column("cases", "cases"),
-        N,
-        Column("all", "accuracy"),
-        Column("most", "surest 80%"),
-        Column("half", "surest 50%"),
-        Column("confidence", "mean confidence"),
-        Column("ece", "ECE"),
-        Column("chance", "ECE by chance"),
-        Column("brier", "Brier score"),
-    ]
-    note = (
-        "Only variants that give a probability for each label. Surest 80%: accuracy on the 80% of the cases with "
-        "the highest confidence. ECE: mean distance of confidence and accuracy, in 15 bins. ECE by chance: what "
-        "a calibrated variant stays below in 95% of samples of this size. Brier score: 0 is perfect, 2 is the "
-        "worst. Intervals are 95%."
-    )
-    return Table("Calibration", columns, rows, note) if rows else None
-
-
-def savings_table(record: RunRecord) -> Table | None:
-    """Return the calls and the money that racing saved, by rung; None where nothing was raced."""
-    raced = [rung for rung in record.rungs if rung.calls_full and rung.candidates_tried > 1]
-    if not raced:
-        return None
-    columns = [
-        RUNG,
-        Column("calls", "calls in the race", integer),
-        Column("calls_full", "calls of the full grid", integer),
-        Column("examined", "extra calls for the winner", lambda n: integer(n) if n else ""),
-        Column("saved", "calls saved", integer, value=_calls_saved),
-        Column("share", "share saved", percent, value=lambda rung: _calls_saved(rung) / rung.calls_full),
-        Column("usd", "$ saved", amount, value=lambda rung: rung.saved_usd - rung.examined_usd or None),
-    ]
-    note = (
-        "The full grid would run every candidate on all dev cases. The winner's additional dev calls (remaining cases, "
-        "oracle) are subtracted from the calls saved."
-    )
-    return Table.of("Calls saved by racing", columns, raced, note).filled()
-
-
-def _calls_saved(rung: RungRecord) -> int:
-    return rung.calls_full - rung.calls - rung.examined
-
-
 def models_table(record: RunRecord) -> Table | None:
     """Return score, cost and latency of the models that were tried, with the Pareto front; None without a model."""
     part = record.detail(ModelDetail)
@@ -307,34 +239,6 @@ def recall_table(record: RunRecord) -> Table | None:
     return Table.of("Recall of each label, by rung", [label, *columns], names[:MAX_LABELS], note)
 
 
-def confusion_table(best: RungRecord | None) -> Table | None:
-    """Return the confusion matrix of a variant on dev; the ten most confused pairs where labels are many."""
-    if best is None or not best.confusion:
-        return None
-    n = sum(pair.n for pair in best.confusion)
-    labels = sorted({label for pair in best.confusion for label in (pair.expected, pair.answered)} - {""})
-    label = name_column("expected", "label", str)
-    if len(labels) > MAX_IN_MATRIX:
-        wrong = [pair for pair in best.confusion if pair.expected != pair.answered][:MAX_PAIRS]
-        answer = name_column("answered", "answer", lambda pair: pair.answered or NO_LABEL)
-        columns = [name_column("expected", "label"), answer, Column("n", "dev cases", integer)]
-        return Table.of(
-            "Labels that are confused most",
-            columns,
-            wrong,
-            f"The most frequent wrong answers of {clean(best.name)} to {n} dev cases.",
-        )
-    counts: dict[str, dict[str, int]] = defaultdict(dict)
-    for pair in best.confusion:
-        counts[pair.answered][pair.expected] = pair.n
-    answers = [*labels, *([""] if "" in counts else [])]
-    columns = [Column(one, clean(one) or NO_LABEL, whole, value=counts[one].get) for one in answers]
-    most = max(pair.n for pair in best.confusion) or 1
-    shades = [[0, *(-(-5 * counts[answer].get(one, 0) // most) for answer in answers)] for one in labels]
-    note = f"Rows are labels and columns the answers of {clean(best.name)} to {n} dev cases."
-    return replace(Table.of("Confusion matrix", [label, *columns], labels, note), shades=shades)
-
-
 def gates_table(gates: Sequence[GateResult]) -> Table:
     columns = [
         name_column("gate", "gate"),
@@ -342,18 +246,6 @@ def gates_table(gates: Sequence[GateResult]) -> Table:
         text_column("detail", "detail", lambda gate: plain(gate.detail), most=0),
     ]
     return Table.of("Gates", columns, gates)
-
-
-def errors_table(record: RunRecord) -> Table | None:
-    """Return why answers on dev were wrong, by rung; None where nothing was explored."""
-    explored = [rung for rung in record.rungs if rung.reasons]
-    reasons = list(dict.fromkeys(reason for rung in explored for reason in rung.reasons))
-    columns = [
-        entry_column(reason, clean(reason), whole, attrgetter("reasons"))
-        for reason in sorted(reasons, key=lambda reason: reason != "right")
-    ]
-    note = "Each row counts the dev answers of a rung's winner by cause. The counts add up to all its answers."
-    return Table.of("Dev answers by cause of error", [RUNG, VARIANT, *columns], explored, note) if reasons else None
 
 
 def data_table(record: RunRecord) -> Table:
@@ -382,23 +274,9 @@ def _overlaps(by_reason: NamedInts | None) -> str:
 
 
 def provenance_table(record: RunRecord) -> Table:
-    rows = [*_flat(asdict(record.provenance))]
-    for rung in record.rungs:
-        variant = record.variant_of(rung)
-        if variant is not None:
-            identity = ", ".join(f"{key} {value}" for key, value in _flat(variant.model_identity))
-            rows += [(f"variant {clean(rung.name)}", variant.id), (f"model of {clean(rung.name)}", identity)]
-    return pairs_table(
-        "Versions, seeds and hashes", rows, "Hashes identify content: equal hashes mean equal content.", "name"
-    )
-
-
-def _flat(document: JsonMapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value or value == 0:
-            yield prefix + key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    rows = [(name, value) for name, value in asdict(record.provenance).items() if value and name in VERSIONS]
+    note = "Equal hashes mean equal content. All settings, models and hashes are in `tuneworthy report --out r.json`."
+    return pairs_table("Versions and hashes", rows, note, "name")
 
 
 def regressions_table(record: RunRecord) -> Table | None:
@@ -421,45 +299,9 @@ def regressions_table(record: RunRecord) -> Table | None:
     return Table.of(title, columns, detail.regressions, note) if detail and detail.regressions else None
 
 
-# Of a prompt or paragraph that is shown.
-MOST_CHARS = 160
-MOST_NOTE = 900
-
-
-def gepa_table(record: RunRecord) -> Table | None:
-    prompts = record.detail(PromptDetail)
-    if prompts is None or prompts.gepa is None:
-        return None
-    detail, found = prompts.gepa, prompts.gepa.search
-    columns = [
-        Column("place", "prompt", value=lambda trial: next(i for i, one in enumerate(found.prompts) if one is trial)),
-        Column("parent", "parent", lambda parent: "" if parent is None else str(parent)),
-        Column("score", "dev score", score),
-        Column("ci95", "95% interval", interval),
-        Column("n", "n", value=lambda _: found.n_val),
-        Column("unscored", "unscored", integer),
-        text_column("text", "text", most=MOST_CHARS),
-    ]
-    note = (
-        f"GEPA used {found.calls + found.reflections:,} of at most {found.budget:,} "
-        f"calls: {found.calls:,} to answer cases and {found.reflections:,} to have "
-        f"{detail.model} rewrite the prompt. Of the rewrites, {found.failed} came back empty, {detail.cut_off} "
-        f"were truncated and {detail.refused} had an unknown placeholder. Scores come from {found.n_val} dev "
-        f"cases. The rewrites are based on {found.n_train} others."
-    )
-    if found.unscored or detail.set_aside:
-        unscored, set_aside = integer(found.unscored), integer(detail.set_aside)
-        note += (
-            f" Answers without a score: {unscored}; each counts with the score of today's prompt. Cases excluded "
-            f"because today's prompt had no score: {set_aside}."
-        )
-    if detail.file:
-        note += f" The best prompt is in {detail.file}; this exact text was compared on dev and test."
-    return Table.of("Prompts tried by GEPA", columns, found.prompts, clean(note, MOST_NOTE), best=found.best)
-
-
 OPTION_COLUMNS: Sequence[Column] = (
-    name_column("option", "option"),
+    text_column("option", "option", option_name),
+    replace(RUNG, wide=True),
     Column("score", "score", percent),
     Column("ci95", "95% interval", percent_range),
     Column("on_distinct_cases", "without near-duplicates", lambda one: percent(one.score) if one else NONE, wide=True),
@@ -472,7 +314,7 @@ OPTION_COLUMNS: Sequence[Column] = (
     replace(P50, wide=True),
     P95,
     Column("share_sent", "to large model", percent),
-    text_column("needs", "notes", lambda row: plain(join_sentences("", *option_notes(row))), most=0),
+    text_column("needs", "notes", lambda row: plain("; ".join(note.rstrip(".") for note in option_notes(row))), most=0),
 )
 
 

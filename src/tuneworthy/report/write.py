@@ -8,10 +8,8 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import Document
-from tuneworthy.report.first_screen import paragraph
 from tuneworthy.report.render import first_screen, render_html, render_markdown
 from tuneworthy.report.run_report import document, last_record
 from tuneworthy.store.folder import write_atomic
@@ -43,8 +41,7 @@ def write_last(project: Project, path: Path) -> str:
         UserError: There is no run yet, the ending of `path` is unknown, or the file cannot be written.
     """
     record, verdict = last_run(project)
-    write(record, path, project, verdict=verdict)
-    page = document(record, project, verdict=verdict)
+    page = write(record, path, project, verdict=verdict)
     return f"{first_screen(page)}\n{page.paragraph}"
 
 
@@ -54,8 +51,10 @@ def write(
     project: Project | None = None,
     today: date | None = None,
     verdict: StoredVerdict | None = None,
-) -> None:
-    """Write the report of a run, whole or not at all; `.json` has the record, the verdict and the paragraph.
+) -> Document:
+    """Write the report of a run, whole or not at all, and return the page.
+
+    `.json` has the record, the verdict and the paragraph.
 
     Args:
         record: Of the last run.
@@ -67,13 +66,14 @@ def write(
     Raises:
         UserError: The ending is unknown, or the file cannot be written.
     """
+    page = document(record, project, today, verdict)
     if path.suffix != ".json":
-        write_page(path, document(record, project, today, verdict), (*PAGES, ".json"))
-        return
-    traffic, costs = (project.economics.requests_per_month, running_costs(project, record)) if project else (None, {})
+        write_page(path, page, (*PAGES, ".json"))
+        return page
     decided = {"verdict": verdict.verdict.to_dict()} if verdict and verdict.holds else {}
-    content = record.to_dict() | decided | {"paragraph": paragraph(record, traffic, verdict, costs)}
+    content = record.to_dict() | decided | {"paragraph": page.paragraph}
     write_text(path, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+    return page
 
 
 def write_page(path: Path, page: Document, endings: Texts = tuple(PAGES)) -> None:

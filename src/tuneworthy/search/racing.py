@@ -96,14 +96,12 @@ class Race:
         winner: The one to compare on test.
         calls: Cases answered.
         calls_full: Those that the full grid would have taken.
-        saved_usd: Estimated cost of the skipped calls, at each candidate's own mean.
     """
 
     entries: Sequence[Entry]
     winner: Variant
     calls: int
     calls_full: int
-    saved_usd: float = 0.0
 
 
 def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tuple[int, int]]:
@@ -206,7 +204,6 @@ class _Running:
             winner=winner,
             calls=sum(entry.n for entry in entries),
             calls_full=len(self.candidates) * n_dev,
-            saved_usd=sum(entry.measured.cost_usd / entry.n * (n_dev - entry.n) for entry in entries),
         )
 
 

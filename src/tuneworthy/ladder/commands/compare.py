@@ -1,14 +1,18 @@
 """Two variants, paired, on dev or (as a test comparison) on test: for people, and as a gate in CI."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
 
+from tuneworthy.engine.runner import usage
 from tuneworthy.errors import Undecided
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.comparisons import take_comparison
+from tuneworthy.ladder.dev_answers import dev_cases, shortener
 from tuneworthy.ladder.measurement import compare_scored, repeats_of
+from tuneworthy.ladder.record import DevCase
 from tuneworthy.ladder.session import Session
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.paired import PairedResult, p_value
@@ -31,6 +35,15 @@ class ComparisonOutcome(StrEnum):
 
 
 @frozen
+class ChangedCase:
+    """A dev case that B scores otherwise than A; texts are short, and personal data is masked."""
+
+    case: DevCase
+    a: str
+    b: str
+
+
+@frozen
 class VariantComparison(Shown):
     """The comparison of variant B with variant A.
 
@@ -39,10 +52,13 @@ class VariantComparison(Shown):
         answer: How B did.
         margin: Of the project file.
         prompts: Characters of each variant's prompt.
+        variants: A and B.
         paired: The numbers; None if A is B.
         lower: One-sided lower bound of the difference.
         unscored: Cases that one of the two has no score for.
         losses, gains: Ids of the cases on which B scores below, or above, A; on dev only.
+        usd_per_1k: Price of a thousand answers of A and of B; None if unknown.
+        changed: These cases with both answers.
         unvalidated: Why the scores may not decide (a judge that human verdicts do not correct).
     """
 
@@ -54,12 +70,15 @@ class VariantComparison(Shown):
     answer: ComparisonOutcome
     margin: float
     prompts: tuple[int, int] = (0, 0)
+    variants: tuple[Variant, Variant] | None = None
     paired: PairedResult | None = None
     lower: float | None = None
     unscored: int = 0
     cost_usd: float = 0.0
     losses: TextTuple = ()
     gains: TextTuple = ()
+    usd_per_1k: tuple[float | None, float | None] = (None, None)
+    changed: Sequence[ChangedCase] = ()
     unvalidated: str = ""
 
     def summary(self) -> Summary:
@@ -101,6 +120,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         on=on,
         answer=ComparisonOutcome.SAME,
         margin=margin,
+        variants=(a, b),
         prompts=(len(f"{a.system or ''}{a.user}"), len(f"{b.system or ''}{b.user}")),
     )
     if a.id == b.id:
@@ -142,8 +162,20 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         cost_usd=sum(trace.cost_usd for trace in all_traces),
         losses=tuple(ids[shown & (after < before)].tolist()),
         gains=tuple(ids[shown & (after > before)].tolist()),
+        usd_per_1k=(usage(sides[0].traces).usd_per_1k, usage(sides[1].traces).usd_per_1k),
+        changed=[] if on_test else _changed(cases, *sides),
         unvalidated=unvalidated,
     )
+
+
+def _changed(cases: Cases, a: ScoredAnswers, b: ScoredAnswers) -> list[ChangedCase]:
+    short, differ = shortener(), np.abs(a.scores - b.scores) > 0  # False where one has no score
+    rows = zip(dev_cases(cases), a.traces, b.traces, differ, strict=True)
+    return [
+        ChangedCase(case=case, a=short(one.text), b=short(two.text))
+        for case, one, two, is_changed in rows
+        if is_changed
+    ]
 
 
 async def _answers(session: Session, variant: Variant, cases: Cases, repeats: int) -> ScoredAnswers:

@@ -1,0 +1,70 @@
+"""Answers to dev cases in the record of a run: short, with personal data masked, and with their kinds of failure."""
+
+from collections.abc import Callable, Sequence
+
+from tuneworthy.graders.base import accepted
+from tuneworthy.graders.choice import LabelFinder
+from tuneworthy.graders.messages import REASONS
+from tuneworthy.ladder.record import DevAnswer, DevCase
+from tuneworthy.ladder.session import Session
+from tuneworthy.types import Case, Cases, Score, Texts, Trace, Traces
+
+# Dev cases in the record, and characters per text.
+MAX_CASES, MAX_CHARS = 200, 200
+
+
+def dev_cases(cases: Cases) -> list[DevCase]:
+    """Return the first dev cases with question and expected answer."""
+    short = shortener()
+    return [DevCase(case=case.id, question=short(case.text), expected=short(_expected(case))) for case in cases]
+
+
+def dev_answers(session: Session, cases: Cases, traces: Traces, scores: Sequence[Score]) -> dict[str, DevAnswer]:
+    """Return the scored answers to dev cases by case.
+
+    Args:
+        session: The opened project.
+        cases: Of dev.
+        traces: One answer to each.
+        scores: Of these answers.
+    """
+    short, find = shortener(), LabelFinder(session.task.labels) if session.task.kind == "label" else None
+    rows = [row for row in zip(cases, traces, scores, strict=True) if row[1].response and row[2].value is not None]
+    return {
+        case.id: DevAnswer(
+            text=short(trace.text), score=score.value or 0.0, failures=_failures(case, trace, score, find, short)
+        )
+        for case, trace, score in rows
+    }
+
+
+def _failures(case: Case, trace: Trace, score: Score, find: LabelFinder | None, short: Callable[[str], str]) -> Texts:
+    """Return the confused labels of an answer, else its wrong fields, else the reason; empty for a right answer."""
+    if (score.value or 0.0) >= 1:
+        return ()
+    if find is not None:
+        labels, expected = find(trace.text), _expected(case)
+        answered = labels[0] if len(labels) == 1 else "(no label)"
+        if answered != expected:
+            return [f"{short(expected)} → {short(answered)}"]
+    fields = score.detail.get("fields") or {}
+    return [short(path) for path, (_, *faults) in fields.items() if any(faults)] or [
+        REASONS.get(score.reason, short(score.reason or "wrong"))
+    ]
+
+
+def _expected(case: Case) -> str:
+    return "(decline)" if case.expected is None else ", ".join(accepted(case.expected))
+
+
+def shortener() -> Callable[[str], str]:
+    """Return a function that masks personal data in a text and cuts it."""
+    from tuneworthy.cases.pii import Masker  # its patterns take a while to compile
+
+    masker = Masker()
+
+    def short(text: str) -> str:
+        masked = " ".join(masker.mask(text[: 4 * MAX_CHARS]).split())
+        return masked if len(masked) <= MAX_CHARS else f"{masked[:MAX_CHARS]}…"
+
+    return short

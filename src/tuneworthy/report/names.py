@@ -1,0 +1,155 @@
+"""Names of options for people: `few_shot/per_case-4` is "small model, 4 examples per question".
+
+Machine names stay in JSON, in commands and in text between backticks.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
+
+from tuneworthy.classical.base import METHODS
+from tuneworthy.ladder.classical_models import IN_PROCESS
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.tuned_models import TUNED
+from tuneworthy.text import number_text
+from tuneworthy.types import NamedTexts, RungStatus, Variant
+from tuneworthy.verdict.evidence import RungEvidence
+from tuneworthy.verdict.options import Option
+
+T = TypeVar("T")
+TODAY = "today's prompt"
+# By name of the transform.
+PROMPTS = {
+    "xml_contract": "XML prompt with contract",
+    "contract": "prompt with contract",
+    "xml": "XML prompt",
+    "role": "role prompt",
+    "half": "halved prompt",
+    "chain_of_thought": "chain-of-thought prompt",
+    "gepa": "optimised prompt",
+}
+OUTPUTS = {
+    "choice": "constrained labels",
+    "json_schema": "constrained JSON",
+    "ranked": "ranked labels",
+}
+# By part of a name, the words where a variant has no such part.
+WITHOUT = {
+    "first": "no cascade",
+    "model": "no model",
+    "prompt": TODAY,
+    "examples": "no examples",
+    "documents": "no documents",
+    "output": "free output",
+    "decoding": "default sampling",
+}
+# Fields with machine names only.
+MACHINE = frozenset({"command", "dev_answers", "dev_cases", "variants", "provenance", "model"})
+
+
+def title(variant: Variant, today: Variant | None = None) -> str:
+    """Return the name of a variant: its model, and its differences from today's setup.
+
+    >>> small = Variant(name="baseline/small", model="small", model_identity={}, system=None, user="{{ input }}")
+    >>> title(replace(small, decoding={"temperature": 0.7, "top_p": 1}), small)
+    'small model, temperature 0.7'
+    """
+    return ", ".join(_parts(variant, today).values())
+
+
+def _parts(variant: Variant, today: Variant | None) -> dict[str, str]:
+    if variant.cascade is not None:
+        return {"first": title(variant.cascade.first), "model": f"{variant.model} model if unsure"}
+    if variant.model.startswith(IN_PROCESS) or variant.name.startswith("classical/"):
+        method = variant.name.partition("/")[2]
+        return {"model": METHODS.get(method, f"a {method or variant.name}").partition(" ")[2]}
+    parts = {"model": "fine-tuned model" if variant.model.startswith(TUNED) else f"{variant.model} model"}
+    if variant.shots:
+        parts["examples"] = f"{variant.shots.k} {'fixed examples' if variant.shots.ids else 'examples per question'}"
+    if variant.retrieval:
+        parts["documents"] = f"{variant.retrieval.k} retrieved passages"
+    if prompt := next((PROMPTS[note] for note in reversed(variant.notes) if note in PROMPTS), ""):
+        parts["prompt"] = prompt
+    elif today and (variant.system, variant.user) != (today.system, today.user):
+        parts["prompt"] = "another prompt"
+    if variant.output.kind in OUTPUTS:
+        parts["output"] = OUTPUTS[variant.output.kind]
+    if variant.decoding != (today.decoding if today else {}):
+        shown = [key for key in ("temperature", "effort") if key in variant.decoding] or [*variant.decoding][:1]
+        parts["decoding"] = " and ".join(f"{key} {number_text(variant.decoding[key])}" for key in shown)
+    return {key: text for key, text in parts.items() if text} | ({} if len(parts) > 1 else {"prompt": TODAY})
+
+
+def differences(a: Variant, b: Variant) -> tuple[str, str]:
+    """Name two variants by their differences.
+
+    >>> small = Variant(name="", model="small", model_identity={}, system=None, user="{{ input }}")
+    >>> differences(small, replace(small, decoding={"temperature": 0}))
+    ('default sampling', 'temperature 0')
+    """
+    sides = [_parts(a, None), _parts(b, None)]
+    if (a.system, a.user) != (b.system, b.user):
+        for one, parts in zip((a, b), sides, strict=True):
+            n = len(f"{one.system or ''}{one.user}")
+            parts["prompt"] = parts.get("prompt", TODAY).replace(TODAY, f"prompt of {n:,} characters")
+    ours, theirs = sides
+    keys = [key for key in WITHOUT if ours.get(key) != theirs.get(key)]
+    first, second = (", ".join(parts.get(key, WITHOUT[key]) for key in keys) for parts in sides)
+    return (first, second) if first != second else (f"{first} {a.id[:8]}".strip(), f"{second} {b.id[:8]}".strip())
+
+
+def names_of(record: RunRecord) -> NamedTexts:
+    """Return the names for people of a run's variants by machine name; each is of one variant."""
+    baseline = record.rung("baseline")
+    today = record.variant_of(baseline) if baseline else None
+    named = [(one, title(variant, today)) for one in record.rungs if one.name and (variant := record.variant_of(one))]
+    n_titles = Counter(words for _, words in named)
+    return {str(one.name): words if n_titles[words] == 1 else f"{words} ({one.rung})" for one, words in named}
+
+
+def option_name(option: Option) -> str:
+    """Return the name of an option of a verdict for people; that of training before there is a model, too."""
+    return "fine-tuned model" if option.kind == "fine_tune" else option.option
+
+
+def in_sentence(words: str) -> str:
+    """Return a name as a part of a sentence.
+
+    >>> in_sentence("small model, 4 examples per question, temperature 0.7")
+    'the small model with 4 examples per question and temperature 0.7'
+    """
+    first, *others = words.split(", ")
+    *others, last = others or [""]
+    return f"the {first}" + (f" with {', '.join(others)}{' and ' * bool(others)}{last}" if last else "")
+
+
+def for_people(value: T, names: Mapping[str, str]) -> T:
+    """Return a record or a verdict, or a part, with the names for people in its texts."""
+    words = {name: in_sentence(title) for name, title in names.items()}
+    for name in names:
+        rung = name.partition("/")[0]
+        label = RungEvidence(rung=rung, status=RungStatus.REFERENCE, name=name).label
+        words[label] = words[label[0].upper() + label[1:]] = "today's setup" if rung == "baseline" else words[name]
+    longest = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+    pattern = re.compile(rf"`[^`]*`|(?<![\w/-])(?:{longest})(?![\w/=+-]|\.\d)")
+
+    def renamed(found: re.Match[str]) -> str:
+        name, before = found[0], found.string[: found.start()]
+        if name in names and before.endswith("("):
+            return names[name]
+        text = words.get(name, name)
+        return text[0].upper() + text[1:] if not before.strip() or before.endswith((". ", "? ")) else text
+
+    def of(value: Any) -> Any:
+        if isinstance(value, str):
+            return names.get(value) or pattern.sub(renamed, value)
+        if is_dataclass(value) and not isinstance(value, type):
+            kept = [field.name for field in fields(value) if field.name not in MACHINE]
+            return replace(value, **{name: of(getattr(value, name)) for name in kept})
+        if isinstance(value, list | tuple):
+            return type(value)(map(of, value))
+        return {key: of(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+    return cast(T, of(value) if names else value)
