@@ -23,7 +23,8 @@ from tuneworthy.config import Project
 from tuneworthy.config.ladder import Economics
 from tuneworthy.config.project import load
 from tuneworthy.dataset.card import CardRow, CheckEffect, DatasetCard, FunnelStep, Reason, RowCounts
-from tuneworthy.ladder.record import DevAnswer, DevCase, FieldScores, RungRecord, RunRecord
+from tuneworthy.graders.dev_answers import DevAnswer, DevCase
+from tuneworthy.ladder.record import FieldScores, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.types import Cascade, RungStatus, Shots, Variant, content_hash
 from tuneworthy.verdict.decide import decide

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tuneworthy.graders.dev_answers import DevAnswer, DevCase
 from tuneworthy.ladder.record import (
     BestVariant,
     CandidateResult,
     ComparisonCount,
-    DevAnswer,
-    DevCase,
     FieldScores,
     OverlapCounts,
     Provenance,

@@ -21,7 +21,7 @@ from tests.report.report_projects import (
 )
 from tests.verdict.planted import failures
 
-from tuneworthy.ladder.record import DevAnswer
+from tuneworthy.graders.dev_answers import DevAnswer
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import card, charts, numbers
 from tuneworthy.report.answers import MAX_LINES, cases_table, failures_table, fixes_table, prompt_diff

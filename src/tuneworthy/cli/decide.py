@@ -12,7 +12,7 @@ from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, with_consent
 from tuneworthy.config import Project, load
 from tuneworthy.errors import join_sentences
-from tuneworthy.ladder.record import read_record
+from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.report.names import for_people, names_of
 from tuneworthy.report.render import table_lines
 from tuneworthy.report.tables import options_table
@@ -54,7 +54,7 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool) -> int:
 
 def show(verdict: Verdict, project: Project) -> None:
     """Print the answer, the options with the target, the error analysis, and the next step."""
-    if record := read_record(Folder(project.root)):
+    if record := shown_run(project):
         verdict = for_people(verdict, names_of(record))
     target = project.task.target
     show_answer(verdict, [marked(option) for option in verdict.options])

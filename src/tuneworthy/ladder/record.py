@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.graders.dev_answers import DevAnswer, DevCase
 from tuneworthy.ladder.rung_details import Detail
 from tuneworthy.search.racing import Exit
 from tuneworthy.stats.calibration import LabelCalibration
@@ -72,34 +73,6 @@ class FieldScores:
     precision: float | None
     recall: float | None
     f1: float | None
-
-
-@frozen
-class DevCase:
-    """A dev case; its texts are short, and personal data is masked."""
-
-    case: str
-    question: str
-    expected: str
-
-
-@frozen
-class DevAnswer:
-    """A scored answer to a dev case.
-
-    Attributes:
-        text: Short, with personal data masked.
-        score: 0..1.
-        failures: Confused labels, wrong fields, or the grader's reason; empty for a right answer.
-    """
-
-    text: str
-    score: float
-    failures: Texts = ()
-
-    @property
-    def is_right(self) -> bool:
-        return self.score >= 1
 
 
 @frozen

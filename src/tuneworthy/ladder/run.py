@@ -15,6 +15,7 @@ from tuneworthy.config import Project
 from tuneworthy.engine.runner import Progress
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
 from tuneworthy.graders.apply import refuse_faulty
+from tuneworthy.graders.dev_answers import MAX_CASES, DevAnswer, dev_answers, dev_cases
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
@@ -30,7 +31,6 @@ from tuneworthy.ladder.comparisons import (
     slot_of,
     take_comparison,
 )
-from tuneworthy.ladder.dev_answers import MAX_CASES, dev_answers, dev_cases
 from tuneworthy.ladder.estimate import Work, estimate_run, most_for
 from tuneworthy.ladder.measurement import (
     Measurement,
@@ -57,7 +57,6 @@ from tuneworthy.ladder.record import (
     BestVariant,
     CandidateResult,
     ComparisonCount,
-    DevAnswer,
     OverlapCounts,
     RungRecord,
     RunRecord,
@@ -445,7 +444,8 @@ class LadderRun:
         by_id = {case.id: case for case in cases[:MAX_CASES]} if self.session.split.explore else {}
         traces = self.session.stored(winner, list(by_id.values()))
         answered = [by_id[trace.case_id] for trace in traces]
-        return dev_answers(self.session, answered, traces, (await self.session.score(traces, answered))[2])
+        labels = self.session.task.labels if self.session.task.kind == "label" else ()
+        return dev_answers(labels, answered, traces, (await self.session.score(traces, answered))[2])
 
     async def _quick(self, record: RungRecord, winner: Variant) -> RungRecord:
         record = replace(

@@ -8,7 +8,8 @@ from functools import partial
 from itertools import zip_longest
 from typing import Literal
 
-from tuneworthy.ladder.record import DevAnswer, DevCase, RunRecord
+from tuneworthy.graders.dev_answers import DevAnswer, DevCase
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.names import OUTPUTS
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.table import Column, Table, text_column

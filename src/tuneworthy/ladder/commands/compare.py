@@ -8,11 +8,10 @@ import numpy as np
 
 from tuneworthy.engine.runner import usage
 from tuneworthy.errors import Undecided
+from tuneworthy.graders.dev_answers import DevCase, dev_cases, shortener
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.comparisons import take_comparison
-from tuneworthy.ladder.dev_answers import dev_cases, shortener
 from tuneworthy.ladder.measurement import compare_scored, repeats_of
-from tuneworthy.ladder.record import DevCase
 from tuneworthy.ladder.session import Session
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.paired import PairedResult, p_value

@@ -5,12 +5,38 @@ from collections.abc import Callable, Sequence
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.graders.messages import REASONS
-from tuneworthy.ladder.record import DevAnswer, DevCase
-from tuneworthy.ladder.session import Session
-from tuneworthy.types import Case, Cases, Score, Texts, Trace, Traces
+from tuneworthy.types import Case, Cases, Score, Texts, Trace, Traces, frozen
 
 # Dev cases in the record, and characters per text.
 MAX_CASES, MAX_CHARS = 200, 200
+
+
+@frozen
+class DevCase:
+    """A dev case; its texts are short, and personal data is masked."""
+
+    case: str
+    question: str
+    expected: str
+
+
+@frozen
+class DevAnswer:
+    """A scored answer to a dev case.
+
+    Attributes:
+        text: Short, with personal data masked.
+        score: 0..1.
+        failures: Confused labels, wrong fields, or the grader's reason; empty for a right answer.
+    """
+
+    text: str
+    score: float
+    failures: Texts = ()
+
+    @property
+    def is_right(self) -> bool:
+        return self.score >= 1
 
 
 def dev_cases(cases: Cases) -> list[DevCase]:
@@ -19,16 +45,16 @@ def dev_cases(cases: Cases) -> list[DevCase]:
     return [DevCase(case=case.id, question=short(case.text), expected=short(_expected(case))) for case in cases]
 
 
-def dev_answers(session: Session, cases: Cases, traces: Traces, scores: Sequence[Score]) -> dict[str, DevAnswer]:
+def dev_answers(labels: Texts, cases: Cases, traces: Traces, scores: Sequence[Score]) -> dict[str, DevAnswer]:
     """Return the scored answers to dev cases by case.
 
     Args:
-        session: The opened project.
+        labels: Of a label task; empty for others.
         cases: Of dev.
         traces: One answer to each.
         scores: Of these answers.
     """
-    short, find = shortener(), LabelFinder(session.task.labels) if session.task.kind == "label" else None
+    short, find = shortener(), LabelFinder(labels) if labels else None
     rows = [row for row in zip(cases, traces, scores, strict=True) if row[1].response and row[2].value is not None]
     return {
         case.id: DevAnswer(
