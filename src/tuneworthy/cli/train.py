@@ -87,7 +87,8 @@ def command(
 
 def _run(steps: Mapping[str, Callable[[], train_steps.StepResult]]) -> tuple[JsonObject, int]:
     """Run the steps in order, and show each with its time; return their documents and the exit status."""
-    documents, status = {}, 0
+    documents: JsonObject = {}
+    status = 0
     for step, run in steps.items():
         began = time.monotonic()
         try:
