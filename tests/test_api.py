@@ -90,6 +90,9 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match="no project file"):
         tuneworthy.open(tmp_path / "cases.jsonl")
     empty = tuneworthy.open(write_simulation(tmp_path / "task", MODELS, n_cases=60, rungs=["baseline"]))
+    with pytest.raises(Undecided) as caught:
+        empty.decide()
+    assert caught.value.__context__ is None  # its traceback shows no other error
     with pytest.raises(UserError, match="There is no run yet"):
         empty.report()
     assert empty._repr_html_() is None  # a notebook then shows `repr`, and no traceback

@@ -413,9 +413,7 @@ def blocking(work: Coroutine[Any, Any, Result]) -> Result:
 
     An interrupt (of a notebook's cell) cancels it.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio._get_running_loop() is None:  # unlike `get_running_loop`, it adds nothing to the traceback of an error
         return asyncio.run(work)
     runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     with ThreadPoolExecutor(1) as thread:

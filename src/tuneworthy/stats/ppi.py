@@ -77,10 +77,15 @@ def corrected_difference(
     The cases with verdicts of people must be a random sample of all: otherwise the correction is biased.
 
     Args:
-        judge_a, judge_b: `(n_cases,)` scores of the judge, 0..1.
-        human_a, human_b: `(n_cases,)` verdicts of people, 0..1, NaN where a case has no verdict. A case counts if both
-            variants have one.
-        groups: `(n_cases,)` labels of cases that share a source.
+        judge_a: Scores of A by the judge, `(n_cases,)`, 0..1.
+        judge_b: Scores of B by the judge, `(n_cases,)`.
+        human_a: Scores of A by people, `(n_cases,)`, 0..1, NaN where a case has no verdict of theirs. A case counts if
+            both variants have one.
+        human_b: Scores of B by people, `(n_cases,)`.
+        groups: Sources of the cases, `(n_cases,)`.
+
+    Returns:
+        `delta` (B less A, as people would score it), `interval(alpha)`, `paired()` and others.
 
     Source: Angelopoulos et al. 2023 (Science 382:669; PPI++, arXiv 2311.01453).
 
