@@ -96,7 +96,7 @@ class Shown:
         sentences, table = self.summary()
         widths = [max(map(len, map(_cell, column))) for column in zip(*table, strict=True)]
         rows = ["  ".join(map(str.ljust, map(_cell, row), widths)).rstrip() for row in table]
-        lines = [*sentences, *rows]
+        lines = [*filter(None, sentences), *rows]
         more = len(lines) - MAX_LINES + 1
         return "\n".join(lines if more <= 1 else [*lines[:-more], f"… ({more} more)"])
 
@@ -106,7 +106,7 @@ class Shown:
             f"<tr>{''.join(f'<{tag}>{escape(_cell(value))}</{tag}>' for value in row)}</tr>"
             for tag, row in zip(_TAGS, table, strict=False)
         ]
-        return f"<table><caption>{'<br>'.join(map(escape, sentences))}</caption>{''.join(rows)}</table>"
+        return f"<table><caption>{'<br>'.join(map(escape, filter(None, sentences)))}</caption>{''.join(rows)}</table>"
 
 
 def _cell(value: object) -> str:

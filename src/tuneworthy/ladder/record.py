@@ -475,12 +475,10 @@ class RunRecord(Shown):
         return dict(orjson.loads(orjson.dumps(self)))
 
     def summary(self) -> Summary:
-        best = f"; best: {self.best.rung}" if self.best else ""
-        line = f"Run of {self.task}: {self.n_dev} dev and {self.n_test} test cases, ${self.cost_usd:,.2f}{best}"
-        on_dev = {one.variant: one.score for rung in self.rungs for one in rung.candidates}
-        scores = [on_dev.get(one.variant or "") if self.quick else one.score for one in self.rungs]
-        shown = ["" if score is None else f"{score:.1%}" for score in scores]
-        rows = [[one.rung, one.status, one.name, score] for one, score in zip(self.rungs, shown, strict=True)]
+        line = f"Run of {self.task}: {self.n_dev} dev and {self.n_test} test cases, ${self.cost_usd:,.2f}"
+        scored = [one for rung in self.rungs for one in (rung.candidates if self.quick else [rung])]
+        scores = {one.variant: f"{one.score:.1%}" for one in scored if one.score is not None}
+        rows = [[one.rung, one.status, one.name, scores.get(one.variant, "")] for one in self.rungs]
         why = [f"The run is incomplete: {self.partial}."] if self.partial else self.stale[:1]
         return [line, *why], [["rung", "status", "variant", "score"], *rows]
 

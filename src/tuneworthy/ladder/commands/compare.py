@@ -81,13 +81,11 @@ class VariantComparison(Shown):
     unvalidated: str = ""
 
     def summary(self) -> Summary:
-        line = f"{self.b} against {self.a} on {self.on}: {self.answer.replace('_', ' ')}"
-        if self.paired is None:
-            return [line], []
-        lo, hi = self.paired.ci
-        line += f", {100 * self.paired.delta:+.1f} points [{100 * lo:+.1f}, {100 * hi:+.1f}], "
-        missing = f"{count(self.unscored, 'case')} without both scores" if self.unscored else ""
-        return [f"{line}{p_value(self.paired.p_value)}, n = {self.paired.n}", missing, self.unvalidated], []
+        line, one = f"{self.b} against {self.a} on {self.on}: {self.answer.replace('_', ' ')}", self.paired
+        if one:
+            ends = f"[{100 * one.ci[0]:+.1f}, {100 * one.ci[1]:+.1f}]"
+            line += f", {100 * one.delta:+.1f} points {ends}, {p_value(one.p_value)}, n = {one.n}"
+        return [line, f"{self.unscored} without both scores" if self.unscored else "", self.unvalidated], []
 
     @property
     def passes(self) -> bool | None:
