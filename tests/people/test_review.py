@@ -244,7 +244,7 @@ def test_what_no_plan_can_show_is_refused_with_the_reason(path: Path) -> None:
         Review(path, "v", rows_of([f"{i}" for i in range(19)])).plan(max_bad=1)
     small = Review(path, "v", rows_of(["a", "b"]))
     judge(small, small.plan(max_bad=0), none)
-    with pytest.raises(UserError, match="All 2 rows have already been reviewed"):
+    with pytest.raises(UserError, match=r"No sample of the 2 rows .* covered 2 rows"):
         Review(path, "w", rows_of(["a", "b"])).plan(max_bad=0)
     assert len(Ledger.read(path).plans) == 1
 
@@ -526,7 +526,7 @@ def test_bad_rows_that_were_known_and_left_in_count(path: Path) -> None:
     way = review.reviewing("ada", plan)
     for one in plan.rows[:21]:
         way.give(one, good=False, reason="no")
-    with pytest.raises(UserError, match="rated 21 of the 400 rows as bad, but the plan allows at most 20"):
+    with pytest.raises(UserError, match=r"21 are bad .at most 20 allowed"):
         Review(path, "v2", ROWS).plan(max_bad=0)
 
 

@@ -182,20 +182,23 @@ def _to_correct(root: Path) -> tuple[list[str], bool]:
 
 
 def _applied(path: Path, done: Applied, texts: NamedTexts, *, relabelled: bool) -> list[str]:
-    lines = [f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same})."]
-    for conflict in done.disagreements:
-        labels = ", ".join(f"{name}: {value!r}" for name, value in conflict.labels.items())
-        lines.append(f"  skipped {conflict.case} ({clean(texts.get(conflict.case, ''), 60)}): {labels}")
-    if done.disagreements:
-        lines.append("  Labellers disagree on these cases: decide together, and edit the file.")
-    if done.conflicts:
-        lines.append(
+    differ = [
+        f"  skipped {one.case} ({clean(texts.get(one.case, ''), 60)}): "
+        + ", ".join(f"{name}: {value!r}" for name, value in one.labels.items())
+        for one in done.disagreements
+    ]
+    return [
+        f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same}).",
+        *differ,
+        *["  Labellers disagree on these cases: decide together, and edit the file."] * bool(differ),
+        *[
             f"  skipped cases that already have a different label: {len(done.conflicts)} "
             f"({', '.join(done.conflicts[:5])}). Use --overwrite to replace these labels."
-        )
-    if done.unknown and not relabelled:
-        lines.append(f"  skipped labels whose cases are not in the file: {len(done.unknown)}")
-    return lines
+        ]
+        * bool(done.conflicts),
+        *[f"  skipped labels whose cases are not in the file: {len(done.unknown)}"]
+        * bool(done.unknown and not relabelled),
+    ]
 
 
 def _show_review(request: LabelRequest) -> int:

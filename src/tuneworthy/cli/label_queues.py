@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -383,22 +382,17 @@ class _FindingSession(RowSession):
 
     def __init__(self, path: Path, version: str, rows: Mapping[str, SuspectRow], reviewer: str) -> None:
         super().__init__(rows)
-        self._store = partial(_write_decision, path, version, reviewer)
+        self._path, self._by = path, Correction(row="", version=version, reviewer=reviewer, decision="open")
 
     def write(self, row: str, answer: tuple[Decision, str]) -> None:
         decision, text = answer
         text = text or (self._rows[row].suggested if decision == "answer" else "")
         if decision == "answer" and not text:
             raise UserError("No label is suggested for this row. Type k, d, or e and the right answer.")
-        self._store(row, decision, text)
+        write_correction(self._path, replace(self._by, row=row, decision=decision, answer=text))
 
     def take_back(self, row: str) -> None:
-        self._store(row, "open", "")
-
-
-def _write_decision(path: Path, version: str, reviewer: str, row: str, decision: Decision, answer: str) -> None:
-    decided = Correction(row=row, version=version, reviewer=reviewer, decision=decision, answer=answer)
-    write_correction(path, decided)
+        write_correction(self._path, replace(self._by, row=row))
 
 
 def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool) -> tuple[LabelForm, str]:

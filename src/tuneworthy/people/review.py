@@ -113,8 +113,6 @@ class Review:
         Raises:
             UserError: No sample can show that.
         """
-        if (fixed := self.state().plan) is not None:
-            return fixed
         ids = [content_of(row) for row in self.rows]  # before the file is held: other reviewers need not wait
         with exclusive(self.path) if fix else nullcontext() as file:
             ledger = Ledger.read(self.path)
@@ -141,7 +139,11 @@ class Review:
         sizes = [(sample_size(*numbers, attempt, bound=bound, max_bad=bad), bad) for bad in allowed]
         plans = [(n, bad) for n, bad in sizes if n is not None]
         if not plans:
-            raise _impossible_plan(n_rows, n_known, n_known_bad, bound)
+            raise UserError(
+                f"No sample of the {n_rows} rows can show that at least {bound:.1%} are good. Earlier reviews covered "
+                f"{n_known} rows, of which {n_known_bad} are bad (at most {most_allowed(n_rows, bound)} allowed).",
+                hint="Run `tuneworthy data build` with more rows. It drops the bad rows.",
+            )
         n, max_bad = next((plan for plan in plans if chance_to_pass(*plan) >= PASSES), plans[-1])
         rows = draw((row for row in ids if row not in judged), n, key=f"{seed}:{self.version}:{attempt}")
         fixed: Any = {"version": self.version, "rows": rows, "seed": seed, "n_rows": n_rows, "attempt": attempt}
@@ -363,24 +365,6 @@ def _compared(messages: Messages) -> str:
 def _numbers(ids: Iterable[str], judged: Mapping[str, bool]) -> tuple[int, int, int]:
     counts = Counter(judged.get(row) for row in ids)
     return counts.total(), counts[True] + counts[False], counts[False]
-
-
-def _impossible_plan(n_rows: int, n_known: int, n_known_bad: int, bound: float) -> UserError:
-    most = most_allowed(n_rows, bound)
-    if n_known_bad > most:
-        return UserError(
-            f"Earlier reviews rated {n_known_bad} of the {n_rows} rows as bad, but the plan allows at most {most}.",
-            hint="Run `tuneworthy data build`, which drops the bad rows.",
-        )
-    if n_rows == n_known:
-        return UserError(
-            f"All {n_rows} rows have already been reviewed.", hint="Import new rows, and run `tuneworthy data build`."
-        )
-    return UserError(
-        f"No sample of the {n_rows} rows can show that at least {bound:.1%} are good. Rows already known to be bad: "
-        f"{n_known_bad}.",
-        hint="Build a larger version.",
-    )
 
 
 def _pick(rows: Iterable[Example], plan: ReviewPlan) -> dict[str, Example]:
