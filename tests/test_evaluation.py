@@ -248,6 +248,8 @@ def test_rows_become_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str
     cases = (tmp_path / "new" / "cases.jsonl").read_text().splitlines()
     assert len(cases) == 60 and '"group":' in cases[0] and project.project.graders[0].type == "choice"
     assert "Detected task type" in capsys.readouterr().err
+    other = tuneworthy.create(tmp_path / "other", rows, input="q", expected="label", target=0.8, grader="exact")
+    assert (other.project.task.target, other.project.graders[0].type) == (0.8, "exact")
     with pytest.raises(UserError, match="already contains a project"):
         tuneworthy.create(tmp_path / "new", rows, input="q", expected="label")
 

@@ -37,9 +37,9 @@ from tuneworthy.providers.http_client import blocking
 from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document
 from tuneworthy.report.write import last_run, write_last
-from tuneworthy.scaffold import make_project
+from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.text import Shown, Summary, count
-from tuneworthy.types import Case, Example, frozen
+from tuneworthy.types import Case, Example, Texts, frozen
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.messages import sentence
@@ -68,7 +68,12 @@ def create(
     input: str = "input",
     expected: str = "expected",
     group: str | None = None,
-    **settings: Any,
+    model: str = EMBEDDED,
+    compare: Texts = (),
+    task: str | None = None,
+    grader: str | None = None,
+    target: float | None = None,
+    n_cases: int | None = None,
 ) -> "OpenProject":
     """Create a project from rows, as `tuneworthy init` does from a file, and open it.
 
@@ -78,17 +83,23 @@ def create(
         input: Column of the question.
         expected: Column of the expected answer.
         group: Column of the source that rows share.
-        **settings: `model`, `compare`, `n_cases` and `seed`, the options of `tuneworthy init`.
+        model: Today's model, `provider:name`.
+        compare: Further models to measure.
+        task: Kind of task, as `tuneworthy init --task` takes it.
+        grader: The first grader; chosen from the task if None.
+        target: Score that is good enough, between 0 and 1.
+        n_cases: Cases to draw from the rows; half, at most 500, if None.
 
     Raises:
-        UserError: The rows or a model cannot be used, or the folder already has a project.
+        UserError: The rows or a model cannot be used, the kind of task is not clear, or the folder has a project.
     """
     _, cases = read_rows(rows, input, expected, group)
     lines = [orjson.dumps({"input": one.input, "expected": one.expected, "group": one.group}) for one in cases]
     with TemporaryDirectory() as temporary:
         data = Path(temporary) / "rows.jsonl"
         data.write_bytes(b"\n".join(lines))
-        made = make_project(Path(folder), data, **settings)
+        answers: dict[str, Any] = {"task": task, "grader": grader, "target": target, "n_cases": n_cases}
+        made = make_project(Path(folder), data, model=model, compare=compare, **answers)
     note(*map(sentence, made.notes))
     return open(made.root)
 
