@@ -87,7 +87,7 @@ def test_costs_without_token_counts_are_said_to_be_upper_limits(tmp_path: Path, 
     told = ask(made(tmp_path, silent, task={"target": 0.88}, sections=BUSY), capsys)
     row = told.option("baseline/today")
     assert row["unreported"] == 1.0 and row["usd_per_1k"] > 1.02555
-    note = "the provider reports no token counts for some answers, which count at their maximum cost"
+    note = "some answers have no usable token counts from the provider and count at their maximum cost"
     assert note in told.terminal and note in told.page
     assert "at most $" in told.page.replace("\\", "") and "at most $" in told.paragraph
     assert (
