@@ -23,7 +23,7 @@ from tuneworthy.types import JsonObject
 
 
 @click.command("train")
-@click.option("--only", type=click.Choice(train_steps.STEPS), help="Run one step, even if it is done.")
+@click.option("--only", type=click.Choice(train_steps.STEPS), help="Run one step only.")
 @click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, to forecast the gain.")
 @click.option("--unsafe", is_flag=True, help="Accept data that did not pass its gates; the adapter records it.")
 @click.option("--lr-check", is_flag=True, help="Try three learning rates briefly and use the best.")
