@@ -18,6 +18,7 @@ from tuneworthy.errors import GateFailed
 from tuneworthy.ship.parity.run import check_parity
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, latest_artifact, write_artifact
+from tuneworthy.train.phases import FILE, TrainingState
 from tuneworthy.train.render import Rendered, TokenRow
 
 FUNCTIONS = dict(zip(STEPS, ("train", "merge_adapter", "export", "check_forms", "compare"), strict=True))
@@ -150,3 +151,22 @@ def test_a_step_that_is_done_is_not_repeated(world: Path, monkeypatch: pytest.Mo
     made(world, "gguf", merged.id)  # another file to prove
     check_forms(project, store, None, None, again=False)
     assert len(checked) == 3
+
+
+def test_status_decide_and_report_show_the_phase_of_a_run_that_was_stopped(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--project", str(world)]
+    assert invoke(["run", *at]) == 0
+    state = TrainingState(status="stopped", phase="training steps", done=3, total=9, finished={"prepare data": 1.0})
+    for shown in (False, True):
+        for words in (["status"], ["decide"], ["report"]):
+            capsys.readouterr()
+            invoke([*words, *at])
+            told = capsys.readouterr()
+            assert ("training steps (3 of 9), " in told.out + told.err) is shown
+        Folder(world).write(FILE, state)
+    capsys.readouterr()
+    assert invoke(["status", "--json", *at]) == 0
+    found = json.loads(capsys.readouterr().out)["training"]
+    assert (found["status"], found["finished"]) == ("stopped", {"prepare data": 1.0})
