@@ -29,7 +29,6 @@ from tuneworthy.cases.task_kind import (
     answer_text,
     are_code,
     are_numbers,
-    guess_kind,
     label_counts,
     parse_object,
     spelling_variants,
@@ -141,6 +140,7 @@ def make_project(
     for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
         keep_file(root / name, sources=[examples] if rest else [data, examples])
     guess, kind = guess_task([*drawn, *rest], rows if examples else ())
+    notes += _spelling_notes([*drawn, *rest], data) if "label" in {task, guess} and not spellings else []
     if not (task or kind.clear):
         raise UserError(
             f"The kind of task is not clear: {kind.reason}. The best guess is {guess}.",
@@ -155,20 +155,30 @@ def make_project(
     prices = answers.pop("prices", {})
     models = [replace(one, section={**one.section, **prices.get(one.name, {})}) for one in models]
     notes += _write(root, task or guess, drawn, rows, models=models, **answers)
-    project = load(root)
-    for name, named in project.models.items():
-        if named.hosted and price_for(named) is None:
-            notes.append(
-                f"The price of {name} is unknown. Set input_usd_per_mtok and output_usd_per_mtok in [models.{name}]. "
-                "Until then, no budget can be enforced, and which option is cheapest stays undecided."
-            )
-    typed = {value for named in models for value in named.section.values()}
-    grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in typed]
-    allow(root, grants)
-    notes += [f"Because you named it on the command line, the project may {grant}." for grant in grants]
+    notes += _allow(root, models)
     kind_name = TASKS[task][0] if task else kind.name
     n_answered = sum(case.labelled for case in drawn)
     return NewProject(root, kind_name, len(drawn), len(rows), n_answered, notes)
+
+
+def _spelling_notes(cases: Cases, data: Path) -> list[str]:
+    hint = f"To merge them, run `tuneworthy init` on a terminal, or correct {data}."
+    return [f"Probably one label: {' and '.join(one)}. {hint}" for one in spelling_variants(label_counts(cases))]
+
+
+def _allow(root: Path, models: Sequence[NamedModel]) -> list[str]:
+    """Allow what the user named on the command line; return notes on that, and on prices that are unknown."""
+    project = load(root)
+    notes = [
+        f"The price of {name} is unknown. Set input_usd_per_mtok and output_usd_per_mtok in [models.{name}]. Until "
+        "then, no budget can be enforced, and which option is cheapest stays undecided."
+        for name, model in project.models.items()
+        if model.hosted and price_for(model) is None
+    ]
+    typed = {value for named in models for value in named.section.values()}
+    grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in typed]
+    allow(root, grants)
+    return [*notes, *(f"Because you named it on the command line, the project may {grant}." for grant in grants)]
 
 
 def named_models(root: Path, data: Path, *names: str, columns: bool) -> list[NamedModel]:
@@ -232,12 +242,6 @@ def _drawn_cases(
     file = read_cases(data, **columns, lenient=True)
     notes += file.notes
     cases = [respelled(_as_text(case), spellings) for case in file.cases]
-    if not spellings and guess_kind(case.expected for case in cases).name == "label":
-        for labels in spelling_variants(label_counts(cases)):
-            notes.append(
-                f"{' and '.join(labels)} are probably one label. To merge them, run `tuneworthy init` on a terminal, "
-                f"or correct {data}."
-            )
     if n is None and single_file:  # half of the rows, or all if the others would be too few for dev
         n_answered = sum(case.has_answer for case in cases)
         half = min(n_answered // 2, MOST_CASES)
@@ -347,16 +351,14 @@ def _columns(data: Path, examples: Path | None, inputs: Texts, expected: Texts) 
         questions = [name for name in inputs if name in present]
         answers = [name for name in expected if name in present]
         if path and not answers and not (questions and expected):
-            guess, answers = guess_columns(path, questions, examples=path is examples)
-            questions = questions or guess
-            answers = [] if unanswered and path is data else answers
-        if len(answers) > 1:
+            questions, answers = guess_columns(path, questions, examples=path is examples)
+        none = unanswered and path is data
+        if len(answers) > 1 and not none:
             raise UserError(
                 f"{path} has several columns that could be the expected answer: {', '.join(answers)}.",
                 hint=f"Name one per file with --expected. If no row has an answer, pass --expected {UNANSWERED}.",
             )
-        column = answers[0] if answers else "" if unanswered and path is data else None
-        columns.append({"input_column": questions, "expected_column": column})
+        columns.append({"input_column": questions, "expected_column": "" if none else (*answers, None)[0]})
     return columns[0], columns[1]
 
 

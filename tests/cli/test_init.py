@@ -543,7 +543,7 @@ def test_spellings_of_a_label_are_reported_or_merged_in_cases_and_examples(
     seen = {case.expected for case in read_cases(made.root / "cases.jsonl").cases}
     assert seen == {row.answer for row in read_examples(made.root / "examples.jsonl").examples}
     assert seen == ({"a", "balance"} if merged else {"a", "A", "balance", "balanc"})
-    assert ("probably one label" in str(made.notes)) is not bool(merged)
+    assert ("Probably one label" in str(made.notes)) is not bool(merged)
 
 
 def test_answers_in_a_formal_language_are_compared_exactly(tmp_path: Path) -> None:

@@ -98,22 +98,10 @@ def _talk(data: Path, settings: JsonObject, unpriced: Texts) -> Talk:
     prices = {}
     for name in unpriced:
         shown = [f"Dollars per million input and output tokens of {name}, such as 0.15 0.60 (Enter: unknown)"]
-        prices[name] = yield (
-            shown,
-            "Price",
-            "",
-            lambda line: dict(zip(PRICES, map(_number, line.split()), strict=bool(line))),
-        )
+        prices[name] = yield shown, "Price", "", _prices
+    guesses = {"inputs": inputs, "expected": expected, "task": task, "prices": prices, "spellings": merged}
     told = {"target": target / 100 if target and target > 1 else target, "requests": requests and round(requests)}
-    return {
-        "inputs": inputs,
-        "expected": expected,
-        "task": task,
-        "prices": prices,
-        "spellings": merged,
-        **told,
-        **grader,
-    }
+    return {**guesses, **told, **grader}
 
 
 def _spellings(cases: Sequence[Case]) -> Talk:
