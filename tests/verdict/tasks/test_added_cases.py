@@ -89,10 +89,9 @@ def reworded(size: int) -> dict[str, Any]:
 def test_forty_sources_of_five_rewordings_are_forty_effective_cases(tmp_path: Path, capsys: Capture) -> None:
     models = {"today": right(0.86, "a")}
     task = HandMade(root=tmp_path / "task", models=models, task={"target": 0.85}, **reworded(5)).write()
-    found = shown(capsys, task, "check")["findings"]
-    (note,) = [one["message"] for one in found if one["check"] == "near_duplicates"]
-    assert "200 test cases count as 40 independent cases" in note
-    assert not [one for one in found if one["check"] == "few_groups"]
+    checked = shown(capsys, task, "check")
+    assert (checked["power"]["n"], round(checked["power"]["n_groups"])) == (200, 40)
+    assert not [one for one in checked["findings"] if one["check"] == "few_groups"]
 
 
 def test_ten_sources_claim_nothing_however_many_rewordings(tmp_path: Path, capsys: Capture) -> None:
