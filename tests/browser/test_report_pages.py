@@ -28,6 +28,8 @@ pytestmark = [
 ]
 TODAY = date(2026, 11, 28)
 WIDTHS = (1280, 390)
+# Of a page with its details closed, at 1280 pixels.
+MAX_HEIGHT = 6000
 SCHEMES = ("light", "dark")
 CHANGES = {
     "json_fields": with_fields,
@@ -116,6 +118,17 @@ def test_the_first_screen_holds_answer_cards_chart_next_step_and_paragraph(
     for selector in ("h1", ".cards", ".first svg", ".first blockquote"):
         box = page.locator(selector).first.bounding_box()
         assert box and box["y"] + box["height"] <= 900, selector
+    page.close()
+
+
+@pytest.mark.parametrize("name", [*EVIDENCE, *CHANGES])
+def test_a_report_with_its_details_closed_is_short(name: str, browser: Any, tmp_path: Path) -> None:
+    page = opened(browser, written(name, tmp_path), 1280)
+    height = "document.documentElement.scrollHeight"
+    assert page.evaluate(height) <= MAX_HEIGHT
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    page.evaluate("document.querySelector('section').style.minHeight = '6000px'")
+    assert page.evaluate(height) > MAX_HEIGHT
     page.close()
 
 

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 import report_records as records
 
+from tuneworthy.graders.dev_answers import DevAnswer, DevCase
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report import render
 from tuneworthy.report.run_report import document
@@ -201,6 +202,59 @@ def test_a_run_in_which_nothing_could_be_scored_still_gives_a_page() -> None:
     text = Page(render_html(found)).text
     assert "No test case could be scored" in text
     assert "0.000" not in text and "0.0%" not in text
+
+
+def classical_winner() -> RunRecord:
+    """A classifier is recommended; today's setup answers two of three dev cases wrongly."""
+    record = records.classical_best()
+    cases = [DevCase(case=f"c{i}", question=f"Where is parcel {i}? <b>", expected="shipping") for i in range(3)]
+    wrong = DevAnswer(text="<script>alert(1)</script>", score=0.0, failures=["shipping → (no label)"])
+    right = DevAnswer(text="shipping", score=1.0)
+    by_rung = {"classical": [right, right, wrong], "baseline": [wrong, wrong, right]}
+    rungs = [
+        replace(row, dev_answers={f"c{i}": one for i, one in enumerate(by_rung.get(row.rung, ()))})
+        for row in record.rungs
+    ]
+    return replace(record, rungs=rungs, dev_cases=cases)
+
+
+def test_todays_answers_are_shown_where_a_classical_method_wins() -> None:
+    html = render_html(classical_winner())
+    assert html.count("✗ &lt;script&gt;alert(1)&lt;/script&gt;") == 3 and "<script" not in html and "<b>" not in html
+    text = re.sub(r"\s+", " ", Page(html).text)
+    assert "Today's setup fails on 2 of 3 dev cases" in text and "shipping → (no label) 2 2" in text.replace(
+        "\u00a0", " "
+    )
+    blank = replace(classical_winner(), dev_cases=())
+    assert "✗" not in render_html(blank) and "no answers to dev cases" in Page(render_html(blank)).text
+
+
+def test_an_unfinished_run_says_so_at_the_top() -> None:
+    page = document(replace(records.plain(), partial="the rung model has been running since 12:00"), today=TODAY)
+    assert page.kind == "report of an unfinished run" and page.answer == "Unfinished run: no verdict yet"
+    assert page.warnings[0].startswith("The run is unfinished: the rung model")
+    whole = document(records.plain(), today=TODAY)
+    assert whole.kind == "report of a run" and not any("unfinished" in line for line in whole.warnings)
+
+
+def test_a_page_shows_commands_without_backticks_and_a_prompt_as_it_is() -> None:
+    record = replace(records.plain(), notes=["Run `tuneworthy check` <i>"])
+    html = render_html(record)
+    assert "<code>tuneworthy check</code> &lt;i&gt;" in html
+    assert "`" not in html.partition("</style>")[2]
+    variants = dict(record.variants)
+    variants["id-model"] = replace(variants["id-model"], system="Answer in `code` <i>")
+    assert "  Answer in `code` &lt;i&gt;" in render_html(replace(record, variants=variants))
+
+
+def test_the_first_screen_and_the_questions_are_open_and_the_rest_is_folded() -> None:
+    page = document(classical_winner(), today=TODAY)
+    folded = [section.name for section in page.sections if section.folded]
+    assert [section.name for section in page.sections if not section.folded] == [
+        "tested", "failures", "change", "certainty"
+    ]  # fmt: skip
+    assert folded[-1] == "data" and "ladder" in folded
+    assert render_html(classical_winner()).count("<details>") >= len(folded)
 
 
 def test_templates_are_imported_only_when_a_page_is_made() -> None:

@@ -70,7 +70,7 @@ def _changes(result: VariantComparison) -> Iterator[str]:
         if rows:
             yield f"{title} by B ({len(ids)}):"
         for row in rows[:MAX_SHOWN]:
-            yield f"  {clean(row.case.case, 12)}  {clean(row.case.question, 100)}"
+            yield f"  {clean(row.case.case)[:12]}  {clean(row.case.question, 100)}"
             yield f"    expected {clean(row.case.expected, 60)} | A: {clean(row.a, 60)} | B: {clean(row.b, 60)}"
         if len(rows) > MAX_SHOWN:
             yield f"  and {len(rows) - MAX_SHOWN} more"

@@ -95,7 +95,7 @@ def differences(a: Variant, b: Variant) -> tuple[str, str]:
             n = len(f"{one.system or ''}{one.user}")
             parts["prompt"] = parts.get("prompt", TODAY).replace(TODAY, f"prompt of {n:,} characters")
     ours, theirs = sides
-    keys = [key for key in WITHOUT if ours.get(key) != theirs.get(key)]
+    keys = [key for key, words in WITHOUT.items() if ours.get(key, words) != theirs.get(key, words)]
     first, second = (", ".join(parts.get(key, WITHOUT[key]) for key in keys) for parts in sides)
     return (first, second) if first != second else (f"{first} {a.id[:8]}".strip(), f"{second} {b.id[:8]}".strip())
 
