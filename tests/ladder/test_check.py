@@ -120,6 +120,14 @@ def test_a_planted_fault_is_told_by_its_check_and_by_no_other(
     assert all("\n" not in finding.message for finding in planted)
 
 
+def test_a_server_of_the_responses_api_is_asked_for_its_models_only(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    with model_server(200, SERVED["model_refused"][1]) as (base_url, seen):
+        served(folder, f"{base_url}/responses")
+        told(check_project(folder.write()))
+        assert seen == ["GET /v1/models Bearer sk-test-secret-0000"]
+
+
 @pytest.mark.parametrize("code", SERVED)
 def test_what_a_server_answers_is_told_by_its_check_and_by_no_other(
     code: str, tmp_path: Path, quiet: set[tuple[str, str]]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -219,6 +220,36 @@ def test_an_exported_client_opens_a_choice_that_is_wrapped_in_json(tmp_path: Pat
 
     client = next(path for path in within(root, act) if path.name == "client.py")
     assert 'return json.loads(answer)["label"]' in client.read_text().replace("'", '"')
+
+
+@pytest.mark.parametrize("api", ["chat/completions", "responses"])
+def test_an_exported_client_calls_the_api_that_was_measured(tmp_path: Path, api: str) -> None:
+    extra = SERVED.replace("/v1", "/v1/responses" if api == "responses" else "/v1")
+    root = world(tmp_path / "world", extra=f"{extra}input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n")
+
+    async def act(session: Session) -> list[Path]:
+        return export_variant(session, asking(session, "served"), tmp_path / "out")
+
+    client = next(path for path in within(root, act) if path.name == "client.py")
+    sent: dict[str, Any] = {}
+
+    def create(path: str, answer: Any) -> SimpleNamespace:
+        return SimpleNamespace(create=lambda **body: sent.update(body, path=path) or answer)
+
+    chat = SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content="red"))])
+    fake = SimpleNamespace(
+        chat=SimpleNamespace(completions=create("chat/completions", chat)),
+        responses=create("responses", SimpleNamespace(output_text="red")),
+    )
+    source = client.read_text().replace("from openai import OpenAI", "").replace("OpenAI(", "dict(")
+    space: dict[str, Any] = {"__file__": str(client), "__name__": "client"}
+    exec(source, space)
+    assert space["client"]["base_url"] == "http://127.0.0.1:9/v1"
+    space["client"] = fake
+    assert space["ask"]("What colour?") == "red"
+    assert sent["path"] == api
+    assert ("input" in sent, "messages" in sent) == (api == "responses", api != "responses")
+    assert sent.get("extra_body", {}).get("store") == (False if api == "responses" else None)
 
 
 def test_a_run_takes_new_looks_for_another_margin_and_none_for_a_corrected_label(tmp_path: Path) -> None:

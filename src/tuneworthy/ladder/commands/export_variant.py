@@ -63,7 +63,7 @@ client = OpenAI(base_url={base_url!r}, api_key={key}"none")
 def ask(text: str | Mapping[str, Any]) -> str:
     """Return the answer to `text`; where the prompt has several variables, `text` holds all of them by name."""
     body = filled(REQUEST, VARIABLES, text)
-{passages}    answer = client.chat.completions.create(**body).choices[0].message.content or ""
+{passages}    answer = client.{call}
     return {answer}
 
 
@@ -83,7 +83,7 @@ PROJECT = Path(os.environ.get("TUNEWORTHY_PROJECT") or {root!r})
 SEARCH = ProjectSearch(PROJECT, json.loads(Path(__file__).with_name("variant.json").read_bytes())["retrieval"])
 """
 PASSAGES = """    passages = SEARCH.passages(text)
-    body["messages"][-1] = with_passages(body["messages"][-1], passages, cite={cite})
+    body[{turns!r}][-1] = with_passages(body[{turns!r}][-1], passages, cite={cite})
 """
 
 
@@ -215,7 +215,7 @@ def _client(session: Session, variant: Variant, turns: Messages, shots: Examples
                 "The template does more than insert variables, or cases have tools or several turns."
             )
     standard = {
-        *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"),
+        *("model", "messages", "input", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"),
         *("frequency_penalty", "presence_penalty", "response_format", "tools"),
     }
     extra = {key: body.pop(key) for key in list(body) if key not in standard}
@@ -226,7 +226,7 @@ def _client(session: Session, variant: Variant, turns: Messages, shots: Examples
             "packages": 'openai "tuneworthy[rag]"',
             "imports": IMPORTS,
             "search": SEARCH.format(root=str(session.project.root.resolve())),
-            "passages": PASSAGES.format(cite=retrieval.cite),
+            "passages": PASSAGES.format(cite=retrieval.cite, turns="input" if "input" in body else "messages"),
         }
     snippet = SNIPPET.format(
         **searching,
@@ -234,7 +234,10 @@ def _client(session: Session, variant: Variant, turns: Messages, shots: Examples
         variables=variables,
         name=variant.name,
         identity=variant.id,
-        base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1"),
+        base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1").removesuffix("/responses"),
+        call="responses.create(**body).output_text"
+        if "input" in body
+        else 'chat.completions.create(**body).choices[0].message.content or ""',
         key=f"os.environ.get({config.key_variable!r}) or " if config.key_variable else "",
         answer=_answer_of(variant, provider.capabilities),
     )
