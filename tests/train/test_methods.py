@@ -62,7 +62,7 @@ def test_a_run_learns_and_goes_on_where_it_was_stopped(tmp_path: Path, method: M
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "halves", method, Looks(stop_at=3))
     checkpoint = newest(tmp_path / "halves" / "run")
-    assert checkpoint is not None and checkpoint[0].name == "checkpoint-5"
+    assert checkpoint is not None and checkpoint[0].name == "checkpoint-6"
     again = train(tmp_path / "halves", method, Looks())
     assert [step.loss for step in again.progress.steps] == pytest.approx(losses, rel=1e-3)
 
