@@ -209,9 +209,7 @@ def columns_of(rows: Examples) -> ExampleColumns:
 
 
 def some_of(rows: Sequence[R], numbers: Iterable[int]) -> Sequence[R]:
-    if isinstance(rows, StoredExamples):
-        return rows.at(np.fromiter(numbers, np.int64))
-    return tuple(rows[number] for number in numbers)
+    return rows.at(np.fromiter(numbers, np.int64)) if isinstance(rows, StoredExamples) else tuple(rows[number] for number in numbers)
 
 
 def others(rows: Sequence[CaseOrExample], numbers: Iterable[int]) -> Ints:

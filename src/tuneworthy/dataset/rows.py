@@ -73,9 +73,7 @@ class StoredRows(StoredSequence[Example]):
 
     def line(self, place: int) -> bytes:
         """Return the row at `place` of the file, as it is now: JSON and a line break."""
-        if place in self.changed:
-            return orjson.dumps(row_of(self.changed[place]), option=orjson.OPT_APPEND_NEWLINE)
-        return self._line(place).rstrip(b"\n") + b"\n"
+        return orjson.dumps(row_of(self.changed[place]), option=orjson.OPT_APPEND_NEWLINE) if place in self.changed else self._line(place).rstrip(b"\n") + b"\n"
 
     def _line(self, place: int) -> bytes:
         if place % _RELEASED == 0 and isinstance(self._bytes, mmap.mmap):

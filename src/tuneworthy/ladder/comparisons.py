@@ -29,9 +29,7 @@ def slot_of(session: Session, rung: str) -> str:
 def planned_alpha(session: Session) -> float | None:
     """Return the alpha of a comparison on the test set as it is now, before any is passed on; None before a plan."""
     plan = read_comparisons(session.folder)
-    if not plan.planned:
-        return None
-    return plan.added.get(slot_of(session, plan.planned[0]), SHARED / len(plan.planned))
+    return plan.added.get(slot_of(session, plan.planned[0]), SHARED / len(plan.planned)) if plan.planned else None
 
 
 def earlier_levels(session: Session, rung: str, a: Variant, b: Variant) -> list[tuple[int, float]]:

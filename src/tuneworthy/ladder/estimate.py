@@ -230,10 +230,7 @@ class _Estimating:
             n_dev=len(split.dev),
             searched=split.explore,
         )
-        if name == TEACHER:
-            proposal = Proposal(candidates=teachers(view))
-        else:
-            proposal = blocking(RUNGS.get(name, self.project.root)().propose(view))
+        proposal = Proposal(candidates=teachers(view)) if name == TEACHER else blocking(RUNGS.get(name, self.project.root)().propose(view))
         raced = proposal.candidates if split.explore else proposal.candidates[:1]
         raced = [one for one in raced if not one.model.startswith(IN_PROCESS)]  # they cost nothing
         if not raced:

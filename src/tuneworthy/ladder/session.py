@@ -155,9 +155,7 @@ class Session:
         return num, den, scores
 
     def groups(self, cases: Cases) -> np.ndarray | None:
-        if not any(case.group for case in cases):
-            return None
-        return np.array(numbered(case.source for case in cases))
+        return np.array(numbered(case.source for case in cases)) if any(case.group for case in cases) else None
 
     async def measure(self, variant: Variant, cases: Cases) -> DevScores:
         traces = await self.ask(variant, cases)

@@ -35,9 +35,7 @@ class TaskInfo:
     def structured(self) -> OutputFormat:
         if self.kind == "label" and self.closed and len(self.labels) > 1:
             return OutputFormat(kind="choice", choices=self.labels)
-        if self.kind == "json" and self.schema:
-            return OutputFormat(kind="json_schema", schema=self.schema)
-        return OutputFormat()
+        return OutputFormat(kind="json_schema", schema=self.schema) if self.kind == "json" and self.schema else OutputFormat()
 
 
 def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
@@ -47,9 +45,7 @@ def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
         if several and project.graders[0].type == "includes":  # the answer must have all labels
             return TaskInfo(kind="short_answer"), []
         return _label_task(project, split)
-    if split.kind.name == "json":
-        return _json_task(split)
-    return TaskInfo(kind=split.kind.name), []
+    return _json_task(split) if split.kind.name == "json" else (TaskInfo(kind=split.kind.name), [])
 
 
 def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:

@@ -154,9 +154,7 @@ def config_of(project: Project, name: str) -> Model:
     Raises:
         KeyError: No model has this name.
     """
-    if name in project.models:
-        return project.models[name]
-    return {one.name: one.config for one in tuned_models(project)}[name]
+    return project.models[name] if name in project.models else {one.name: one.config for one in tuned_models(project)}[name]
 
 
 def _tuned(

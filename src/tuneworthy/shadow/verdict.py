@@ -302,10 +302,7 @@ def _result(
     closed: Set[str],
     stratum: str = "",
 ) -> MetricResult:
-    if metric == "quality":
-        stream = _quality(sessions, rules, closed)
-    else:
-        stream = _plain(sessions, rules, lambda pair: pair.scores.get(metric), closed)
+    stream = _quality(sessions, rules, closed) if metric == "quality" else _plain(sessions, rules, lambda pair: pair.scores.get(metric), closed)
     margin, blocks = 0.0 if metric in LIMITED else rules.margin, stream.blocks
     result = MetricResult(
         metric=metric,

@@ -42,9 +42,7 @@ def domain_of(session: Session) -> DomainText:
     stored = session.folder.read(FILE, StoredDomain)
     if stored is not None and stored.of == _fingerprint(session):
         return stored.text
-    if scorer(session.project) is None:
-        return DomainText(why="No model of the project gives the log-probability of a text. An embedded model does.")
-    return DomainText(why=messages.DOMAIN_UNKNOWN)
+    return DomainText(why="No model of the project gives the log-probability of a text. An embedded model does.") if scorer(session.project) is None else DomainText(why=messages.DOMAIN_UNKNOWN)
 
 
 async def measure_domain(session: Session) -> None:

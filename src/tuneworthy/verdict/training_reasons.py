@@ -69,9 +69,7 @@ def cost(evidence: Evidence, facts: DecisionFacts) -> Reading:
     if chosen.usd_by_answer is None:
         return value, f"The price of {chosen.option} is unknown."
     if chosen.usd_by_answer == 0:
-        if chosen.server or chosen.yours:
-            return value, f"{chosen.option} runs on hardware of your own, which another model would need as well."
-        return value, f"{chosen.option} costs nothing per call."
+        return (value, f"{chosen.option} runs on hardware of your own, which another model would need as well.") if chosen.server or chosen.yours else (value, f"{chosen.option} costs nothing per call.")
     return value, _saving(evidence, facts, chosen, value)
 
 

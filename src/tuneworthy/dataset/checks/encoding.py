@@ -53,6 +53,4 @@ def encoding(rows: Examples, context: CheckContext) -> RowFindings:
 
 def _restored(message: Message) -> Message:
     content = message.get("content")
-    if not isinstance(content, str) or (fixed := restored(content)) == content:
-        return message
-    return {**message, "content": fixed}
+    return message if not isinstance(content, str) or (fixed := restored(content)) == content else {**message, "content": fixed}

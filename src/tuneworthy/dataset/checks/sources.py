@@ -161,10 +161,7 @@ def _of_sources(rows: Examples, numbers: Ints, judged: Judged, done: set[int]) -
         turned = sum(judged.codes.get(n) == "exchanged" for n in source.rows.tolist())
         code = "shifted_source" if step else "exchanged" if 2 * turned > source.n_bad else "bad_source"
         yield RowFinding(code=code, message=_sentence(source, judged, step, code), score=source.share)
-        if step or source.share > _WHOLE:
-            members = [n for n, row in enumerate(rows) if source.column in columns_of(row) and n not in done]
-        else:
-            members = numbers[_convicted(source, judged)].tolist()
+        members = [n for n, row in enumerate(rows) if source.column in columns_of(row) and n not in done] if step or source.share > _WHOLE else numbers[_convicted(source, judged)].tolist()
         done.update(members)
         for n in members:
             yield _moved(rows, n, step) if step else RowFinding(row=n, code=code, message=source.name)

@@ -65,9 +65,7 @@ def ending(trace: Trace) -> tuple[str, str]:
         return "unnatural_end", messages.finish_reason(reason)
     if is_blank(trace.text) and not trace.response.tool_calls:
         return "empty_answer", ""
-    if refuses(trace.text):
-        return "teacher_refused", messages.say("refused_by_text")
-    return "", ""
+    return ("teacher_refused", messages.say("refused_by_text")) if refuses(trace.text) else ("", "")
 
 
 def select(
@@ -128,6 +126,4 @@ def _content(trace: Trace) -> str:
         calls = [call.get("function") for call in trace.response.tool_calls]
         return orjson.dumps(calls, option=orjson.OPT_SORT_KEYS, default=str).decode()
     parsed = parse_object(trace.text)
-    if parsed is not UNLABELLED:
-        return orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS).decode()
-    return normalise(trace.text) or trace.text.strip()
+    return orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS).decode() if parsed is not UNLABELLED else normalise(trace.text) or trace.text.strip()

@@ -127,9 +127,7 @@ class Facts:
 
     @cached_property
     def _data(self) -> tuple[TaskData | None, UserError | None]:
-        if not self.labelled or self.example_faults:
-            return None, None
-        return attempt(UserError, lambda: settle(self.project, dataset_of(self.project, self.labelled, self.examples)))
+        return (None, None) if not self.labelled or self.example_faults else attempt(UserError, lambda: settle(self.project, dataset_of(self.project, self.labelled, self.examples)))
 
     @property
     def data(self) -> TaskData | None:
@@ -223,9 +221,7 @@ class Facts:
 
     @cached_property
     def estimate(self) -> Estimate | None:
-        if self.data is None:
-            return None
-        return estimate_run(self.project, self.data, {name: one for name, (one, _) in self.opened.items() if one})
+        return estimate_run(self.project, self.data, {name: one for name, (one, _) in self.opened.items() if one}) if self.data is not None else None
 
     @cached_property
     def power(self) -> Power | None:

@@ -187,6 +187,4 @@ def outcome_of(paired: PairedResult, no_worse: bool) -> ComparisonOutcome:
         return ComparisonOutcome.BETTER
     if no_worse:
         return ComparisonOutcome.NO_WORSE
-    if paired.worse:
-        return ComparisonOutcome.WORSE
-    return ComparisonOutcome.UNRESOLVED
+    return ComparisonOutcome.WORSE if paired.worse else ComparisonOutcome.UNRESOLVED

@@ -174,9 +174,7 @@ def asked(case: Case, variables: Collection[str]) -> str | JsonMapping:
     if case.input is None:
         return text_of(case.messages[-1])
     if isinstance(case.input, str):
-        if len(variables) < 2:
-            return case.input
-        return {"input": case.input, **read_variables(case.input, {*variables} - {"input"})}
+        return case.input if len(variables) < 2 else {"input": case.input, **read_variables(case.input, {*variables} - {"input"})}
     return {"input": case.input, **case.input}
 
 
@@ -250,6 +248,4 @@ def _answer_of(variant: Variant, capabilities: Capabilities) -> str:
         answer = f"json.loads(answer)[{FIELD!r}]"
     elif variant.answer_after:
         answer = f"answer.rpartition({variant.answer_after!r})[2].strip()"
-    if variant.retrieval is not None and variant.retrieval.cite:
-        return f"split_citations({answer}, [passage.document for passage in passages])[0]"
-    return answer
+    return f"split_citations({answer}, [passage.document for passage in passages])[0]" if variant.retrieval is not None and variant.retrieval.cite else answer

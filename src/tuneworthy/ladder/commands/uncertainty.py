@@ -361,9 +361,7 @@ def fitted_threshold(
 
 
 def _share(hits: np.ndarray, groups: np.ndarray) -> Interval:
-    if not len(hits):
-        return Interval(0.0, 0.0, 1.0, 0, 0, ALPHA, "wilson")
-    return score_interval(hits.astype(float), np.ones(len(hits)), groups, alpha=ALPHA)
+    return Interval(0.0, 0.0, 1.0, 0, 0, ALPHA, "wilson") if not len(hits) else score_interval(hits.astype(float), np.ones(len(hits)), groups, alpha=ALPHA)
 
 
 def reliability(values: np.ndarray, wrong: np.ndarray) -> list[tuple[float, float, int]]:

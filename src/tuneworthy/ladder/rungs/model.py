@@ -156,6 +156,4 @@ def retirement(project: Project, name: str, today: date | None = None) -> str:
     if price is None or price.retires is None or not price.retires_within(RETIRES_DAYS, now):
         return ""
     days = (price.retires - now).days
-    if days < 0:
-        return f"the provider retired {name} on {price.retires}"
-    return f"the provider retires {name} on {price.retires} (in {count(days, 'day')})"
+    return f"the provider retired {name} on {price.retires}" if days < 0 else f"the provider retires {name} on {price.retires} (in {count(days, 'day')})"
