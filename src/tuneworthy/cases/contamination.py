@@ -88,8 +88,9 @@ def search(
         )
         first = some[0]
         alike = [cases[one.case].id for one in some if first.doubtful or one[:2] == first[:2]]
-        ids = tuple(dict.fromkeys(alike))
-        hits.append(OverlapHit(row, REASONS[first.rank], -first.minus_score, ids, not first.doubtful))
+        hits.append(
+            OverlapHit(row, REASONS[first.rank], -first.minus_score, tuple(dict.fromkeys(alike)), not first.doubtful)
+        )
     return hits
 
 

@@ -140,8 +140,7 @@ class ContaminationIndex:
         self._rare = self._stretched * (n_with <= COMMON)[:, None]
         self._bags = self._bag(texts)
         self._case_bits = self._bags @ self._bits
-        short = (n_words >= _MIN_WORDS) & (n_words <= _MAX_WORDS)
-        self._short = (self._bags * self._bits * short[:, None]).T.tocsr()
+        self._short = (self._bags * self._bits * ((n_words >= _MIN_WORDS) & (n_words <= _MAX_WORDS))[:, None]).T.tocsr()
 
     def _read(self, texts: Texts) -> _Texts:
         words = words_of_all(texts)

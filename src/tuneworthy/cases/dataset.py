@@ -176,8 +176,9 @@ class Dataset:
 
         rows = columns_of(self.examples)
         cases = [[case.group, case.id, fingerprint(case).question] for case in stored.compared(self.cases)]
-        test = [entry.id for entry in stored.test]
-        return content_hash([ids_of(self.examples), rows.groups.tolist(), [*rows.names], cases, test])
+        return content_hash(
+            [ids_of(self.examples), rows.groups.tolist(), [*rows.names], cases, [entry.id for entry in stored.test]]
+        )
 
     def _hits(self, side: str, rows: Sequence[R], cases: Cases) -> Sequence[OverlapHit]:
         """Return the stored decisions; new ones before the first run, and once rows were added or examples changed.

@@ -63,8 +63,9 @@ class ExampleColumns:
     names: NamedInts
 
     def at(self, places: Ints) -> "ExampleColumns":
-        some = {one.name: getattr(self, one.name)[places] for one in fields(self) if one.name != "names"}
-        return replace(self, **some)
+        return replace(
+            self, **{one.name: getattr(self, one.name)[places] for one in fields(self) if one.name != "names"}
+        )
 
     def scorable(self, kind: str) -> Bools:
         """Return which examples graders can score in a task of this kind."""
@@ -209,7 +210,11 @@ def columns_of(rows: Examples) -> ExampleColumns:
 
 
 def some_of(rows: Sequence[R], numbers: Iterable[int]) -> Sequence[R]:
-    return rows.at(np.fromiter(numbers, np.int64)) if isinstance(rows, StoredExamples) else tuple(rows[number] for number in numbers)
+    return (
+        rows.at(np.fromiter(numbers, np.int64))
+        if isinstance(rows, StoredExamples)
+        else tuple(rows[number] for number in numbers)
+    )
 
 
 def others(rows: Sequence[CaseOrExample], numbers: Iterable[int]) -> Ints:

@@ -309,8 +309,11 @@ def _which(anchors: Texts) -> Callable[[bytes], list[int] | None]:
 def _anchor_of(pattern: str) -> str:
     """Return a pattern for RE2 that matches wherever `pattern` of Python's `re` does: shorter runs, no look-around."""
     shorter = re.sub(r"\{([0-9]+),[0-9]*\}", r"{\1,}", pattern)
-    without = re.sub(r"\(\?<?[=!][^()]*\)", "", shorter.replace("(?ai:", "(?i:"))
-    return without.replace("[\\w", r"[\pL\pN_").replace(r"\w", r"[\pL\pN_]")
+    return (
+        re.sub(r"\(\?<?[=!][^()]*\)", "", shorter.replace("(?ai:", "(?i:"))
+        .replace("[\\w", r"[\pL\pN_")
+        .replace(r"\w", r"[\pL\pN_]")
+    )
 
 
 class _Pattern(NamedTuple):
@@ -331,8 +334,13 @@ def _of_kind(kind: str) -> list[_Pattern]:
     patterns: list[_Pattern] = []
     for module, pattern, names in _IDENTIFIERS[kind].values():
         words = re.sub(r" (\??)", r"[\\s_.-]\1", names).replace(r"\b", r"(?:\b|_)")  # also keys: "account_number"
-        anchor = _anchor_of(f"(?i:{words})" if words else f"{_EDGE}(?:{pattern})")
-        patterns.append(_Pattern(kind, anchor, _identifiers(module, pattern, words)))
+        patterns.append(
+            _Pattern(
+                kind,
+                _anchor_of(f"(?i:{words})" if words else f"{_EDGE}(?:{pattern})"),
+                _identifiers(module, pattern, words),
+            )
+        )
     return patterns
 
 
@@ -463,8 +471,9 @@ def match_of(text: str, kind: str, start: int, end: int) -> PiiMatch:
         value = value.casefold()
     elif kind != "key":  # however it is written: spaces, dashes and case
         value = re.sub(r"\W", "", value).upper()
-    digest = hashlib.sha256(f"{kind}:{value}".encode("utf-8", "surrogatepass")).hexdigest()
-    return PiiMatch(kind, start, end, digest[:16])
+    return PiiMatch(
+        kind, start, end, hashlib.sha256(f"{kind}:{value}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    )
 
 
 def _overlaps(start: int, end: int, taken: Sequence[tuple[int, int, PiiMatch | None]]) -> bool:

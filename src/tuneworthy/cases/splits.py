@@ -303,8 +303,10 @@ def case_example(case: Case) -> Example | None:
         return None
     several = isinstance(case.expected, list) and not isinstance(case.expected[0], dict)
     first = case.expected[0] if several else case.expected
-    asked = case.messages or ({"role": "user", "content": case.text},)
-    turns = (*asked, {"role": "assistant", "content": answer_text(first)})
+    turns = (
+        *(case.messages or ({"role": "user", "content": case.text},)),
+        {"role": "assistant", "content": answer_text(first)},
+    )
     return Example(
         messages=turns,
         id=content_hash(turns),

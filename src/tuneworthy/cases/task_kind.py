@@ -111,11 +111,12 @@ def guess_kind(expected_values: Iterable[Any]) -> Kind:
     counts = Counter(text.strip() for text in texts)
     n_repeated = _repeated(texts, counts)
     if n_repeated >= _REPEATED * n:
-        reason = (
+        return Kind(
+            "label",
             f"{n} short answers with {len(counts)} distinct {plural(len(counts), 'value', 'values')}; {n_repeated} of "
-            "them have a value that occurs more than once"
+            "them have a value that occurs more than once",
+            tuple(sorted(counts)),
         )
-        return Kind("label", reason, tuple(sorted(counts)))
     n_code, n_short = sum(map(_is_code, texts)), sum(len(words(text)) <= _SHORT_WORDS for text in texts)
     found = {"objects": n_objects, "repeated": n_repeated, "code": n_code}
     if n_code > n / 2:

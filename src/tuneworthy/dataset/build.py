@@ -71,14 +71,13 @@ def build_version(
     seed, policy = project.split.seed, project.data.policy
     labels = tuple(inputs.labels)
     path = inputs.rows.folder / "rows.jsonl"
-    scores = pair_scorer(project, inputs.cases, StoredRows(path), labels)
     context = CheckContext(
         cases=inputs.cases,
         encoder=encoder,
         labels=labels,
         rated=inputs.rated,
         auditor=auditor,
-        scores=scores,
+        scores=pair_scorer(project, inputs.cases, StoredRows(path), labels),
         seed=seed,
     )
     meter = EffectMeter(
@@ -180,8 +179,10 @@ def configured_checks(data: DataSection) -> list[DataCheck]:
     }
     for key, names, valid in (("off", {*data.off}, set(checks)), ("policy", decided, {*checks, *codes})):
         for name in sorted(names - valid):
-            hint = f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}."
-            raise UserError(f"data.{key}: there is no check {name!r}.", hint=hint.strip())
+            raise UserError(
+                f"data.{key}: there is no check {name!r}.",
+                hint=f"{did_you_mean(name, valid)} Choose from {', '.join(checks)}.".strip(),
+            )
     settings: dict[str, JsonObject] = {
         "personal_data": {"engine": data.pii_engine},
         "teacher_mix": {"allowed": data.teacher_mix},

@@ -246,8 +246,13 @@ def _retained(version: Version, mask: Mask) -> tuple[Examples, list[RowCounts], 
     if labels and labels.total() == n and len(labels) <= max(2, n // 4):
         squares = sum(count * count for count in labels.values())
         note = f"{len(labels)} distinct answers, as varied as {n * n / squares:.1f} equally frequent ones"
-        top = [(_cut(mask(answer)), count) for answer, count in labels.most_common(TOP)]
-        distributions.append(RowCounts("Most frequent answers", top, note))
+        distributions.append(
+            RowCounts(
+                "Most frequent answers",
+                [(_cut(mask(answer)), count) for answer, count in labels.most_common(TOP)],
+                note,
+            )
+        )
     return examples, distributions, licences
 
 
@@ -269,10 +274,15 @@ def _effect(check: str, effect: Effect, mask: Mask) -> CheckEffect:
 
 
 def _label_rows(labels: Sequence[LabelRow], mask: Mask) -> list[RowCounts]:
-    top = sorted(labels, key=lambda one: (-one.before, one.label))[:TOP]
-    counts = [(f"{_cut(mask(one.label))} ({one.before} before, {one.cases} cases)", one.after) for one in top]
-    more = f"labels not shown: {len(labels) - TOP}" if len(labels) > TOP else ""
-    return [RowCounts("Rows by label", counts, more)] if counts else []
+    counts = [
+        (f"{_cut(mask(one.label))} ({one.before} before, {one.cases} cases)", one.after)
+        for one in sorted(labels, key=lambda one: (-one.before, one.label))[:TOP]
+    ]
+    return (
+        [RowCounts("Rows by label", counts, f"labels not shown: {len(labels) - TOP}" if len(labels) > TOP else "")]
+        if counts
+        else []
+    )
 
 
 def _reasons(recipe: Recipe, examples: Examples) -> list[Reason]:

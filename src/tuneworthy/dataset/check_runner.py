@@ -178,8 +178,11 @@ class CheckedRows:
                 stays = (one for one in stage.on_retained if one.action == "report" and one.row in self._retained)
                 remaining = Counter(one.code for one in stays if one.code in barred)
                 listed = ", ".join(f"{code} (n = {n})" for code, n in sorted(remaining.items()))
-                detail = f"still present: {listed}" if listed else stage.check.blind
-                gates.append(DataGate(stage.check.name, not remaining, detail))
+                gates.append(
+                    DataGate(
+                        stage.check.name, not remaining, f"still present: {listed}" if listed else stage.check.blind
+                    )
+                )
         ran = {stage.check.name for stage in self.stages}
         off = [name for name, check in data_checks().items() if check.gate and name not in ran]
         return [*gates, *self.questions, *(DataGate(name, False, "the check is off") for name in off)]
@@ -259,8 +262,10 @@ def run_checks(
                 write_atomic(file, json_lines([*stage.decisions, StageEnd(stage.n_in, stage.seconds, stage.effect)]))
         stages.append(stage)
         changed |= stage.changed
-        dropped = np.fromiter(stage.dropped, np.int64, len(stage.dropped))
-        rows = rows.keep(np.setdiff1d(rows.places, dropped, assume_unique=True), dict(changed))
+        rows = rows.keep(
+            np.setdiff1d(rows.places, np.fromiter(stage.dropped, np.int64, len(stage.dropped)), assume_unique=True),
+            dict(changed),
+        )
     return CheckedRows(rows, before, stages, policy=policy)
 
 
@@ -312,15 +317,24 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
                 hint=f"Set data.policy.{code} to drop or report.",
             )
         changed = check.repair(rows[finding.row])
-    other = None if finding.other is None else int(rows.places[finding.other])
-    return replace(finding, row=int(rows.places[finding.row]), action=action, other=other, changed=changed)
+    return replace(
+        finding,
+        row=int(rows.places[finding.row]),
+        action=action,
+        other=None if finding.other is None else int(rows.places[finding.other]),
+        changed=changed,
+    )
 
 
 def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
     """Return `stage` with its effect; where that is a loss, rows that no gate bars are reported instead."""
     check, started = stage.check, time.perf_counter()
-    begin = partial(say, f"{check.name}: measuring how dropping {len(stage.dropped)} rows changes accuracy")
-    effect = meter.measure(rows, stage.repeats, certain=check.certain, begin=begin)
+    effect = meter.measure(
+        rows,
+        stage.repeats,
+        certain=check.certain,
+        begin=partial(say, f"{check.name}: measuring how dropping {len(stage.dropped)} rows changes accuracy"),
+    )
     decisions = stage.decisions
     if effect.loss:
         decisions = [

@@ -65,8 +65,11 @@ def read_corrections(path: Path) -> dict[str, Correction]:
     refuse_link(path)
     if not path.exists():
         return {}
-    last = {each.row: each for each in read_lines(path, Correction)}
-    return {row: each for row, each in last.items() if each.decision != "open"}
+    return {
+        row: each
+        for row, each in {each.row: each for each in read_lines(path, Correction)}.items()
+        if each.decision != "open"
+    }
 
 
 def write_correction(path: Path, correction: Correction) -> None:
@@ -221,8 +224,12 @@ def rated_pairs_check(disliked: Mapping[str, Message]) -> DataCheck:
             if worse is None or worse.get("content") == row.answer or rejected_answer(row):
                 continue
             if not settle(row.messages, row.meta, scales).drops:
-                changed = replace(row, meta=with_rejected(row.meta, worse))
-                yield RowFinding(row=number, code="rated_pair", action="mask", changed=changed)
+                yield RowFinding(
+                    row=number,
+                    code="rated_pair",
+                    action="mask",
+                    changed=replace(row, meta=with_rejected(row.meta, worse)),
+                )
 
     return DataCheck(name="rated_pairs", examine=pair, codes=messages.REASONS["rated_pairs"], whole=True)
 

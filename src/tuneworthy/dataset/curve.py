@@ -229,8 +229,9 @@ class SubsetScores:
 
     def difference(self, a: Subset, b: Subset) -> Difference:
         result = compare(self._mean(a), self.weights, self._mean(b), self.weights, alpha=None)
-        bounds = self._widened(result.delta, result.ci, self.scores[b] - self.scores[a])
-        return Difference(result.delta, bounds, result.n)
+        return Difference(
+            result.delta, self._widened(result.delta, result.ci, self.scores[b] - self.scores[a]), result.n
+        )
 
     def _widened(self, value: float, bounds: Bounds, draws: Floats) -> Bounds:
         """Return the bounds of an interval over questions, as far apart as the draws of the rows demand.

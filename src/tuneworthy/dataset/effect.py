@@ -106,12 +106,16 @@ class EffectMeter:
             self._difference([drawn.accepted[number][0] for number in questions[part]], scores.sum(axis=0)[part])
             for part in (slice(len(drawn.asked)), stay, slice(len(drawn.asked), None))
         )
-        both = (
-            staying
+        effect = replace(
+            effect,
+            dev=dev,
+            rows=staying
             and all_rows
-            and replace(all_rows, ci95=(min(all_rows.ci95[0], staying.ci95[0]), max(all_rows.ci95[1], staying.ci95[1])))
+            and replace(
+                all_rows, ci95=(min(all_rows.ci95[0], staying.ci95[0]), max(all_rows.ci95[1], staying.ci95[1]))
+            ),
+            baseline=drawn.baseline,
         )
-        effect = replace(effect, dev=dev, rows=both, baseline=drawn.baseline)
         return replace(effect, status="measured" if effect.shown else "unmeasured")
 
     def _difference(self, answers: Texts, scores: Floats) -> Difference | None:
@@ -208,8 +212,11 @@ def build_words(n_rows: int, dropped: NamedInts, effect: Effect) -> str:
     if not counts:
         return f"The checks dropped none of the {n_rows} rows."
     if shown := effect.shown:
-        name = "accuracy_higher" if shown.ci95[0] > 0 else "accuracy_lower" if shown.costs else "accuracy_open"
-        change = messages.say(name, n=effect.n_dropped, effect=_words(effect, shown))
+        change = messages.say(
+            "accuracy_higher" if shown.ci95[0] > 0 else "accuracy_lower" if shown.costs else "accuracy_open",
+            n=effect.n_dropped,
+            effect=_words(effect, shown),
+        )
     elif not effect.n_dropped:
         change = ". These rows are always dropped, so the effect on accuracy is not measured"
     else:

@@ -68,8 +68,7 @@ def freeze(store: Folder, contents: Mapping[str, Iterable[bytes]], recipe: Recip
 
     store.create()
     about = recipe.to_dict()
-    times = about.pop("times")
-    folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=times, read_only=True)
+    folder = freeze_folder(store.path / "datasets", RECIPE, fill, about, times=about.pop("times"), read_only=True)
     store.write(f"datasets/{'full' if recipe.honest else 'latest'}", {"id": folder.name})
     version = find_version(store, folder.name)
     assert version is not None

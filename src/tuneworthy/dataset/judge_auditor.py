@@ -131,8 +131,13 @@ async def _opened(
     responses, models, seed = ResponseStore(store.responses), Models(project), project.split.seed
     spending = responses.spending()
     limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
-    limit = min((one for one in limits if one is not None), default=None)
-    runner = Runner(responses, Budget(limit, spending.usd, spending.unanswered_usd), ShotPool(()), progress, seed=seed)
+    runner = Runner(
+        responses,
+        Budget(min((one for one in limits if one is not None), default=None), spending.usd, spending.unanswered_usd),
+        ShotPool(()),
+        progress,
+        seed=seed,
+    )
     try:
         yield JudgeGrader(section, GradingContext(root=project.root, asker=RequestBatcher(runner, models), seed=seed))
     finally:

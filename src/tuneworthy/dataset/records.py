@@ -62,7 +62,11 @@ class RowLine:
     @property
     def example(self) -> Example | None:
         chat = self.row.get("messages") if isinstance(self.row, dict) else None
-        return Example(id=self.id, source=self.source, messages=tuple(chat), meta=self.row.get("meta", {})) if chat else None
+        return (
+            Example(id=self.id, source=self.source, messages=tuple(chat), meta=self.row.get("meta", {}))
+            if chat
+            else None
+        )
 
     def to_dict(self) -> JsonObject:
         values = {one.name: getattr(self, one.name) for one in fields(self)}

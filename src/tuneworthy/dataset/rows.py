@@ -73,7 +73,11 @@ class StoredRows(StoredSequence[Example]):
 
     def line(self, place: int) -> bytes:
         """Return the row at `place` of the file, as it is now: JSON and a line break."""
-        return orjson.dumps(row_of(self.changed[place]), option=orjson.OPT_APPEND_NEWLINE) if place in self.changed else self._line(place).rstrip(b"\n") + b"\n"
+        return (
+            orjson.dumps(row_of(self.changed[place]), option=orjson.OPT_APPEND_NEWLINE)
+            if place in self.changed
+            else self._line(place).rstrip(b"\n") + b"\n"
+        )
 
     def _line(self, place: int) -> bytes:
         if place % _RELEASED == 0 and isinstance(self._bytes, mmap.mmap):
@@ -108,12 +112,14 @@ class StoredRows(StoredSequence[Example]):
 def rows_with(rows: Examples, key: str) -> Iterator[tuple[int, Example]]:
     """Yield number and row of the rows that may have `key` in `meta`; the lines of the others are not parsed."""
     name = f'"{key}":'.encode()
-    numbers = (
-        (n for n, place in enumerate(rows.places.tolist()) if name in rows.line(place))
-        if isinstance(rows, StoredRows)
-        else range(len(rows))
+    return (
+        (n, rows[n])
+        for n in (
+            (n for n, place in enumerate(rows.places.tolist()) if name in rows.line(place))
+            if isinstance(rows, StoredRows)
+            else range(len(rows))
+        )
     )
-    return ((n, rows[n]) for n in numbers)
 
 
 def _example(row: JsonObject) -> Example:

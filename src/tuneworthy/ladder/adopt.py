@@ -54,7 +54,11 @@ class AdoptionEvidence:
 
     @property
     def cheaper(self) -> bool:
-        return False if self.costs is None or self.costs[1].usd_per_1k is None else self.costs[0].saves_against(self.costs[1], self.requests)
+        return (
+            False
+            if self.costs is None or self.costs[1].usd_per_1k is None
+            else self.costs[0].saves_against(self.costs[1], self.requests)
+        )
 
     @property
     def faster(self) -> bool:
@@ -114,7 +118,11 @@ def decide_adoption(evidence: AdoptionEvidence, margin: float) -> Adoption:
 
 def _numbers(gain: PairedResult) -> str:
     text = f"{100 * gain.delta:+.1f} points [{100 * gain.ci[0]:+.1f}, {100 * gain.ci[1]:+.1f}], n = {gain.n}"
-    return f"{text}, no significance test because it is not ahead on dev" if gain.alpha is None else f"{text}, one-sided {p_value(gain.p_value)} at alpha {gain.alpha:.3g}"
+    return (
+        f"{text}, no significance test because it is not ahead on dev"
+        if gain.alpha is None
+        else f"{text}, one-sided {p_value(gain.p_value)} at alpha {gain.alpha:.3g}"
+    )
 
 
 def _bar(evidence: AdoptionEvidence, numbers: str) -> Adoption | None:
@@ -161,7 +169,11 @@ def _saving(evidence: AdoptionEvidence) -> str:
         mine, theirs = (cost.usd_per_1k for cost in evidence.costs)
         if evidence.costs[0].ways:
             return "a lower price per answer (its server is not counted)"
-        return f"{1 - (mine or 0.0) / theirs:.1%} lower cost per answer" if theirs else "no cost, because it needs no server (the best variant so far does)"
+        return (
+            f"{1 - (mine or 0.0) / theirs:.1%} lower cost per answer"
+            if theirs
+            else "no cost, because it needs no server (the best variant so far does)"
+        )
     if evidence.faster and evidence.time_ratio is not None:
         return (
             f"{1 - evidence.time_ratio[0]:.1%} lower latency (lower confidence limit: {1 - evidence.time_ratio[1]:.1%})"

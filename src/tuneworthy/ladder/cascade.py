@@ -45,8 +45,8 @@ def joined(variant: Variant, own: Traces, large: Traces, repeats: int) -> list[T
     """
     assert variant.cascade is not None
     identity, answers = variant.id, grouped((trace.case_id, trace) for trace in large)
-    told = all(one.response is None or one.response.input_tokens is not None for one in large)
-    none, found = 0 if told else None, list[Trace]()
+    none = 0 if all(one.response is None or one.response.input_tokens is not None for one in large) else None
+    found: list[Trace] = []
     for trace in own:
         first = trace.response
         if first is not None and not is_sent(variant.cascade, trace):

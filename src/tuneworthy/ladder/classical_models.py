@@ -101,8 +101,10 @@ class ClassicalProvider:
 def _folds(examples: Examples, seed: int) -> NamedInts:
     """Return the fold per source of dev cases; cases with one answer are spread over all folds."""
     rows = {row.group or "": row for row in examples if row.source == DEV}
-    ordered = sorted(rows, key=lambda source: (rows[source].answer, rank(seed, source)))
-    return {source: place % FOLDS for place, source in enumerate(ordered)}
+    return {
+        source: place % FOLDS
+        for place, source in enumerate(sorted(rows, key=lambda source: (rows[source].answer, rank(seed, source))))
+    }
 
 
 def add_classical_models(models: Models, task: TaskInfo, pool: ShotPool, seed: int) -> dict[str, ClassicalProvider]:

@@ -128,8 +128,12 @@ def most_for(
         uncounted: As in `estimate_run`.
         spread: The most, as a multiple of the expectation; 1 for the expectation.
     """
-    ladder = project.ladder.model_copy(update={"rungs": [*rungs]})
-    found = estimate_run(project.model_copy(update={"ladder": ladder}), data, opened, uncounted)
+    found = estimate_run(
+        project.model_copy(update={"ladder": project.ladder.model_copy(update={"rungs": [*rungs]})}),
+        data,
+        opened,
+        uncounted,
+    )
     if found is None:
         return Work()
     start = most_for(project, data, opened, uncounted=uncounted, spread=spread) if rungs else Work()
@@ -208,8 +212,14 @@ class _Estimating:
         if "model" in names:
             names.insert(names.index("model") + 1, TEACHER)
         for name in names:
-            bases = {variant.id if variant else "": variant for variant in (today, adopted)}.values()
-            options = [option for option in [self._rung(name, base) for base in bases] if option]
+            options = [
+                option
+                for option in [
+                    self._rung(name, base)
+                    for base in {variant.id if variant else "": variant for variant in (today, adopted)}.values()
+                ]
+                if option
+            ]
             for option in options:
                 works = [self._work(*load, chance=1 / len(options)) for load in option]
                 rungs[name] = reduce(Work.plus, works, rungs.get(name, Work()))
@@ -230,7 +240,11 @@ class _Estimating:
             n_dev=len(split.dev),
             searched=split.explore,
         )
-        proposal = Proposal(candidates=teachers(view)) if name == TEACHER else blocking(RUNGS.get(name, self.project.root)().propose(view))
+        proposal = (
+            Proposal(candidates=teachers(view))
+            if name == TEACHER
+            else blocking(RUNGS.get(name, self.project.root)().propose(view))
+        )
         raced = proposal.candidates if split.explore else proposal.candidates[:1]
         raced = [one for one in raced if not one.model.startswith(IN_PROCESS)]  # they cost nothing
         if not raced:

@@ -333,7 +333,11 @@ def compare_scored(
     groups, margin = session.groups(cases), session.project.task.margin
     gain = compare(*_common(a, b, groups), alpha=alpha, seed=session.project.split.seed)
     bound = non_inferior(*_common(a, b, groups), margin=margin)
-    return session.judging.correct(cases, a, b, gain, bound, groups=groups) if session.judging is not None else (gain, bound, "")
+    return (
+        session.judging.correct(cases, a, b, gain, bound, groups=groups)
+        if session.judging is not None
+        else (gain, bound, "")
+    )
 
 
 async def describe_on_dev(session: Session, today: Variant, variant: Variant, dev: Cases) -> PairedResult:

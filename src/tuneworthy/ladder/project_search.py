@@ -35,8 +35,9 @@ class ProjectSearch:
         require_grants(project)
         store = ResponseStore(Folder(project.root).responses)
         spending = store.spending()
-        budget = Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd)
-        library = open_library(project, Account(store, budget))
+        library = open_library(
+            project, Account(store, Budget(project.ladder.budget_usd, spending.usd, spending.unanswered_usd))
+        )
         if library is None:
             raise UserError(f"The project in {project.root} has no documents to search.")
         self._library, self._retrieval = library, Retrieval(**retrieval)

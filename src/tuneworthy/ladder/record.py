@@ -533,8 +533,10 @@ def read_record(folder: Folder, name: RunKind = "run", *, unfinished: bool = Fal
     if record.at and not record.partial:
         rung, start, pid = record.at
         is_running = (folder.holder() or [""])[0] == pid
-        now = f"the rung {rung} has been running {since(start)}" if is_running else f"stopped at the rung {rung}"
-        record = replace(record, partial=now)
+        record = replace(
+            record,
+            partial=f"the rung {rung} has been running {since(start)}" if is_running else f"stopped at the rung {rung}",
+        )
     return replace(record, elsewhere=document_origin(document))
 
 

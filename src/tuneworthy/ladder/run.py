@@ -279,8 +279,14 @@ class LadderRun:
         if best is None or not rest:
             return False
         session, usd = self.session, sum(row.cost_usd for row in self.records.values())
-        uncounted = [name for name, n in session.runner.doubtful.items() if n]
-        work = most_for(session.project, session.data, {}, rest, uncounted=uncounted, spread=1.0)
+        work = most_for(
+            session.project,
+            session.data,
+            {},
+            rest,
+            uncounted=[name for name, n in session.runner.doubtful.items() if n],
+            spread=1.0,
+        )
         bill = self._bill(best) if "model" in rest or not self.classical else ""
         if not work.calls or self.watcher.target_met(best.variant.name, best.score, usd, work, bill):
             return False

@@ -121,9 +121,13 @@ class Session:
         if variant.cascade is not None:
             own = await self.ask(variant.cascade.first, cases)
             sent = {trace.case_id for trace in own if is_sent(variant.cascade, trace)}
-            rest = [case for case in cases if case.id in sent]
             return joined(
-                variant, own, await self.ask(large_of(variant), rest, repeats=repeats, logprobs=logprobs), repeats
+                variant,
+                own,
+                await self.ask(
+                    large_of(variant), [case for case in cases if case.id in sent], repeats=repeats, logprobs=logprobs
+                ),
+                repeats,
             )
         model = self.models[variant.model]
         if canonical(dict(variant.model_identity)) != model.identity:
@@ -228,8 +232,15 @@ async def open_session(
         store = ResponseStore(folder.responses)
         spending = store.spending()
         limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
-        limit = min((one for one in limits if one is not None), default=None)
-        session = Session(project, data, store, progress, Budget(limit, spending.usd, spending.unanswered_usd))
+        session = Session(
+            project,
+            data,
+            store,
+            progress,
+            Budget(
+                min((one for one in limits if one is not None), default=None), spending.usd, spending.unanswered_usd
+            ),
+        )
         session.runner.calls = calls
         try:
             yield session

@@ -35,7 +35,11 @@ class TaskInfo:
     def structured(self) -> OutputFormat:
         if self.kind == "label" and self.closed and len(self.labels) > 1:
             return OutputFormat(kind="choice", choices=self.labels)
-        return OutputFormat(kind="json_schema", schema=self.schema) if self.kind == "json" and self.schema else OutputFormat()
+        return (
+            OutputFormat(kind="json_schema", schema=self.schema)
+            if self.kind == "json" and self.schema
+            else OutputFormat()
+        )
 
 
 def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:

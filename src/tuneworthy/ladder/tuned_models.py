@@ -154,7 +154,11 @@ def config_of(project: Project, name: str) -> Model:
     Raises:
         KeyError: No model has this name.
     """
-    return project.models[name] if name in project.models else {one.name: one.config for one in tuned_models(project)}[name]
+    return (
+        project.models[name]
+        if name in project.models
+        else {one.name: one.config for one in tuned_models(project)}[name]
+    )
 
 
 def _tuned(
@@ -170,10 +174,14 @@ def _tuned(
     if made is None or is_full(store, made.about.dataset):
         return None
     parts: JsonObject = {kind: one.id for kind, one in chain.items()}
-    detail = TunedDetail(
-        engine=engine,
-        **parts,
-        dataset=made.about.dataset,
-        file_type=artifact.about.file_type,
+    return TunedModel(
+        name=name,
+        config=config,
+        detail=TunedDetail(
+            engine=engine,
+            **parts,
+            dataset=made.about.dataset,
+            file_type=artifact.about.file_type,
+        ),
+        prompt=made.about.prompt or {},
     )
-    return TunedModel(name=name, config=config, detail=detail, prompt=made.about.prompt or {})

@@ -153,8 +153,11 @@ class LiveCanary:
         is_named = any(name in _CREDENTIALS and value.strip() for name, value in headers)
         left_out = _OF_ONE_REQUEST | (self._session_header if is_named else set())
         credential = self._hash(repr([target, [one for one in headers if one[0] not in left_out]]).encode())
-        kind = self._hash(credential + orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
-        return Visit(session, kind, int.from_bytes(self._hash(credential + session.encode())[:6], "big") / 2**48)
+        return Visit(
+            session,
+            self._hash(credential + orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)),
+            int.from_bytes(self._hash(credential + session.encode())[:6], "big") / 2**48,
+        )
 
     async def answer(self, visit: Visit, body: bytes) -> bytes:
         """Return the candidate's answer to a user, or b"": then production has to answer."""

@@ -104,8 +104,12 @@ def watch_of(session: Session, candidate: Variant) -> ConfidenceWatch | None:
             watch, refused=f"it is not measured on dev{other}. Run `tuneworthy decode uncertainty --variant {options}`."
         )
     threshold = stored.calibration.threshold
-    refused = "" if threshold else f"on dev, {stored.calibration.refused}."
-    return replace(watch, threshold=threshold, refused=refused, samples=stored.samples)
+    return replace(
+        watch,
+        threshold=threshold,
+        refused="" if threshold else f"on dev, {stored.calibration.refused}.",
+        samples=stored.samples,
+    )
 
 
 async def ask_watched(
@@ -171,8 +175,7 @@ def judged_confidence(
         )
     start, end = (start, alert_at or n) if live else (0, n)
     # the start was chosen after the fact: its part of the error is what its bets had of the capital
-    alpha = ALPHA / ((start + 1) * (start + 2))
-    found = _share(-stream.values[start:end], stream.weights[start:end], alpha)
+    found = _share(-stream.values[start:end], stream.weights[start:end], ALPHA / ((start + 1) * (start + 2)))
     verdict = ConfidenceVerdict(
         status="alert" if alert_at else "quiet",
         detail="",
@@ -200,8 +203,15 @@ def _unknown(why: str) -> ConfidenceVerdict:
 
 def _share(unsure: Floats, weights: Floats, alpha: float) -> Interval:
     (low,), (high,) = confidence_sequence(2 * unsure - 1, weights, np.array([len(unsure)]), alpha)
-    mean = float((weights * unsure).sum() / weights.sum())
-    return Interval(mean, float(1 + low) / 2, float(1 + high) / 2, len(unsure), len(unsure), alpha, "betting")
+    return Interval(
+        float((weights * unsure).sum() / weights.sum()),
+        float(1 + low) / 2,
+        float(1 + high) / 2,
+        len(unsure),
+        len(unsure),
+        alpha,
+        "betting",
+    )
 
 
 def rise(unsure: Floats, weights: Floats, ceiling: float) -> tuple[int | None, int]:

@@ -160,8 +160,11 @@ class PairJudge:
             chosen = [
                 n for n, trace in enumerate(production) if trace.response and bool(trace.response.tool_calls) is calls
             ]
-            cases = {asked[n][1].case.id: self._expecting(asked[n][1].case, production[n].response) for n in chosen}
-            scores = await grade_all(grader, [candidate[n] for n in chosen], cases)
+            scores = await grade_all(
+                grader,
+                [candidate[n] for n in chosen],
+                {asked[n][1].case.id: self._expecting(asked[n][1].case, production[n].response) for n in chosen},
+            )
             found |= {n: score.value for n, score in zip(chosen, scores, strict=True) if score.value is not None}
         return [found.get(n) for n in range(len(asked))]
 

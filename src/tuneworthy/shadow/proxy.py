@@ -178,8 +178,14 @@ class ShadowProxy:
             try:
                 await self._serve(scope, receive, send)
             except _Refused as refusal:
-                error = {"error": {"message": refusal.message, "type": "tuneworthy_proxy", "code": refusal.status}}
-                await self._answer(send, refusal.status, b"application/json", orjson.dumps(error))
+                await self._answer(
+                    send,
+                    refusal.status,
+                    b"application/json",
+                    orjson.dumps(
+                        {"error": {"message": refusal.message, "type": "tuneworthy_proxy", "code": refusal.status}}
+                    ),
+                )
             except _Gone:  # the server closes the connection of an answer that was not completed
                 pass
             finally:
@@ -208,8 +214,12 @@ class ShadowProxy:
             copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
             why = self.canary and self.canary.state.rolled_back
             shift = self.canary and (messages.say("rolled_back", why=why) if why else f"{self.canary.share:.0%}")
-            health = {"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": shift}
-            await self._answer(send, 200, b"application/json", orjson.dumps(health))
+            await self._answer(
+                send,
+                200,
+                b"application/json",
+                orjson.dumps({"status": "ok", "copies": copies, "verdict": self.copies.verdict, "canary": shift}),
+            )
         elif path == METRICS:
             await self._answer(send, 200, b"text/plain; version=0.0.4", self._metrics().encode())
         else:
@@ -242,8 +252,11 @@ class ShadowProxy:
         if not tee.is_whole:
             self.copies.count(LARGE)
         elif tee.status == 200:
-            head = CopyHead(path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding)
-            self.copies.offer(head, body, b"".join(tee.parts))
+            self.copies.offer(
+                CopyHead(path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding),
+                body,
+                b"".join(tee.parts),
+            )
 
     def _tee(self, request: UserRequest, headers: Headers, body: bytes | None, kept: "_Kept") -> "_Tee | None":
         """Return how the answer is kept, for a copy or for the canary; None if neither needs it."""
@@ -300,8 +313,13 @@ class ShadowProxy:
             ) as answer:
                 self.upstream_s += time.perf_counter() - started
                 self.requests[f"{answer.status // 100}xx"] += 1
-                passed = _end_to_end(answer.raw_headers, with_length=True)
-                await send({"type": "http.response.start", "status": answer.status, "headers": passed})
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": answer.status,
+                        "headers": _end_to_end(answer.raw_headers, with_length=True),
+                    }
+                )
                 has_begun = True
                 if tee:
                     tee.begin(answer)
@@ -329,13 +347,19 @@ class ShadowProxy:
             return False
         tee.visit = None
         self.requests["candidate"] += 1
-        kind = b"text/event-stream" if answer.startswith(b"data:") else b"application/json"
-        await self._answer(send, 200, kind, answer)
+        await self._answer(
+            send, 200, b"text/event-stream" if answer.startswith(b"data:") else b"application/json", answer
+        )
         return True
 
     async def _answer(self, send: Send, status: int, kind: bytes, body: bytes) -> None:
-        headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(body))],
+            }
+        )
         await send({"type": "http.response.body", "body": body})
 
     def _metrics(self) -> str:

@@ -287,8 +287,11 @@ class LiveTraffic:
                 hint="Pass log files, or send traffic through `tuneworthy shadow proxy` first.",
             )
         today, order = _day(now), sorted(self._ended, key=lambda name: (self._ended[name][0], name))
-        days = [(session, _day(end)) for end, session in map(self._ended.__getitem__, order) if session]
-        sessions = [replace(session, day=day if day < today else "") for session, day in days]
+        sessions = [
+            replace(session, day=day if (day := _day(end)) < today else "")
+            for end, session in map(self._ended.__getitem__, order)
+            if session
+        ]
         notes = [messages.say("traffic", n=len(sessions), n_all=len(self._open), n_turns=self._n_turns)]
         notes += _note("unread", self._n_unread) + _note("dropped", len(self._ended) - len(sessions))
         notes += _repeated(len(sessions), len(self._questions))
@@ -492,13 +495,17 @@ def _turn(name: str, session: str, row: Example, place: int, *, last: bool) -> R
     message = row.messages[place]
     calls = tuple(calls_of(message))
     ending = str(row.meta.get("finish_reason") or "") if last else ""
-    asked = replace(row, messages=(*row.messages[: place + 1],), id=name, group=session)
-    case = query_of(asked, Kind("free_text", ""), labelled=False)
+    case = query_of(
+        replace(row, messages=(*row.messages[: place + 1],), id=name, group=session),
+        Kind("free_text", ""),
+        labelled=False,
+    )
     answer = Response(
         text=text_of(message),
         tool_calls=calls,
         finish_reason=ending or ("tool_calls" if calls else "stop"),
     )
     truth = row.meta.get(TRUTH, UNLABELLED) if last else UNLABELLED
-    failed_by = str(row.meta.get(FAILED_BY) or "") if last else ""
-    return RecordedTurn(replace(case, expected=truth), answer, row.source, failed_by)
+    return RecordedTurn(
+        replace(case, expected=truth), answer, row.source, str(row.meta.get(FAILED_BY) or "") if last else ""
+    )

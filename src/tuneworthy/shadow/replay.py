@@ -157,8 +157,12 @@ async def replay(
     canary = session.folder.read(STATE.format(candidate.id), CanaryState)
     if canary and canary.rolled_back:
         detail = messages.say("rolled_back", why=canary.rolled_back)
-        fix = verdict.fix if verdict.status == "fail" else messages.say("restart", command=command)
-        verdict = replace(verdict, status="fail", detail=detail, fix=fix)
+        verdict = replace(
+            verdict,
+            status="fail",
+            detail=detail,
+            fix=verdict.fix if verdict.status == "fail" else messages.say("restart", command=command),
+        )
     record = _record(recording, pairs, verdict, candidate, production)
     record = replace(
         record,
@@ -315,13 +319,25 @@ def _store(session: Session, record: ShadowRecord, pairs: AnswerPairs, rules: Sh
     masker = masker_of(session.project)
     rows = sorted((_row(pair) for pair in pairs), key=itemgetter("worst"))
     _write(folder, PAIRS, [masker.mask_json(row) for row in rows] if masker else rows, more=more)
-    due = [pair for pair in pairs if not rules.complete and rules.is_due(pair.session.name) and pair.answered]
-    items = [one for pair in due for one in _to_label(session, pair)]
+    items = [
+        one
+        for pair in pairs
+        if not rules.complete and rules.is_due(pair.session.name) and pair.answered
+        for one in _to_label(session, pair)
+    ]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
     _write(folder, QUEUE, items, more=more)
     here = f"{folder.root}/"
-    names = [name.replace(here, HERE) for name in record.sources]
-    folder.write(DOCUMENT, asdict(replace(record, command=record.command.replace(here, HERE), sources=names)))
+    folder.write(
+        DOCUMENT,
+        asdict(
+            replace(
+                record,
+                command=record.command.replace(here, HERE),
+                sources=[name.replace(here, HERE) for name in record.sources],
+            )
+        ),
+    )
 
 
 def _write(folder: Folder, name: str, rows: Sequence[JsonObject], *, more: bool) -> None:
@@ -373,8 +389,10 @@ def _to_label(session: Session, pair: AnswerPair) -> list[dict[str, str]]:
 
 
 def _shown(case: Case) -> str:
-    lines = [f"{role_of(turn)}: {turn.get('content') or _calls_text(calls_of(turn))}" for turn in case.messages]
-    return "\n".join(lines) or case.text
+    return (
+        "\n".join([f"{role_of(turn)}: {turn.get('content') or _calls_text(calls_of(turn))}" for turn in case.messages])
+        or case.text
+    )
 
 
 def label_queue(folder: Folder) -> list[Case]:

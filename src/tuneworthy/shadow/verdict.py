@@ -283,10 +283,22 @@ def interval(result: MetricResult) -> str:
         return "no answer was scored."
     if result.metric in SHARES:
         estimate, low, high = level(result)
-        name = "open_level" if result.is_open else "level"
-        return messages.say(name, estimate=estimate, low=low, high=high, n=result.n, days=MIN_DAYS)
-    ends = {"estimate": 100 * result.estimate, "low": 100 * result.low, "high": 100 * result.high}
-    return messages.say("no_interval" if result.is_open else "interval", n=result.n, days=MIN_DAYS, **ends)
+        return messages.say(
+            "open_level" if result.is_open else "level",
+            estimate=estimate,
+            low=low,
+            high=high,
+            n=result.n,
+            days=MIN_DAYS,
+        )
+    return messages.say(
+        "no_interval" if result.is_open else "interval",
+        n=result.n,
+        days=MIN_DAYS,
+        estimate=100 * result.estimate,
+        low=100 * result.low,
+        high=100 * result.high,
+    )
 
 
 def level(result: MetricResult) -> tuple[float, float, float]:
@@ -302,7 +314,11 @@ def _result(
     closed: Set[str],
     stratum: str = "",
 ) -> MetricResult:
-    stream = _quality(sessions, rules, closed) if metric == "quality" else _plain(sessions, rules, lambda pair: pair.scores.get(metric), closed)
+    stream = (
+        _quality(sessions, rules, closed)
+        if metric == "quality"
+        else _plain(sessions, rules, lambda pair: pair.scores.get(metric), closed)
+    )
     margin, blocks = 0.0 if metric in LIMITED else rules.margin, stream.blocks
     result = MetricResult(
         metric=metric,
@@ -317,8 +333,16 @@ def _result(
     alpha = rules.stratum_alpha if stratum else rules.overall_alpha
     single = replace(stream, days=None)
     if metric not in SHARES:
-        stops = [single.reached(-margin - GROSS, alpha, above=False), stream.reached(-margin, alpha, above=False)]
-        result = replace(result, stopped_at=min(filter(None, stops), default=None))
+        result = replace(
+            result,
+            stopped_at=min(
+                filter(
+                    None,
+                    [single.reached(-margin - GROSS, alpha, above=False), stream.reached(-margin, alpha, above=False)],
+                ),
+                default=None,
+            ),
+        )
     if metric in COMPARED:
         result = replace(
             result,
@@ -353,8 +377,7 @@ def _plain(
     closed: Set[str] = frozenset(),
 ) -> Stream:
     bets = [(_bet(members, rules, score), members[0].session.day) for members in sessions]
-    known = [bet for bet, _ in bets if bet is not None]
-    values, weights = np.array(known, dtype=np.float64).reshape(-1, 2).T
+    values, weights = np.array([bet for bet, _ in bets if bet is not None], dtype=np.float64).reshape(-1, 2).T
     return Stream(values=values, weights=weights, days=_numbers([day for bet, day in bets if bet is not None], closed))
 
 
@@ -393,8 +416,12 @@ def _quality(sessions: Sequence[AnswerPairs], rules: ShadowRules, closed: Set[st
     d, w = np.array([judge[n] for n in scored], dtype=np.float64).reshape(-1, 2).T
     known = np.array([due[n] and people[n] is not None for n in scored])
     h = np.array([people[n][0] if known[at] else 0.0 for at, n in enumerate(scored)])  # type: ignore[index]
-    days = _numbers([sessions[n][0].session.day for n in scored], closed)
-    return replace(corrected(d, h, known, w, rules.label_share), waiting=waiting, due=sum(due), days=days)
+    return replace(
+        corrected(d, h, known, w, rules.label_share),
+        waiting=waiting,
+        due=sum(due),
+        days=_numbers([sessions[n][0].session.day for n in scored], closed),
+    )
 
 
 def corrected(judge: Floats, people: Floats, known: Bools, weights: Floats, share: float) -> Stream:
@@ -412,5 +439,8 @@ def corrected(judge: Floats, people: Floats, known: Bools, weights: Floats, shar
     squares = np.cumsum(np.where(known, judge**2, 0.0), axis=-1) + 2
     trust = np.clip(products / squares, 0, 1)
     trust = np.concatenate([np.zeros_like(trust[..., :1]), trust[..., :-1]], axis=-1)
-    values = trust * judge + np.where(known, people - trust * judge, 0.0) / share
-    return Stream(values=values, weights=weights, reach=2 / share - 1)
+    return Stream(
+        values=trust * judge + np.where(known, people - trust * judge, 0.0) / share,
+        weights=weights,
+        reach=2 / share - 1,
+    )

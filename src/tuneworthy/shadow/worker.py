@@ -138,13 +138,16 @@ class Worker:
             outcome = UNSTORED if isinstance(error.__cause__, OSError | sqlite3.Error) else FAILED
             sys.stderr.write(f"{error.message}\n")
         finally:
-            usd = self.session.runner.budget.spent_usd - self.usd_before
-            self._report(outcome=outcome, usd=usd, number=head.number, answer=given.decode())
+            self._report(
+                outcome=outcome,
+                usd=self.session.runner.budget.spent_usd - self.usd_before,
+                number=head.number,
+                answer=given.decode(),
+            )
 
     async def _pair(self, head: CopyHead, request: bytes, answer: bytes) -> str:
         project = self.session.project
-        row = read_row(head, request, answer, project.shadow.by)
-        cleaned = clean(project, head.session, row)
+        cleaned = clean(project, head.session, read_row(head, request, answer, project.shadow.by))
         if cleaned is None:
             return PERSONAL
         turn = turn_of(head.session, cleaned)

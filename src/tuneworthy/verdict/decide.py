@@ -63,8 +63,11 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     money = money_of(evidence, facts, ruling)
     options = options if evidence.tuned else [*options, pilot_option(evidence, money)]
     if evidence.tuned and not evidence.stale:
-        trained = replace(evidence, recommended=chosen.rung if chosen else None, training_reasons=reasons, money=money)
-        return decide_shipping(trained, options, facts)
+        return decide_shipping(
+            replace(evidence, recommended=chosen.rung if chosen else None, training_reasons=reasons, money=money),
+            options,
+            facts,
+        )
     unknown = [] if ruling else open_facts(facts)
     evidence = replace(evidence, facts_open=unknown, training_reasons=reasons, money=money)
     gates = run_gates(evidence, known=gates)

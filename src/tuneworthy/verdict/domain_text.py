@@ -42,7 +42,11 @@ def domain_of(session: Session) -> DomainText:
     stored = session.folder.read(FILE, StoredDomain)
     if stored is not None and stored.of == _fingerprint(session):
         return stored.text
-    return DomainText(why="No model of the project gives the log-probability of a text. An embedded model does.") if scorer(session.project) is None else DomainText(why=messages.DOMAIN_UNKNOWN)
+    return (
+        DomainText(why="No model of the project gives the log-probability of a text. An embedded model does.")
+        if scorer(session.project) is None
+        else DomainText(why=messages.DOMAIN_UNKNOWN)
+    )
 
 
 async def measure_domain(session: Session) -> None:
@@ -59,8 +63,9 @@ async def measure_domain(session: Session) -> None:
                 await logprobs_of(session.models[name].provider, tuple({text for pair in pairs for text in pair})),
             )
     except (ProviderError, UserError, OutsideFault) as error:
-        why = join_sentences("The domain's text could not be scored.", error.message, error.hint)
-        result = DomainText(n=len(texts), why=why)
+        result = DomainText(
+            n=len(texts), why=join_sentences("The domain's text could not be scored.", error.message, error.hint)
+        )
     session.folder.write(FILE, {"of": _fingerprint(session), "text": asdict(result)})
 
 
@@ -68,8 +73,11 @@ async def logprobs_of(provider: Provider, texts: Texts) -> NamedFloats:
     """Return the natural log-probability per text that the provider could score."""
     scored: dict[str, float] = {}
     for start in range(0, len(texts), BATCH):
-        choices = OutputFormat(kind="ranked", choices=tuple(texts[start : start + BATCH]))
-        scored |= (await provider.complete(Request(messages=(), output=choices))).label_logprobs or {}
+        scored |= (
+            await provider.complete(
+                Request(messages=(), output=OutputFormat(kind="ranked", choices=tuple(texts[start : start + BATCH])))
+            )
+        ).label_logprobs or {}
     return scored
 
 

@@ -433,8 +433,12 @@ class Evidence:
     def better(self) -> frozenset[tuple[str, str]]:
         """Names of options (a, b) where a is shown to be better than b; see `shown_better`."""
         copies = self.accepts_copies and "classical" not in self.waivers
-        rungs = [one for one in self.rungs.values() if one.tested and not (copies and one.rung == "classical")]
-        return frozenset((self.rungs[a].name, self.rungs[b].name) for a, b in shown_better(rungs))
+        return frozenset(
+            (self.rungs[a].name, self.rungs[b].name)
+            for a, b in shown_better(
+                [one for one in self.rungs.values() if one.tested and not (copies and one.rung == "classical")]
+            )
+        )
 
     def difference(self, a: RungEvidence | None, b: RungEvidence | None) -> RungDifference | None:
         """Return the paired difference of `b` to `a` on test; None if it was not measured, or shows nothing."""

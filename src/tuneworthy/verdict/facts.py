@@ -89,8 +89,7 @@ class DecisionFacts:
         """The option that is shown to meet the target and should run; else see `best_unmet`."""
         if self.known("sound", "baseline") is False:  # nothing is shown to be better than today
             return next((option for option in self.options if option.kind == "today"), None)
-        shown = recommend(self.options, self.works, self.better)
-        return shown or best_unmet(self.options, self.allows, self.better)
+        return recommend(self.options, self.works, self.better) or best_unmet(self.options, self.allows, self.better)
 
     @property
     def within_bill(self) -> Option | None:
@@ -135,14 +134,23 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Options) 
     values |= {("lever", name): value for name, value in _levers(evidence, status).items()}
     facts = DecisionFacts(values=values, options=measured, better=evidence.better)
     chosen = facts.recommendation
-    bill = evidence.bill(evidence.rungs[chosen.rung] if chosen else None)
-    return facts.suppose(("pays", ""), can_pay(bill, (0.0, most_gain(evidence, chosen)), evidence.economics))
+    return facts.suppose(
+        ("pays", ""),
+        can_pay(
+            evidence.bill(evidence.rungs[chosen.rung] if chosen else None),
+            (0.0, most_gain(evidence, chosen)),
+            evidence.economics,
+        ),
+    )
 
 
 def winner_of(evidence: Evidence) -> Option | None:
     """Return the option that is shown to meet the target and should run, whatever the gates say; None without one."""
-    measured = [option for option in options_of(evidence) if option.kind != "tuned"]
-    return recommend(measured, lambda option: option.eligible is True and option.target == "met", evidence.better)
+    return recommend(
+        [option for option in options_of(evidence) if option.kind != "tuned"],
+        lambda option: option.eligible is True and option.target == "met",
+        evidence.better,
+    )
 
 
 def gain_over(evidence: Evidence, reference: Option | None) -> Bounds | None:
@@ -176,9 +184,8 @@ def _of_options(evidence: Evidence, measured: Options) -> dict[FactName, bool | 
     for option in measured:
         values["eligible", option.option] = option.eligible
         values["meets", option.option] = _MEETS[option.target or "unresolved"]
-        bill = evidence.bill(evidence.rungs[option.rung])
         values["cost", option.option] = cost_is_a_reason(
-            bill, today_usd(measured), evidence.economics, evidence.smaller_usd
+            evidence.bill(evidence.rungs[option.rung]), today_usd(measured), evidence.economics, evidence.smaller_usd
         )
         if option.eligible is not True:
             values["distil", option.option] = _can_distil(evidence, option, measured)
@@ -191,8 +198,13 @@ def _can_distil(evidence: Evidence, option: Option, measured: Options) -> bool |
         return not limits.data_stays
     if keeps_p95(limits, option.latency_p95_ms, option.latency_p95_ci):
         return False
-    others = (one for one in measured if one is not option and one.kind not in MADE_UP and one.eligible)
-    return any(keeps_p95(limits, one.latency_p95_ms, one.latency_p95_ci) for one in others) or None
+    return (
+        any(
+            keeps_p95(limits, one.latency_p95_ms, one.latency_p95_ci)
+            for one in (one for one in measured if one is not option and one.kind not in MADE_UP and one.eligible)
+        )
+        or None
+    )
 
 
 def _levers(evidence: Evidence, status: NamedTexts) -> dict[str, bool | None]:

@@ -122,8 +122,14 @@ def forecast(
     measured = tuple((point.size, point.seed, point.score) for point in built)
     enough = [size for size, found in seeds.items() if len(found) >= FEWEST_SEEDS]
     if len(enough) < FEWEST_SIZES:
-        so_far = f"Sizes measured with {FEWEST_SEEDS} seeds so far: {len(enough)} of {FEWEST_SIZES}." if enough else ""
-        return Forecast(status="unknown", points=measured, cost=join_sentences(cost(n_examples), so_far))
+        return Forecast(
+            status="unknown",
+            points=measured,
+            cost=join_sentences(
+                cost(n_examples),
+                f"Sizes measured with {FEWEST_SEEDS} seeds so far: {len(enough)} of {FEWEST_SIZES}." if enough else "",
+            ),
+        )
     size = min(n_examples, int(FARTHEST * max(seeds)))
     expected, low, high = _bounds(built, size)
     return Forecast(

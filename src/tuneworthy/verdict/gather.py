@@ -196,8 +196,15 @@ def _lacking(project: Project, evidence: Evidence) -> NamedTexts:
     )
     has_base = train.base or train.method == "classifier" or project.models[project.ladder.baseline].local_file
     rows = messages.DISTILL_ROWS if teacher else messages.IMPORT_ROWS
-    needs = ((ROWS, has_rows, rows), (RIGHTS, not refused, messages.OTHER_TEACHER), (BASE, has_base, SET_BASE))
-    return {name: step for name, is_there, step in needs if not is_there}
+    return {
+        name: step
+        for name, is_there, step in (
+            (ROWS, has_rows, rows),
+            (RIGHTS, not refused, messages.OTHER_TEACHER),
+            (BASE, has_base, SET_BASE),
+        )
+        if not is_there
+    }
 
 
 def _with_run(evidence: Evidence, project: Project, run: RunRecord) -> Evidence:

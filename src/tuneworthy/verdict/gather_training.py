@@ -191,8 +191,15 @@ def _proof(store: Folder, name: str, tuned: TunedDetail | None) -> ProofEvidence
     detail = proof.detail or "; ".join(failed) or f"checks passed: {len(proof.checks)}"
     detail += f" (cause: `{proof.cause}`)" if proof.cause else ""
     ids = proof.ids if name == PARITY else {"artifact": proof.artifact}
-    known = {**ids, "checks": {check.name: check.status for check in proof.checks}, "engine": proof.engine}
-    numbers = {key: value for key, value in known.items() if value or key == "checks"}
+    numbers = {
+        key: value
+        for key, value in {
+            **ids,
+            "checks": {check.name: check.status for check in proof.checks},
+            "engine": proof.engine,
+        }.items()
+        if value or key == "checks"
+    }
     changed = (
         _not_served(proof, made, subject)
         if name != PARITY
@@ -226,8 +233,12 @@ def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofE
         f"The shadow replay tested {found.candidate} ({found.variant[:8]}) at a margin of {100 * margin:.1f} "
         "points. The last run has another tuned model, production, grader or margin."
     )
-    numbers = {"fix": verdict.fix, "below": verdict.below, "date": found.date, "n_sessions": found.n_sessions}
-    return ProofEvidence(status=verdict.status, detail=verdict.detail, changed=[] if same else [other], numbers=numbers)
+    return ProofEvidence(
+        status=verdict.status,
+        detail=verdict.detail,
+        changed=[] if same else [other],
+        numbers={"fix": verdict.fix, "below": verdict.below, "date": found.date, "n_sessions": found.n_sessions},
+    )
 
 
 def _of_model(proof: ProofDocument, made: TunedDetail, where: str) -> ProofDocument:

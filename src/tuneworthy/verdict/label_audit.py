@@ -96,8 +96,12 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     was, still = contradicts(session.data, labels)
     counts = {one: _count([case.id for case in test if strata[case.id] is one], labels, was) for one in SESSION}
     n_wrong = len(still & {case.id for case in cases})
-    effective = min(1.0, session.split.effective_groups / len(session.split.test))
-    share_at = partial(audited_share, list(counts.values()), n_wrong, effective)
+    share_at = partial(
+        audited_share,
+        list(counts.values()),
+        n_wrong,
+        min(1.0, session.split.effective_groups / len(session.split.test)),
+    )
     (share, *ci95), (_, *ends) = share_at(), share_at(alpha=2 * LEVER_ALPHA)
     audited = _Audited(
         cases=cases,

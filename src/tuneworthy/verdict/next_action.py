@@ -112,8 +112,15 @@ def next_action(
     if evidence.incomplete:
         rest = sum((cost for rung, cost in costs.items() if rung not in evidence.rungs), Cost())
         budget = "Raise `ladder.budget_usd` or `--max-usd`. " if "The budget of $" in evidence.incomplete else ""
-        why = f"{budget}Finish the run: not all rungs have been compared."
-        return _with_prices(NextAction(command="tuneworthy run", why=why, calls=rest.calls, usd=rest.usd), evidence)
+        return _with_prices(
+            NextAction(
+                command="tuneworthy run",
+                why=f"{budget}Finish the run: not all rungs have been compared.",
+                calls=rest.calls,
+                usd=rest.usd,
+            ),
+            evidence,
+        )
     futures, offered = _Futures(facts), _Steps(facts, evidence, gates, costs).offered()
     good_enough = _good_enough(facts) and all(kind != "sound" for kind, _ in open_facts(facts))
     steps = [step for step in offered if step.action.command not in tried]
@@ -255,8 +262,11 @@ def _step(
     most: float = SURE,
 ) -> Offer:
     """Return a step that shows facts by their priors, as far as it shows them: with the chance `weight`."""
-    action = NextAction(command=command, why=why, calls=calls, usd=usd, person_minutes=minutes)
-    return Offer(action, {fact: (weight * PRIORS[fact[0]], weight * (1 - PRIORS[fact[0]])) for fact in facts}, most)
+    return Offer(
+        NextAction(command=command, why=why, calls=calls, usd=usd, person_minutes=minutes),
+        {fact: (weight * PRIORS[fact[0]], weight * (1 - PRIORS[fact[0]])) for fact in facts},
+        most,
+    )
 
 
 def relabel_step(evidence: Evidence) -> NextAction:
@@ -490,8 +500,11 @@ class _Steps:
         spans = [(name, *settings.spread(name)) for name in names if name != "costs"]
         shown = ", ".join(f"{name} = [{low:g}, {high:g}]" for name, low, high in spans)
         ranges = f"Narrow [economics.ranges]: within these ranges, training may or may not break even: {shown}."
-        why = join_sentences(messages.SET_COSTS if "costs" in names else "", ranges if spans else "")
-        yield _step(why, [fact], MINUTES_TO_EDIT * len(spans) + MINUTES_FOR_COSTS * ("costs" in names))
+        yield _step(
+            join_sentences(messages.SET_COSTS if "costs" in names else "", ranges if spans else ""),
+            [fact],
+            MINUTES_TO_EDIT * len(spans) + MINUTES_FOR_COSTS * ("costs" in names),
+        )
 
     def _with_costs(self, why: str, facts: FactNames) -> Iterator[Offer]:
         ranges = open_ranges(self.evidence.economics)
@@ -535,8 +548,11 @@ class _Steps:
         if evidence.target is None or not moving or (often and _good_enough(self.facts)):
             return
         if easy := [one for one in moving if evidence.to_beat(self._rung(one[1])) >= evidence.target]:
-            why = "Set `task.critical`, another grader or a higher `task.target`: the most frequent answer will do."
-            yield _step(why, easy, most=UNLIKELY)
+            yield _step(
+                "Set `task.critical`, another grader or a higher `task.target`: the most frequent answer will do.",
+                easy,
+                most=UNLIKELY,
+            )
             moving = [fact for fact in moving if fact not in easy]
         chances: Chances = {}
         for factor in GROWTH:
@@ -553,8 +569,14 @@ class _Steps:
         rating = 0.0 if self.evidence.judge is None else len(tested) * MINUTES_PER_RATING
         minutes = more * (MINUTES_PER_CASE + rating)
         why = messages.add_cases(more, minutes, rated=bool(rating))
-        usd = sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested)
-        return _step(why, [], minutes, command="tuneworthy cases add", usd=usd, calls=more * len(tested))
+        return _step(
+            why,
+            [],
+            minutes,
+            command="tuneworthy cases add",
+            usd=sum((rung.usd_per_1k or 0.0) / 1000 * more for rung in tested),
+            calls=more * len(tested),
+        )
 
     def _other_target(self, rungs: Sequence[RungEvidence], target: float) -> str:
         for percent in range(floor(100 * target), 0, -1):

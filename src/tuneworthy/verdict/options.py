@@ -148,8 +148,16 @@ def _option(name: str, rung: str, running: RunningCost, traffic: float | None, *
 
 def recorded_option(rung: RungRecord, running: RunningCost, traffic: float | None) -> Option:
     """Return a rung of a run as an option, without a verdict."""
-    fields = {"score": rung.score, "ci95": rung.ci95, "violates": rung.violated, "unreported": rung.unreported_share}
-    return _option(rung.name or rung.rung, rung.rung, running, traffic, **fields)
+    return _option(
+        rung.name or rung.rung,
+        rung.rung,
+        running,
+        traffic,
+        score=rung.score,
+        ci95=rung.ci95,
+        violates=rung.violated,
+        unreported=rung.unreported_share,
+    )
 
 
 def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
@@ -270,8 +278,15 @@ def cost_note(option: Option) -> str:
         return upper
     answers = month * running.usd_per_1k / option.usd_per_1k
     servers = month - answers - running.upkeep_usd
-    named = {"answers": answers, option.serving or "servers": servers, "upkeep and retraining": running.upkeep_usd}
-    parts = [f"${usd:,.0f} for {what}" for what, usd in named.items() if usd >= 1]
+    parts = [
+        f"${usd:,.0f} for {what}"
+        for what, usd in {
+            "answers": answers,
+            option.serving or "servers": servers,
+            "upkeep and retraining": running.upkeep_usd,
+        }.items()
+        if usd >= 1
+    ]
     is_plain = len(parts) == 1 and running.upkeep_usd < 1 and not option.serving
     made_of = f"A month costs {', '.join(parts)}." if parts and not is_plain else ""
     return join_sentences(made_of, upper)

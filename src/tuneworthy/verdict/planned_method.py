@@ -56,11 +56,15 @@ def planned_method(project: Project) -> PlannedMethod:
             None,
             "The last verdict does not advise training, so it names no method." if verdict.stage == "to_decide" else "",
         )
-    why = join_sentences(
-        advice.why,
-        "" if stored.holds else f"The verdict is out of date ({stored.changed[0]}). Run `tuneworthy decide`.",
+    return PlannedMethod(
+        advice.method,
+        join_sentences(
+            advice.why,
+            "" if stored.holds else f"The verdict is out of date ({stored.changed[0]}). Run `tuneworthy decide`.",
+        ),
+        advice.source,
+        METHODS[advice.method].step,
     )
-    return PlannedMethod(advice.method, why, advice.source, METHODS[advice.method].step)
 
 
 def full_offer(project: Project, planned: Planned, gpu_gib: float | None = None) -> str:

@@ -205,8 +205,11 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
             "",
             None,
         )
-    other = "" if name != "model" or state.evidence.other_models else messages.ADD_MODEL
-    do = state.evidence.accept if name == "baseline" else other
+    do = (
+        state.evidence.accept
+        if name == "baseline"
+        else ("" if name != "model" or state.evidence.other_models else messages.ADD_MODEL)
+    )
     untested = [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested]
     return _compare(state, untested or STEPS[name].rungs, text, do)
 

@@ -139,11 +139,11 @@ class _Probing:
         if judging:
             self.judge_errors = await self._judge_errors(judging, threshold)
             if self.judge_errors and max(self.judge_errors.missed, self.judge_errors.false_alarms) > MOST_OVERRULED:
-                why = (
+                self.not_probed |= dict.fromkeys(
+                    GRADED,
                     f"People overrule the judge too often (n = {self.judge_errors.n} rated answers), so it cannot "
-                    "tell what fixes an answer."
+                    "tell what fixes an answer.",
                 )
-                self.not_probed |= dict.fromkeys(GRADED, why)
         self.n_failed = len(wrong)
         if len(wrong) > MOST_CASES:
             wrong = random.Random(self.session.project.split.seed).sample(wrong, MOST_CASES)

@@ -29,8 +29,10 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
         raise ValueError("no tuned variant was compared on test")
     before, training = run_gates(evidence), run_gates(evidence, "to_train")
     gates = run_gates(evidence, "to_ship")
-    needed = [*(result for result in before if result.gate in SOUND), *gates]
-    still_open = sorted((result for result in needed if result.is_open), key=lambda result: result.status != "fail")
+    still_open = sorted(
+        (result for result in [*(result for result in before if result.gate in SOUND), *gates] if result.is_open),
+        key=lambda result: result.status != "fail",
+    )
     outcome = Outcome.SHIP
     if still_open:
         outcome = Outcome.DO_NOT_SHIP if still_open[0].status == "fail" else Outcome.UNDECIDED
@@ -94,8 +96,11 @@ def _reasons(
             below = f"The target of {evidence.target:.1%} is still missed."
         elif status == "unresolved":
             below = f"Whether the target of {evidence.target:.1%} is met is still open."
-        cheaper = ("classical", "prompt", "few_shot") if evidence.has_examples else ("prompt",)
-        absent = [name for name in cheaper if name not in evidence.rungs and name not in evidence.waivers]
+        absent = [
+            name
+            for name in (("classical", "prompt", "few_shot") if evidence.has_examples else ("prompt",))
+            if name not in evidence.rungs and name not in evidence.waivers
+        ]
         not_run = f"Not run, and may do as well: {', '.join(absent)}. Run `tuneworthy run`." if absent else ""
         return [join_sentences(f"All required checks before shipping pass{waived}.", improves, below, not_run), reached]
     first = f"The required check `{still_open[0].gate}` has not passed. {still_open[0].message}"
@@ -122,12 +127,20 @@ def _next_action(
         return take_home(without, beside=is_classifier)
     if first.gate == "improvement" and first.evidence.get("more_cases"):
         n = max(50, evidence.n_test)
-        why = messages.add_cases(n, n * MINUTES_PER_CASE)
-        return NextAction(command="tuneworthy cases add", why=why, person_minutes=n * MINUTES_PER_CASE)
-    waive = (
-        "" if first.gate in NEVER_WAIVED else f"Or list `{first.gate}` in [[waivers]] of tuneworthy.toml with a reason."
+        return NextAction(
+            command="tuneworthy cases add",
+            why=messages.add_cases(n, n * MINUTES_PER_CASE),
+            person_minutes=n * MINUTES_PER_CASE,
+        )
+    return NextAction(
+        command=messages.command_in(first.fix),
+        why=join_sentences(
+            first.fix or first.message,
+            ""
+            if first.gate in NEVER_WAIVED
+            else f"Or list `{first.gate}` in [[waivers]] of tuneworthy.toml with a reason.",
+        ),
     )
-    return NextAction(command=messages.command_in(first.fix), why=join_sentences(first.fix or first.message, waive))
 
 
 def take_home(option: Option | None, *, beside: bool = False) -> NextAction:

@@ -69,7 +69,11 @@ def cost(evidence: Evidence, facts: DecisionFacts) -> Reading:
     if chosen.usd_by_answer is None:
         return value, f"The price of {chosen.option} is unknown."
     if chosen.usd_by_answer == 0:
-        return (value, f"{chosen.option} runs on hardware of your own, which another model would need as well.") if chosen.server or chosen.yours else (value, f"{chosen.option} costs nothing per call.")
+        return (
+            (value, f"{chosen.option} runs on hardware of your own, which another model would need as well.")
+            if chosen.server or chosen.yours
+            else (value, f"{chosen.option} costs nothing per call.")
+        )
     return value, _saving(evidence, facts, chosen, value)
 
 
@@ -188,9 +192,11 @@ REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]
 
 def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]:
     """Return all reasons to train; the reason that the team has in mind first."""
-    rows = [
-        TrainingReason(reason=name, status=STATUS[value], evidence=sentence)
-        for name, read in REASONS.items()
-        for value, sentence in [read(evidence, facts)]
-    ]
-    return sorted(rows, key=lambda row: row.reason != evidence.motivation)
+    return sorted(
+        [
+            TrainingReason(reason=name, status=STATUS[value], evidence=sentence)
+            for name, read in REASONS.items()
+            for value, sentence in [read(evidence, facts)]
+        ],
+        key=lambda row: row.reason != evidence.motivation,
+    )

@@ -63,9 +63,10 @@ def ends_with_user(turns: Turns) -> Turns:
     """
     role = role_of(turns[-1])
     if role not in {"user", "tool"}:
-        hint = "Move the answer to `expected`." if role == "assistant" else "Add a user turn at the end."
         raise RowFault(
-            "a conversation that ends with a user turn", got=f"a final turn with the role {role!r}", hint=hint
+            "a conversation that ends with a user turn",
+            got=f"a final turn with the role {role!r}",
+            hint="Move the answer to `expected`." if role == "assistant" else "Add a user turn at the end.",
         )
     return turns
 

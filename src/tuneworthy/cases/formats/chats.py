@@ -93,8 +93,10 @@ def check_chat(turns: Turns) -> Turns:
         )
     for message in turns:
         if role_of(message) == "assistant" and not calls_of(message) and is_blank(text_of(message)):
-            code = "empty_answer" if message is last else "empty_turn"
-            raise RowFault(messages.EMPTY_ANSWER._replace(code=code), got="an empty string")
+            raise RowFault(
+                messages.EMPTY_ANSWER._replace(code="empty_answer" if message is last else "empty_turn"),
+                got="an empty string",
+            )
     if all(role_of(message) != "user" for message in turns):
         raise RowFault("at least one user turn", got="none", code="no_question")
     return turns

@@ -147,8 +147,11 @@ class Columns:
         have = f"the columns {', '.join(sorted(keys))}"
         for name in (*inputs, *((expected,) if expected else ())):
             if name not in keys:
-                hint = f"{did_you_mean(name, keys)} Fix --input or --expected.".strip()
-                raise RowFault(f"a column {name!r}", got=have, hint=hint)
+                raise RowFault(
+                    f"a column {name!r}",
+                    got=have,
+                    hint=f"{did_you_mean(name, keys)} Fix --input or --expected.".strip(),
+                )
         if expected in inputs:
             raise RowFault(
                 "another column for the answer than for the question",

@@ -192,8 +192,10 @@ def _result(block: JsonObject, where: str) -> JsonObject:
     value = next((block[key] for key in ("content", "output", "response", "result") if key in block), None)
     if isinstance(value, list) and all(isinstance(part, dict) and "type" in part for part in value):
         value = "\n".join(_parts(value, where)[0])
-    text = value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
-    result = {"role": "tool", "content": text}
+    result = {
+        "role": "tool",
+        "content": (value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()),
+    }
     if identity := first_at(block, "tool_use_id", "call_id", "id"):
         result["tool_call_id"] = identity
     return result

@@ -137,8 +137,7 @@ def _called(value: Any, where: str, n: int) -> list[JsonObject]:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
             raise RowFault(f"a JSON value at {where}", value, code="bad_tool_call") from None
-    calls = value if isinstance(value, list) else [value]
-    return [call_of(call, where, n + i) for i, call in enumerate(calls)]
+    return [call_of(call, where, n + i) for i, call in enumerate(value if isinstance(value, list) else [value])]
 
 
 def _alpaca(row: JsonObject, journal: Journal) -> Fields:

@@ -251,16 +251,18 @@ def _list(path: Path, prefix: str, journal: Journal) -> Rows:
     number = 0
     with _opened(path) as file:
         try:
-            events = ijson.parse(_shallow(file, prefix.count(".") + 1))
-            for number, row in enumerate(ijson.items(events, prefix), 1):
+            for number, row in enumerate(ijson.items(ijson.parse(_shallow(file, prefix.count(".") + 1)), prefix), 1):
                 if _is_packed(file) and file.tell() > journal.MAX_UNPACKED:
                     yield _too_much(number, journal)
                     return
                 yield number, _checked(row, number, journal)
         except ijson.JSONError as error:
             reason = str(error.args[0])
-            code = "not_utf8" if "UTF8" in reason else "not_json"
-            fault = Fault("a JSON object as each list element", "Fix the element, or remove it.", code)
+            fault = Fault(
+                "a JSON object as each list element",
+                "Fix the element, or remove it.",
+                "not_utf8" if "UTF8" in reason else "not_json",
+            )
             journal.fault(number + 1, fault, _REASON.sub("", reason).splitlines()[0])
             yield number + 1, None
         except _DAMAGED as error:
@@ -269,8 +271,12 @@ def _list(path: Path, prefix: str, journal: Journal) -> Rows:
 
 def _checked(row: Any, line: int, journal: Journal) -> JsonObject | None:
     if not isinstance(row, dict):
-        hint = 'Write {"input": ..., "expected": ...} or {"messages": ...}.'
-        journal.fault(line, Fault("a JSON object", hint, "not_an_object"), kind_of(row), row)
+        journal.fault(
+            line,
+            Fault("a JSON object", 'Write {"input": ..., "expected": ...} or {"messages": ...}.', "not_an_object"),
+            kind_of(row),
+            row,
+        )
         return None
     try:
         orjson.dumps(row)
@@ -313,8 +319,15 @@ def _too_long(n_bytes: int, line: int, raw: str | bytes, journal: Journal) -> No
 
 def _too_much(line: int, journal: Journal) -> tuple[int, None]:
     """Journal the line at which a file that is read whole unpacks to more than its limit."""
-    expected = f"at most {journal.MAX_UNPACKED >> 20} MiB of unpacked rows"
-    journal.fault(line, Fault(expected, "Split the file, or import it as data.", "too_large"), "more")
+    journal.fault(
+        line,
+        Fault(
+            f"at most {journal.MAX_UNPACKED >> 20} MiB of unpacked rows",
+            "Split the file, or import it as data.",
+            "too_large",
+        ),
+        "more",
+    )
     return line, None
 
 
@@ -337,8 +350,12 @@ def _jsonl(path: Path, journal: Journal) -> Rows:
                 text, is_utf8 = _decoded(raw, line, journal)
                 if is_utf8:
                     what = f"{error.msg.split(': line ')[0]} at column {error.colno}"
-                    fault = Fault("a JSON object on one line", "Fix the line, or remove it.", "not_json")
-                    journal.fault(line, fault, f"invalid JSON ({what}): {show(text.strip(), 50)}", raw)
+                    journal.fault(
+                        line,
+                        Fault("a JSON object on one line", "Fix the line, or remove it.", "not_json"),
+                        f"invalid JSON ({what}): {show(text.strip(), 50)}",
+                        raw,
+                    )
                 yield line, None
             continue
         if type(row) is not dict or raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH:
@@ -406,8 +423,11 @@ def _csv(path: Path, journal: Journal) -> Rows:
         elif len(cells) == len(names):
             yield line, dict(zip(names, cells, strict=True))
         elif any(cells):
-            hint = "Put cells that contain a separator in double quotes."
-            fault = Fault(f"{len(names)} cells, as in the header", hint, "wrong_cells")
+            fault = Fault(
+                f"{len(names)} cells, as in the header",
+                "Put cells that contain a separator in double quotes.",
+                "wrong_cells",
+            )
             journal.fault(line, fault, str(len(cells)), cells)
             yield line, None
 
@@ -426,8 +446,11 @@ def _csv_rows(path: Path, journal: Journal) -> Iterator[tuple[int, list[str] | N
             cells = next(reader, None)
         except csv.Error as error:
             span = f" (lines {line} to {reader.line_num})" if reader.line_num > line else ""
-            hint = "Put the cell in double quotes, and double each quote inside."
-            journal.fault(line, Fault("a CSV row", hint, "bad_csv"), f"{error}{span}")
+            journal.fault(
+                line,
+                Fault("a CSV row", "Put the cell in double quotes, and double each quote inside.", "bad_csv"),
+                f"{error}{span}",
+            )
             yield max(line, lines.faulty), None
         else:
             if lines.faulty:
@@ -441,11 +464,17 @@ def _is_header(names: Texts, journal: Journal) -> bool:
     """Return whether names can be those of columns; else the journal has the fault."""
     repeated = sorted(name for name, n in Counter(names).items() if n > 1)
     if len(names) > MAX_COLUMNS:
-        hint = "Keep only the columns for the question and its answer."
-        journal.fault(1, Fault(f"at most {MAX_COLUMNS} columns", hint, "too_wide"), str(len(names)))
+        journal.fault(
+            1,
+            Fault(
+                f"at most {MAX_COLUMNS} columns", "Keep only the columns for the question and its answer.", "too_wide"
+            ),
+            str(len(names)),
+        )
     elif repeated:
-        fault = Fault("unique column names", "Rename one of the columns.", "bad_header")
-        journal.fault(1, fault, f"{show(repeated[0])} twice")
+        journal.fault(
+            1, Fault("unique column names", "Rename one of the columns.", "bad_header"), f"{show(repeated[0])} twice"
+        )
     return len(names) <= MAX_COLUMNS and not repeated
 
 
@@ -521,10 +550,11 @@ def _yaml(path: Path, journal: Journal) -> Rows:
     import yaml
 
     if _whole(path) is None:
-        fault = Fault(
-            f"an undamaged YAML file of at most {_MAX_WHOLE >> 20} MiB", "Split the file, or create it again."
+        raise data_error(
+            path,
+            Fault(f"an undamaged YAML file of at most {_MAX_WHOLE >> 20} MiB", "Split the file, or create it again."),
+            "a larger or damaged file",
         )
-        raise data_error(path, fault, "a larger or damaged file")
     text = "".join(decoded_lines(path, journal))
     if journal.n_faults:
         yield text.count("\n") + 1, None
@@ -543,8 +573,14 @@ def _yaml(path: Path, journal: Journal) -> Rows:
     tests = document.get("tests") if isinstance(document, dict) else document
     if not isinstance(document, dict) or not isinstance(tests, list):
         named = isinstance(document, dict) and "tests" in document
-        hint = "Pass the tests file itself instead of the configuration." if named else ""
-        journal.fault(None, Fault("a promptfoo configuration whose `tests` is a list", hint), kind_of(tests))
+        journal.fault(
+            None,
+            Fault(
+                "a promptfoo configuration whose `tests` is a list",
+                "Pass the tests file itself instead of the configuration." if named else "",
+            ),
+            kind_of(tests),
+        )
         return
     for key in sorted({"prompts", "providers", "defaultTest", "scenarios"} & document.keys()):
         journal.note(f"the promptfoo key `{key}` is ignored", 0)

@@ -188,8 +188,11 @@ def _read_whole(
     journal.raise_faults()
     if not rows:
         notes = "; ".join(journal.notes())
-        fault = Fault(f"at least one {kind.noun.removesuffix('s')}", notes[:1].upper() + notes[1:])
-        raise data_error(journal.path, fault, "no usable rows")
+        raise data_error(
+            journal.path,
+            Fault(f"at least one {kind.noun.removesuffix('s')}", notes[:1].upper() + notes[1:]),
+            "no usable rows",
+        )
     return rows, stream.format
 
 
@@ -197,8 +200,9 @@ def _bounded(converted: Converted, journal: Journal) -> Converted:
     """Yield the first `MAX_ROWS` rows: a kilobyte of gzip or Parquet can expand to billions of rows."""
     for number, (line, fields) in enumerate(converted):
         if number == MAX_ROWS:
-            fault = Fault(f"at most {MAX_ROWS} rows", "Split the file, or import it as data.", "too_many")
-            journal.fault(line, fault, "more")
+            journal.fault(
+                line, Fault(f"at most {MAX_ROWS} rows", "Split the file, or import it as data.", "too_many"), "more"
+            )
             return
         yield line, fields
 
@@ -338,8 +342,12 @@ def _without_rows(journal: Journal, lines: list[Row]) -> Iterator[tuple[int, Non
     if reject is None and not journal.n_faults:
         raise data_error(journal.path, messages.NO_ROW, "none")
     if reject is not None and len(lines) == _PEEK_FAULTS:
-        got = f"errors in each of the first {_PEEK_FAULTS} rows, such as {reject.got}"
-        raise DataError(journal.path, reject.line, reject.words, got)
+        raise DataError(
+            journal.path,
+            reject.line,
+            reject.words,
+            f"errors in each of the first {_PEEK_FAULTS} rows, such as {reject.got}",
+        )
     return ((line, None) for line, _ in lines)
 
 
@@ -433,12 +441,16 @@ def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
             journal.drop(line, DropReason("the same question as an earlier row"))
         elif not before.labelled:
             cases[index] = replace(before, expected=case.expected)
-            reason = "the same question as an earlier unlabelled row, which now has the label of this row"
-            journal.drop(line, DropReason(reason))
+            journal.drop(
+                line, DropReason("the same question as an earlier unlabelled row, which now has the label of this row")
+            )
         else:
             hint = "Decide which answer is correct, and remove the other row."
-            got = f"{show(case.expected, 30)} here and {show(before.expected, 30)} on line {first}"
-            journal.fault(line, Fault("one expected answer per question", hint), got)
+            journal.fault(
+                line,
+                Fault("one expected answer per question", hint),
+                f"{show(case.expected, 30)} here and {show(before.expected, 30)} on line {first}",
+            )
     return [case for index, case in enumerate(cases) if index not in apart] if apart else cases
 
 

@@ -32,5 +32,6 @@ def declined_share(rows: Examples, context: CheckContext) -> RowFindings:
             f"{len(rows)}). The share of unanswerable cases is {n_unanswerable / len(expected):.1%} "
             f"({n_unanswerable} of {len(expected)})."
         )
-        code = "too_many_declined" if n_declined / len(rows) > high else "too_few_declined"
-        yield RowFinding(code=code, message=message)
+        yield RowFinding(
+            code="too_many_declined" if n_declined / len(rows) > high else "too_few_declined", message=message
+        )

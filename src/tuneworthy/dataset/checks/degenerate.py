@@ -53,8 +53,9 @@ def _compiled() -> JsonObject:
     data = orjson.loads(files("tuneworthy.dataset.checks").joinpath("degenerate.json").read_bytes())
     patterns = {}
     for name, alternatives in data["patterns"].items():
-        whole = re.sub("<<([A-Z]+)>>", lambda part: str(data["parts"][part[1]]), "|".join(alternatives))
-        patterns[name] = re2.compile(whole.encode(), options)
+        patterns[name] = re2.compile(
+            re.sub("<<([A-Z]+)>>", lambda part: str(data["parts"][part[1]]), "|".join(alternatives)).encode(), options
+        )
     # Matches every text with a fault that is not its words; code, in backquotes, is taken out first.
     faults = "control", "tokens", "headings", "open", "close", "traceback", "error", "whole_tag", "placeholders"
     patterns["any"] = re2.compile(b"|".join([b"`", *(patterns[name].pattern for name in faults)]), options)
@@ -128,8 +129,9 @@ def _open_thinking(row: Example) -> bool:
 
 
 def _traceback(row: Example) -> bool:
-    prose = _without("code", row.answer)
-    return _PATTERNS["traceback"].search(prose) is not None and not _holds("about_errors", row.question)
+    return _PATTERNS["traceback"].search(_without("code", row.answer)) is not None and not _holds(
+        "about_errors", row.question
+    )
 
 
 def _provider_error(row: Example) -> bool:

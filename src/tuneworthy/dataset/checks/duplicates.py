@@ -31,8 +31,13 @@ def exact_duplicates(texts: Iterable[str]) -> Ints:
     [-1, -1, 0]
     """
     first: dict[bytes, int] = {}
-    hashes = (xxh3_128_digest(normalised_bytes(text)) for text in texts)
-    same = np.fromiter((first.setdefault(key, row) for row, key in enumerate(hashes)), np.int64)
+    same = np.fromiter(
+        (
+            first.setdefault(key, row)
+            for row, key in enumerate(xxh3_128_digest(normalised_bytes(text)) for text in texts)
+        ),
+        np.int64,
+    )
     same[same == np.arange(len(same))] = -1
     return same
 

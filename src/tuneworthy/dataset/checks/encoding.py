@@ -53,4 +53,8 @@ def encoding(rows: Examples, context: CheckContext) -> RowFindings:
 
 def _restored(message: Message) -> Message:
     content = message.get("content")
-    return message if not isinstance(content, str) or (fixed := restored(content)) == content else {**message, "content": fixed}
+    return (
+        message
+        if not isinstance(content, str) or (fixed := restored(content)) == content
+        else {**message, "content": fixed}
+    )

@@ -38,5 +38,8 @@ def _summary(verdicts: Sequence[bool | None], n_canaries: int) -> RowFinding:
     n = len(verdicts) - n_missing
     low, high = clopper_pearson(n_bad, n) if n else (0.0, 1.0)
     share = n_bad / n if n else 0.0
-    message = messages.say("judged", n=n, share=share, low=low, high=high, missing=n_missing, canaries=n_canaries)
-    return RowFinding(code="judged", message=message, score=share)
+    return RowFinding(
+        code="judged",
+        message=messages.say("judged", n=n, share=share, low=low, high=high, missing=n_missing, canaries=n_canaries),
+        score=share,
+    )

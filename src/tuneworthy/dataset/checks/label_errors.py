@@ -115,8 +115,9 @@ def out_of_fold(texts: Texts, labels: Texts, encoder: Encoder | None = None, see
     views: list[tuple[Any, Callable[[Texts], Any], Callable[..., Predict]]]
     views = [(matrix, features.transform, _fit)]
     if encoder is not None and len(texts) <= MOST_LEARNED and sum(map(about_pieces, texts)) <= AFFORDABLE:
-        vectors = encoder.encode([texts[row] for row in learned])
-        views.append((vectors, encoder.encode, partial(_fit, temperature=_OF_VECTORS)))
+        views.append(
+            (encoder.encode([texts[row] for row in learned]), encoder.encode, partial(_fit, temperature=_OF_VECTORS))
+        )
     elif len(texts) <= MOST_LEARNED:
         views.append((matrix, features.transform, _vote))
     probabilities = np.zeros((len(views), len(texts), len(classes)))
@@ -175,8 +176,9 @@ def _vote(matrix: Any, codes: Ints, seed: int) -> Predict:
         for start in range(0, rows.shape[0], _BLOCK):
             alike, nearest = _nearest(rows[start : start + _BLOCK], matrix, n)
             own = np.arange(len(alike))[:, None]
-            weights = np.maximum(alike[own, nearest], 0) ** _POWER
-            np.add.at(votes[start : start + _BLOCK], (own, places[nearest]), weights)
+            np.add.at(
+                votes[start : start + _BLOCK], (own, places[nearest]), np.maximum(alike[own, nearest], 0) ** _POWER
+            )
         shares: Floats = votes / votes.sum(axis=1, keepdims=True)
         return shares
 
@@ -376,8 +378,11 @@ def _disagreement(rows: Examples, labelled: Sequence[int], context: CheckContext
         reversed(_agreements(judged, cases, context.seed)),
     ):
         if of_cases[0] - of_rows[0] - _SURE * np.hypot(of_cases[1], of_rows[1]) > MANY * of_cases[0]:
-            message = messages.say("disagree", rows=of_rows[0], cases=of_cases[0])
-            return RowFinding(code="labels_disagree", message=message, score=of_cases[0] - of_rows[0])
+            return RowFinding(
+                code="labels_disagree",
+                message=messages.say("disagree", rows=of_rows[0], cases=of_cases[0]),
+                score=of_cases[0] - of_rows[0],
+            )
     return None
 
 

@@ -33,8 +33,13 @@ _ALPHA = 0.001
 @cache
 def _frequent() -> dict[str, list[str]]:
     """Return the languages of each frequent word."""
-    data = orjson.loads(files("tuneworthy.dataset").joinpath("languages.json").read_bytes())
-    return grouped((word, language) for language, listed in data.items() for word in set(listed.split()))
+    return grouped(
+        (word, language)
+        for language, listed in orjson.loads(
+            files("tuneworthy.dataset").joinpath("languages.json").read_bytes()
+        ).items()
+        for word in set(listed.split())
+    )
 
 
 @cache

@@ -33,8 +33,13 @@ def pairs(rows: Examples, context: CheckContext) -> RowFindings:
         elif better is not None and worse is not None and worse > better:
             code, message = "wrong_order", f"the better answer scores {better:.2f}, the worse one {worse:.2f}"
         if code:
-            changed = replace(row, meta={key: value for key, value in row.meta.items() if key != REJECTED})
-            yield RowFinding(row=number, code=code, message=message, action="mask", changed=changed)
+            yield RowFinding(
+                row=number,
+                code=code,
+                message=message,
+                action="mask",
+                changed=replace(row, meta={key: value for key, value in row.meta.items() if key != REJECTED}),
+            )
 
 
 @data_check("pair_length", whole=True, source="arXiv 2403.19159")
@@ -50,5 +55,7 @@ def pair_length(rows: Examples, context: CheckContext) -> RowFindings:
     gaps = [len(row.answer) - len(worse) for _, row in rows_with(rows, REJECTED) if (worse := rejected_answer(row))]
     for code, n in (("longer", sum(gap > 0 for gap in gaps)), ("shorter", sum(gap < 0 for gap in gaps))):
         if gaps and n > _MOST * len(gaps) and clopper_pearson(n, len(gaps))[0] > 0.5:
-            message = f"The better answer is the {code} one in {n / len(gaps):.1%} of pairs ({n} of {len(gaps)})."
-            yield RowFinding(code=f"better_is_{code}", message=message)
+            yield RowFinding(
+                code=f"better_is_{code}",
+                message=f"The better answer is the {code} one in {n / len(gaps):.1%} of pairs ({n} of {len(gaps)}).",
+            )

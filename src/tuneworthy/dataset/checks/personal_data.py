@@ -176,8 +176,12 @@ class PersonalData:
             if n_keys := counts.pop("key", 0):
                 yield RowFinding(row=number, code="secret", message=f"{n_keys} key", action=self.secrets)
             if counts:
-                listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-                yield RowFinding(row=number, code="personal_data", message=listed, action=self.action)
+                yield RowFinding(
+                    row=number,
+                    code="personal_data",
+                    message=", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())),
+                    action=self.action,
+                )
         if left:  # about the set: no policy can ask to mask these rows once more
             message = (
                 f"{len(left)} masked {plural(len(left), 'row', 'rows')} still "

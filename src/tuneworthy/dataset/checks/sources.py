@@ -161,7 +161,11 @@ def _of_sources(rows: Examples, numbers: Ints, judged: Judged, done: set[int]) -
         turned = sum(judged.codes.get(n) == "exchanged" for n in source.rows.tolist())
         code = "shifted_source" if step else "exchanged" if 2 * turned > source.n_bad else "bad_source"
         yield RowFinding(code=code, message=_sentence(source, judged, step, code), score=source.share)
-        members = [n for n, row in enumerate(rows) if source.column in columns_of(row) and n not in done] if step or source.share > _WHOLE else numbers[_convicted(source, judged)].tolist()
+        members = (
+            [n for n, row in enumerate(rows) if source.column in columns_of(row) and n not in done]
+            if step or source.share > _WHOLE
+            else numbers[_convicted(source, judged)].tolist()
+        )
         done.update(members)
         for n in members:
             yield _moved(rows, n, step) if step else RowFinding(row=n, code=code, message=source.name)
@@ -274,8 +278,9 @@ def _source(key: tuple[str, str], own: Ints, left: Bools, judged: Judged, n_valu
         ]
     )
     interval = clopper_pearson(len(bad), len(own), 2 * _ALPHA / n_values)
-    limit = clopper_pearson(int(usual.sum()), len(others), 2 * _ALPHA / n_values)[1]
-    if interval[0] <= max(float(expected) + _CLEARLY, limit):
+    if interval[0] <= max(
+        float(expected) + _CLEARLY, clopper_pearson(int(usual.sum()), len(others), 2 * _ALPHA / n_values)[1]
+    ):
         return None
     return AccusedSource(key, own, len(bad), share, clopper_pearson(len(bad), len(own)))
 
@@ -314,8 +319,12 @@ def _moved(rows: Examples, number: int, step: int) -> RowFinding:
     if (other := _neighbour(rows, number, step)) < 0:
         return RowFinding(row=number, code="no_answer")
     row = rows[number]
-    changed = with_turns(row, (*row.messages[:-1], rows[other].messages[-1]))
-    return RowFinding(row=number, code="shifted_source", action="mask", changed=changed)
+    return RowFinding(
+        row=number,
+        code="shifted_source",
+        action="mask",
+        changed=with_turns(row, (*row.messages[:-1], rows[other].messages[-1])),
+    )
 
 
 def _convicted(source: AccusedSource, judged: Judged) -> list[int]:

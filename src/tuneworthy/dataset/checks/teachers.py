@@ -36,9 +36,8 @@ class TeacherMix:
                 counts[key] += 1
                 names.setdefault(key, name_of(teacher))
         if len(counts) > 1:
-            code = "teachers_mixed_as_asked" if self.allowed else "teachers_mixed"
             yield RowFinding(
-                code=code,
+                code="teachers_mixed_as_asked" if self.allowed else "teachers_mixed",
                 message=messages.teachers([(n, names[key]) for key, n in counts.most_common()]),
             )
 
@@ -68,8 +67,7 @@ def _compare_groups(rows: Examples, groups: Texts, seed: int) -> RowFindings:
 
     comparisons = tell_apart([question_of(row) for row in rows], [answer_text(row) for row in rows], groups, seed)
     for one in comparisons:
-        code = "answers_drift" if one.drifts else "answers_steady"
-        yield RowFinding(code=code, message=str(one), score=one.auc)
+        yield RowFinding(code="answers_drift" if one.drifts else "answers_steady", message=str(one), score=one.auc)
     if not comparisons:
         yield RowFinding(
             code="too_few_answers",

@@ -52,8 +52,9 @@ def pack(texts: Texts, rows: int = CHUNK) -> Iterator[Packed]:
         plain = [folded(text) for text in texts[first : first + rows]]
         _classify(set().union(*(text for text in plain if not text.isascii())), classes)
         starts = np.cumsum([0, *map(len, plain)], dtype=np.int64)
-        characters = "".join(plain).encode("utf-32-le", "surrogatepass")
-        yield Packed(first, np.frombuffer(characters, np.uint32), starts, classes)
+        yield Packed(
+            first, np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), np.uint32), starts, classes
+        )
 
 
 def _classify(characters: Iterable[str], classes: NDArray[np.uint8]) -> None:

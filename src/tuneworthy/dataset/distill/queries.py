@@ -163,8 +163,15 @@ def sift(
         order = sorted(range(len(rows)), key=lambda n: rank(context.seed, rows[n].id))
         detail = f"not drawn because --limit is {limit}"
         for row in (rows[n] for n in sorted(order[limit:])):
-            chat = {"messages": list(row.messages), "meta": dict(row.meta)}
-            rejects.append(RowLine(source=row.source, check="limit", reason="beyond_limit", detail=detail, row=chat))
+            rejects.append(
+                RowLine(
+                    source=row.source,
+                    check="limit",
+                    reason="beyond_limit",
+                    detail=detail,
+                    row={"messages": list(row.messages), "meta": dict(row.meta)},
+                )
+            )
         rows = [rows[n] for n in sorted(order[:limit])]
     return Sifted(rows, rejects, descriptions)
 
@@ -201,8 +208,9 @@ def query_of(row: Example, kind: Kind, *, labelled: bool) -> Case:
     )
     if len(turns) == 1 and role_of(turns[0]) == "user":
         return replace(case, input=turns[0].get("input", turns[0].get("content") or ""))
-    sent = tuple({key: item for key, item in turn.items() if key in _SENT_KEYS} for turn in turns)
-    return replace(case, messages=sent)
+    return replace(
+        case, messages=tuple({key: item for key, item in turn.items() if key in _SENT_KEYS} for turn in turns)
+    )
 
 
 def question_meta(row: Example) -> JsonObject:

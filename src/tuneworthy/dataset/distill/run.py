@@ -221,8 +221,9 @@ def _questions(
         UserError: No question remains.
     """
     encoder, _ = encoder_of(project, store, say)
-    context = CheckContext(cases=teaching.cases, encoder=encoder, seed=project.split.seed)
-    sifted = sift(queries, project, context, treatment, limit)
+    sifted = sift(
+        queries, project, CheckContext(cases=teaching.cases, encoder=encoder, seed=project.split.seed), treatment, limit
+    )
     n_read = queries.record.n_kept
     say(f"Questions read: {n_read}. The teacher answers {len(sifted.rows)} of them.")
     for reason, n in Counter(line.reason for line in sifted.rejects).most_common():
@@ -263,8 +264,13 @@ async def _ask(
     for i, n in enumerate(order):
         part = slice(i * teacher.samples, (i + 1) * teacher.samples)
         own = [one for one in scores[part] if one is not None] if cases[i].labelled else None
-        selection = select(traces[part], own, agree=teacher.self_consistency)
-        answered[n] = _AnsweredQuestion(rows[n], traces[part], dates[part], selection, own[0] if own else None)
+        answered[n] = _AnsweredQuestion(
+            rows[n],
+            traces[part],
+            dates[part],
+            select(traces[part], own, agree=teacher.self_consistency),
+            own[0] if own else None,
+        )
     return [answered[n] for n in range(len(rows))]
 
 
@@ -302,8 +308,9 @@ def _student_row(
         teacher = replace(teacher, samples={"n": len(one.traces), "chosen_by": selection.how, "share": selection.share})
     meta = {**question_meta(one.row), "finish_reason": response.finish_reason, KEY: asdict(teacher)}
     if selection.worst is not None and selection.worst.response is not None and not response.tool_calls:
-        calls = list(selection.worst.response.tool_calls)
-        meta = with_rejected(meta, {"content": selection.worst.text, "tool_calls": calls})
+        meta = with_rejected(
+            meta, {"content": selection.worst.text, "tool_calls": list(selection.worst.response.tool_calls)}
+        )
     return replace(one.row, id=content_hash(turns), messages=turns, meta=meta)
 
 

@@ -99,8 +99,11 @@ def select(
         if n_most / len(traces) < agree or any(n == n_most for _, n in others):
             detail = f"the most frequent answer occurs in {n_most} of {len(traces)} samples"
             selection = Selection(None, "disagreement", detail)
-    share = None if chosen is None or len(traces) == 1 else votes[contents[chosen]] / len(traces)
-    return replace(selection, share=share, endings=endings)
+    return replace(
+        selection,
+        share=None if chosen is None or len(traces) == 1 else votes[contents[chosen]] / len(traces),
+        endings=endings,
+    )
 
 
 def _graded(
@@ -112,8 +115,11 @@ def _graded(
         return Selection(None, "unscored", scores[min(votes)].unscored), None
     best = max(values, key=lambda n: (values[n], votes[n], -n))
     if values[best] < accept:
-        detail = f"the best answer scores {values[best]:.3f}, below the threshold of {accept:g} (n = {len(values)})"
-        return Selection(None, "wrong", detail), best
+        return Selection(
+            None,
+            "wrong",
+            f"the best answer scores {values[best]:.3f}, below the threshold of {accept:g} (n = {len(values)})",
+        ), best
     last = min(values, key=lambda n: (values[n], n))
     worst = traces[last] if values[last] < values[best] else None
     return Selection(traces[best], how="grader", worst=worst), best
@@ -126,4 +132,8 @@ def _content(trace: Trace) -> str:
         calls = [call.get("function") for call in trace.response.tool_calls]
         return orjson.dumps(calls, option=orjson.OPT_SORT_KEYS, default=str).decode()
     parsed = parse_object(trace.text)
-    return orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS).decode() if parsed is not UNLABELLED else normalise(trace.text) or trace.text.strip()
+    return (
+        orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS).decode()
+        if parsed is not UNLABELLED
+        else normalise(trace.text) or trace.text.strip()
+    )

@@ -56,8 +56,9 @@ def file_digest(path: Path) -> tuple[str, int]:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
     except OSError as error:
-        hint = f"Name its files: {path}/*" if path.is_dir() else ""
-        raise UserError(f"Cannot read {path}: {error.strerror}.", hint=hint) from None
+        raise UserError(
+            f"Cannot read {path}: {error.strerror}.", hint=f"Name its files: {path}/*" if path.is_dir() else ""
+        ) from None
 
 
 class ImportWriter:

@@ -258,8 +258,10 @@ def _write_rejects(rejects: Iterable[Reject], source: SourceRecord, writer: Impo
         row, text, n_bytes = _shown(one.raw)
         detail = f"expected {one.words}, got {one.got}" if one.got else one.words
         place = f"{source.name}:{one.line}"
-        line = RowLine(source=place, reason=one.reason, detail=detail, row=row, text=text, n_bytes=n_bytes)
-        writer.reject(line, f"expected {one.words}" if one.got else one.words)
+        writer.reject(
+            RowLine(source=place, reason=one.reason, detail=detail, row=row, text=text, n_bytes=n_bytes),
+            f"expected {one.words}" if one.got else one.words,
+        )
 
 
 def _fault(line: int, turns: Messages, raw: Any, *, repaired: bool) -> Reject | None:

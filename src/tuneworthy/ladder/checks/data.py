@@ -185,8 +185,13 @@ def overlaps(facts: Facts) -> Findings:
             "No example remains for few-shot prompts or training. Set [examples] to rows whose questions are not cases."
         )
     if dropped:
-        listed = f"Listed in {dataset.write_dropped(facts.folder)}." if facts.folder.writable else ""
-        yield Finding(message=join_sentences(*sentences, listed), fix=fix, severity="warning" if fix else "note")
+        yield Finding(
+            message=join_sentences(
+                *sentences, f"Listed in {dataset.write_dropped(facts.folder)}." if facts.folder.writable else ""
+            ),
+            fix=fix,
+            severity="warning" if fix else "note",
+        )
 
 
 @check(severity="note")

@@ -106,8 +106,12 @@ class Facts:
     def reader_notes(self) -> list[str]:
         """Guesses and dropped rows of each file."""
         examples = self.project.examples.path if self.project.examples else ""
-        files = ((self.project.cases.path, self._case_file[0]), (examples, self._example_file[0]))
-        return [f"{path}: {line}" for path, file in files if file for line in file.notes]
+        return [
+            f"{path}: {line}"
+            for path, file in ((self.project.cases.path, self._case_file[0]), (examples, self._example_file[0]))
+            if file
+            for line in file.notes
+        ]
 
     @property
     def cases(self) -> Cases:
@@ -127,7 +131,13 @@ class Facts:
 
     @cached_property
     def _data(self) -> tuple[TaskData | None, UserError | None]:
-        return (None, None) if not self.labelled or self.example_faults else attempt(UserError, lambda: settle(self.project, dataset_of(self.project, self.labelled, self.examples)))
+        return (
+            (None, None)
+            if not self.labelled or self.example_faults
+            else attempt(
+                UserError, lambda: settle(self.project, dataset_of(self.project, self.labelled, self.examples))
+            )
+        )
 
     @property
     def data(self) -> TaskData | None:
@@ -221,7 +231,11 @@ class Facts:
 
     @cached_property
     def estimate(self) -> Estimate | None:
-        return estimate_run(self.project, self.data, {name: one for name, (one, _) in self.opened.items() if one}) if self.data is not None else None
+        return (
+            estimate_run(self.project, self.data, {name: one for name, (one, _) in self.opened.items() if one})
+            if self.data is not None
+            else None
+        )
 
     @cached_property
     def power(self) -> Power | None:

@@ -141,6 +141,7 @@ def nothing_searched(facts: Facts) -> str:
     system turn, or the model is your own pipeline.
     """
     project, split = facts.project, facts.run_data.split
-    dev = shuffled(split.dev, project.split.seed)
-    why = why_not_optimised(project, project.ladder.baseline, dev, searched=split.explore)
+    why = why_not_optimised(
+        project, project.ladder.baseline, shuffled(split.dev, project.split.seed), searched=split.explore
+    )
     return why[:1].upper() + why[1:]

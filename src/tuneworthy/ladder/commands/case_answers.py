@@ -186,8 +186,11 @@ class StoredAnswers:
             UserError: The primary grader is no judge, no such rung, or nothing was compared on test.
         """
         project, split = self.session.project, self.session.split
-        tested = [row.rung for row in self.record.rungs if row.variant and row.score is not None]
-        traces = [trace for name in rungs or tested for trace in self.session.stored(self._rung(name)[1], split.test)]
+        traces = [
+            trace
+            for name in rungs or [row.rung for row in self.record.rungs if row.variant and row.score is not None]
+            for trace in self.session.stored(self._rung(name)[1], split.test)
+        ]
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
             raise UserError("There are no stored answers to test cases.", hint="Run `tuneworthy run` without --quick.")

@@ -167,10 +167,9 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
 
 def _changed(cases: Cases, a: ScoredAnswers, b: ScoredAnswers) -> list[ChangedCase]:
     short, differ = shortener(), np.abs(a.scores - b.scores) > 0  # False where one has no score
-    rows = zip(dev_cases(cases), a.traces, b.traces, differ, strict=True)
     return [
         ChangedCase(case=case, a=short(one.text), b=short(two.text))
-        for case, one, two, is_changed in rows
+        for case, one, two, is_changed in zip(dev_cases(cases), a.traces, b.traces, differ, strict=True)
         if is_changed
     ]
 

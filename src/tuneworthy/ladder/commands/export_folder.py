@@ -37,8 +37,11 @@ cases = json.load(open(work, encoding="utf-8"))
 
 def rendered(name: str, /, **values: Any) -> str:
     source = files(__package__).joinpath(name).read_text(encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    return environment.from_string(source).render(**values)
+    return (
+        Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+        .from_string(source)
+        .render(**values)
+    )
 
 
 def run_closed(script: str, folder: Path, modules: Texts, cases: Any, what: str) -> Any:

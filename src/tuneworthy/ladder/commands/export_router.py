@@ -200,8 +200,12 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
                 write_atomic(work / file, content.encode())
         n_test = await _check(session, variant, work)
         files = {str(path.relative_to(work)): path.read_bytes() for path in sorted(work.rglob("*")) if path.is_file()}
-    others = [*LITELLM, *(f"large/{file}" for file in OTHERS)]
-    paths = write_export(folder, files, ("router.py", ROUTER.partition("\n")[0].encode()), others)
+    paths = write_export(
+        folder,
+        files,
+        ("router.py", ROUTER.partition("\n")[0].encode()),
+        [*LITELLM, *(f"large/{file}" for file in OTHERS)],
+    )
     alone = next(
         (row for row in last.rungs if row.variant == detail.large), replace(rung, name=large.model, usd_per_1k=None)
     )

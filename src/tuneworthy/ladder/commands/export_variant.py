@@ -134,12 +134,16 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
         client, differs = {"shots.jsonl": pool}, ""
     else:
         client, differs = _client(session, variant, turns, shots)
-    files = {
-        "variant.json": orjson.dumps(describe(variant), option=orjson.OPT_INDENT_2),
-        "prompt.md": _prompt(variant, turns, differs).encode(),
-        **client,
-    }
-    return write_export(folder, files, ("variant.json", b'"model_identity"'), OTHERS)
+    return write_export(
+        folder,
+        {
+            "variant.json": orjson.dumps(describe(variant), option=orjson.OPT_INDENT_2),
+            "prompt.md": _prompt(variant, turns, differs).encode(),
+            **client,
+        },
+        ("variant.json", b'"model_identity"'),
+        OTHERS,
+    )
 
 
 def _places(template: str) -> str:
@@ -174,7 +178,11 @@ def asked(case: Case, variables: Collection[str]) -> str | JsonMapping:
     if case.input is None:
         return text_of(case.messages[-1])
     if isinstance(case.input, str):
-        return case.input if len(variables) < 2 else {"input": case.input, **read_variables(case.input, {*variables} - {"input"})}
+        return (
+            case.input
+            if len(variables) < 2
+            else {"input": case.input, **read_variables(case.input, {*variables} - {"input"})}
+        )
     return {"input": case.input, **case.input}
 
 
@@ -248,4 +256,8 @@ def _answer_of(variant: Variant, capabilities: Capabilities) -> str:
         answer = f"json.loads(answer)[{FIELD!r}]"
     elif variant.answer_after:
         answer = f"answer.rpartition({variant.answer_after!r})[2].strip()"
-    return f"split_citations({answer}, [passage.document for passage in passages])[0]" if variant.retrieval is not None and variant.retrieval.cite else answer
+    return (
+        f"split_citations({answer}, [passage.document for passage in passages])[0]"
+        if variant.retrieval is not None and variant.retrieval.cite
+        else answer
+    )

@@ -120,8 +120,9 @@ class DecodingSweep:
         before, after = (
             self.parts.get((one.id, found.n_confirm)) if found.paired else None for one in (self.base, found.winner)
         )
-        cost = session.runner.spending.usd
-        report = SweepReport(base=self.base, found=found, before=before, after=after, cost_usd=cost)
+        report = SweepReport(
+            base=self.base, found=found, before=before, after=after, cost_usd=session.runner.spending.usd
+        )
         store_sweep(session.folder, self.base, report.to_dict())
         return report
 

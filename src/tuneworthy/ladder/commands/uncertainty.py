@@ -235,8 +235,11 @@ def gives_logprobs(session: Session, variant: Variant) -> bool:
 async def sampled_answers(session: Session, variant: Variant, cases: Cases, samples: int) -> dict[str, list[str]]:
     """Return further answers to each case, sampled; a seed would make them all alike."""
     free = {name: value for name, value in variant.decoding.items() if name != "seed"}
-    hot = replace(variant, name=f"{variant.name}/sampled", decoding={**free, "temperature": SAMPLED_AT})
-    traces = await session.ask(hot, cases, repeats=samples)
+    traces = await session.ask(
+        replace(variant, name=f"{variant.name}/sampled", decoding={**free, "temperature": SAMPLED_AT}),
+        cases,
+        repeats=samples,
+    )
     return grouped((trace.case_id, trace.text) for trace in traces if trace.response)
 
 
@@ -333,8 +336,10 @@ def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, st
 
     # One side, at half of `ALPHA`. Fisher's test takes cases to vary independently: the area knows their groups.
     table = [[int((flagged & kind).sum()), int((~flagged & kind).sum())] for kind in (wrong, ~wrong)]
-    exact = fisher_exact(table, alternative="greater").pvalue <= ALPHA / 2
-    return bool(exact and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5), sentence
+    return bool(
+        fisher_exact(table, alternative="greater").pvalue <= ALPHA / 2
+        and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5
+    ), sentence
 
 
 def fitted_threshold(
@@ -361,7 +366,11 @@ def fitted_threshold(
 
 
 def _share(hits: np.ndarray, groups: np.ndarray) -> Interval:
-    return Interval(0.0, 0.0, 1.0, 0, 0, ALPHA, "wilson") if not len(hits) else score_interval(hits.astype(float), np.ones(len(hits)), groups, alpha=ALPHA)
+    return (
+        Interval(0.0, 0.0, 1.0, 0, 0, ALPHA, "wilson")
+        if not len(hits)
+        else score_interval(hits.astype(float), np.ones(len(hits)), groups, alpha=ALPHA)
+    )
 
 
 def reliability(values: np.ndarray, wrong: np.ndarray) -> list[tuple[float, float, int]]:

@@ -90,8 +90,13 @@ def _n_repeated(view: View) -> int:
     """Return the number of dev cases to answer a second time; 0 where that says nothing."""
     best = view.incumbent
     capabilities = getattr(view.models[best.model].provider, "capabilities", None)
-    sampled = capabilities is not None and takes_temperature(capabilities) and is_sampled(view.project, best)
-    return min(MAX_REPEATED, view.n_dev) if sampled and view.n_dev >= MIN_REPEATED and not _chosen(view) else 0
+    return (
+        min(MAX_REPEATED, view.n_dev)
+        if (capabilities is not None and takes_temperature(capabilities) and is_sampled(view.project, best))
+        and view.n_dev >= MIN_REPEATED
+        and not _chosen(view)
+        else 0
+    )
 
 
 def with_setting(base: Variant, setting: JsonMapping, capabilities: Capabilities) -> Variant:

@@ -78,12 +78,11 @@ class FineTuneRung(Rung):
             )
         base, title, compared_base = add_base(session.models, session.project, tuned)
         context = GradingContext(root=session.project.root, asker=session.asker, seed=session.project.split.seed)
-        sets = regression_sets(session.project, context)
         return replace(
             tuned.detail,
             compared_with=title,
             compared_base=compared_base,
-            regressions=await guard(session, base, tuned.name, sets),
+            regressions=await guard(session, base, tuned.name, regression_sets(session.project, context)),
         )
 
 
@@ -155,8 +154,13 @@ def presets(view: View, tuned: TunedModel) -> list[Setting]:
         settings.append((f"greedy+{structured.kind}", dict(GREEDY), structured))
     own = [dict(one) for one in view.project.decoding.grid or ()]
     if view.best is not None and view.best.decoding:
-        source = engine_for(config_of(view.project, view.best.model).provider)
-        own.append(carried(view.best.decoding, source, engine_for(tuned.detail.engine)))
+        own.append(
+            carried(
+                view.best.decoding,
+                engine_for(config_of(view.project, view.best.model).provider),
+                engine_for(tuned.detail.engine),
+            )
+        )
     for decoding in own:
         if all(decoding != other for _, other, _ in settings):
             settings.append((label(decoding), decoding, OutputFormat()))

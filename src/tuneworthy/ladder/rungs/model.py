@@ -57,8 +57,11 @@ class ModelRung(Rung):
 
         A model that left the race early has seen fewer cases, and is not on the front.
         """
-        found = [await _on_dev(view.session, variant, view.dev) for variant in (view.incumbent, *tried)]
-        rows = [row for row in found if row is not None]
+        rows = [
+            row
+            for row in [await _on_dev(view.session, variant, view.dev) for variant in (view.incumbent, *tried)]
+            if row is not None
+        ]
         whole = [row for row in rows if row.n == max(one.n for one in rows)]
         front = [row for row in whole if not any(_dominates(other, row) for other in whole)]
         return ModelDetail(models=[replace(row, pareto=row in front) for row in rows])
@@ -156,4 +159,8 @@ def retirement(project: Project, name: str, today: date | None = None) -> str:
     if price is None or price.retires is None or not price.retires_within(RETIRES_DAYS, now):
         return ""
     days = (price.retires - now).days
-    return f"the provider retired {name} on {price.retires}" if days < 0 else f"the provider retires {name} on {price.retires} (in {count(days, 'day')})"
+    return (
+        f"the provider retired {name} on {price.retires}"
+        if days < 0
+        else f"the provider retires {name} on {price.retires} (in {count(days, 'day')})"
+    )

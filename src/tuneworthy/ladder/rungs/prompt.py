@@ -95,7 +95,13 @@ async def with_prior(view: View) -> Variant | None:
     with session.all_answered():
         trace = (await session.ask(raw, [content_free(view.dev[0])]))[0]
     worth = trace.response.label_logprobs if trace.response else None
-    return _variant(view.incumbent, replace(_output(view, "prior"), prior=tuple(worth[label] for label in view.task.labels)) ) if worth is not None else None
+    return (
+        _variant(
+            view.incumbent, replace(_output(view, "prior"), prior=tuple(worth[label] for label in view.task.labels))
+        )
+        if worth is not None
+        else None
+    )
 
 
 def _output(view: View, way: Ranking) -> OutputFormat:

@@ -243,4 +243,8 @@ def feedback(case: Case, score: Score) -> str:
 
 
 def details(score: Score) -> str:
-    return "" if score.unscored or not score.detail or score.num == score.den else orjson.dumps(dict(score.detail), default=str).decode()
+    return (
+        ""
+        if score.unscored or not score.detail or score.num == score.den
+        else orjson.dumps(dict(score.detail), default=str).decode()
+    )

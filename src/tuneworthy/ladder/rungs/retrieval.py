@@ -287,8 +287,15 @@ async def _oracle(
     if both.sum() < FEWEST_PAIRED:
         return None
     groups, seed = session.groups(cases), session.project.split.seed
-    own = None if groups is None else groups[both]
-    gain = compare(num[both], den[both], best_num[both], best_den[both], own, alpha=None, seed=seed)
+    gain = compare(
+        num[both],
+        den[both],
+        best_num[both],
+        best_den[both],
+        None if groups is None else groups[both],
+        alpha=None,
+        seed=seed,
+    )
     cut = [share for case in cases if (share := library.oracle_passages(case).share) < 1]
     return OracleDetail(
         n=int(both.sum()),

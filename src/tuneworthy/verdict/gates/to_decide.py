@@ -291,12 +291,16 @@ def retrieval(evidence: Evidence) -> Finding:
             messages.FIX_SEARCH,
             **numbers,
         )
-    oracle = (
-        ""
-        if search.oracle is None
-        else f"With the correct documents in the prompt, the score on dev is {search.oracle:.1%}."
+    return says(
+        "pass",
+        join_sentences(
+            subject.message,
+            ""
+            if search.oracle is None
+            else f"With the correct documents in the prompt, the score on dev is {search.oracle:.1%}.",
+        ),
+        **numbers,
     )
-    return says("pass", join_sentences(subject.message, oracle), **numbers)
 
 
 @gate("decoding")
@@ -372,8 +376,11 @@ def reason(evidence: Evidence) -> Finding:
     if measured:
         return says("pass", f"Measured reasons to train: {', '.join(measured)}.", **statuses)
     still = f"No reason to train has been measured yet. Still unknown: {', '.join(unknown)}."
-    none = "None of the measurements gives a reason to train."
-    return says("unknown" if unknown else "fail", still if unknown else none, **statuses)
+    return says(
+        "unknown" if unknown else "fail",
+        still if unknown else "None of the measurements gives a reason to train.",
+        **statuses,
+    )
 
 
 _MONEY_STATUS: dict[EconomicsStatus, Status] = {

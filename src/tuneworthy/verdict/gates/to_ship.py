@@ -74,14 +74,17 @@ def improvement(evidence: Evidence) -> Finding:
         share, needed = tuned.recall.get(lost[0], 0.0), evidence.critical[lost[0]]
         found = f"It finds {share:.1%} of the critical label `{lost[0]}`; at least {needed:.1%} is needed."
         if all(evidence.recall_of(rival, name) == "met" for name in lost):
-            missed = evidence.recall_of(tuned, lost[0]) == "missed"
-            return says("fail" if missed else "unknown", f"{message} {found}", messages.ADD_CASES, **numbers)
+            return says(
+                "fail" if (evidence.recall_of(tuned, lost[0]) == "missed") else "unknown",
+                f"{message} {found}",
+                messages.ADD_CASES,
+                **numbers,
+            )
     # The difference to another rival than the one of the planned comparison is descriptive: it needs both.
     if row.ci95[0] > 0 and tuned.reason_code == "better":
         return says("pass", f"{message} The improvement is significant.", **numbers)
     status, why, fix = _non_inferior(evidence, tuned, rival, row)
-    more_cases = {"more_cases": True} if why == messages.GAIN_OPEN else {}
-    return says(status, f"{message} {why}", fix, **more_cases, **numbers)
+    return says(status, f"{message} {why}", fix, **{"more_cases": True} if why == messages.GAIN_OPEN else {}, **numbers)
 
 
 def _non_inferior(
@@ -134,8 +137,10 @@ def regressions(evidence: Evidence) -> Finding:
         )
     subject, tuned = evidence.training, evidence.training.tuned
     usable = subject.regressions
-    sets = {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable}
-    numbers = {"sets": sets, "not_asked": list(subject.sets_missing)}
+    numbers = {
+        "sets": {row.name: {"status": row.status, "n": row.n, "margin": row.margin} for row in usable},
+        "not_asked": list(subject.sets_missing),
+    }
     if tuned and usable and not subject.compares_base:
         return says(
             "unknown",

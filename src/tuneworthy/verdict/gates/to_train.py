@@ -62,8 +62,14 @@ def dataset_frozen(evidence: Evidence) -> Finding:
             messages.FIX_ROWS,
             **numbers,
         )
-    newer = f"Version {subject.newer} is newer; the fine-tuned model was not trained on it." if subject.newer else ""
-    return says("pass", join_sentences(f"Version {subject.version} has {subject.n_rows:,} rows.", newer), **numbers)
+    return says(
+        "pass",
+        join_sentences(
+            f"Version {subject.version} has {subject.n_rows:,} rows.",
+            f"Version {subject.newer} is newer; the fine-tuned model was not trained on it." if subject.newer else "",
+        ),
+        **numbers,
+    )
 
 
 @gate("dataset_review")
@@ -73,8 +79,14 @@ def dataset_review(subject: DatasetEvidence) -> Finding:
     statuses: dict[str, Status] = {"accepted": "pass", "rejected": "fail"}
     status = statuses.get(subject.review, "unknown")
     message = messages.sentence(subject.review_words) or "Nobody has reviewed the training data."
-    fix = "" if status == "pass" else "Run `tuneworthy label review`."
-    return says(status, message, fix, version=subject.version, review=subject.review, bound=subject.bound)
+    return says(
+        status,
+        message,
+        "" if status == "pass" else "Run `tuneworthy label review`.",
+        version=subject.version,
+        review=subject.review,
+        bound=subject.bound,
+    )
 
 
 @gate("dataset_contamination")
@@ -129,16 +141,25 @@ def dataset_effect(subject: DatasetEvidence) -> Finding:
     shown = effect.shown
     numbers = {"delta": shown.delta, "ci95": shown.ci95, "n": shown.n} if shown else {}
     costs, fix = ("costs", messages.DROP_LESS) if effect.loss else ("is not shown to cost", "")
-    message = f"The build of version {subject.version} {costs} accuracy: {subject.effect_words}."
-    return says("fail" if effect.loss else "pass", message, fix, version=subject.version, **numbers)
+    return says(
+        "fail" if effect.loss else "pass",
+        f"The build of version {subject.version} {costs} accuracy: {subject.effect_words}.",
+        fix,
+        version=subject.version,
+        **numbers,
+    )
 
 
 @gate("teacher_terms")
 @_of_dataset
 def teacher_terms(subject: DatasetEvidence) -> Finding:
     """Whoever wrote rows allows training on them: each teacher's terms were answered, and they allow it."""
-    fix = {"fail": messages.OTHER_TEACHER, "unknown": SET_TERMS}.get(subject.terms, "")
-    return says(subject.terms, messages.sentence(subject.terms_words), fix, version=subject.version)
+    return says(
+        subject.terms,
+        messages.sentence(subject.terms_words),
+        {"fail": messages.OTHER_TEACHER, "unknown": SET_TERMS}.get(subject.terms, ""),
+        version=subject.version,
+    )
 
 
 @gate("pilot")

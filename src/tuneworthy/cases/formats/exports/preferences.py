@@ -29,8 +29,11 @@ def _pair(row: JsonObject, journal: Journal) -> Fields:
 
 
 def _marked(row: JsonObject, journal: Journal) -> Fields:
-    about = {**_rest(row), "completion": None, "scores": [{"name": "accepted", "value": at(row, "label")}]}
-    return exchange(_question(row), at(row, "completion"), about)
+    return exchange(
+        _question(row),
+        at(row, "completion"),
+        {**_rest(row), "completion": None, "scores": [{"name": "accepted", "value": at(row, "label")}]},
+    )
 
 
 def _question(row: JsonObject) -> Any:

@@ -237,8 +237,9 @@ def _example(name: str, span: JsonObject, journal: Journal) -> Fields:
     target = target[0] if isinstance(target, list) and target else target
     if target not in (None, "", [], {}):
         journal.note("the target is the answer to learn, not the answer of the model")
-        answer = [{"role": "assistant", "content": target}] if isinstance(target, str) else target
-        return exchange(question, answer, about)
+        return exchange(
+            question, [{"role": "assistant", "content": target}] if isinstance(target, str) else target, about
+        )
     if error := at(span, "error"):
         raise Dropped(error if isinstance(error, DropReason) else messages.FAILED_REQUEST)
     said = feedback(journal, name, at(span, "id"), trace)
