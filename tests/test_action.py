@@ -136,7 +136,8 @@ def test_a_worse_prompt_fails_with_a_readable_comment_and_a_valid_junit_file(rep
     assert re.fullmatch(
         r"Difference: -\d\d\.\d points \(95% interval \\\[-\d\d\.\d, -\d\d\.\d\\\]\)\. n = .*", lines[7]
     )
-    assert re.match(r"Worse with B \(\d+\): `", lines[9])
+    assert re.match(r"Broken by B \(\d+\): `", lines[9])
+    assert "shape" not in outcome.log  # questions of dev stay out of the log
     assert outcome.summary == outcome.comment and "of 1 changed files" in outcome.comment
     top = etree.parse(outcome.outputs["junit"])
     SCHEMA.assertValid(top)
