@@ -184,7 +184,7 @@ def test_an_unfinished_quick_run_is_shown_and_gives_no_verdict(
     assert rungs_of(shown_run(load(root), "quick")) == ["baseline", "classical"]
     assert invoke(["decide", "--project", str(root)]) == 4 and "There is no run yet." in capsys.readouterr().err
     assert invoke(["report", "--project", str(root)]) == 0
-    assert "Quick run: no verdict" in capsys.readouterr().out
+    assert "no verdict" in capsys.readouterr().out
     assert invoke(["run", "--quick", "--project", str(root)]) == 4
     lines = capsys.readouterr().out.splitlines()
     assert {"score", "n", "Δ", "today", "$"} <= set(next(line for line in lines if "score" in line).split())

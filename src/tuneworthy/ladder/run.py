@@ -379,7 +379,9 @@ class LadderRun:
             examined=spent.calls,
         )
         measured = self._quick(record, winner) if self.quick else self._test(record, winner, unseen)
-        record = replace(await measured, dev_answers=await self._dev_answers(winner, unseen))
+        # A later rung may ask more of dev: what is stored now depends on what ran before, the race's own cases do not.
+        raced_cases = unseen if name == "classical" else unseen[: max((row.n for row in record.candidates), default=0)]
+        record = replace(await measured, dev_answers=await self._dev_answers(winner, raced_cases))
         if self.quick:
             return record
         detail = await rung.after_test(replace(view, dev=self.dev or session.split.dev), winner)
@@ -446,9 +448,9 @@ class LadderRun:
         ]
 
     async def _dev_answers(self, winner: Variant, cases: Cases) -> dict[str, DevAnswer]:
-        """Return the stored answers of a rung's winner to dev cases; no model is called."""
+        """Return the answers of a rung's winner to the dev cases of its race, which are stored, or are free."""
         by_id = {case.id: case for case in cases[:MAX_CASES]} if self.session.split.explore else {}
-        traces = self.session.stored(winner, list(by_id.values()))
+        traces = await self.session.ask(winner, list(by_id.values()))
         answered = [by_id[trace.case_id] for trace in traces]
         labels = self.session.task.labels if self.session.task.kind == "label" else ()
         return dev_answers(labels, answered, traces, (await self.session.score(traces, answered))[2])
