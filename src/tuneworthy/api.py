@@ -98,8 +98,9 @@ def create(
     with TemporaryDirectory() as temporary:
         data = Path(temporary) / "rows.jsonl"
         data.write_bytes(b"\n".join(lines))
-        answers: dict[str, Any] = {"task": task, "grader": grader, "target": target, "n_cases": n_cases}
-        made = make_project(Path(folder), data, model=model, compare=compare, **answers)
+        made = make_project(
+            Path(folder), data, task=task, n_cases=n_cases, model=model, compare=compare, grader=grader, target=target
+        )
     note(*map(sentence, made.notes))
     return open(made.root)
 

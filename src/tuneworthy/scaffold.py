@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from itertools import chain
@@ -105,7 +105,11 @@ def make_project(
     n_cases: int | None = None,
     model: str = EMBEDDED,
     compare: Texts = (),
-    **answers: Any,
+    grader: str | None = None,
+    spellings: NamedTexts | None = None,
+    target: float | None = None,
+    requests: int | None = None,
+    prices: Mapping[str, JsonObject] | None = None,
 ) -> NewProject:
     """Write a project folder.
 
@@ -121,8 +125,11 @@ def make_project(
             examples; else half, at most 500.
         model: Today's model, as `providers.model_names` reads it.
         compare: Further models, which the rung `model` tries.
-        answers: What else the user said: `grader`, the first one; `spellings` of labels to replace, with the right
-            ones; `target`; `requests` a month; `prices` by model, US dollars per million input and output tokens.
+        grader: The first grader; chosen from the kind of task if None.
+        spellings: Labels to replace, with the right labels.
+        target: Score that is good enough.
+        requests: Requests a month.
+        prices: Keys of the price by model.
 
     Raises:
         UserError: There is a project already, or a file that it would write over, the data cannot be read, a model has
@@ -131,7 +138,7 @@ def make_project(
     """
     models = named_models(root, data, model, *compare, columns=bool(inputs or expected))
     of_cases, of_rows = _columns(data, examples, inputs, expected)
-    notes, spellings = _apply_labels(data), answers.get("spellings", {})
+    notes, spellings, prices = _apply_labels(data), spellings or {}, prices or {}
     drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, notes, spellings, single_file=not examples)
     if examples:
         read = read_examples(examples, **of_rows, lenient=True)
@@ -152,9 +159,8 @@ def make_project(
             f"The project has {count(len(drawn), 'case')}, but the test set needs at least {MIN_TEST}. A smaller "
             "test set detects only very large differences. Add cases before you run the ladder."
         )
-    prices = answers.pop("prices", {})
     models = [replace(one, section={**one.section, **prices.get(one.name, {})}) for one in models]
-    notes += _write(root, task or guess, drawn, rows, models=models, **answers)
+    notes += _write(root, task or guess, drawn, rows, grader=grader, models=models, target=target, requests=requests)
     notes += _allow(root, models)
     kind_name = TASKS[task][0] if task else kind.name
     n_answered = sum(case.labelled for case in drawn)
@@ -281,16 +287,7 @@ def _respelled_row(row: Example, spellings: NamedTexts) -> Example:
     return replace(row, messages=turns, id=content_hash(turns))
 
 
-def _write(
-    root: Path,
-    task: str,
-    cases: Cases,
-    rows: Examples,
-    *,
-    models: Sequence[NamedModel],
-    grader: str = "",
-    **told: Any,
-) -> list[str]:
+def _write(root: Path, task: str, cases: Cases, rows: Examples, *, grader: str | None, **facts: Any) -> list[str]:
     """Write the files; return notes."""
     root.mkdir(parents=True, exist_ok=True)
     write_cases(own_path(root, CASES), cases)
@@ -308,9 +305,7 @@ def _write(
     write_atomic(own_path(root, PROMPT), system_prompt(task, schema, listed=bool(listed)).encode())
     graders = [name for name in graders_of(task, answers) if name != "json_schema" or schema]
     graders = [*filter(None, [grader]), *(name for name in graders if name != grader)]
-    text = project_file(
-        root.name, task, answers, graders=graders, has_examples=bool(rows), models=models, labels=listed, **told
-    )
+    text = project_file(root.name, task, answers, graders=graders, has_examples=bool(rows), labels=listed, **facts)
     write_atomic(own_path(root, FILE_NAME), text.encode())
     if task == "free_text" and "chrf" not in graders:
         return [f"{MISSING['sacrebleu'].message} The first grader is {graders[0]}. {MISSING['sacrebleu'].hint}"]

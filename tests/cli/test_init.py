@@ -595,17 +595,16 @@ def test_a_conversation_that_is_stopped_writes_nothing(typed: str, written: bool
     assert not written or load(tmp_path / "p").task.target is None
 
 
-def test_a_conversation_goes_back_refuses_and_leaves_out_what_flags_say(tmp_path: Path) -> None:
+def test_a_conversation_refuses_and_leaves_out_what_flags_say(tmp_path: Path) -> None:
     words = ["init", str(tmp_path / "p"), "--data", str(tickets(tmp_path)), "--input", "subject", "--task", "label"]
-    # The dates are one label, which no `choice` can grade; /back returns to the columns, then to the spellings.
-    typed = "nothing\n3\n/back\nqueue\nnone\n/back\n1\nexact\n\n900\n70\n\n"
+    typed = "nothing\nqueue\n1\nexact\n\n900\n70\n\n"
     status, text = on_terminal(*words, columns=100, typed=typed + END)
     project = load(tmp_path / "p")
     assert status == 0 and "Columns of the question" not in text and "Kind of task" not in text
     assert "'nothing' is no answer" in text and "'900' is no answer" in text
-    assert "The grader balanced_accuracy cannot be used" in text and project.task.target == 0.7
+    assert project.task.target == 0.7
     assert [grader.type for grader in project.graders] == ["exact", "choice"]
-    assert text.count("The grader ") == 5 and len(project.graders[1].labels) == 12
+    assert text.count("The grader ") == 2 and len(project.graders[1].labels) == 12
 
 
 def test_a_conversation_without_an_answer_column_leads_to_label(tmp_path: Path) -> None:

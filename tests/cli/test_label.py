@@ -24,7 +24,7 @@ from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, parse_jso
 from tuneworthy.cli.label_terminal import work_through
 from tuneworthy.dataset.freeze import freeze
 from tuneworthy.errors import UserError
-from tuneworthy.people.queue import Guideline, LabelList, same_spelling
+from tuneworthy.people.queue import Guideline, LabelList
 from tuneworthy.people.review_log import Ledger, ReviewPlan
 from tuneworthy.store import Folder
 from tuneworthy.types import Example, content_hash
@@ -243,18 +243,6 @@ def test_every_row_shows_labels_guideline_progress_and_empty_lines_and_help_chan
     assert (tmp_path / "guideline.md").read_text() == text
 
 
-def test_a_break_is_suggested_after_ten_minutes_and_the_pace_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_cases(tmp_path, 30)
-    (tmp_path / "guideline.md").write_text("- `a`\n")
-    times = iter(range(0, 10**6, 30))
-    say(monkeypatch, *["a"] * 20)
-    work_through(QUEUES["cases"](LabelRequest(tmp_path, "ada")), now=lambda: float(next(times)))
-    err = capsys.readouterr().err
-    assert err.count("A short break") == 2 and "[1 of 30] about 8 min left" in err
-
-
 def test_a_session_that_is_interrupted_keeps_every_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,7 +296,6 @@ def test_applying_names_labels_that_differ_only_in_spelling(tmp_path: Path, caps
     told = printed(capsys)
     assert told["spellings"] == [["ok", "Ok"]] and told["unlabelled"] == 0
     assert told["new_labels"] == {"ok": 1, "Ok": 1, "no": 1}
-    assert same_spelling(["ok", "no"]) == []
 
 
 def test_a_labeller_without_a_name_is_one_line_and_applying_needs_no_name(

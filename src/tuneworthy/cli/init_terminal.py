@@ -1,9 +1,9 @@
-"""The conversation of `init` on a terminal: Enter takes a default, `/back` returns, and nothing is written."""
+"""The conversation of `init` on a terminal: Enter takes a default, and nothing is written."""
 
 import re
 import shutil
-from collections.abc import Callable, Generator, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,14 @@ from tuneworthy.config.models import MODEL_SECTIONS
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.graders.apply import answers_to_try, label_faults, make_grader, try_grader
 from tuneworthy.graders.base import GradingContext
+from tuneworthy.providers.model_names import NamedModel
 from tuneworthy.providers.prices import price_for
 from tuneworthy.report.text import clean
 from tuneworthy.scaffold import TASKS, UNANSWERED, grader_settings, graders_of, guess_task, named_models, respelled
 from tuneworthy.text import count
-from tuneworthy.types import Case, JsonObject, Texts
+from tuneworthy.types import Case, JsonObject, NamedInts, NamedTexts, Texts
 
-# Lines to show, the question, its default, and the parser of the answer.
-Question = tuple[Texts, str, str, Callable[[str], Any]]
-Talk = Generator[Question, Any, JsonObject]
-BACK = "/back"
-HELP = f"Enter takes the default in brackets, {BACK} returns to the last question, and Ctrl-C ends without a project."
+HELP = "Enter takes the default in brackets, and Ctrl-C ends without a project."
 # Graders that need no further settings.
 PLAIN = ("choice", "balanced_accuracy", "json_fields", "numeric", "exact", "normalised_exact", "includes", "squad_f1",
          "squad_em", "rouge_l", "chrf")  # fmt: skip
@@ -38,94 +35,88 @@ PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
 def ask_settings(root: Path, data: Path, settings: JsonObject) -> JsonObject:
     """Ask for the settings of a new project that the command line leaves open, and return all.
 
-    The conversation starts again after each answer, with the answers so far: `/back` removes the last one.
-
     Raises:
         UserError: No project can be made there or from this file.
     """
-    columns = bool(settings["inputs"] or settings["expected"])
-    models = named_models(root, data, settings["model"], *settings["compare"], columns=columns)
-    configs = {one.name: MODEL_SECTIONS[one.section["provider"]](**one.section) for one in models}
-    unpriced = [name for name, config in configs.items() if config.hosted and price_for(config) is None]
-    answers: list[Any] = []
-    while True:
-        talk = _talk(data, settings, unpriced)
-        try:
-            lines, text, default, parse = next(talk)
-            for answer in answers:
-                lines, text, default, parse = talk.send(answer)
-        except StopIteration as end:
-            return {**settings, **end.value}
-        click.echo("\n".join(["", *lines]))
-        answers = click.prompt(
-            text, default=default, value_proc=partial(_answered, answers, parse), show_default=bool(default)
-        )
-
-
-def _answered(answers: list[Any], parse: Callable[[str], Any], line: str) -> list[Any]:
-    """Return the answers with that of a line; without the last one for `/back`."""
-    try:
-        return answers[:-1] if line.strip() == BACK else [*answers, parse(line.strip())]
-    except ValueError:
-        raise click.UsageError(f"{clean(line)!r} is no answer to this question.") from None
-
-
-def _talk(data: Path, settings: JsonObject, unpriced: Texts) -> Talk:
+    inputs, expected, task = settings["inputs"], settings["expected"], settings["task"]
+    models = named_models(root, data, settings["model"], *settings["compare"], columns=bool(inputs or expected))
     rows = first_rows(data)
     names = list(dict.fromkeys(chain.from_iterable(rows)))
-    shown, inputs, expected = _shown_rows(data, rows[:3], names), settings["inputs"], settings["expected"]
+    click.echo("\n".join(_shown_rows(data, rows[:3], names)))
     guess = guess_columns(data, inputs)[0]
     if guess and not inputs:
-        inputs = yield shown, "Columns of the question", ", ".join(guess), lambda line: _names(line, names)
-        shown = []
+        inputs = _ask("Columns of the question", ", ".join(guess), partial(_names, allowed=names))
     if inputs and not expected:
         likely = [*guess_columns(data, inputs)[1], UNANSWERED][0]
         text = f"Column of the right answer, or {UNANSWERED} if you will label the rows"
         others = [name if name not in inputs else "" for name in names]  # the numbers stay
-        expected = yield shown, text, likely, lambda line: _names(line, [*others, UNANSWERED])[:1]
-        shown = []
-    cases = _cases(data, tuple(inputs), tuple(expected))
+        expected = _ask(text, likely, lambda line: _names(line, [*others, UNANSWERED])[:1])
+    column = next((name for name in expected if name != UNANSWERED), "" if expected else None)
+    cases = read_cases(data, input_column=inputs, expected_column=column, lenient=True).cases
     guessed, kind = guess_task(cases)
-    if not (task := settings["task"]):
-        shown = [*shown, f"{kind.reason[:1].upper()}{kind.reason[1:]}."]
-        task = yield shown, f"Kind of task: {', '.join(TASKS)}", guessed, lambda line: _names(line, [*TASKS])[0]
-    merged = (yield from _spellings(cases)) if task == "label" else {}
-    answered = [respelled(case, merged) for case in cases if case.has_answer]
-    grader = (yield from _grader(answered, task)) if answered else {}
+    if not task:
+        click.echo(f"\n{kind.reason[:1].upper()}{kind.reason[1:]}.")
+        task = _ask(f"Kind of task: {', '.join(TASKS)}", guessed, lambda line: _names(line, [*TASKS])[0])
+    spellings = _spellings(label_counts(cases)) if task == "label" else {}
+    answered = [respelled(case, spellings) for case in cases if case.has_answer]
+    answers = {"grader": _grader(answered, task)} if answered else {}
     text = "Lowest score that is good enough, such as 85% (Enter: set it later)"
-    target = yield (), text, "", lambda line: _number(line, 100)
-    requests = yield (), "Requests per month, such as 200,000 (Enter: unknown)", "", _number
-    prices = {}
-    for name in unpriced:
-        shown = [f"Dollars per million input and output tokens of {name}, such as 0.15 0.60 (Enter: unknown)"]
-        prices[name] = yield shown, "Price", "", _prices
-    guesses = {"inputs": inputs, "expected": expected, "task": task, "prices": prices, "spellings": merged}
-    told = {"target": target / 100 if target and target > 1 else target, "requests": requests and round(requests)}
-    return {**guesses, **told, **grader}
+    target = _ask(text, "", partial(_number, most=100))
+    requests = _ask("Requests per month, such as 200,000 (Enter: unknown)", "", _number)
+    prices = {one.name: _price(one.name) for one in models if _is_unpriced(one)}
+    return {
+        **settings, **answers, "inputs": inputs, "expected": expected, "task": task, "spellings": spellings,
+        "target": target / 100 if target and target > 1 else target, "requests": requests and round(requests),
+        "prices": prices,
+    }  # fmt: skip
 
 
-def _spellings(cases: Sequence[Case]) -> Talk:
-    counts = label_counts(cases)
+def _ask(text: str, default: str, parse: Callable[[str], Any]) -> Any:
+    """Ask until `parse`, which raises ValueError for any other line, takes the answer."""
+
+    def answer(line: str) -> Any:
+        try:
+            return parse(line.strip())
+        except ValueError:
+            raise click.UsageError(f"{clean(line)!r} is no answer to this question.") from None
+
+    click.echo()
+    return click.prompt(text, default=default, value_proc=answer, show_default=bool(default))
+
+
+def _is_unpriced(model: NamedModel) -> bool:
+    config = MODEL_SECTIONS[model.section["provider"]](**model.section)
+    return config.hosted and price_for(config) is None
+
+
+def _price(model: str) -> JsonObject:
+    text = f"Dollars per million input and output tokens of {model}, such as 0.15 0.60 (Enter: unknown)"
+    price: JsonObject = _ask(text, "", lambda line: dict(zip(PRICES, map(_number, line.split()), strict=bool(line))))
+    return price
+
+
+def _spellings(counts: NamedInts) -> NamedTexts:
     if not (groups := spelling_variants(counts)):
         return {}
     numbers = [str(number) for number in range(1, len(groups) + 1)]
     lines = [" = ".join(f"{clean(label)} ({counts[label]})" for label in labels) for labels in groups]
-    shown = ["These labels are probably one label each:", *map("{:>4}  {}".format, numbers, lines)]
+    click.echo("\n".join(["\nThese labels are probably one label each:", *map("{:>4}  {}".format, numbers, lines)]))
     text = f"Numbers of the lines whose labels become the first one, or {UNANSWERED}"
-    chosen = yield shown, text, ", ".join(numbers), lambda line: _names(line, [*numbers, UNANSWERED])
+    chosen = _ask(text, ", ".join(numbers), partial(_names, allowed=[*numbers, UNANSWERED]))
     merged = [labels for number, labels in zip(numbers, groups, strict=True) if number in chosen]
     return {label: labels[0] for labels in merged for label in labels[1:]}
 
 
-def _grader(cases: Sequence[Case], task: str) -> Talk:
+def _grader(cases: Sequence[Case], task: str) -> str:
     """Show the grader on answers to a row, until the user takes it."""
     answers = [answer_text(case.expected) for case in cases]
     chosen, name = graders_of(task, answers)[0], ""
     while chosen != name:
         name = chosen
-        shown = [*_tried(name, cases, answers), f"Other graders: {', '.join(one for one in PLAIN if one != name)}."]
-        chosen = yield shown, "Is this what you mean? Or another grader", name, lambda line: _names(line, PLAIN)[0]
-    return {"grader": name}
+        others = f"Other graders: {', '.join(one for one in PLAIN if one != name)}."
+        click.echo("\n".join(["", *_tried(name, cases, answers), others]))
+        chosen = _ask("Is this what you mean? Or another grader", name, lambda line: _names(line, PLAIN)[0])
+    return name
 
 
 def _tried(name: str, cases: Sequence[Case], answers: Texts) -> Texts:
@@ -150,13 +141,7 @@ def _shown_rows(data: Path, rows: Sequence[JsonObject], names: Texts) -> Texts:
     for number, name in enumerate(names, 1):
         cells = (clean(answer_text(row.get(name, "")), width).ljust(width) for row in rows)
         lines.append(f"{number:3}  {clean(name):{left}}  {' | '.join(cells)}".rstrip())
-    return [HELP, "", *lines]
-
-
-@lru_cache(maxsize=1)
-def _cases(data: Path, inputs: tuple[str, ...], expected: tuple[str, ...]) -> tuple[Case, ...]:
-    column = next((name for name in expected if name != UNANSWERED), "" if expected else None)
-    return read_cases(data, input_column=inputs, expected_column=column, lenient=True).cases
+    return ["", HELP, "", *lines]
 
 
 def _names(line: str, allowed: Texts) -> list[str]:
@@ -178,7 +163,3 @@ def _number(line: str, most: float = 1e12) -> float | None:
     if value is not None and not 0 <= value <= most:
         raise ValueError(line)
     return value
-
-
-def _prices(line: str) -> JsonObject:
-    return dict(zip(PRICES, map(_number, line.split()), strict=bool(line)))

@@ -6,7 +6,7 @@ import click
 
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.labelling import Applied, agreement, apply_labels, read_labels
-from tuneworthy.cases.task_kind import answer_text, guess_kind, label_counts
+from tuneworthy.cases.task_kind import answer_text, guess_kind, label_counts, spelling_variants
 from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, label_files, review_of
 from tuneworthy.cli.label_terminal import work_through
 from tuneworthy.cli.options import (
@@ -20,7 +20,7 @@ from tuneworthy.cli.options import (
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.task_data import read_data
-from tuneworthy.people.queue import KINDS, Guideline, Queue, same_spelling
+from tuneworthy.people.queue import KINDS, Guideline, Queue
 from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
@@ -151,7 +151,7 @@ def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
     cases = read_cases(file).cases
     has_labels = guess_kind(case.expected for case in cases).name == "label" or Guideline.read(path).labels
     after = label_counts(cases) if has_labels else {}
-    new, twins = {label: n for label, n in after.items() if label not in before}, same_spelling(after)
+    new, twins = {label: n for label, n in after.items() if label not in before}, spelling_variants(after)
     n_open = sum(not case.labelled for case in cases)
     next_step = "label cases" if n_open else "run" if project else f"init my-task --data {file}"
     by_hand: list[str] = []

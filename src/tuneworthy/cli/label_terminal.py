@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.cli.options import note
 from tuneworthy.errors import UserError
-from tuneworthy.people.queue import KINDS, LabelForm, Queue, first_paragraph, same_spelling
+from tuneworthy.people.queue import KINDS, LabelForm, Queue, first_paragraph
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 
@@ -25,22 +26,21 @@ LABEL_LIST = (
 )
 # Lines of the label list that every row repeats; a longer list is searched.
 _MAX_LINES = 16
-BREAK_AFTER_S = 600.0
-# Rows that the usual time of a row weighs against the measured pace.
-_PRIOR_ROWS = 3
 
 
 def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int:
     """Show the rows of a queue until all are done or the person stops; return the number of new answers."""
-    session, n_given, pace = queue.session, 0, _Pace(KINDS[queue.kind][1], now)
+    session, n_given, shown = queue.session, 0, dict[str, float]()
     if session.next() is not None:
         note(help_text(queue))
     while (row := session.next()) is not None or n_given:
         if row is None:
             note(f"\nNo more rows wait. Press Enter to finish, or type {UNDO} to take your last answer back.")
         else:
+            shown.setdefault(row.id, now())
             total, done = len(session.assigned), session.n_done
-            note(f"\n[{done + 1} of {total}] {pace.show(row.id, total - done)}", queue.show(row), *footer(queue))
+            minutes = max(1, round((total - done) * KINDS[queue.kind][1] / 60))
+            note(f"\n[{done + 1} of {total}] about {minutes} min left", queue.show(row), *footer(queue))
         try:
             line = ask_line("(? for help) > ")
             if line == QUIT or (row is None and line != UNDO):
@@ -49,7 +49,7 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
                 session.undo()
                 n_given = max(0, n_given - 1)
                 note("Taken back.")
-            elif _answer(queue, row, line, pace):
+            elif _answer(queue, row, line, lambda: now() - shown[row.id]):
                 n_given += 1
         except EOFError:
             break
@@ -58,7 +58,7 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
     return n_given
 
 
-def _answer(queue: Queue, row: Any, line: str, pace: "_Pace") -> bool:
+def _answer(queue: Queue, row: Any, line: str, since_shown: Callable[[], float]) -> bool:
     """Do what a line says; return whether it was an answer.
 
     Raises:
@@ -75,40 +75,15 @@ def _answer(queue: Queue, row: Any, line: str, pace: "_Pace") -> bool:
         if line[:1] in {"/", "?"} and line not in queue.form.commands:
             raise UserError(f"{line[:40]!r} is neither a command nor an answer.", hint=KEYS)
         answer = queue.form.parse(line)
-        if (seconds := pace.since_shown()) < queue.reading_s(row, answer):
+        if (seconds := since_shown()) < queue.reading_s(row, answer):
             raise UserError(
                 f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then "
                 "rate it again."
             )
         queue.session.submit(row.id, answer)
-        pace.add()
         note(f"Saved{f': {answer}' if isinstance(answer, str) else ''}.", *queue.after.get(row.id, ()))
         return True
     return False
-
-
-class _Pace:
-    """The time that remains, at the pace of this session, and breaks."""
-
-    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
-        self._now, self._seconds, self._start, self._n = now, seconds, now(), 0
-        self._passed, self._next_break, self._row, self._shown = 0.0, BREAK_AFTER_S, "", 0.0
-
-    def show(self, row: str, n: int) -> str:
-        """Return the time for the remaining `n` rows, of which `row` is the next."""
-        if row != self._row:
-            self._row, self._shown = row, self._now()
-        each = (_PRIOR_ROWS * self._seconds + self._passed) / (_PRIOR_ROWS + self._n)
-        return f"about {max(1, round(n * each / 60))} min left"
-
-    def since_shown(self) -> float:
-        return self._now() - self._shown
-
-    def add(self) -> None:
-        self._n, self._passed = self._n + 1, self._now() - self._start
-        if self._passed >= self._next_break:
-            self._next_break = self._passed + BREAK_AFTER_S
-            note(f"{self._passed / 60:.0f} minutes have passed. A short break keeps ratings consistent: {QUIT} stops.")
 
 
 def help_text(queue: Queue, *, full: bool = False) -> str:
@@ -161,7 +136,7 @@ def ask_label_list(file: str) -> list[str]:
                 typed += [part.strip().replace("`", "'") for part in bullet.split(",")]
     except EOFError:
         raise UserError("The input ended before the list of labels.", hint="End the list with an empty line.") from None
-    twins = same_spelling(filter(None, typed))
+    twins = spelling_variants(dict.fromkeys(filter(None, typed), 1))
     for first, *others in twins:
         note(f"Kept {first!r}: {', '.join(map(repr, others))} differs only in spelling.")
     dropped = {"", *(label for _, *others in twins for label in others)}

@@ -126,18 +126,6 @@ def bare(label: str) -> str:
     return "".join(filter(str.isalnum, label)).casefold() or label
 
 
-def same_spelling(labels: Iterable[str]) -> list[list[str]]:
-    """Return the groups of labels that differ only in case, spaces or punctuation.
-
-    >>> same_spelling(["refund", "Refund", "fraud"])
-    [['refund', 'Refund']]
-    """
-    groups: dict[str, list[str]] = {}
-    for label in dict.fromkeys(labels):
-        groups.setdefault(bare(label), []).append(label)
-    return [group for group in groups.values() if len(group) > 1]
-
-
 @dataclass(frozen=True, slots=True)
 class LabelForm:
     """The answers that a queue takes.
