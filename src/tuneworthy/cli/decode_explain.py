@@ -1,6 +1,5 @@
 """`tuneworthy decode explain`."""
 
-import re
 from dataclasses import fields, replace
 from math import exp
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import click
 import numpy as np
-import orjson
 
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import (
@@ -28,13 +26,11 @@ from tuneworthy.decoding.presets import preset_of
 from tuneworthy.decoding.samplers import logits_of
 from tuneworthy.decoding.view import Comparison, Position, compare_engines, with_rest
 from tuneworthy.errors import Undecided, UnknownName, UserError
-from tuneworthy.input_files import read_input
-from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES, StoredUncertainty
+from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES
 from tuneworthy.ladder.session import open_session
 from tuneworthy.report.decoding import document, engine_table, steps_table
 from tuneworthy.report.text import clean
 from tuneworthy.report.write import write_page
-from tuneworthy.store import Folder
 from tuneworthy.types import Case, Texts, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
@@ -44,8 +40,7 @@ MOST = 12
 
 @click.command("explain")
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--probs", help="Probabilities: 85,5,3, or a JSON file.")
-@click.option("--case", metavar="ID[:N]", help="Token N of this case in the last `decode uncertainty`.")
+@click.option("--probs", help="Probabilities, such as 85,5,3.")
 @click.option("--prompt", help="Text whose next token --model predicts.")
 @click.option("--model", help="Name in [models] (default: the baseline).")
 @click.option("--seen", default="", help="Numbers of earlier tokens, such as 0,0,4.")
@@ -55,14 +50,13 @@ MOST = 12
 @project_option
 @json_option
 def command(
-    settings: Texts, probs: str | None, case: str | None, prompt: str | None, model: str | None, seen: str,
-    preset: str | None, engines: Texts, out: Path | None, root: Path,
+    settings: Texts, probs: str | None, prompt: str | None, model: str | None, seen: str, preset: str | None,
+    engines: Texts, out: Path | None, root: Path,
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.
 
-    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution comes from you (--probs, a
-    list or a JSON object of token to probability), from `decode uncertainty` (--case), or from a model (--prompt). Each
-    engine has its own sampler order and defaults.
+    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution comes from you (--probs) or
+    from a model (--prompt). Each engine has its own sampler order and defaults.
 
     NAME=VALUE sets temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty or presence_penalty.
 
@@ -71,17 +65,16 @@ def command(
       tuneworthy decode explain temperature=0.7 top_p=0.9 --probs 85,5,3
       tuneworthy decode explain --prompt "The capital of France is" --preset chat
     """
-    if sum(source is not None for source in (probs, case, prompt)) != 1:
-        raise UserError("Use exactly one of --probs, --case and --prompt.", hint="Try --probs 85,5,3.")
-    if case is not None:
-        position = _stored(root, case)
-    elif prompt is not None:
-        position = run_async(_ask(root, prompt, model))
+    if (probs is None) is (prompt is None):
+        raise UserError("Use either --probs or --prompt.", hint="Try --probs 85,5,3.")
+    if probs is not None:
+        position = Position(logits=logits_of(np.array(_numbers(probs, "--probs", float))), labels=[])
     else:
-        position = _given(probs or "")
-    used = engines or ENGINES
+        position = run_async(_ask(root, prompt or "", model))
     tokens, given = _numbers(seen, "--seen"), _settings(settings)
-    parts = [compare_engines(position, _sampling(given, preset, name), [name], written=tokens) for name in used]
+    parts = [
+        compare_engines(position, _sampling(given, preset, name), [name], written=tokens) for name in engines or ENGINES
+    ]
     trails = {name: trail for part in parts for name, trail in part.trails.items()}
     shown = replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
     if out:
@@ -114,49 +107,11 @@ def _sampling(given: dict[str, float], preset: str | None, engine: str) -> Sampl
     return Sampling.of({**base, **given})
 
 
-def _given(text: str) -> Position:
-    """Return the distribution of an option, or of the JSON file that it names."""
-    path = Path(text)
-    labels: list[str] = []
-    if path.suffix != ".json":
-        values = _numbers(text, "--probs", float)
-    else:
-        try:
-            document = orjson.loads(read_input(path))
-            labels = list(document) if isinstance(document, dict) else []
-            values = [float(value) for value in (document.values() if labels else document)]
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                f"{path} must contain a JSON list of numbers or an object that maps tokens to numbers: {error}."
-            ) from None
-    return Position(logits=logits_of(np.array(values)), labels=labels)
-
-
 def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
     try:
         return [kind(part) for part in text.replace(",", " ").split()]
     except ValueError:
         raise UserError(f"{option} needs numbers such as 85,5,3, not {text!r}.") from None
-
-
-def _stored(root: Path, word: str) -> Position:
-    """Return the distribution that `decode uncertainty` stored of a token, `CASE` or `CASE:NUMBER`."""
-    found = re.fullmatch(r"(.*?)(?::(\d{1,9}))?", word, re.DOTALL)
-    case, place = (found[1], int(found[2] or 0)) if found else (word, 0)
-    stored = Folder(root).read("uncertainty", StoredUncertainty)
-    answers = stored.answers if stored else []
-    named = [answer for answer in answers if answer.case == case]
-    named = named or [answer for answer in answers if answer.case.startswith(case)]
-    if len(named) != 1:
-        raise UserError(
-            f"{case!r} matches {len(named)} cases of the last `decode uncertainty` run; it must match exactly one.",
-            hint="Run `tuneworthy decode uncertainty` to see the list of cases.",
-        )
-    tokens = named[0].tokens
-    if not 0 <= place < len(tokens) or not tokens[place].top:
-        raise UserError(f"Token {place} has no stored alternatives. Its tokens are 0 to {len(tokens) - 1}.")
-    top = tokens[place].top
-    return with_rest([exp(share) for _, share in top], [token for token, _ in top])
 
 
 async def _ask(root: Path, prompt: str, name: str | None) -> Position:

@@ -30,14 +30,14 @@ _MAX_LINES = 16
 
 def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int:
     """Show the rows of a queue until all are done or the person stops; return the number of new answers."""
-    session, n_given, shown = queue.session, 0, dict[str, float]()
+    session, n_given, began = queue.session, 0, dict[str, float]()
     if session.next() is not None:
         note(help_text(queue))
     while (row := session.next()) is not None or n_given:
         if row is None:
             note(f"\nNo more rows wait. Press Enter to finish, or type {UNDO} to take your last answer back.")
         else:
-            shown.setdefault(row.id, now())
+            began.setdefault(row.id, now())
             total, done = len(session.assigned), session.n_done
             minutes = max(1, round((total - done) * KINDS[queue.kind][1] / 60))
             note(f"\n[{done + 1} of {total}] about {minutes} min left", queue.show(row), *footer(queue))
@@ -49,7 +49,7 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
                 session.undo()
                 n_given = max(0, n_given - 1)
                 note("Taken back.")
-            elif _answer(queue, row, line, lambda: now() - shown[row.id]):
+            elif row is not None and _answer(queue, row, line, now() - began[row.id]):
                 n_given += 1
         except EOFError:
             break
@@ -58,7 +58,7 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
     return n_given
 
 
-def _answer(queue: Queue, row: Any, line: str, since_shown: Callable[[], float]) -> bool:
+def _answer(queue: Queue, row: Any, line: str, seconds: float) -> bool:
     """Do what a line says; return whether it was an answer.
 
     Raises:
@@ -75,7 +75,7 @@ def _answer(queue: Queue, row: Any, line: str, since_shown: Callable[[], float])
         if line[:1] in {"/", "?"} and line not in queue.form.commands:
             raise UserError(f"{line[:40]!r} is neither a command nor an answer.", hint=KEYS)
         answer = queue.form.parse(line)
-        if (seconds := since_shown()) < queue.reading_s(row, answer):
+        if seconds < queue.reading_s(row, answer):
             raise UserError(
                 f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then "
                 "rate it again."

