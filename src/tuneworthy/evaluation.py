@@ -45,6 +45,7 @@ from tuneworthy.types import (
     MOST_UNSCORED,
     Bounds,
     Case,
+    Failure,
     JsonMapping,
     JsonObject,
     Score,
@@ -62,8 +63,6 @@ logging.getLogger("tuneworthy").addHandler(logging.NullHandler())
 _ROWS = "Pass a pandas DataFrame, a list of dicts, or one split of a `datasets.DatasetDict`."
 _MODEL = "Pass a function, such as `lambda text: classifier.predict([text])[0]`, or a name such as 'openai:gpt-6-luna'."
 _GRADER = "Pass a grader's name such as 'exact', a table of `[[graders]]`, or a function `(answer, expected)`."
-# Types of pandas' missing values, which is not imported here.
-_NULLS = frozenset({"NAType", "NaTType"})
 
 
 @frozen
@@ -106,12 +105,14 @@ class Evaluation(Shown):
         return pd.DataFrame(self.rows).set_index("row")
 
     def summary(self) -> Summary:
-        wrong = [row for row in self.rows if row["score"] is None or row["score"] < 1]
-        line = f"{self.model}, {self.grader}: {percent(self.score)} {percent_range(self.interval)}, n = {self.n}"
-        line += f", {self.unscored} without a score" if self.unscored else ""
+        parts = [
+            f"{self.model}, {self.grader}: {percent(self.score)} {percent_range(self.interval)}, n = {self.n}",
+            self.unscored and f"{self.unscored} without a score",
+            self.cost_usd and f"${self.cost_usd:,.4f}",
+        ]
         names = ("row", "input", "expected", "answer", "reason")
-        table = [names, *([row[name] for name in names] for row in wrong)] if wrong else []
-        return [f"{line}, ${self.cost_usd:,.4f}" if self.cost_usd else line], table
+        wrong = [[row[name] for name in names] for row in self.rows if row["score"] is None or row["score"] < 1]
+        return [", ".join(map(str, filter(None, parts)))], [names, *wrong] if wrong else []
 
 
 @frozen
@@ -174,8 +175,8 @@ def evaluate(
         UserError: The rows, the model or the grader cannot be used, or no row has a score.
 
     >>> import tuneworthy
-    >>> rows = [{"input": "2 + 2", "expected": "4"}, {"input": "2 * 3", "expected": "6"}]
-    >>> tuneworthy.evaluate(rows, lambda text: str(eval(text)), "exact").score
+    >>> rows = [{"input": "paris", "expected": "Paris"}, {"input": "york", "expected": "York"}]
+    >>> tuneworthy.evaluate(rows, str.title, "exact").score
     1.0
     """
     limits = {"max_tokens": max_tokens, "concurrency": concurrency, "timeout_s": timeout_s, "max_usd": max_usd}
@@ -184,7 +185,7 @@ def evaluate(
     labels, cases = read_rows(rows, input, expected, group)
     judge, grader_name = _grader(grader, cases)
 
-    async def answered() -> tuple[OpenModel, list[Trace], list[Score], float, str]:
+    async def answered() -> tuple[str, list[Trace], list[Score], float]:
         with TemporaryDirectory() as folder:
             TYPED_FOLDERS.add(root := Path(folder).resolve())
             opened, store = _opened(model, root, timeout_s), ResponseStore(root / "responses.sqlite")
@@ -200,29 +201,29 @@ def evaluate(
                 max_tokens=max_tokens,
             )
             try:
-                traces, stopped = await runner.run(variant, opened, cases, concurrency=concurrency), ""
+                traces = await runner.run(variant, opened, cases, concurrency=concurrency)
             except (BudgetSpent, OutsideFault) as error:  # the answers so far are paid for
-                traces, stopped = runner.stored(variant, cases), error.message
-                if not traces:
-                    raise
+                stored = {trace.case_id: trace for trace in runner.stored(variant, cases)}
+                missing = Failure(code="stopped", message=error.message)
+                traces = [stored.get(case.id) or _failed(case, missing) for case in cases]
             finally:
                 await opened.provider.close()
                 store.close()
-        return opened, traces, await grade_all(judge, traces, cases), runner.spending.usd, stopped
+        return opened.name, traces, await grade_all(judge, traces, cases), runner.spending.usd
 
-    opened, traces, scores, usd, stopped = blocking(answered())
-    by_id = {trace.case_id: (trace, score) for trace, score in zip(traces, scores, strict=True)}
-    found = [by_id.get(case.id, (None, Score.failed(stopped))) for case in cases]
-    shown = [_row(label, case, *one) for label, case, one in zip(labels, cases, found, strict=True)]
-    scored = np.array([row["score"] is not None for row in shown])
-    sums = np.where(scored[:, None], [[score.num, score.den] for _, score in found], np.nan)
+    model_name, traces, scores, usd = blocking(answered())
+    shown = list(map(_row, labels, cases, traces, scores))
+    scored = np.array([score.value is not None for score in scores])
+    sums = np.where(scored[:, None], [[score.num, score.den] for score in scores], np.nan)
     if not scored.any():
-        first = shown[0]["reason"]
-        raise UserError(f"No row has a score. Row {labels[0]!r}: {first}.", hint="Fix the model or the grader.")
+        raise UserError(
+            f"No row has a score. Row {labels[0]!r}: {shown[0]['reason'].rstrip('.')}.",
+            hint="Fix the model or the grader, or raise `max_usd` where it is spent.",
+        )
     groups = np.array([case.group or f"#{case.text}" for case in cases])
     interval = score_interval(sums[scored, 0], sums[scored, 1], groups[scored])
     return Evaluation(
-        model=opened.name,
+        model=model_name,
         grader=grader_name,
         score=interval.value,
         interval=(interval.lo, interval.hi),
@@ -235,69 +236,71 @@ def evaluate(
     )
 
 
-def _row(label: Any, case: Case, trace: Trace | None, score: Score) -> JsonObject:
-    fault = trace.error.message if trace and trace.error else score.unscored
-    response = trace.response if trace else None
+def _failed(case: Case, error: Failure) -> Trace:
+    return Trace(case_id=case.id, variant_id="", repeat=0, messages=(), response=None, error=error)
+
+
+def _row(label: Any, case: Case, trace: Trace, score: Score) -> JsonObject:
+    response = trace.response
     return {
         "row": label,
         "input": case.input,
         "expected": case.expected,
         "answer": response.text if response else None,
-        "score": score.num / score.den if score.den and not fault else None,
-        "reason": fault or score.reason,
+        "score": score.value,
+        "reason": trace.error.message if trace.error else score.unscored or score.reason,
         "seconds": response.seconds if response else None,
-        "cost_usd": trace.cost_usd if trace else 0.0,
+        "cost_usd": trace.cost_usd,
     }
 
 
 def read_rows(rows: Any, question: str, answer: str, group: str | None) -> tuple[list[Any], list[Case]]:
-    """Return the labels of the rows, and their cases.
+    """Return the labels of the rows (the index of a DataFrame, else their numbers), and their cases.
 
     Raises:
         UserError: They cannot be used.
     """
-    records, labels = _records(rows)
+    records = _records(rows)
+    labels = list(rows.index) if _is_frame(rows) else list(range(len(records)))
     names = list(dict.fromkeys(name for row in records for name in row))
     if missing := [name for name in (question, answer, group) if name is not None and name not in names]:
         raise UserError(
             f"There is no column {missing[0]!r}. The columns are: {', '.join(map(str, names))}.",
             hint="Name the columns with `input=` and `expected=`, and that of groups with `group=`.",
         )
-    for name, what, fits in ((question, "text", _is_text), (answer, "an expected answer", _is_there)):
-        if faults := [place for place, row in enumerate(records) if not fits(row.get(name))]:
-            label, value = labels[faults[0]], records[faults[0]].get(name)
+    for name, kind, fits in ((question, "text", _is_text), (answer, "an expected answer", _is_there)):
+        faults = [(label, row.get(name)) for label, row in zip(labels, records, strict=True) if not fits(row.get(name))]
+        for label, value in faults[:1]:
             more = f" So are {len(faults) - 1} more." if len(faults) > 1 else ""
             raise UserError(
-                f"{name!r} of row {label!r} is {value!r:.60} ({type(value).__name__}), not {what}.{more}",
+                f"{name!r} of row {label!r} is {value!r:.60} ({type(value).__name__}), not {kind}.{more}",
                 hint=f"Drop these rows, or convert the column, for example with `rows[{name!r}].astype(str)`.",
             )
-    group = "group" if group is None and "group" in names else group
-    sources = [row.get(group) if group else None for row in records]
+    sources = [row.get(group or "group") for row in records]
     return labels, [
         Case(id=str(place), input=row[question], expected=row[answer], group=str(one) if _is_there(one) else None)
         for place, (row, one) in enumerate(zip(records, sources, strict=True))
     ]
 
 
-def _records(rows: Any) -> tuple[list[JsonMapping], list[Any]]:
-    """Return the rows as dicts, and their labels: the index of a DataFrame, else their numbers."""
-    if hasattr(rows, "columns") and hasattr(rows, "index"):
-        if not rows.index.is_unique:
-            label = rows.index[rows.index.duplicated()][0]
-            raise UserError(f"The index has {label!r} twice.", hint="Use `rows.reset_index(drop=True)`.")
-        records, labels = rows.to_dict("records"), list(rows.index)
-    else:
-        is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
-        records = list(rows) if is_list or (hasattr(rows, "column_names") and not isinstance(rows, Mapping)) else []
-        labels = list(range(len(records)))
+def _records(rows: Any) -> list[JsonMapping]:
+    is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
+    is_table = is_list or (hasattr(rows, "column_names") and not isinstance(rows, Mapping))
+    records = rows.to_dict("records") if _is_frame(rows) else list(rows) if is_table else []
     if not records or not all(isinstance(row, Mapping) for row in records):
-        what = "empty" if hasattr(rows, "__len__") and not len(rows) else f"of type {type(rows).__name__}"
-        raise UserError(f"The rows are {what}, or not all of them are dicts.", hint=_ROWS)
-    return records, labels
+        kind = "empty" if hasattr(rows, "__len__") and not len(rows) else f"of type {type(rows).__name__}"
+        raise UserError(f"The rows are {kind}, or not all of them are dicts.", hint=_ROWS)
+    return records
+
+
+def _is_frame(data: Any) -> bool:
+    return hasattr(data, "to_dict") and hasattr(data, "index")
 
 
 def _is_there(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and isnan(value)) and type(value).__name__ not in _NULLS
+    """Whether a value is there; NA and NaT are pandas' missing values, and pandas is not imported here."""
+    nothing = value is None or (isinstance(value, float) and isnan(value))
+    return not nothing and type(value).__name__ not in {"NAType", "NaTType"}
 
 
 def _is_text(value: Any) -> bool:
@@ -307,17 +310,14 @@ def _is_text(value: Any) -> bool:
 def _opened(model: Any, root: Path, timeout_s: float | None) -> OpenModel:
     if callable(model):
         name = getattr(model, "__name__", type(model).__name__).strip("<>")
-        limit = 60.0 if timeout_s is None else timeout_s
+        limit = timeout_s or 60.0
         provider = CallableProvider(model, identity={"provider": "python", "function": name}, timeout_s=limit)
         return OpenModel(name, provider, None, hosted=False, concurrency=8, timeout_s=2 * limit, retries=0)
-    name = ""
-    if isinstance(model, str):
-        named = read_model_name(model)
-        name, model = named.name, named.section
-    if not isinstance(model, Mapping):
-        raise UserError(f"The model is of type {type(model).__name__}.", hint=_MODEL)
-    config = _table(ModelTable, {**model, **({} if timeout_s is None else {"timeout_s": timeout_s})}, "model", _MODEL)
-    name = name or str(getattr(config, "model", config.provider))
+    section = read_model_name(model).section if isinstance(model, str) else model
+    config = _table(ModelTable, section, "model", _MODEL)
+    if timeout_s is not None:
+        config = config.model_copy(update={"timeout_s": timeout_s})
+    name = Path(str(getattr(config, "model", config.provider))).name
     fetch(root, {name: config.local_file})
     return open_model(name, config, root)
 
@@ -329,20 +329,18 @@ def _grader(grader: Any, cases: Sequence[Case]) -> tuple[Grader, str]:
     config = _table(GraderTable, {"type": grader} if isinstance(grader, str) else grader, "grader", _GRADER)
     if config.type == "judge":
         raise UserError("The grader judge needs a project.", hint="Use `tuneworthy.create`, or pass a function.")
-    labels = list(dict.fromkeys(text for case in cases for text in accepted(case.expected)))
     counts = Counter(text for case in cases for text in accepted(case.expected))
-    return make_grader(config, GradingContext(labels=labels, label_counts=counts)), config.type
+    return make_grader(config, GradingContext(labels=list(counts), label_counts=counts)), config.type
 
 
-def _table(kind: Any, table: Any, what: str, hint: str) -> Any:
+def _table(form: Any, table: Any, kind: str, hint: str) -> Any:
     """Return a table of the project file, checked."""
     try:
-        return TypeAdapter(kind).validate_python(table)
+        return TypeAdapter(form).validate_python(table)
     except ValidationError as error:
         first = error.errors()[0]
-        place = "".join(f"{part}: " for part in first["loc"])
-        text = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"The {what} cannot be used: {place}{text}", hint=hint) from None
+        reason = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+        raise UserError(f"The {kind} cannot be used: {reason}", hint=hint) from None
 
 
 def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> ScoreComparison:
@@ -362,11 +360,11 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
     >>> result.outcome.value, result.paired.delta
     ('better', 0.25)
     """
-    for one, other in ((a, b), (b, a)):
-        if isinstance(one, Evaluation) and groups is None:
-            groups = one.groups
-        if (labels := _labels(one)) is not None and labels != (_labels(other) or labels):
-            raise UserError("A and B are not scores of the same rows.", hint="Evaluate both on the same rows.")
+    labels = [_labels(one) for one in (a, b)]
+    if None not in labels and labels[0] != labels[1]:
+        raise UserError("A and B are not scores of the same rows.", hint="Evaluate both on the same rows.")
+    if groups is None:
+        groups = next((one.groups for one in (a, b) if isinstance(one, Evaluation)), None)
     try:
         before, after = _sums(a), _sums(b)
         both = ~np.isnan(before[:, 0] + after[:, 0])
@@ -379,19 +377,15 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
             f"The scores cannot be compared: {error}.", hint="Pass two lists of numbers between 0 and 1, one per row."
         ) from None
     unscored = int((~both).sum())
-    barred = unscored > MOST_UNSCORED * len(both)
-    return ScoreComparison(
-        outcome=ComparisonOutcome.UNRESOLVED if barred else outcome_of(paired, bound.holds),
-        paired=paired,
-        bound=bound,
-        unscored=unscored,
-    )
+    undecided = unscored > MOST_UNSCORED * len(both)
+    outcome = ComparisonOutcome.UNRESOLVED if undecided else outcome_of(paired, bound.holds)
+    return ScoreComparison(outcome=outcome, paired=paired, bound=bound, unscored=unscored)
 
 
 def _labels(scores: Any) -> list[Any] | None:
     if isinstance(scores, Evaluation):
         return [(row["row"], row["input"]) for row in scores.rows]
-    return list(scores.index) if hasattr(scores, "to_dict") else None
+    return list(scores.index) if _is_frame(scores) else None
 
 
 def _sums(scores: Any) -> Floats:

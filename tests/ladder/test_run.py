@@ -236,7 +236,7 @@ def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: 
     edit(root, '"world.py:strong"', '"world.py:strong"\nretries = 0')
     assert invoke(["run", "--project", str(root)]) == 5
     out, err = capsys.readouterr()
-    assert "The run is incomplete: stopped at the rung model" in out and "Run the same command again" in err
+    assert "The run is incomplete: stopped at the rung model" in out and "Run this again" in err
     assert last_record(load(root)).partial.startswith("stopped at the rung model")
 
 

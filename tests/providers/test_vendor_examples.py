@@ -451,7 +451,7 @@ def test_a_published_stream_is_read_like_the_answer_without_streaming(
 ) -> None:
     api = name.split(maxsplit=1)[0]
     whole = answer_of(PATHS[api], stream(name).encode(), streamed=True)
-    response = READERS[api](whole, asks(), wrapped=False)
+    response = READERS[api](whole, asks())
     assert (response.text, response.finish_reason) == (text, finish)
     assert (response.input_tokens, response.output_tokens) == tokens
     logged = assembled(events_of(stream(name)))
@@ -465,7 +465,7 @@ def test_a_published_stream_is_read_like_the_answer_without_streaming(
 
 def test_calls_that_gemini_streams_without_numbers_stay_apart() -> None:
     whole = answer_of(PATHS["chat"], GEMINI_STREAM.encode(), streamed=True)
-    assert read_answer(whole, asks(), wrapped=False).tool_calls == tuple(CALLS)
+    assert read_answer(whole, asks()).tool_calls == tuple(CALLS)
     content = assembled(events_of(GEMINI_STREAM))["choices"][0]["message"]["content"]
     assert [(part["id"], json.loads(part["input"])) for part in content] == [("c1", {"n": 1}), ("c2", {"n": 2})]
 

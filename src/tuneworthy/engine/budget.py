@@ -97,12 +97,7 @@ class Budget:
                 f"for calls without an answer. Reserved for calls in flight: ${self.reserved_usd:.4f}. The next "
                 f"call could cost up to ${ceiling_usd:.4f}."
             ),
-            hint=(
-                (
-                    "Raise budget_usd or --max-usd, then run the command again. If the calls without an answer were "
-                    "not billed, run `tuneworthy doctor --release`."
-                )
-                if self.unanswered_usd > 0
-                else "Raise budget_usd or --max-usd, then run the command again. Finished calls are cached."
-            ),
+            hint="Raise budget_usd, --max-usd or max_usd, then run this again. A project keeps its finished calls."
+            + " If the calls without an answer were not billed, run `tuneworthy doctor --release`."
+            * (self.unanswered_usd > 0),
         )

@@ -498,7 +498,7 @@ class Runner:
             batch.stop(
                 OutsideFault(
                     error.message,
-                    hint="Raise the quota with the provider, then run the command again. Finished calls are cached.",
+                    hint="Raise the quota with the provider, then run this again. A project keeps its finished calls.",
                 )
             )
         elif await self._fails_alone(model, batch, job, error, retries):
@@ -650,7 +650,7 @@ def _pause_s(failure: ProviderError | None) -> float | None:
 def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:
     return OutsideFault(
         f"{model.name} is not responding: {error.message.rstrip('.')} ({why}).",
-        hint="Run the same command again once the provider works. Finished calls are cached.",
+        hint="Run this again once the provider works. A project keeps its finished calls.",
     )
 
 

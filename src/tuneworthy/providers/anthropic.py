@@ -7,19 +7,19 @@ Source: https://docs.anthropic.com/en/api/messages (stop_reason, usage, output_c
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import orjson
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from tuneworthy.config.models import Anthropic
 from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters
-from tuneworthy.providers.constraints import constraint, put, unwrap
+from tuneworthy.providers.constraints import constraint, put
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, server_options
 from tuneworthy.providers.keys import Key
-from tuneworthy.providers.usage import Count, Name, WireModel, cut, mapping
+from tuneworthy.providers.usage import Name, WireModel, read_usage
 from tuneworthy.types import JsonMapping, JsonObject, Message, Request, Response, Turns, calls_of, role_of
 
 VERSION = "2023-06-01"
@@ -158,42 +158,24 @@ class _ContentBlock(WireModel):
         return self
 
 
-class _AnthropicUsage(WireModel):
-    input_tokens: Count = None
-    output_tokens: Count = None
-    cache_read_input_tokens: Count = None
-    cache_creation_input_tokens: Count = None
-
-    @property
-    def prompt_tokens(self) -> int | None:
-        """Tokens of the whole prompt: their `input_tokens` leaves out the cached part."""
-        if self.input_tokens is None:
-            return None
-        return self.input_tokens + (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
-
-
 class _AnthropicMessage(WireModel):
     content: list[_ContentBlock]
     stop_reason: Name
     model: Name = ""
-    usage: Annotated[_AnthropicUsage, BeforeValidator(mapping)] = _AnthropicUsage()
+    usage: Any = None
 
 
-def read_message(answer: JsonMapping, request: Request, *, wrapped: bool) -> Response:
+def read_message(answer: JsonMapping, _request: Request) -> Response:
     """Turn a message into a `Response`.
 
     Raises:
         ValidationError: It does not have the protocol's shape.
     """
     message = _AnthropicMessage.model_validate(answer)
-    text = cut("".join(block.text or "" for block in message.content if block.type == "text"), request.max_tokens)
     return Response(
-        text=unwrap(text) if wrapped else text,
+        text="".join(block.text or "" for block in message.content if block.type == "text"),
         finish_reason=FINISH.get(message.stop_reason, message.stop_reason or "stop"),
-        input_tokens=message.usage.prompt_tokens,
-        output_tokens=message.usage.output_tokens,
-        cached_tokens=message.usage.cache_read_input_tokens,
-        written_tokens=message.usage.cache_creation_input_tokens,
+        **read_usage(message.usage, apart=True),
         tool_calls=tuple(
             {
                 "id": block.id,

@@ -32,7 +32,7 @@ THINKING_TOKENS = {
 THINKS_BY_ITSELF = "medium"
 
 ChoiceStyle = Literal["none", "grammar", "structured_outputs", "wrapped_schema"]
-SchemaStyle = Literal["none", "response_format", "output_config", "text_format"]
+SchemaStyle = Literal["none", "response_format", "output_config"]
 # Hosts of OpenAI's models with both APIs; a gateway may have only chat completions.
 _OPENAI_HOSTS = ("api.openai.com", "*.api.openai.com", "*.openai.azure.com")
 # Decoding parameters of the Responses API by our name.
@@ -186,7 +186,6 @@ def for_responses(capabilities: Capabilities) -> Capabilities:
             if name in _OF_RESPONSES
         },
         max_tokens="max_output_tokens",
-        json_schema="none" if capabilities.json_schema == "none" else "text_format",
     )
 
 

@@ -142,8 +142,6 @@ def _schema_part(schema: JsonSchema, name: str, capabilities: Capabilities) -> t
     named = {"name": name, "schema": schema, "strict": is_strict(schema)}
     if capabilities.json_schema == "response_format":
         return {"response_format": {"type": "json_schema", "json_schema": named}}, ""
-    if capabilities.json_schema == "text_format":
-        return {"text": {"format": {"type": "json_schema", **named}}}, ""
     if capabilities.json_schema == "output_config":
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}, ""
     return {}, f"output: json_schema is not enforced ({capabilities.family})"

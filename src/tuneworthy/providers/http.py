@@ -11,16 +11,11 @@ from tuneworthy.providers.capabilities import capabilities_for, filter_parameter
 from tuneworthy.providers.http_client import HttpClient, ServedProvider
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.python import of_pipeline
-from tuneworthy.providers.usage import Count, WireModel, mapping
+from tuneworthy.providers.usage import read_usage
 from tuneworthy.types import Request, Response
 
 # Of an answer; a pipeline knows no limit of tokens.
 _MOST_BYTES = 2**19
-
-
-class _PipelineUsage(WireModel):
-    input_tokens: Count = None
-    output_tokens: Count = None
 
 
 class HttpProvider(ServedProvider):
@@ -42,14 +37,8 @@ class HttpProvider(ServedProvider):
         if "answer" not in answer:
             fields = "fields " + ", ".join(answer) if answer else "an empty object"
             raise self.http.malformed('an object with "answer"', fields)
-        usage = _PipelineUsage.model_validate(mapping(answer.get("usage")))
-        return Response(
-            text=as_answer(answer["answer"]),
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            dropped=dropped,
-            seconds=seconds,
-        )
+        counts = read_usage(answer.get("usage"))
+        return Response(text=as_answer(answer["answer"]), dropped=dropped, seconds=seconds, **counts)
 
 
 @provider("http")

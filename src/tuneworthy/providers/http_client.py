@@ -34,8 +34,9 @@ from tuneworthy.providers import messages
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.base import BaseProvider
 from tuneworthy.providers.capabilities import Capabilities, RequestParts, capabilities_for
+from tuneworthy.providers.constraints import unwrap
 from tuneworthy.providers.keys import Key, read_key
-from tuneworthy.providers.usage import mapping, most_bytes
+from tuneworthy.providers.usage import cut, mapping, most_bytes
 from tuneworthy.redaction import redact_json
 from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Request, Response
 
@@ -327,7 +328,7 @@ class ServedProvider(BaseProvider):
         request: Request,
         sent: RequestParts,
         path: str,
-        read: Callable[..., Response],
+        read: Callable[[JsonMapping, Request], Response],
         expected: str,
     ) -> Response:
         """Send a request of a chat protocol and return the answer.
@@ -336,7 +337,7 @@ class ServedProvider(BaseProvider):
             request: The request.
             sent: Its JSON, and the parts left out.
             path: Below the base URL.
-            read: ``(answer, request, wrapped=) -> Response``, which raises a `ValidationError` for another shape.
+            read: ``(answer, request) -> Response``, which raises a `ValidationError` for another shape.
             expected: The form of an answer, as a noun.
 
         Raises:
@@ -346,11 +347,13 @@ class ServedProvider(BaseProvider):
         started = time.perf_counter()
         answer = await self.http.post(body, path, max_body=most_bytes(request))
         seconds = time.perf_counter() - started
-        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
         try:
-            return replace(read(answer, request, wrapped=wrapped), dropped=dropped, seconds=seconds)
+            response = read(answer, request)
         except ValidationError as error:
             raise self.http.unreadable(expected, answer, error) from None
+        text = cut(response.text, request.max_tokens)
+        wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
+        return replace(response, text=unwrap(text) if wrapped else text, dropped=dropped, seconds=seconds)
 
     async def close(self) -> None:
         await self.http.close()

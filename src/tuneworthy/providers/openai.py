@@ -7,16 +7,16 @@ vLLM reuse `OpenAIProvider` with their own row of the capability table.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
-from tuneworthy.providers.capabilities import Capabilities, RequestParts, SchemaStyle, filter_parameters, for_responses
-from tuneworthy.providers.constraints import constraint, put, unwrap
+from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters, for_responses
+from tuneworthy.providers.constraints import constraint, put
 from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign, server_options
 from tuneworthy.providers.keys import Key
-from tuneworthy.providers.responses import MIN_TOKENS, input_items, offered_tool, read_response
-from tuneworthy.providers.usage import Name, TokenUsage, WireModel, WireToolCall, cut, mapping, token_logprobs
+from tuneworthy.providers.responses import MIN_TOKENS, as_responses, read_response
+from tuneworthy.providers.usage import Name, WireModel, WireToolCall, mapping, read_usage, token_logprobs
 from tuneworthy.types import (
     JsonMapping,
     JsonObject,
@@ -24,7 +24,6 @@ from tuneworthy.types import (
     OutputFormat,
     Request,
     Response,
-    TextTuple,
     Turns,
     role_of,
 )
@@ -64,7 +63,7 @@ class OpenAIProvider(ServedProvider):
         key = api_key if isinstance(api_key, Key) else Key(api_key)
         super().__init__(HttpClient(base_url, key=key, timeout_s=timeout_s, sign=sign), identity, capabilities)
         self._model = model
-        self._constraint: tuple[OutputFormat | None, SchemaStyle, JsonObject, str] = (None, "none", {}, "")
+        self._constraint: tuple[OutputFormat | None, JsonObject, str] = (None, {}, "")
         self._for_responses = for_responses(capabilities)
         self.min_tokens = 0 if capabilities.responses == "never" else MIN_TOKENS
 
@@ -85,41 +84,34 @@ class OpenAIProvider(ServedProvider):
         sent, dropped = filter_parameters(caps, request.decoding)
         messages = with_instructions(request.messages, caps.instructions)
         body: JsonObject = {"model": self._model, "messages": messages, caps.max_tokens: request.max_tokens}
-        if caps.responses == "always":
-            limit = max(request.max_tokens, MIN_TOKENS)
-            body = {"model": self._model, "input": input_items(messages), caps.max_tokens: limit, "store": False}
         for wire, value in sent.items():
             put(body, wire, value)
-        if request.output.kind != "free":
-            latest, style, part, objection = self._constraint
-            if latest is not request.output or style != caps.json_schema:  # requests of a variant share one object
-                part, objection = constraint(request.output, caps)
-                self._constraint = (request.output, caps.json_schema, part, objection)
-            body |= part
-            dropped += (objection,) if objection else ()
-        if request.tools:
-            if caps.tools:
-                body["tools"] = list(map(offered_tool, request.tools)) if caps.responses == "always" else request.tools
-            else:
-                dropped += (f"tools: not accepted ({caps.family})",)
+        latest, part, objection = self._constraint
+        if latest is not request.output:  # requests of a variant share one object
+            part, objection = constraint(request.output, caps)
+            self._constraint = (request.output, part, objection)
+        body |= part
+        objections = [objection]
+        if request.tools and caps.tools:
+            body["tools"] = request.tools
+        elif request.tools:
+            objections.append(f"tools: not accepted ({caps.family})")
         if request.logprobs is not None:
-            dropped += _ask_for_logprobs(body, request, caps)
-        return body, dropped
+            objections.append(_ask_for_logprobs(body, request, caps))
+        dropped += tuple(filter(None, objections))
+        return as_responses(**body) if caps.responses == "always" else body, dropped
 
 
-def _ask_for_logprobs(body: JsonObject, request: Request, caps: Capabilities) -> TextTuple:
-    wanted = request.logprobs or 0
+def _ask_for_logprobs(body: JsonObject, request: Request, caps: Capabilities) -> str:
+    """Add the fields for log-probabilities; return the part that is left out, "" if there is no such part."""
+    wanted, effort = request.logprobs or 0, request.decoding.get("effort") or caps.default_effort
     if caps.logprobs is None:
-        return (f"logprobs: not accepted ({caps.family})",)
-    effort = request.decoding.get("effort") or caps.default_effort
-    if caps.logprobs_need_effort is not None and effort != caps.logprobs_need_effort:
-        return (f"logprobs: accepted only with effort {caps.logprobs_need_effort} ({caps.family})",)
-    body |= {"include": ["message.output_text.logprobs"]} if caps.responses == "always" else {"logprobs": True}
-    if wanted:
-        body["top_logprobs"] = min(wanted, caps.logprobs)
-    if wanted > caps.logprobs:
-        return (f"logprobs: at most {caps.logprobs} alternatives, not {wanted} ({caps.family})",)
-    return ()
+        return f"logprobs: not accepted ({caps.family})"
+    if caps.logprobs_need_effort not in {None, effort}:
+        return f"logprobs: accepted only with effort {caps.logprobs_need_effort} ({caps.family})"
+    body |= {"logprobs": True, **({"top_logprobs": min(wanted, caps.logprobs)} if wanted else {})}
+    too_many = f"logprobs: at most {caps.logprobs} alternatives, not {wanted} ({caps.family})"
+    return too_many if wanted > caps.logprobs else ""
 
 
 def with_instructions(messages: Turns, role: str) -> Turns | list[Message]:
@@ -165,10 +157,10 @@ class _ChatCompletion(WireModel):
     choices: Annotated[list[_ChatChoice], Field(min_length=1)]
     model: Name = ""
     system_fingerprint: Name = ""
-    usage: Annotated[TokenUsage, BeforeValidator(mapping)] = TokenUsage()
+    usage: Any = None
 
 
-def read_answer(answer: JsonMapping, request: Request, *, wrapped: bool) -> Response:
+def read_answer(answer: JsonMapping, request: Request) -> Response:
     """Turn a chat completion into a `Response`.
 
     A reason, a name or a count of another type counts as not given.
@@ -181,13 +173,12 @@ def read_answer(answer: JsonMapping, request: Request, *, wrapped: bool) -> Resp
     message, text, finish = choice.message, choice.message.text, choice.finish_reason.partition(":")[0] or "stop"
     if message.refusal and (isinstance(message.refusal, str) or not text):
         finish, text = "refusal", text or TypeAdapter(str).validate_python(message.refusal)
-    text = cut(text, request.max_tokens)
     return Response(
-        text=unwrap(text) if wrapped else text,
+        text=text,
         finish_reason=_FINISH.get(finish, finish),
-        **completion.usage.counts,
+        **read_usage(completion.usage),
         tool_calls=tuple(call.model_dump() for call in message.tool_calls or ()),
-        logprobs=token_logprobs(choice.logprobs, request),
+        logprobs=token_logprobs(mapping(choice.logprobs).get("content"), request),
         model=completion.model,
         fingerprint=completion.system_fingerprint,
     )

@@ -6,16 +6,16 @@ Source: https://github.com/openai/openai-openapi/blob/f85dbe22/openapi.yaml (Cre
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from tuneworthy.providers.constraints import unwrap
-from tuneworthy.providers.usage import Name, TokenUsage, WireModel, cut, mapping, token_logprobs
+from tuneworthy.providers.usage import Name, WireModel, mapping, read_usage, token_logprobs
 from tuneworthy.types import JsonMapping, JsonObject, Message, Request, Response, calls_of, role_of
 
 # The least that `max_output_tokens` may be.
 MIN_TOKENS = 16
+_NO_FIELDS: JsonObject = {"type": "object", "properties": {}}
 # Its status, or the reason of an incomplete answer, to our finish reason; any other keeps its name.
 _FINISH = {"completed": "stop", "max_output_tokens": "length"}
 
@@ -40,10 +40,25 @@ def input_items(messages: Sequence[Message]) -> list[JsonObject]:
     return items
 
 
-def offered_tool(tool: JsonMapping) -> JsonObject:
-    """Return a tool of a chat as the Responses API takes it, where `strict` is true unless it is set."""
-    function = {"parameters": {"type": "object", "properties": {}}, "strict": False, **tool.get("function", tool)}
-    return {"type": "function", **function}
+def as_responses(
+    *,
+    messages: Sequence[Message],
+    max_output_tokens: int,
+    tools: Sequence[JsonMapping] = (),
+    response_format: JsonMapping | None = None,
+    logprobs: bool = False,
+    **same: Any,
+) -> JsonObject:
+    """Return a request of chat completions as the Responses API takes it, where tools are strict by default."""
+    body = {**same, "input": input_items(messages), "max_output_tokens": max(max_output_tokens, MIN_TOKENS)}
+    functions = ({"parameters": _NO_FIELDS, "strict": False, **tool.get("function", tool)} for tool in tools)
+    if tools:
+        body["tools"] = [{"type": "function", **function} for function in functions]
+    if response_format:
+        body["text"] = {"format": {"type": "json_schema", **response_format["json_schema"]}}
+    if logprobs:
+        body["include"] = ["message.output_text.logprobs"]
+    return {**body, "store": False}
 
 
 class _OutputPart(WireModel):
@@ -61,10 +76,10 @@ class _Responses(WireModel):
     status: Name = ""
     incomplete_details: Annotated[Name, BeforeValidator(lambda value: mapping(value).get("reason"))] = ""
     model: Name = ""
-    usage: Annotated[TokenUsage, BeforeValidator(mapping)] = TokenUsage()
+    usage: Any = None
 
 
-def read_response(answer: JsonMapping, request: Request, *, wrapped: bool) -> Response:
+def read_response(answer: JsonMapping, request: Request) -> Response:
     """Turn an answer of the Responses API into a `Response`.
 
     Raises:
@@ -75,16 +90,15 @@ def read_response(answer: JsonMapping, request: Request, *, wrapped: bool) -> Re
     parts = [part for kind, item in items if kind == "message" for part in _OutputMessage.model_validate(item).content]
     calls = [_CallItem.model_validate(item) for kind, item in items if kind == "function_call"]
     refusal, reason = "".join(part.refusal for part in parts), whole.incomplete_details or whole.status
-    text = cut("".join(part.text for part in parts) or refusal, request.max_tokens)
     finish = "refusal" if refusal else _FINISH.get(reason, reason) or "stop"
     return Response(
-        text=unwrap(text) if wrapped else text,
+        text="".join(part.text for part in parts) or refusal,
         finish_reason="tool_calls" if calls and finish == "stop" else finish,
-        **whole.usage.counts,
+        **read_usage(whole.usage),
         tool_calls=tuple(
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in calls
         ),
-        logprobs=token_logprobs({"content": [token for part in parts for token in part.logprobs or ()]}, request),
+        logprobs=token_logprobs([token for part in parts for token in part.logprobs or ()], request),
         model=whole.model,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 
 from tuneworthy.types import JsonMapping, JsonObject, Request, Response
 
@@ -76,7 +76,6 @@ class WireToolCall(WireModel):
 
 
 # A field of another type counts as not reported.
-Count = Annotated[int | None, BeforeValidator(token_count)]
 Name = Annotated[str, BeforeValidator(name_of)]
 Logprob = Annotated[float, AfterValidator(lambda value: min(0.0, value))]
 
@@ -90,17 +89,16 @@ class _AnswerToken(_TokenAlternative):
     top_logprobs: list[_TokenAlternative] | None = None
 
 
-class _Logprobs(WireModel):
-    content: list[_AnswerToken] | None = None
+_TOKENS = TypeAdapter(list[_AnswerToken] | None)
 
 
-def token_logprobs(value: Any, request: Request) -> tuple[JsonObject, ...] | None:
+def token_logprobs(content: Any, request: Request) -> tuple[JsonObject, ...] | None:
     """Return OpenAI's log-probabilities of an answer as those of a `Response`; None without any, or a wish for them.
 
     Raises:
         ValidationError: A token or a log-probability has another type.
     """
-    tokens = _Logprobs.model_validate(mapping(value)).content if request.logprobs is not None else None
+    tokens = _TOKENS.validate_python(content) if request.logprobs is not None else None
     return (
         tuple(
             {
@@ -114,39 +112,35 @@ def token_logprobs(value: Any, request: Request) -> tuple[JsonObject, ...] | Non
     )
 
 
-class _PromptDetails(WireModel):
-    cached_tokens: Count = None
-    cache_write_tokens: Count = None
+def read_usage(value: Any, *, apart: bool = False) -> JsonObject:
+    """Return the counts of a `Response` from the usage of any protocol; other types count as not reported.
 
+    Some servers count reasoning in the total only, and it is paid as output.
 
-class TokenUsage(WireModel):
-    """Usage as chat completions or the Responses API report it."""
+    Args:
+        value: Reported usage.
+        apart: Whether the count of the prompt leaves out the tokens of the cache, as Anthropic's does.
+    """
+    usage = mapping(value)
+    places = [usage, *(mapping(usage.get(f"{name}_tokens_details")) for name in ("prompt", "input"))]
 
-    prompt_tokens: Annotated[Count, Field(validation_alias=AliasChoices("prompt_tokens", "input_tokens"))] = None
-    completion_tokens: Annotated[Count, Field(validation_alias=AliasChoices("completion_tokens", "output_tokens"))] = (
-        None
-    )
-    total_tokens: Count = None
-    prompt_tokens_details: Annotated[
-        _PromptDetails,
-        BeforeValidator(mapping),
-        Field(validation_alias=AliasChoices("prompt_tokens_details", "input_tokens_details")),
-    ] = _PromptDetails()
-    prompt_cache_hit_tokens: Count = None
+    def count(*names: str) -> int | None:
+        found = (token_count(place.get(name)) for name in names for place in places)
+        return next((n for n in found if n is not None), None)
 
-    @property
-    def counts(self) -> JsonObject:
-        """Counts of a `Response`; some servers count reasoning in the total only, and it is paid as output."""
-        written, total, prompt = self.completion_tokens, self.total_tokens, self.prompt_tokens
-        if written is not None and total is not None and prompt is not None:
-            written = max(written, total - prompt)
-        cached = self.prompt_tokens_details.cached_tokens
-        return {
-            "input_tokens": prompt,
-            "output_tokens": written,
-            "cached_tokens": self.prompt_cache_hit_tokens if cached is None else cached,
-            "written_tokens": self.prompt_tokens_details.cache_write_tokens,
-        }
+    prompt, written = count("prompt_tokens", "input_tokens"), count("completion_tokens", "output_tokens")
+    if prompt is not None and written is not None:
+        written = max(written, (count("total_tokens") or 0) - prompt)
+    cached = count("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+    cache_written = count("cache_write_tokens", "cache_creation_input_tokens")
+    if prompt is not None and apart:
+        prompt += (cached or 0) + (cache_written or 0)
+    return {
+        "input_tokens": prompt,
+        "output_tokens": written,
+        "cached_tokens": cached,
+        "written_tokens": cache_written,
+    }
 
 
 def believed(request: Request, response: Response, most_input: int) -> Response:

@@ -256,7 +256,7 @@ def is_chat_answer(body: bytes, encoding: str, *, streamed: bool) -> bool | None
         return None
     try:
         answer = answer_of(CHAT, unpacked(body, encoding, 8 * MOST_BYTES), streamed=streamed)
-        response = read_answer(answer, Request(messages=()), wrapped=False)
+        response = read_answer(answer, Request(messages=()))
     except ValueError:
         return False
     return bool(has_text(response.text) or response.tool_calls) and not answer.get("error")
