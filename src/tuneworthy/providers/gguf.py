@@ -19,7 +19,6 @@ from typing import BinaryIO, TypeGuard
 
 from tuneworthy.errors import ModelError
 from tuneworthy.input_files import open_input
-from tuneworthy.providers import messages
 from tuneworthy.types import NamedInts, frozen
 
 MAGIC = b"GGUF"
@@ -51,6 +50,9 @@ _FILE_TYPES = {
     37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
 
+DOWNLOAD_AGAIN = (
+    "Specify a different model, or delete the file and download it again with `tuneworthy models pull MODEL`."
+)
 Scalar = int | float | bool | str
 
 
@@ -148,7 +150,7 @@ class _Reader:
         gap = -(self._size - self._rest) % alignment
         if n_tensors and needed > self._rest - gap:
             raise header_fault(
-                self.path, messages.say("ends_early", what="the weights", needed=needed, rest=max(0, self._rest - gap))
+                self.path, f"the weights need {needed} bytes, but only {max(0, self._rest - gap)} follow"
             )
 
     def _summary(self, version: int, n_tensors: int, values: dict[str, Scalar], lengths: NamedInts) -> GgufHeader:
@@ -202,20 +204,20 @@ class _Reader:
     def _number(self, kind: int, what: str) -> int:
         layout = _SCALARS.get(kind)
         if layout is None:
-            raise header_fault(self.path, messages.say("unknown_type", what=what, kind=kind))
+            raise header_fault(self.path, f"{what} has the unknown type {kind}")
         number: int = layout.unpack(self._take(layout.size, what))[0]
         return number
 
     def _text(self, cap: int, what: str) -> str:
         length = self._number(10, what)
         if length > cap:
-            raise header_fault(self.path, messages.say("too_long", what=what, found=length, most=cap))
+            raise header_fault(self.path, f"{what} has {length} bytes, more than the limit of {cap}")
         return self._take(length, what).decode("utf-8", "replace")
 
     def _capped(self, count: int, cap: int, what: str, *, least: int) -> int:
         """Return `count` if it is at most `cap` and that many (of `least` bytes each) can still follow."""
         if count > cap:
-            raise header_fault(self.path, messages.say("too_many", what=what, count=count, most=cap))
+            raise header_fault(self.path, f"it declares {count} {what}, more than the limit of {cap}")
         if count * least > self._rest:
             raise header_fault(self.path, f"it declares {count} {what}, but only {self._rest} bytes follow")
         return count
@@ -223,19 +225,19 @@ class _Reader:
     def _take(self, length: int, what: str) -> bytes:
         data = self._file.read(length) if length <= self._rest else b""
         if len(data) != length:
-            raise header_fault(self.path, messages.say("ends_early", what=what, needed=length, rest=self._rest))
+            raise header_fault(self.path, f"{what} needs {length} bytes, but only {self._rest} follow")
         self._rest -= length
         return data
 
     def _skip(self, length: int, what: str) -> None:
         if length > self._rest:
-            raise header_fault(self.path, messages.say("ends_early", what=what, needed=length, rest=self._rest))
+            raise header_fault(self.path, f"{what} needs {length} bytes, but only {self._rest} follow")
         self._file.seek(length, os.SEEK_CUR)
         self._rest -= length
 
 
 def model_fault(message: str) -> ModelError:
-    return ModelError(message, hint=messages.say("download_again"))
+    return ModelError(message, hint=DOWNLOAD_AGAIN)
 
 
 def unreadable(path: Path, error: OSError) -> ModelError:

@@ -30,8 +30,7 @@ from yarl import URL
 
 from tuneworthy.config.models import ServedModel
 from tuneworthy.errors import ProviderError, UserError
-from tuneworthy.providers import messages
-from tuneworthy.providers.address import check_address
+from tuneworthy.providers.address import FIX_ADDRESS, check_address
 from tuneworthy.providers.base import BaseProvider
 from tuneworthy.providers.capabilities import Capabilities, RequestParts, capabilities_for
 from tuneworthy.providers.constraints import unwrap
@@ -131,9 +130,7 @@ class HttpClient:
         if headers is None:
             headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key and sign is None else {}
         if self._key and self._key.origin not in {None, str(URL(base_url).origin())}:
-            raise UserError(
-                f"The API key does not belong to the server {parts.hostname}.", hint=messages.say("fix_address")
-            )
+            raise UserError(f"The API key does not belong to the server {parts.hostname}.", hint=FIX_ADDRESS)
         self._base_url = base_url
         self._headers = {
             "Content-Type": "application/json",

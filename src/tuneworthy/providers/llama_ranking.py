@@ -17,8 +17,7 @@ import time
 from collections.abc import Sequence
 
 from tuneworthy.errors import ProviderError
-from tuneworthy.providers import messages
-from tuneworthy.providers.base import PLAIN_START
+from tuneworthy.providers.base import OTHER_TOKENS, PLAIN_START
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.text import n_shared
 from tuneworthy.types import JsonMapping, Request, Response, TextTuple, Tokens
@@ -101,7 +100,7 @@ class LabelRanker:
             )  # fmt: skip
             rows = answer.get("completion_probabilities") or []
             if [row.get("id") for row in rows] != rest:
-                raise ProviderError(messages.say("other_tokens"), code="malformed", retryable=False)
+                raise ProviderError(OTHER_TOKENS, code="malformed", retryable=False)
             for number, row in enumerate(rows, shared + 1):
                 logprobs[tuple(label[:number])] = min(0.0, float(row["logprob"]))
         return logprobs

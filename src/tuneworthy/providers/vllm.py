@@ -14,8 +14,7 @@ from typing import Any
 
 from tuneworthy.config.models import Vllm
 from tuneworthy.errors import ProviderError
-from tuneworthy.providers import messages
-from tuneworthy.providers.base import PLAIN_START, provider
+from tuneworthy.providers.base import OTHER_TOKENS, PLAIN_START, provider
 from tuneworthy.providers.http_client import HttpClient, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.openai import OpenAIProvider
@@ -107,7 +106,7 @@ def _sums(answer: JsonMapping, prompts: TokenLists, start: int) -> list[float]:
             for number, tokens in enumerate(prompts)
         ]
     except (IndexError, KeyError, TypeError, ValueError):
-        raise ProviderError(messages.say("other_tokens"), code="malformed", retryable=False) from None
+        raise ProviderError(OTHER_TOKENS, code="malformed", retryable=False) from None
 
 
 class VllmProvider(OpenAIProvider):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tuneworthy.input_files import open_input
-from tuneworthy.providers import messages
 from tuneworthy.providers.gguf import header_fault, model_fault, unreadable
 from tuneworthy.types import JsonObject
 
@@ -98,7 +97,7 @@ def read_tensors(path: Path) -> dict[str, Place]:
         raise header_fault(path, "its header is not a JSON object")
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
-        raise header_fault(path, messages.say("too_many", what="tensors", count=len(header), most=MAX_TENSORS))
+        raise header_fault(path, f"it declares {len(header)} tensors, more than the limit of {MAX_TENSORS}")
     places = {name: _place(path, name, entry, 8 + length, size) for name, entry in header.items()}
     ordered = dict(sorted(places.items(), key=lambda item: (item[1].start, item[1].end)))
     end = 8 + length
@@ -133,7 +132,7 @@ def _header_length(path: Path, first: bytes, size: int) -> int:
     if len(first) < 8 or length < 2:
         raise header_fault(path, "it does not start with a safetensors header")
     if length > (most := min(MAX_HEADER_BYTES, size - 8)):
-        raise header_fault(path, messages.say("too_long", what="the header", found=length, most=most))
+        raise header_fault(path, f"the header has {length} bytes, more than the limit of {most}")
     return length
 
 
@@ -144,7 +143,7 @@ def _place(path: Path, name: str, entry: Any, base: int, size: int) -> Place:
     except (TypeError, KeyError, ValueError):
         raise header_fault(path, f"{short!r} lacks a dtype, a shape or data_offsets: {str(entry)[:80]}") from None
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise header_fault(path, messages.say("unknown_type", what=repr(short), kind=str(dtype)[:40]))
+        raise header_fault(path, f"{short!r} has the unknown type {str(dtype)[:40]}")
     counts = [begin, end, *shape] if isinstance(shape, list) else [None]
     if len(counts) > MAX_DIMS + 2 or any(type(count) is not int or not 0 <= count <= 2**48 for count in counts):
         raise header_fault(

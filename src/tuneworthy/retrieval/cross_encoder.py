@@ -16,7 +16,6 @@ from tuneworthy.config.retrieval import CrossEncoderReranker
 from tuneworthy.errors import ModelError
 from tuneworthy.providers.model_safety import files_of
 from tuneworthy.providers.models import find, pull, sha256_of_files
-from tuneworthy.retrieval import messages
 from tuneworthy.types import JsonMapping, Texts
 
 # Tokens of question and chunk together, at most.
@@ -26,7 +25,7 @@ MAX_TOKENS = 512
 def cross_encoder_missing() -> str:
     """Return why nothing can be scored, and the command that helps; "" if torch and transformers are installed."""
     installed = all(find_spec(name) for name in ("torch", "transformers"))
-    return "" if installed else messages.say("no_cross_encoder", install=messages.say("install", extra="train"))
+    return "" if installed else 'The cross-encoder needs torch and transformers. Run `pip install "tuneworthy[train]"`.'
 
 
 def cross_encoder_identity(config: CrossEncoderReranker, root: Path) -> JsonMapping:
@@ -71,7 +70,7 @@ class CrossEncoder:
             with torch.inference_mode():
                 scores.append(float(self._model(**pair).logits[0, 0]))
         if not np.isfinite(scores).all():
-            raise self._odd(messages.say("odd_scores"))
+            raise self._odd("scores with NaN or infinite values")
         return scores
 
     def _load(self, folder: Path) -> tuple[Any, Any]:

@@ -21,7 +21,6 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.input_files import open_input, read_input
-from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
 from tuneworthy.types import Texts, frozen, grouped
 
@@ -29,6 +28,7 @@ from tuneworthy.types import Texts, frozen, grouped
 LARGE_BYTES = 4 * 2**20
 MOST_LINE = 16 * 2**20
 MOST_NAMED = 5
+SET_PATH = "Set [documents] path to the folder or file that contains the documents."
 TEXT_KEYS = ("text", "content", "contents", "body", "page_content")
 NAME_KEYS = ("id", "_id", "name", "doc_id", "document_id")
 
@@ -135,7 +135,8 @@ class Corpus:
 
 
 def _first(names: Texts) -> str:
-    return ", ".join(names[:MOST_NAMED]) + messages.remaining(len(names) - MOST_NAMED)
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 @dataclass
@@ -148,7 +149,7 @@ class _Reading:
     def add(self, name: str, sections: Sequence[DocumentSection]) -> None:
         filled = tuple(section for section in sections if section.text.strip())
         if not filled:
-            self.left_out.append((name, messages.say("empty")))
+            self.left_out.append((name, "empty"))
             return
         self.left_out += [
             (f"{name}: {section.heading}", "page without text; run OCR first")
@@ -180,7 +181,7 @@ def read_documents(path: Path) -> Corpus:
         UserError: There is nothing at `path`.
     """
     if not path.exists():
-        raise UserError(messages.say("no_documents", path=path), hint=messages.say("set_path"))
+        raise UserError(f"There are no documents at {path}.", hint=SET_PATH)
     root = path if path.is_dir() else path.parent
     reading = _Reading()
     for file in _files(path, reading):
@@ -192,9 +193,7 @@ def read_documents(path: Path) -> Corpus:
         except Unreadable as error:
             reading.left_out.append((name, str(error)))
         except (OSError, RuntimeError) as error:  # links that lead in a circle
-            reading.left_out.append(
-                (name, messages.say("not_readable", reason=getattr(error, "strerror", None) or error))
-            )
+            reading.left_out.append((name, f"unreadable: {getattr(error, 'strerror', None) or error}"))
     return Corpus(reading.documents, reading.left_out)
 
 
@@ -206,7 +205,7 @@ def _files(path: Path, reading: _Reading) -> list[Path]:
     def note(error: OSError) -> None:
         folder = Path(error.filename)
         name = "." if folder == path else _shown(folder.relative_to(path))
-        reading.left_out.append((name, messages.say("not_readable", reason=error.strerror)))
+        reading.left_out.append((name, f"unreadable: {error.strerror}"))
 
     return sorted(
         file
@@ -259,7 +258,7 @@ def _read_rows(file: Path, name: str, reading: _Reading) -> None:
                 [DocumentSection(heading=title if isinstance(title, str) else "", text=text)],
             )
     if len(reading.documents) + len(reading.left_out) == before:
-        raise Unreadable(messages.say("empty"))
+        raise Unreadable("empty")
 
 
 def _value(row: Any, keys: Texts) -> Any:

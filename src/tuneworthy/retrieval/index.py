@@ -17,8 +17,8 @@ import orjson
 
 from tuneworthy.arrays import Floats32, Ints
 from tuneworthy.errors import UserError
-from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.chunking import Chunk
+from tuneworthy.retrieval.documents import SET_PATH
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Texts
@@ -43,7 +43,11 @@ class ChunkEncoder(Protocol):
 
 def lancedb_missing() -> str:
     """Return why no index can be made, and the command that helps; "" if LanceDB is installed."""
-    return "" if find_spec("lancedb") else messages.say("no_lancedb", install=messages.say("install", extra="rag"))
+    return (
+        ""
+        if find_spec("lancedb")
+        else 'The search index needs the package LanceDB. Run `pip install "tuneworthy[rag]"`.'
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,7 @@ async def _build(folder: Path, chunks: Iterator[Chunk], encoder: ChunkEncoder | 
         n_chunks += len(block)
         await asyncio.sleep(0)  # a local encoder gives way to others, and to Ctrl-C
     if table is None:
-        raise UserError("The documents contain no text.", hint=messages.say("set_path"))
+        raise UserError("The documents contain no text.", hint=SET_PATH)
     table.create_index(
         "text",
         config=FTS(language=language, stem=True, remove_stop_words=True, ascii_folding=True, with_position=False),

@@ -25,12 +25,12 @@ from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.models import find, pinned
-from tuneworthy.retrieval import chunking, messages
+from tuneworthy.retrieval import chunking
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.bert import MAX_PIECES
 from tuneworthy.retrieval.chunking import about_tokens, chunk_documents
 from tuneworthy.retrieval.cross_encoder import CrossEncoder, cross_encoder_identity, cross_encoder_missing
-from tuneworthy.retrieval.documents import Corpus, read_documents
+from tuneworthy.retrieval.documents import SET_PATH, Corpus, read_documents
 from tuneworthy.retrieval.encoder import VectorEncoder, load_encoder
 from tuneworthy.retrieval.index import ChunkEncoder, open_index
 from tuneworthy.retrieval.oracle import Oracle, OraclePassages
@@ -405,7 +405,7 @@ def open_library(project: Project, account: Account | None = None) -> DocumentLi
     if path is None:
         return None
     if not path.exists():
-        raise UserError(messages.say("no_documents", path=path), hint=messages.say("set_path"))
+        raise UserError(f"There are no documents at {path}.", hint=SET_PATH)
     return DocumentLibrary(project, path, account)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from tuneworthy import limited
 from tuneworthy.errors import UserError
-from tuneworthy.retrieval import messages
 
 # Of one document, seconds of processor time; a PDF of 1,000 pages takes 20.
 LIMIT_S = 60.0
@@ -151,14 +150,14 @@ def parse_pdf(content: bytes) -> list[DocumentSection]:
 
 
 def _unreadable(kind: str, error: Exception) -> Unreadable:
-    return Unreadable(messages.say("unreadable", kind=kind, error=type(error).__name__))
+    return Unreadable(f"unreadable {kind}: {type(error).__name__}")
 
 
 def _decoded(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unreadable(messages.say("not_utf8")) from None
+        raise Unreadable("not UTF-8") from None
 
 
 def sections_in_child(digest: str, kind: str, data: str) -> str | list[tuple[str, str]]:
@@ -180,7 +179,7 @@ def _limited(kind: str, content: bytes) -> list[DocumentSection]:
     try:
         answer = limited.call(sections_in_child, digest, kind, data, limit_s=LIMIT_S)
     except limited.OverLimit as error:
-        answer = messages.say("unreadable", kind=kind, error=error.reason)
+        answer = f"unreadable {kind}: {error.reason}"
     if isinstance(answer, str):
         raise Unreadable(answer)
     return [DocumentSection(*section) for section in answer]

@@ -19,7 +19,6 @@ from tuneworthy.providers.drain import drain
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.usage import token_count
-from tuneworthy.retrieval import messages
 from tuneworthy.retrieval.account import Account
 from tuneworthy.store.responses import response_key
 from tuneworthy.text import count
@@ -198,5 +197,5 @@ def _vectors(answer: Any, n: int) -> list[str]:
 def _scores(answer: Any, n: int) -> list[str]:
     scores = {row["index"]: float(row["relevance_score"]) for row in answer["results"]}
     if not np.isfinite(list(scores.values())).all():
-        raise ValueError(messages.say("odd_scores"))
+        raise ValueError("scores with NaN or infinite values")
     return [repr(scores[place]) for place in range(n)]
