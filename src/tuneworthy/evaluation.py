@@ -334,7 +334,6 @@ def _grader(grader: Any, cases: Sequence[Case]) -> tuple[Grader, str]:
 
 
 def _table(form: Any, table: Any, kind: str, hint: str) -> Any:
-    """Return a table of the project file, checked."""
     try:
         return TypeAdapter(form).validate_python(table)
     except ValidationError as error:

@@ -19,7 +19,6 @@ from tuneworthy.types import JsonObject
 
 @CLASSICAL_MODELS.register("majority")
 def fit_majority(rows: Sequence[QuestionAnswer], seed: int) -> MajorityLabel:
-    """Count the answers."""
     counts = sorted(Counter(r.answer.strip() for r in rows).items())
     state = {"labels": [label for label, _ in counts], "shares": [n / len(rows) for _, n in counts]}
     return fitted(MajorityLabel, state, "majority", rows, seed)

@@ -64,7 +64,6 @@ class TextFeatures:
         return hstack(matrices or [csr_matrix((n, 1))], format="csr", dtype=np.float32)
 
     def transform(self, texts: Texts) -> Any:
-        """Return the features of new `texts`, CSR ``(n_texts, n_features)``."""
         from scipy.sparse import csr_matrix
 
         rows = [self._rows.row(text) for text in texts]

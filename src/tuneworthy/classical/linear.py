@@ -75,7 +75,6 @@ class LinearSvmClassifier:
         return self
 
     def probabilities(self, matrix: Any) -> Floats:
-        """Return label probabilities, ``(n_rows, n_labels)``."""
         if self._model is None:
             return np.ones((matrix.shape[0], 1))
         return softmax(_margins(self._model, matrix, self.labels) * self.temperature)
@@ -185,7 +184,6 @@ def fit_words(rows: Sequence[QuestionAnswer], seed: int) -> tuple[TextFeatures, 
 
 @CLASSICAL_MODELS.register("linear")
 def fit_linear(rows: Sequence[QuestionAnswer], seed: int) -> LabelPredictor:
-    """Learn the most probable label."""
     features, _, classifier = fit_words(rows, seed)
     state = {"features": features.state, "labels": classifier.state()}
     return fitted(

@@ -42,7 +42,6 @@ DEFAULT_C = 3.0
 
 @CLASSICAL_MODELS.register("constant")
 def fit_constant(rows: Sequence[QuestionAnswer], seed: int) -> ConstantObject:
-    """Take the most frequent object."""
     texts, objects = read_rows(rows)
     answer = most_frequent(map(write, objects))
     return fitted(ConstantObject, {"answer": answer}, "constant", rows, seed, unreadable_rows=len(rows) - len(texts))
@@ -50,7 +49,6 @@ def fit_constant(rows: Sequence[QuestionAnswer], seed: int) -> ConstantObject:
 
 @CLASSICAL_MODELS.register("nearest_object")
 def fit_nearest(rows: Sequence[QuestionAnswer], seed: int) -> NearestAnswer:
-    """Keep the examples, to answer with the nearest example's object."""
     texts, objects = read_rows(rows)
     state, parameters = nearest_state([text.raw for text in texts], list(map(write, objects)))
     parameters["unreadable_rows"] = len(rows) - len(texts)
@@ -72,7 +70,6 @@ def fit_embedded(rows: Sequence[QuestionAnswer], seed: int) -> FieldPredictor:
 
 @CLASSICAL_MODELS.register("field_tagger")
 def fit_fields(rows: Sequence[QuestionAnswer], seed: int) -> FieldPredictor:
-    """Learn from the words only."""
     return _fit_fields(rows, seed, None)
 
 

@@ -242,9 +242,7 @@ class Field:
     def render(self, texts: Sequence[str]) -> Any:
         """Return the value of the copied `texts`, or None if they are unfit or empty."""
         values = [v for v in map(self._scalar, texts) if v is not None]
-        if not values:
-            return None
-        return values if self.many else values[0]
+        return values if values and self.many else next(iter(values), None)
 
     def copy(self, text: Text, found: Sequence[tuple[float, Span]]) -> Any:
         """Return the value from the spans found: all of a list, else the surest; None if there is no span."""
@@ -259,9 +257,8 @@ class Field:
             number = float(text.replace(",", ""))
         except ValueError:
             return None
-        if not abs(number) <= MAX_NUMBER:  # nan is not either
-            return None
-        return int(number) if number.is_integer() else number
+        exact = abs(number) <= MAX_NUMBER  # nan is not
+        return None if not exact else int(number) if number.is_integer() else number
 
 
 def write(value: Any) -> str:
@@ -393,7 +390,6 @@ class NearestAnswer(Answerer):
         self._starts, self._rows, self._values = starts, rows.astype(np.int64), values
 
     def answer(self, question: str) -> str:
-        """Return the most frequent answer among the examples that share the highest similarity."""
         columns, values = self._features.row(question)
         sizes = self._starts[columns + 1] - self._starts[columns]
         places = np.repeat(self._starts[columns] - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
@@ -409,7 +405,6 @@ class CopiedAnswer(Answerer):
         self._nearest, self._field, self._rules = NearestAnswer(**nearest), Field(**field), CopyRules(**rules)
 
     def answer(self, question: str) -> str:
-        """Return the copied words, or the nearest example's answer where there is nothing to copy."""
         text = Text(question)
         span = self._rules.best(text)
         return str(self._field.render([text.slice(span)])) if span else self._nearest.answer(question)
@@ -463,6 +458,5 @@ class TaggedAnswer(Answerer):
         self._nearest, self._tagger = NearestAnswer(**nearest), FieldPredictor(**tagger) if tagger else None
 
     def answer(self, question: str) -> str:
-        """Return the tagged words, or the nearest example's answer where no words are tagged."""
         words: Any = json.loads(self._tagger.answer(question))[ANSWER] if self._tagger else ""
         return words if words and words in question else self._nearest.answer(question)

@@ -42,8 +42,6 @@ ADDRESS = re.compile(r"(?:https?://)?(\[[^\]]*\]|[^:/@]*)(?::\d+)?")
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one connection."""
-
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else each answer of a reused connection waits 40 ms for the client's kernel
     # Of each connection: the start of its request, infinite while it is answered, and the bytes of its body.
@@ -93,14 +91,12 @@ class Handler(BaseHTTPRequestHandler):
         return 0 if all(name and name[1] in HOSTS for name in names) else 403
 
     def do_GET(self) -> None:
-        """List the one model."""
         if self.path == "/v1/models":
             self._send(200, {"object": "list", "data": [{"id": NAME, "object": "model"}]})
         else:
             self._fail(404, f"There is no {self.path}.")
 
     def do_POST(self) -> None:
-        """Answer a question."""
         length = int(self.headers["Content-Length"])
         self.requests[self] = self.requests[self][0], length
         body = self.rfile.read(length)

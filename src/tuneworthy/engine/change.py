@@ -97,7 +97,6 @@ def _texts(cases: Cases) -> tuple[list[str], list[str]]:
 
 
 def _quoted_shots(new: str, shots: Examples) -> list[str]:
-    """Return the chats whose question `new` quotes as a whole."""
     added = "".join(words(new))
     return ["\n".join(map(text_of, shot.messages)) for shot in shots if "".join(words(shot.question)) in added]
 

@@ -44,7 +44,6 @@ class OpenModel:
 
     @classmethod
     def of(cls, name: str, config: Any, provider: Provider, root: Path | None = None) -> "OpenModel":
-        """Return a model with the price and the limits of its section."""
         price = price_for(config)
         return cls(
             name=name,

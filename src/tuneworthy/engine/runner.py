@@ -282,7 +282,6 @@ class Runner:
         return [_trace(job, variant, identity, *answers[job.key], stored=True) for job in jobs if job.key in answers]
 
     def request(self, variant: Variant, case: Case) -> Request:
-        """Return what `run` sends for a case."""
         return self._jobs(variant, [case], (0,))[0].request
 
     def dates(self, variant: Variant, cases: Cases, *, repeats: Iterable[int] = (0,)) -> list[float | None]:
@@ -419,7 +418,8 @@ class Runner:
             )
         finally:
             batch.sending.discard(number)
-            model.limiter.release(mark, pushed_back=_pushed_back(failure, answered), wait_s=_pause_s(failure))
+            pushed_back, wait_s = _pushback(failure, answered)
+            model.limiter.release(mark, pushed_back=pushed_back, wait_s=wait_s)
         if job.attempts == 1:
             self._tries[model.identity, failure is not None] += 1
         if failure and not batch.ended.is_set():
@@ -633,18 +633,16 @@ def _cancelled_from_outside() -> bool:
     return task is None or task.cancelling() > 0
 
 
-def _pushed_back(failure: ProviderError | None, answered: bool) -> bool | None:
-    """Whether the rate is too high, as `Limiter.release` wants it; a slow server times out instead of saying so."""
-    if failure is None:
-        return False if answered else None
-    return True if failure.code in {"rate_limit", "timeout"} or failure.retry_after_s is not None else None
+def _pushback(failure: ProviderError | None, answered: bool) -> tuple[bool | None, float | None]:
+    """Return whether the rate is too high, as `Limiter.release` takes it, and how long all calls pause then.
 
-
-def _pause_s(failure: ProviderError | None) -> float | None:
-    """How long all calls pause if this pushback is one too many; after a timeout fewer calls are enough."""
+    A slow server times out instead of saying so; after a timeout fewer calls are enough.
+    """
     if failure is None:
-        return None
-    return 0.0 if failure.code == "timeout" and failure.retry_after_s is None else failure.retry_after_s
+        return (False if answered else None), None
+    wait_s, timed_out = failure.retry_after_s, failure.code == "timeout"
+    too_fast = timed_out or failure.code == "rate_limit" or wait_s is not None
+    return too_fast or None, 0.0 if timed_out and wait_s is None else wait_s
 
 
 def _down(model: OpenModel, error: ProviderError, why: str) -> OutsideFault:

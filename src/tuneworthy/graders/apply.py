@@ -148,8 +148,6 @@ def aggregate(scores: Sequence[Score], case_ids: Texts | None = None, *, order: 
 
 
 class _Rules:
-    """The rules of `base` around one grader."""
-
     def __init__(self, grader: Grader) -> None:
         self._grader = grader
         self._declines = built_in()

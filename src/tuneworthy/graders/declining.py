@@ -57,18 +57,13 @@ class Declines:
         self.identity = content_hash(asdict(lists))
 
     def __call__(self, response: Response) -> bool:
-        if response.finish_reason in _DECLINED_FINISH:
-            return True
-        if response.tool_calls:
-            return False
-        return self.text(response.text)
+        refused = response.finish_reason in _DECLINED_FINISH
+        return refused or (not response.tool_calls and self.text(response.text))
 
     def text(self, text: str) -> bool:
         head = _folded(text[:HEAD_CHARS]).lstrip(_EDGES)
-        if not head:
-            return self._null(text)
         whole = len(text) < HEAD_CHARS and head.rstrip(_ENDS) in self._whole
-        if whole or self._begins(head) or self._null(text):
+        if self._null(text) or (head and (whole or self._begins(head))):
             return True
         return len(head) >= self._shortest_part and any(part in head for part in self._parts)
 

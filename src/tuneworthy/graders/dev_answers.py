@@ -40,7 +40,6 @@ class DevAnswer:
 
 
 def dev_cases(cases: Cases) -> list[DevCase]:
-    """Return the first dev cases with question and expected answer."""
     short = shortener()
     return [DevCase(case=case.id, question=short(case.text), expected=short(_expected(case))) for case in cases]
 

@@ -35,12 +35,10 @@ class Counts:
 
     @property
     def precision(self) -> float | None:
-        """tp / (tp + fp); None if nothing was answered."""
         return self.tp / (self.tp + self.fp) if self.tp + self.fp else None
 
     @property
     def recall(self) -> float | None:
-        """tp / (tp + fn); None if nothing was expected."""
         return self.tp / (self.tp + self.fn) if self.tp + self.fn else None
 
     @property
@@ -145,9 +143,7 @@ def _canonical(value: Any) -> Any:
             (_canonical(one) for one in value),
             key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS, default=str),
         )
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -172,7 +168,6 @@ class JsonFieldsGrader(AnswerGrader[JsonFields]):
     unit = 2.0
 
     def label_fault(self, expected: Any) -> str:
-        """The expected value must be an object, or a text with one."""
         return f"{str(expected)[:80]!r} is not a JSON object" if expected_object(expected) is None else ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:

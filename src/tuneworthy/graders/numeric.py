@@ -92,7 +92,6 @@ class NumericGrader(AnswerGrader[Numeric]):
         return found or None
 
     def label_fault(self, expected: Any) -> str:
-        """The expected value must be a number or a text with one."""
         return "" if self._expected(expected) else f"{str(expected)[:80]!r} is not a number"
 
     def __call__(self, trace: Trace, case: Case) -> Score:

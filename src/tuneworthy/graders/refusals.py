@@ -47,8 +47,6 @@ _GAP = re.compile("(?:_ ?){2,}")
 
 @dataclass(frozen=True)
 class RefusalLanguage:
-    """Parts of the training sentences in a language."""
-
     openers: list[str]
     refusals: list[str]
     tasks: list[str]
@@ -167,7 +165,6 @@ def _spoken(answer: str) -> str:
 
 
 def score(texts: Texts) -> list[float]:
-    """Return the probability that each sentence refuses."""
     return [float(one) for one in _classifier().predict_proba(texts)[:, 1]] if texts else []
 
 

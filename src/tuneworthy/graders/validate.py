@@ -37,8 +37,6 @@ class Canary:
 
 @frozen
 class JudgedAnswer:
-    """An answer that people judged: good or not."""
-
     case: Case
     answer: str
     good: bool
@@ -104,8 +102,6 @@ def _share(value: float | None, interval: Bounds) -> str:
 
 @dataclass(frozen=True)
 class Question:
-    """A built-in question with its answer."""
-
     question: str
     expected: str
 
@@ -122,8 +118,6 @@ class CanaryTemplate:
 
 @dataclass(frozen=True)
 class CanaryTable:
-    """Content of `canaries.json`."""
-
     fallback: list[Question]
     canaries: list[CanaryTemplate]
 

@@ -71,7 +71,6 @@ class AnthropicProvider(ServedProvider):
         )
 
     def body(self, request: Request) -> RequestParts:
-        """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""
         caps = self.capabilities
         sent, dropped = filter_parameters(caps, request.decoding)
         system, messages = split_system(request.messages)
@@ -191,9 +190,4 @@ def read_message(answer: JsonMapping, _request: Request) -> Response:
 
 @provider("anthropic")
 def open_anthropic(name: str, config: Anthropic, root: Path) -> AnthropicProvider:
-    """Open `[models.NAME]` with ``provider = "anthropic"``.
-
-    Raises:
-        AuthError: The server is not on this machine, and the environment variable has no key.
-    """
     return AnthropicProvider(**server_options(name, config, root))

@@ -255,6 +255,4 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
 
 
 def _span(low: float | None, high: float | None) -> str:
-    if low == high:
-        return f"{low:g}"
-    return " to ".join("any" if end is None else f"{end:g}" for end in (low, high))
+    return " to ".join("any" if end is None else f"{end:g}" for end in dict.fromkeys((low, high)))

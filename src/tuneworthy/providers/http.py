@@ -43,7 +43,6 @@ class HttpProvider(ServedProvider):
 
 @provider("http")
 def open_http(name: str, config: Http, root: Path) -> HttpProvider:
-    """Open `[models.NAME]` with ``provider = "http"``."""
     key = read_key(config.key_variable, url=config.url, root=root, owner=f"models.{name}", any_path=True)
     identity = {"provider": "http", "url": config.url, **({"version": config.version} if config.version else {})}
     return HttpProvider(HttpClient(config.url, key=key, timeout_s=config.timeout_s), identity, capabilities_for(config))

@@ -89,7 +89,6 @@ class HttpAnswer:
 
     @property
     def accepted(self) -> bool:
-        """Whether the status is 2xx."""
         return self.status // 100 == 2
 
 

@@ -33,7 +33,6 @@ class Key:
         raise TypeError("a Key is never pickled")
 
     def reveal(self) -> str:
-        """Return the key, for the header of a request only."""
         return self._value
 
     def redact(self, text: str) -> str:

@@ -167,7 +167,6 @@ class Engine:
         self.address = report["address"]
 
     def close(self) -> None:
-        """End the child: let go of the leash, then kill. Blocks."""
         process, self._process = self._process, None
         if process is not None:
             processes.end(process, grace_s=2.0)
@@ -179,7 +178,6 @@ class Engine:
         return not self.alive
 
     def exit_report(self) -> str:
-        """Return how the child ended, and the line of its log that says why."""
         reason = last_log_line(
             self.log, self._log_start, ("GGML_ASSERT", "GGML_ABORT", "terminate called", "CUDA error")
         )
@@ -300,7 +298,6 @@ class LlamaCppProvider(BaseProvider):
             return engine
 
     async def close(self) -> None:
-        """End the child, and the one for timing; may be called twice."""
         if self._timing is not None:
             await self._timing.close()
         await self._drop()

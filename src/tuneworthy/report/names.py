@@ -65,21 +65,31 @@ def _parts(variant: Variant, today: Variant | None) -> dict[str, str]:
     if variant.model.startswith(IN_PROCESS) or variant.name.startswith("classical/"):
         method = variant.name.partition("/")[2]
         return {"model": METHODS.get(method, f"a {method or variant.name}").partition(" ")[2]}
-    parts = {"model": "fine-tuned model" if variant.model.startswith(TUNED) else f"{variant.model} model"}
-    if variant.shots:
-        parts["examples"] = f"{variant.shots.k} {'fixed examples' if variant.shots.ids else 'examples per question'}"
-    if variant.retrieval:
-        parts["documents"] = f"{variant.retrieval.k} retrieved passages"
-    if prompt := next((PROMPTS[note] for note in reversed(variant.notes) if note in PROMPTS), ""):
-        parts["prompt"] = prompt
-    elif today and (variant.system, variant.user) != (today.system, today.user):
-        parts["prompt"] = "another prompt"
-    if variant.output.kind in OUTPUTS:
-        parts["output"] = OUTPUTS[variant.output.kind]
-    if variant.decoding != (today.decoding if today else {}):
-        shown = [key for key in ("temperature", "effort") if key in variant.decoding] or [*variant.decoding][:1]
-        parts["decoding"] = " and ".join(f"{key} {number_text(variant.decoding[key])}" for key in shown)
-    return {key: text for key, text in parts.items() if text} | ({} if len(parts) > 1 else {"prompt": TODAY})
+    shots, search = variant.shots, variant.retrieval
+    parts = {
+        "model": "fine-tuned model" if variant.model.startswith(TUNED) else f"{variant.model} model",
+        "examples": shots and f"{shots.k} {'fixed examples' if shots.ids else 'examples per question'}",
+        "documents": search and f"{search.k} retrieved passages",
+        "prompt": _prompt(variant, today),
+        "output": OUTPUTS.get(variant.output.kind),
+        "decoding": _decoding(variant, today),
+    }
+    differing = {key: text for key, text in parts.items() if text is not None}
+    return {key: text for key, text in differing.items() if text} | ({} if len(differing) > 1 else {"prompt": TODAY})
+
+
+def _prompt(variant: Variant, today: Variant | None) -> str | None:
+    other = today and (variant.system, variant.user) != (today.system, today.user)
+    return next(
+        (PROMPTS[note] for note in reversed(variant.notes) if note in PROMPTS), "another prompt" if other else None
+    )
+
+
+def _decoding(variant: Variant, today: Variant | None) -> str | None:
+    if variant.decoding == (today.decoding if today else {}):
+        return None
+    shown = [key for key in ("temperature", "effort") if key in variant.decoding] or [*variant.decoding][:1]
+    return " and ".join(f"{key} {number_text(variant.decoding[key])}" for key in shown)
 
 
 def differences(a: Variant, b: Variant) -> tuple[str, str]:

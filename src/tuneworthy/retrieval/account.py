@@ -77,7 +77,6 @@ class Call:
         self.answered = False
 
     def not_billed(self) -> None:
-        """Note that the call cost nothing."""
         self.cost_usd = 0.0
         for note in self._notes.values():
             self._store.close_call(note)

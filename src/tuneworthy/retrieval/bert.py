@@ -79,7 +79,6 @@ class WordPieces:
 
 
 def about_pieces(text: str) -> int:
-    """Return about how many pieces of `text` are read."""
     return min(MAX_PIECES, 2 + len(text) // CHARS_A_PIECE)
 
 

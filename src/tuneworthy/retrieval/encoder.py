@@ -82,11 +82,9 @@ class VectorEncoder(SentenceEncoder):
     """A sentence encoder that is a `ChunkEncoder` as well."""
 
     async def encode_chunks(self, texts: Texts) -> Floats32:
-        """Return (n, width) rows of length 1."""
         return self.encode(texts)
 
     async def encode_questions(self, texts: Texts, repeat: int = 0) -> Floats32:
-        """Return (n, width) rows of length 1."""
         return self.encode(texts)
 
     def encode_tokens(self, texts: Texts) -> list[TokenVectors]:

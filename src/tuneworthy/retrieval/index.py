@@ -65,8 +65,6 @@ class RankedChunks:
 
 @dataclass(frozen=True)
 class IndexAbout:
-    """The file next to an index; written last."""
-
     n_chunks: int
 
 

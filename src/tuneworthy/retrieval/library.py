@@ -111,9 +111,7 @@ class DocumentLibrary:
             return {"type": "maxsim", "weight": MAXSIM_WEIGHT} if self.is_local else {}
         if isinstance(config, CrossEncoderReranker):
             return {} if cross_encoder_missing() else cross_encoder_identity(config, self._root)
-        if isinstance(config, RerankServer):
-            return config.model_dump(include={"type", "base_url", "model"})
-        return {}
+        return config.model_dump(include={"type", "base_url", "model"}) if isinstance(config, RerankServer) else {}
 
     @property
     def is_local(self) -> bool:
@@ -258,7 +256,6 @@ class DocumentLibrary:
         return await self._stored(retrieval, ["documents", chunking.VERSION], questions, search)
 
     async def seconds(self, retrieval: Retrieval, cases: Cases) -> NamedFloats:
-        """Return the seconds of an uncontended search by case; measured once and stored."""
         return {name: sum(stages.values()) for name, stages in (await self.stages(retrieval, cases)).items()}
 
     async def stages(self, retrieval: Retrieval, cases: Cases) -> dict[str, dict[str, float]]:
@@ -317,7 +314,7 @@ class DocumentLibrary:
             self._searchers[name] = Searcher(
                 await open_index(self._folder / name, chunks, encoder, language=retrieval.language),
                 encoder,
-                self,
+                (lambda: self.local, lambda: self.reranker),
                 self._account,
             )
         return self._searchers[name]

@@ -6,7 +6,7 @@ normalised scores); Khattab, Zaharia, "ColBERT", arXiv 2004.12832 (the largest s
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, Protocol
 
@@ -27,20 +27,12 @@ TOKEN_BYTES = 512 * 2**20
 
 
 class Reranker(Protocol):
-    """Scores chunks."""
-
     async def score(self, question: str, texts: Texts, repeat: int = 0) -> list[float]:
         """Return how well each text answers `question`; each repeat is asked for separately."""
 
 
-class Rerankers(Protocol):
-    @property
-    def local(self) -> VectorEncoder:
-        """Gives token vectors."""
-
-    @property
-    def reranker(self) -> Reranker:
-        """Scores chunks."""
+# Of token vectors, and of scores.
+Rerankers = tuple[Callable[[], VectorEncoder], Callable[[], Reranker]]
 
 
 class Searcher:
@@ -49,7 +41,7 @@ class Searcher:
     Args:
         index: Opened.
         encoder: Of questions; None for a search by words only.
-        rerankers: Has the local encoder, and the model or server, that rerank; opened when first needed.
+        rerankers: Returns the local encoder, and the model or server, that rerank; called when first needed.
         account: Of the servers, if there are any.
     """
 
@@ -144,9 +136,7 @@ class Searcher:
                 values = self._max_sim(question, new)
             else:
                 chunks = self.chunks(new)
-                values = await self._rerankers.reranker.score(
-                    question, [chunks[number].indexed for number in new], repeat
-                )
+                values = await self._rerankers[1]().score(question, [chunks[number].indexed for number in new], repeat)
             scores |= dict(zip(new, values, strict=True))
         return blend(fused, {number: scores[number] for number in head}, float(retrieval.reranker.get("weight", 1.0)))
 
@@ -157,17 +147,17 @@ class Searcher:
                 new = list(numbers)
             chunks = self.chunks(new)
             self._chunk_tokens |= dict(
-                zip(new, self._rerankers.local.encode_tokens([chunks[number].indexed for number in new]), strict=True)
+                zip(new, self._rerankers[0]().encode_tokens([chunks[number].indexed for number in new]), strict=True)
             )
         if question not in self._question_tokens:
-            (self._question_tokens[question],) = self._rerankers.local.encode_tokens([question])
+            (self._question_tokens[question],) = self._rerankers[0]().encode_tokens([question])
         tokens = [self._chunk_tokens[number] for number in numbers]
         return max_sim(self._question_tokens[question], tokens, self._rarity)
 
     @cached_property
     def _rarity(self) -> Floats:
         """Inverse document frequency of BM25 per piece of the vocabulary, from a sample of the chunks."""
-        pieces = self._rerankers.local.pieces
+        pieces = self._rerankers[0]().pieces
         texts = self.index.sample()
         counts = np.zeros(pieces.size, np.int64)
         for text in texts:

@@ -143,7 +143,6 @@ class ServerEncoder(RetrievalServer[EncoderServer]):
         return await self._encode([self._config.document_prefix + text for text in texts], 0)
 
     async def encode_questions(self, texts: Texts, repeat: int = 0) -> Floats32:
-        """Return (n, width); each repeat is asked for separately."""
         return await self._encode([self._config.query_prefix + text for text in texts], repeat)
 
     async def _encode(self, texts: Texts, repeat: int) -> Floats32:

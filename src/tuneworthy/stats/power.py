@@ -86,9 +86,8 @@ def n_for_gain(margin: float, alpha: float) -> int | None:
     """
     worse = min(LOSS, (1 - margin) / 2)
     better = min(1 - worse, worse + margin)
-    if mcnemar_power(MOST_CASES, worse, better, alpha) < POWER:
-        return None
-    return n_for_difference(worse, better, alpha)
+    shown = mcnemar_power(MOST_CASES, worse, better, alpha) >= POWER
+    return n_for_difference(worse, better, alpha) if shown else None
 
 
 def n_for_difference(loss: float, gain: float, alpha: float = 0.05) -> int:
