@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -96,14 +97,19 @@ def copied(whole: Path, tmp_path: Path) -> Path:
 def test_a_finished_rung_is_read_at_once_and_the_rest_is_not_yet_compared(tmp_path: Path) -> None:
     root = world(tmp_path)
     seen: list[tuple[str, list[str], str]] = []
+    told: list[str] = []
 
     class Reader(RungWatcher):
         def start(self, rung: str) -> None:
+            if not seen:
+                words = [sys.executable, "-m", "tuneworthy", "decide", "--project", str(root)]
+                told.append(subprocess.run(words, capture_output=True, text=True, check=False).stderr)
             seen.append((rung, rungs_of(shown_run(load(root))), run_note(Folder(root))))
 
     walk(root, Reader())
     assert [(rung, finished) for rung, finished, _ in seen] == [(name, RUNGS[:n]) for n, name in enumerate(RUNGS)]
     assert "the rung classical has been running since" in seen[0][2]
+    assert "Wait until a rung is finished." in told[0]
     assert seen[0][2].endswith("Finished: no rung yet.")
     assert seen[2][2].endswith("Finished: classical, baseline.")
     record = read_record(Folder(root))

@@ -63,7 +63,7 @@ def gather(session: Session) -> Evidence:
     project = session.project
     record = shown_run(project)
     if record is None:
-        raise Undecided(run_note(session.folder), hint=messages.RUN)
+        raise Undecided(run_note(session.folder), hint=messages.WAIT if session.folder.holder() else messages.RUN)
     stale = changed_since(
         record,
         project,

@@ -37,6 +37,7 @@ WAIVE_DEV = (
 )
 NOTHING_ELIGIBLE = "No variant that the constraints allow has been measured on the test set."
 RUN = "Run `tuneworthy run`."
+WAIT = "Wait until a rung is finished."
 ADD_CASES = (
     "Append labelled cases to the file of [cases], then run `tuneworthy cases add` and `tuneworthy run`. To draw cases "
     "from logs, run `tuneworthy cases sample`."
