@@ -73,7 +73,7 @@ def test_the_options_are_a_data_frame(project: OpenProject) -> None:
 def test_a_notebook_shows_the_report_and_runs_inside_its_event_loop(project: OpenProject) -> None:
     async def cell() -> str:
         assert project.decide().outcome
-        return project._repr_html_()
+        return project.report()._repr_html_()
 
     shown = asyncio.run(cell())
     assert shown.startswith("<iframe srcdoc=") and 'sandbox=""' in shown and "<script" not in shown
@@ -95,7 +95,6 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert caught.value.__context__ is None  # its traceback shows no other error
     with pytest.raises(UserError, match="There is no run yet"):
         empty.report()
-    assert empty._repr_html_() is None  # a notebook then shows `repr`, and no traceback
     monkeypatch.setattr(extras, "find_spec", lambda _: object())
     with pytest.raises(Undecided, match="no verdict yet"):
         empty.options()

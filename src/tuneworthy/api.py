@@ -320,10 +320,3 @@ class OpenProject:
             UserError: There is no run yet, the ending is unknown, or the file cannot be written.
         """
         return write_last(self.project, Path(path))
-
-    def _repr_html_(self) -> str | None:
-        """Return the report of the last run; None before one, so that a notebook shows `repr`."""
-        try:
-            return self.report()._repr_html_()
-        except UserError:
-            return None

@@ -204,8 +204,12 @@ def evaluate(
                 traces = await runner.run(variant, opened, cases, concurrency=concurrency)
             except (BudgetSpent, OutsideFault) as error:  # the answers so far are paid for
                 stored = {trace.case_id: trace for trace in runner.stored(variant, cases)}
-                missing = Failure(code="stopped", message=error.message)
-                traces = [stored.get(case.id) or _failed(case, missing) for case in cases]
+                fault = Failure(code="stopped", message=error.message)
+                traces = [
+                    stored.get(case.id)
+                    or Trace(case_id=case.id, variant_id="", repeat=0, messages=(), response=None, error=fault)
+                    for case in cases
+                ]
             finally:
                 await opened.provider.close()
                 store.close()
@@ -234,10 +238,6 @@ def evaluate(
         sums=sums,
         groups=groups.tolist(),
     )
-
-
-def _failed(case: Case, error: Failure) -> Trace:
-    return Trace(case_id=case.id, variant_id="", repeat=0, messages=(), response=None, error=error)
 
 
 def _row(label: Any, case: Case, trace: Trace, score: Score) -> JsonObject:

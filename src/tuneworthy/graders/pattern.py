@@ -46,12 +46,10 @@ class RegexGrader(AnswerGrader[Regex]):
         return ""
 
     def __call__(self, trace: Trace, case: Case) -> Score:
-        patterns = (self._pattern,) if self._pattern is not None else accepted(case.expected)
-        for pattern in patterns:
-            try:
-                found = search(pattern, trace.text)
-            except UserError as error:
-                return Score.failed(error.message)
+        if fault := self.label_fault(case.expected):
+            return Score.failed(fault)
+        for pattern in (self._pattern,) if self._pattern is not None else accepted(case.expected):
+            found = search(pattern, trace.text)
             if found is None:
                 return Score.failed(f"matching the pattern {pattern[:200]!r} took more than {TIMEOUT_S} s")
             if found:

@@ -6,6 +6,7 @@ first block is not assumed to be text; a cut-off or refused answer keeps its rea
 Source: https://docs.anthropic.com/en/api/messages (stop_reason, usage, output_config).
 """
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Name, WireModel, read_usage
 from tuneworthy.types import JsonMapping, JsonObject, Message, Request, Response, Turns, calls_of, role_of
 
+_INSTRUCTIONS = frozenset({"system", "developer"})
 VERSION = "2023-06-01"
 # Anthropic's reason to ours; any other keeps its name.
 FINISH = {
@@ -105,26 +107,26 @@ class AnthropicProvider(ServedProvider):
 
 def split_system(messages: Turns) -> tuple[str, list[Message]]:
     """Split a chat into its system text and its turns in Anthropic's shape, with tool calls and results as blocks."""
-    system: list[str] = []
+    system = [str(message.get("content")) for message in messages if role_of(message) in _INSTRUCTIONS]
+    chat = [message for message in messages if role_of(message) not in _INSTRUCTIONS]
     turns: list[Message] = []
-    after_result = False  # results of one round of calls are in one turn
-    for message in messages:
-        role, content = role_of(message), message.get("content")
-        if role in {"system", "developer"}:
-            system.append(str(content))
-        elif role != "tool":
-            calls = [_tool_use(call["function"], call["id"]) for call in calls_of(message)]
+    for are_results, group in groupby(chat, key=lambda message: role_of(message) == "tool"):
+        if are_results:  # those of one round of calls are in one turn
+            turns.append({"role": "user", "content": list(map(_tool_result, group))})
+            continue
+        for message in group:
+            content, calls = (
+                message.get("content"),
+                [_tool_use(call["function"], call["id"]) for call in calls_of(message)],
+            )
             text = [{"type": "text", "text": content}] if content else []
-            turns.append({"role": role, "content": [*text, *calls] if calls else content or ""})
-            after_result = False
-        else:
-            result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": str(content or "")}
-            if after_result:
-                turns[-1]["content"].append(result)
-            else:
-                turns.append({"role": "user", "content": [result]})
-            after_result = True
+            turns.append({"role": role_of(message), "content": [*text, *calls] if calls else content or ""})
     return "\n\n".join(system), turns
+
+
+def _tool_result(message: Message) -> JsonObject:
+    content = str(message.get("content") or "")
+    return {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": content}
 
 
 def _tool_use(function: JsonMapping, identity: str) -> JsonObject:

@@ -11,6 +11,7 @@ import stat
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from tuneworthy import processes
@@ -226,9 +227,7 @@ def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, size: i
 def _bytes_in(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        try:
+        with suppress(OSError):
             status = path.lstat()
-        except OSError:
-            continue
-        total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return total

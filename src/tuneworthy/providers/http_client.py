@@ -13,7 +13,7 @@ import re
 import select
 import time
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -61,8 +61,25 @@ _STATUSES = {
 # OpenAI's and Anthropic's words that no money is left.
 _NO_MONEY = b"insufficient_quota", b"Your credit balance is too low"
 _RETRY_DELAY = re.compile(rb'"retryDelay":\s*"([0-9.]+)s"')
-# What aiohttp raises where an answer is not HTTP, breaks off, or is not packed as it says.
+# Exceptions of aiohttp where an answer is not HTTP, breaks off, or is not packed as it says.
 _BROKEN = aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError, zlib.error
+# Exceptions of the client, the first that fits: its sentence and its code.
+_FAULTS: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str, str]] = (
+    (aiohttp.ConnectionTimeoutError, "no connection within {limit_s:g} s: {said}.", "connection"),
+    (
+        TimeoutError,
+        "no response within {limit_s:g} s. If the server needs more time, raise timeout_s.",
+        "timeout",
+    ),
+    (aiohttp.ClientHttpProxyError, "the proxy refused the connection: {said}.", "connection"),
+    (_BROKEN, "the response is incomplete or is not valid HTTP: {said}.", "incomplete"),
+    (
+        (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL),
+        "the connection failed: {said}.",
+        "refused",
+    ),
+    (Exception, "the connection failed: {said}.", "connection"),
+)
 # Window of zlib that reads both.
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
@@ -264,18 +281,18 @@ class HttpClient:
         return bytes(body)
 
     def _refusal(self, status: int, headers: NamedTexts, body: bytes) -> ProviderError:
-        retryable = status in _RETRYABLE or status >= 500
-        if status == 401 or b'"API_KEY_INVALID"' in body:
-            code = "auth"
-        elif status in _RATE_LIMIT or any(word in body for word in _NO_MONEY):
-            code = "rate_limit"
-            retryable = status != 402 and not any(word in body for word in _NO_MONEY)  # waiting does not help
-        elif status == 408:
-            code = "timeout"
-        elif retryable:
-            code = "server"
-        else:
-            code = "bad_request" if status in _BAD_REQUEST else "refused"
+        no_money = status == 402 or any(word in body for word in _NO_MONEY)  # waiting does not help
+        passes = status in _RETRYABLE or status >= 500
+        codes = {
+            "auth": status == 401 or b'"API_KEY_INVALID"' in body,
+            "rate_limit": status in _RATE_LIMIT or no_money,
+            "timeout": status == 408,
+            "server": passes,
+            "bad_request": status in _BAD_REQUEST,
+            "refused": True,
+        }
+        code = next(code for code, applies in codes.items() if applies)
+        retryable = not no_money if code == "rate_limit" else passes
         if (wish := headers.get("x-should-retry")) in {"true", "false"}:
             retryable = wish == "true"
         return ProviderError(
@@ -286,24 +303,12 @@ class HttpClient:
         )
 
     def _fault(self, error: Exception) -> ProviderError:
-        template, code, retryable = "{host}: the connection failed: {said}.", "connection", True
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            template = "{host}: no connection within {limit_s:g} s: {said}."
-        elif isinstance(error, TimeoutError):
-            template, code = (
-                "{host}: no response within {limit_s:g} s. If the server needs more time, raise timeout_s.",
-                "timeout",
-            )
-        elif isinstance(error, aiohttp.ClientHttpProxyError):
-            template, retryable = "{host}: the proxy refused the connection: {said}.", error.status >= 500
-        elif isinstance(error, _BROKEN):
-            template, code = "{host}: the response is incomplete or is not valid HTTP: {said}.", "incomplete"
-        elif isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
-            retryable = False
-        message = template.format(
-            host=self.host, said=self.excerpt(str(error) or type(error).__name__).rstrip("."), limit_s=self._timeout_s
-        )
-        return ProviderError(message, code=code if retryable else "refused", retryable=retryable)
+        text, code = next((text, code) for kinds, text, code in _FAULTS if isinstance(error, kinds))
+        if isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500:
+            code = "refused"
+        said = self.excerpt(str(error) or type(error).__name__).rstrip(".")
+        message = f"{self.host}: {text.format(said=said, limit_s=self._timeout_s)}"
+        return ProviderError(message, code=code, retryable=code != "refused")
 
 
 class ServedProvider(BaseProvider):
@@ -489,16 +494,10 @@ def _message_of(body: bytes) -> bytes | str:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return body
-    if isinstance(value, list) and len(value) == 1:  # Gemini's OpenAI-compatible address
-        value = value[0]
-    if isinstance(value, dict):
-        for name in ("error", "message", "detail"):
-            message = value.get(name)
-            if isinstance(message, dict):
-                message = message.get("message") or message.get("type")
-            if isinstance(message, str) and message:
-                return message
-    return body
+    value = mapping(value[0] if isinstance(value, list) and len(value) == 1 else value)  # Gemini sends a list
+    parts = [value.get(name) for name in ("error", "message", "detail")]
+    texts = (mapping(part).get("message") or mapping(part).get("type") or part for part in parts)
+    return next((text for text in texts if isinstance(text, str) and text), body)
 
 
 def proxy_for(scheme: str, host: str) -> str | None:

@@ -97,7 +97,7 @@ def parse_html(content: bytes) -> list[DocumentSection]:
         encoding = None if re.search(rb"<meta[^>]{0,200}charset|<\?xml", content[:4096], re.IGNORECASE) else "utf-8"
         root = html.document_fromstring(content, parser=html.HTMLParser(encoding=encoding, huge_tree=True))
     except Exception as error:  # lxml's own errors share no base with the standard library's
-        raise _unreadable("HTML", error) from None
+        raise Unreadable(f"unreadable HTML: {type(error).__name__}") from None
     outline = _Outline()
     for kind, value in _walk(root):
         if kind in _HEADINGS:
@@ -143,14 +143,10 @@ def parse_pdf(content: bytes) -> list[DocumentSection]:
         pages = pypdf.PdfReader(io.BytesIO(content)).pages
         sections = [DocumentSection(f"page {number}", page.extract_text()) for number, page in enumerate(pages, 1)]
     except Exception as error:  # a broken or locked file fails in many ways, deep inside the library
-        raise _unreadable("PDF", error) from None
+        raise Unreadable(f"unreadable PDF: {type(error).__name__}") from None
     if sections and not any(section.text.strip() for section in sections):
         raise Unreadable("PDF without text; run OCR first")
     return sections
-
-
-def _unreadable(kind: str, error: Exception) -> Unreadable:
-    return Unreadable(f"unreadable {kind}: {type(error).__name__}")
 
 
 def _decoded(content: bytes) -> str:

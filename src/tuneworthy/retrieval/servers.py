@@ -146,11 +146,11 @@ class ServerEncoder(RetrievalServer[EncoderServer]):
         return await self._encode([self._config.query_prefix + text for text in texts], repeat)
 
     async def _encode(self, texts: Texts, repeat: int) -> Floats32:
-        def content(batch: Texts) -> JsonMapping:
-            return {"model": self._config.model, "input": list(batch)}
-
         vectors = await self.answers(
-            [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)], repeat, content, _vectors
+            [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)],
+            repeat,
+            lambda batch: {"model": self._config.model, "input": list(batch)},
+            _vectors,
         )
         rows = [np.frombuffer(base64.b64decode(vectors[text]), "<f4") for text in texts]
         if len({len(row) for row in rows}) != 1:
@@ -165,10 +165,10 @@ class ServerReranker(RetrievalServer[RerankServer]):
     path = "rerank"
 
     async def score(self, question: str, texts: Texts, repeat: int = 0) -> list[float]:
-        def content(batch: Texts) -> JsonMapping:
-            return {"model": self._config.model, "query": question, "documents": list(batch), "top_n": len(batch)}
-
-        scores = await self.answers([texts], repeat, content, _scores)
+        asked = {"model": self._config.model, "query": question}
+        scores = await self.answers(
+            [texts], repeat, lambda batch: {**asked, "documents": list(batch), "top_n": len(batch)}, _scores
+        )
         return [float(scores[text]) for text in texts]
 
 
