@@ -274,7 +274,6 @@ def _drawn_cases(
 
 
 def respelled(case: Case, spellings: NamedTexts) -> Case:
-    """Return `case` with its labels written in the right way."""
     several = isinstance(case.expected, list)
     accepted = [spellings.get(str(one).strip(), one) for one in (case.expected if several else [case.expected])]
     return replace(case, expected=accepted if several else accepted[0]) if spellings and case.has_answer else case
@@ -288,7 +287,6 @@ def _respelled_row(row: Example, spellings: NamedTexts) -> Example:
 
 
 def _write(root: Path, task: str, cases: Cases, rows: Examples, *, grader: str | None, **facts: Any) -> list[str]:
-    """Write the files; return notes."""
     root.mkdir(parents=True, exist_ok=True)
     write_cases(own_path(root, CASES), cases)
     if rows:

@@ -98,7 +98,7 @@ def test_calls_of_a_run_that_is_resumed_are_made_already() -> None:
     rest = TimeLeft({"baseline": Work(200, seconds=100.0)})
     for total, stored in ((50, 50), (50, 50), (150, 100)):  # dev twice, then test
         rest.begin("baseline", "baseline/small", total, stored, alone=False, now=0.0)
-    assert rest.made("baseline") == 100 and rest.calls("baseline") == 100
+    assert rest.made["baseline"] == 100 and rest.calls("baseline") == 100
 
 
 def test_a_rung_that_is_not_estimated_counts_while_it_runs() -> None:

@@ -50,7 +50,7 @@ def test_what_the_project_file_says_is_kept_and_told() -> None:
     found = advice(rank=8, learning_rate=3e-4, epochs=1, batch_size=4, max_length=512)
     assert found.settings.rank == 8
     assert found.settings.learning_rate == 3e-4 and found.settings.max_length == 512
-    given = {knob.name for knob in found.knobs if knob.from_project}
+    given = {knob.name for knob in found.knobs if knob.source == "project file"}
     assert given == {"rank", "learning_rate", "epochs", "batch_size", "max_length"}
 
 

@@ -262,7 +262,7 @@ def test_plan_shows_each_setting_with_reason_and_source(tmp_path: Path, capsys: 
     knobs = {knob["name"]: knob for knob in document["knobs"]}
     assert set(knobs) == {"learning_rate", "epochs", "batch_size", "dropout", "max_length"}
     assert all(knob["reason"] and knob["source"] for knob in knobs.values())
-    assert knobs["learning_rate"]["from_project"] and not knobs["dropout"]["from_project"]
+    assert knobs["learning_rate"]["source"] == "project file" != knobs["dropout"]["source"]
     assert document["labels"] == ["blue", "green", "red"] and document["settings"]["max_length"] == 64
     assert invoke(["plan", "--project", str(root)]) == 0
     assert "learning_rate" in capsys.readouterr().out

@@ -5,7 +5,6 @@ line of a labeller for a case counts, and ``{"case", "labeller", "undo": true, "
 crash cut off is ignored, and its case is asked again.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, now, refuse_link
 from tuneworthy.store.shapes import DamagedRecord
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Cases, Ids, JsonObject, canonical
+from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Cases, Ids, JsonObject, canonical, grouped
 
 MIN_SECOND = 30
 
@@ -197,7 +196,8 @@ class Agreement:
         raw: n_agree / n; None if n is 0.
         ci95: Clopper-Pearson interval of `raw`.
         kappa: Cohen's kappa; None if n is 0 or the labels do not vary.
-        pabak: Kappa as it would be if all labels were equally frequent (prevalence and bias adjusted); None if n is 0.
+        pabak: Kappa as it would be if all labels were equally frequent (prevalence and bias adjusted; Byrt, Bishop and
+            Carlin 1993; of k labels the S of Bennett, Alpert and Goldstein 1954); None if n is 0.
             Where nearly all cases have the same label, kappa is low however often people agree; this is not.
         disagreements: The cases on which any of the labellers differ.
     """
@@ -222,10 +222,8 @@ class Agreement:
 
 
 def _by_case(labels: Iterable[Label]) -> dict[str, JsonObject]:
-    found: dict[str, JsonObject] = defaultdict(dict)
-    for label in labels:
-        found[label.case][label.labeller] = label.label
-    return found
+    pairs = grouped((one.case, (one.labeller, one.label)) for one in labels)
+    return {case: dict(given) for case, given in pairs.items()}
 
 
 def agreement(labels: Iterable[Label]) -> Agreement:
@@ -253,19 +251,8 @@ def agreement(labels: Iterable[Label]) -> Agreement:
         ci95=clopper_pearson(n_agree, n),
         kappa=cohen_kappa(*zip(*pairs, strict=True)),
         disagreements=tuple(differ),
-        pabak=adjusted_kappa(n_agree / n, k),
+        pabak=(k * n_agree / n - 1) / (k - 1),
     )
-
-
-def adjusted_kappa(raw: float, k: int = 2) -> float:
-    """Return kappa for an observed agreement if all `k` labels were equally frequent.
-
-    Source: Byrt, Bishop and Carlin 1993 (PABAK, two labels); Bennett, Alpert and Goldstein 1954 (S, any number).
-
-    >>> round(adjusted_kappa(0.97), 2)
-    0.94
-    """
-    return (k * raw - 1) / (k - 1)
 
 
 @dataclass(frozen=True, slots=True)

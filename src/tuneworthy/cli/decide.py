@@ -99,7 +99,6 @@ def show_answer(verdict: Verdict, in_table: Collection[str] = ()) -> None:
 
 
 def show_next(verdict: Verdict, project: Project) -> None:
-    """Print the next step, and how long the answer is valid."""
     settles, step = verdict.next_action.chance_to_settle, clean(str(verdict.next_action), 0)
     chance = "" if settles is None else f"The chance of settling this question is then about {settles:.0%}."
     say(f"Next: {join_sentences(with_consent(step, project, verdict.next_action.usd), chance)}")

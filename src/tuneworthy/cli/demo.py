@@ -76,7 +76,6 @@ def _show(project: Project, record: RunRecord, verdict: Verdict) -> None:
 
 
 def go_on(folder: Path) -> int:
-    """Run `STEPS` in the project of `folder`; return the exit status."""
     note("To show every step, the demo now trains a small adapter, regardless of the verdict.")
     for words in STEPS:
         note(f"\n$ tuneworthy {' '.join(words)}")

@@ -7,7 +7,6 @@ from tuneworthy.text import count, plural
 
 
 def dropped_rows(n: int, explanation: str, first: str) -> str:
-    """Say how many rows were dropped and why, and where the first is."""
     return f"  dropped: {n} row{'s' * (n != 1)} ({explanation}; first in {first})"
 
 

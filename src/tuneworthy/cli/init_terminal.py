@@ -108,7 +108,6 @@ def _spellings(counts: NamedInts) -> NamedTexts:
 
 
 def _grader(cases: Sequence[Case], task: str) -> str:
-    """Show the grader on answers to a row, until the user takes it."""
     answers = [answer_text(case.expected) for case in cases]
     chosen, name = graders_of(task, answers)[0], ""
     while chosen != name:

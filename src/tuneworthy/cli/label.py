@@ -202,7 +202,6 @@ def _applied(path: Path, done: Applied, texts: NamedTexts, *, relabelled: bool) 
 
 
 def _show_review(request: LabelRequest) -> int:
-    """Print how far the review is and return the exit status that says it."""
     state = review_of(request.root, request.version)[1].state()
     print_result(state.to_dict(), _show, state)
     return STATUS[state.status]

@@ -368,7 +368,6 @@ def parse_decision(line: str) -> tuple[Decision, str]:
 
 
 def finding_sheet(suspect: SuspectRow) -> str:
-    """Return a row with its findings, safe for a terminal."""
     parts = [sheet(suspect.row), *(f"finding: {clean(text)}" for text in suspect.reasons)]
     if suspect.rival is not None:
         parts.append(f"another row has the same question with the answer: {clean(suspect.rival.answer)}")
@@ -378,8 +377,6 @@ def finding_sheet(suspect: SuspectRow) -> str:
 
 
 class _FindingSession(RowSession):
-    """One person's way through rows with findings."""
-
     def __init__(self, path: Path, version: str, rows: Mapping[str, SuspectRow], reviewer: str) -> None:
         super().__init__(rows)
         self._path, self._by = path, Correction(row="", version=version, reviewer=reviewer, decision="open")
@@ -397,13 +394,17 @@ class _FindingSession(RowSession):
 
 def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool) -> tuple[LabelForm, str]:
     """Return the form of the expected answers and the guideline; ask for the label list where nothing is known yet."""
-    guideline = Guideline.read(path)
-    grader = project.graders[0].type if project else "exact"
-    if grader in JSON_GRADERS:
+    guideline, graders = Guideline.read(path), project.graders if project else []
+    if graders and graders[0].type in JSON_GRADERS:
         return _expected("Type the expected answer as JSON on one line.", parse_json), guideline.text
-    names, closed = _known_labels(project, path, cases)
-    n_known = len(_answers(project, path, cases))
-    if not (names or guideline.text or peek or grader not in LABEL_GRADERS or n_known >= ENOUGH_ANSWERS):
+    closed = next((one.labels for one in graders if isinstance(one, Choice) and one.labels), None)
+    known = _answers(project, path, cases)
+    kind = guess_kind(known)
+    # A guideline without labels says that answers are free text.
+    likely = kind.labels if kind.name == "label" and FREE_TEXT not in guideline.text else ()
+    names = closed or list(dict.fromkeys([*guideline.labels, *likely]))
+    may_be_labels = not graders or graders[0].type in LABEL_GRADERS
+    if may_be_labels and not (names or guideline.text or peek or len(known) >= ENOUGH_ANSWERS):
         names = ask_label_list(guideline.path.name)
         guideline.add(names, FREE_TEXT if not names else "Choose the label of the main request.")
         guideline = Guideline.read(guideline.path)
@@ -412,7 +413,7 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
         parse = lambda line: line[1:] if line[:1] == "+" and line[1:2].isalpha() else line  # noqa: E731
         return _expected("Type the expected answer.", parse), guideline.text
     keys = f"Type a label or its number.{'' if closed else ' +NAME adds a label.'}"
-    form = _expected(keys, LabelList(names, closed, guideline).choose)
+    form = _expected(keys, LabelList([*names], bool(closed), guideline).choose)
     return replace(form, labels=names, numbered=True), guideline.text
 
 
@@ -422,19 +423,6 @@ def _expected(keys: str, parse: Callable[[str], Any]) -> LabelForm:
         lambda line: None if line == DECLINE else parse(line),
         commands=(DECLINE,),
     )
-
-
-def _known_labels(project: Project | None, path: Path, cases: Cases) -> tuple[list[str], bool]:
-    """Return the labels of the task, and whether the project lists all of them.
-
-    A guideline without labels says that answers are free text.
-    """
-    closed = [one.labels for one in (project.graders if project else ()) if isinstance(one, Choice) and one.labels]
-    if closed:
-        return list(closed[0]), True
-    guideline, kind = Guideline.read(path), guess_kind(_answers(project, path, cases))
-    known = kind.labels if kind.name == "label" and FREE_TEXT not in guideline.text else ()
-    return list(dict.fromkeys([*guideline.labels, *known])), False
 
 
 def _answers(project: Project | None, path: Path, cases: Cases) -> list[Any]:

@@ -106,7 +106,6 @@ def footer(queue: Queue) -> list[str]:
 
 
 def label_lines(form: LabelForm) -> list[str]:
-    """Return the labels in columns, with the numbers to type."""
     cells = [f"{f'{n:>2} ' if form.numbered else ''}{clean(label)}" for n, label in enumerate(form.labels, 1)]
     if not cells:
         return []

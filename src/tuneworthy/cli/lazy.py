@@ -44,7 +44,6 @@ class LazyGroup(CommandGroup):
         return list(self.parts)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the command `name`; None if there is no such command."""
         if name not in self.parts:
             return None
         command: click.Command = import_module(f"tuneworthy.cli.{self.prefix}{name}").command

@@ -72,7 +72,6 @@ def pull_command(spec: str, root: Path) -> None:
 
 
 def _shown(spec: str) -> Progress:
-    """Return a callback that prints the progress on stderr every two seconds."""
     last = time.monotonic()
     live = sys.stderr.isatty()
 

@@ -123,7 +123,6 @@ def writing_to(path: Path) -> Iterator[None]:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout, as it is."""
     if (context := click.get_current_context(silent=True)) and (invocation := context.find_object(Invocation)):
         invocation.answered = True
     text = escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
@@ -144,7 +143,6 @@ def print_result(document: Any, show: Callable[..., object], *arguments: object)
 
 
 def say(*lines: object) -> None:
-    """Print lines of a result on stdout."""
     for line in lines:
         click.echo(line)
 

@@ -159,7 +159,6 @@ def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
 
 
 def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Texts) -> None:
-    """Print settings, memory and time, and the files for another trainer."""
     shape, memory = planned.shape, planned.advice.memory
     say(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows

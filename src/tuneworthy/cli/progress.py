@@ -57,7 +57,6 @@ class RunProgress(Progress, RungWatcher):
 
     # of the rungs
     def plan(self, rungs: Texts, takes: Mapping[str, Work]) -> None:
-        """Take the estimates of the rungs that follow."""
         self._rungs = set(rungs)
         self._time = TimeLeft(takes)
 
@@ -117,13 +116,12 @@ class RunProgress(Progress, RungWatcher):
             click.echo(line, err=True)
 
     def end(self) -> None:
-        """Clear the live line."""
         self._screen.stop()
 
     def summary(self) -> str:
         """Return the calls so far, their cost, the remaining time and the current step."""
         rungs = self._rungs | {self._rung}
-        made, missing = (sum(map(part, rungs)) for part in (self._time.made, self._time.calls))
+        made, missing = (sum(map(part, rungs)) for part in (self._time.made.__getitem__, self._time.calls))
         cost = f", ${self._cost_usd:,.{2 if self._cost_usd >= 1 else 4}f}" if self._cost_usd else ""
         seconds = self._time.seconds()
         left = f", about {duration(seconds)} left" if seconds else ""

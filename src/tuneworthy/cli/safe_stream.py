@@ -61,6 +61,5 @@ def _wrapped(line: str, width: int) -> str:
 
 @contextmanager
 def safe_streams(invocation: Invocation) -> Iterator[None]:
-    """Let everything that is printed pass `SafeStream`."""
     with redirect_stdout(SafeStream(sys.stdout, invocation)), redirect_stderr(SafeStream(sys.stderr, invocation)):
         yield

@@ -73,7 +73,6 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
 
 
 def _serve_classifier(project: Project, store: Folder, port: int) -> None:
-    """Export the classical winner, and run its server until Ctrl-C or SIGTERM."""
     folder = store.path / "classifier"
     export = run_async(write_export(export_classifier, project, folder))
     command = processes.python(str(folder.resolve() / "server.py"), str(port))
@@ -95,7 +94,6 @@ def _serve_classifier(project: Project, store: Folder, port: int) -> None:
 
 @contextmanager
 def _until_stopped(command: str) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a server."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     note(f"To start the server without tuneworthy, run: {command}")
     try:

@@ -28,7 +28,6 @@ def show_tables(tables: Iterable[Table]) -> None:
 
 
 def show_run(record: RunRecord, project: Project) -> None:
-    """Print the ladder as a table, and what follows from it."""
     show_ladder(record, project)
     for line in closing_lines(record):
         say(line)

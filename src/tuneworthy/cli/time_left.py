@@ -19,11 +19,14 @@ class TimeLeft:
 
     Args:
         takes: Estimates by rung; other rungs count only while they run.
+
+    Attributes:
+        made: Rung to its calls that were made, those of earlier runs included.
     """
 
     def __init__(self, takes: Mapping[str, Work]) -> None:
         self._takes = dict(takes)
-        self._made: Counter[str] = Counter()
+        self.made: Counter[str] = Counter()
         self._asked: dict[tuple[str, bool], int] = {}
         self._rung, self._missing, self._since = "", 0, 0.0
         self._loaded: set[tuple[str, bool]] = set()
@@ -35,12 +38,12 @@ class TimeLeft:
         """`total` answers of variant `label` are wanted, and `stored` are there; those of earlier runs count."""
         before = self._asked.get((label, alone), 0)
         self._asked[label, alone] = max(before, total)
-        self._made[rung] += max(0, stored - before)
+        self.made[rung] += max(0, stored - before)
         self._rung, self._alone, self._missing, self._since = rung, alone, total - stored, now
 
     def answer(self, now: float) -> None:
         self._missing -= 1
-        self._made[self._rung] += 1
+        self.made[self._rung] += 1
         seconds, self._since = now - self._since, now
         if (self._rung, self._alone) not in self._loaded:  # until the first answer a model is loaded
             self._loaded.add((self._rung, self._alone))
@@ -52,16 +55,11 @@ class TimeLeft:
             self._assumed = older * self._assumed + self._each(self._rung)
 
     def finish(self, rung: str) -> None:
-        """A rung is done, with fewer calls than estimated or more."""
         self._missing = 0
         self._takes.pop(rung, None)
 
-    def made(self, rung: str) -> int:
-        """Return the calls of a rung that were made, those of earlier runs included."""
-        return self._made[rung]
-
     def calls(self, rung: str) -> float:
-        estimated = self._takes[rung].calls - self._made[rung] if rung in self._takes else 0.0
+        estimated = self._takes[rung].calls - self.made[rung] if rung in self._takes else 0.0
         return max(estimated, self._missing if rung == self._rung else 0.0)
 
     @property
@@ -69,10 +67,10 @@ class TimeLeft:
         """Recent calls a second; None before one was measured."""
         return self._calls / self._seconds if self._seconds else None
 
-    def seconds(self, rung: str | None = None) -> float:
+    def seconds(self) -> float:
         return sum(
             self.calls(name) * self._each(name) * (self._measured / self._assumed if name in self._takes else 1.0)
-            for name in ({*self._takes, self._rung} if rung is None else {rung})
+            for name in {*self._takes, self._rung}
         )
 
     def _each(self, rung: str) -> float:

@@ -53,13 +53,7 @@ def command(
       tuneworthy train
       tuneworthy train --only parity --url http://127.0.0.1:8000 --served-model tuned
     """
-    if pilot and (lr_check or only):
-        raise UserError("Use --pilot without --lr-check and --only.", hint="Set the learning rate, then run the pilot.")
-    if (url or served_model) and not (url and served_model and only == "parity"):
-        raise UserError(
-            "--url and --served-model belong to --only parity.",
-            hint="Run `tuneworthy train --only parity --url URL --served-model NAME`.",
-        )
+    _check_options(only, pilot=pilot, lr_check=lr_check, server=(url, served_model))
     project = load(root)
     store = Folder(project.root)
     if all_rows:
@@ -83,6 +77,16 @@ def command(
     if wants_json():
         print_json(documents[only] if only else documents)
     return status
+
+
+def _check_options(only: str | None, *, pilot: bool, lr_check: bool, server: tuple[str | None, str | None]) -> None:
+    if pilot and (lr_check or only):
+        raise UserError("Use --pilot without --lr-check and --only.", hint="Set the learning rate, then run the pilot.")
+    if any(server) and not (all(server) and only == "parity"):
+        raise UserError(
+            "--url and --served-model belong to --only parity.",
+            hint="Run `tuneworthy train --only parity --url URL --served-model NAME`.",
+        )
 
 
 def _run(steps: Mapping[str, Callable[[], train_steps.StepResult]]) -> tuple[JsonObject, int]:

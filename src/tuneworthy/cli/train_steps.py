@@ -63,7 +63,6 @@ def require_training(project: Project) -> None:
 
 
 def train(project: Project, store: Folder, *, unsafe: bool, lr_check: bool, full: bool) -> StepResult:
-    """Train an adapter, all weights or a classifier."""
     require_training(project)
     with store.lock(note), phase("train"):
         if project.train.method == "classifier" and not lr_check:
@@ -106,7 +105,6 @@ def show_rows(prepared: Prepared) -> None:
 
 
 def merge_adapter(store: Folder) -> StepResult:
-    """Merge the latest adapter into the base that it was trained on."""
     with store.lock(note), phase("merge"):
         before = _made_from(store, "merged", open_artifact(store, "adapter"))
         made = before or merge(store, say=note)
@@ -180,7 +178,6 @@ def compare(project: Project) -> StepResult:
 
 
 def run_pilot(project: Project, store: Folder, unsafe: bool) -> StepResult:
-    """Train at four sizes with two seeds, to forecast the gain of all rows."""
     require_training(project)
     from tuneworthy.train.pilot import run_pilot  # needs torch
 

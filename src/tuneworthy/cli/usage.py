@@ -16,7 +16,6 @@ def replacement(*place: str) -> str:
 
 
 def usage_error(error: click.ClickException) -> UsageError:
-    """Return the error of a wrong command line, with the `--help` to read."""
     context, near = getattr(error, "ctx", None), ""
     message = error.format_message()
     command = context.command_path.partition(" ")[2] if context else ""

@@ -99,7 +99,6 @@ class AnswerRow:
 
 
 def answer_damages(folder: Folder) -> Iterator[Damage]:
-    """Find faults of the stored answers: the file, its tables, and every row."""
     path = folder.responses
     if not os.path.lexists(path):
         return

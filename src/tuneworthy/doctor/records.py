@@ -88,7 +88,6 @@ FROZEN: Final[Mapping[str, tuple[str, Any, str]]] = {
 
 
 def record_damages(folder: Folder) -> Iterator[Damage]:
-    """Find the records that have another shape than their readers need."""
     for path in sorted(folder.path.rglob("*.json")):
         name = _name(folder, path)
         pattern = next((pattern for pattern in RECORDS if fnmatchcase(name, pattern)), None)

@@ -192,5 +192,4 @@ class Queue:
 
     @property
     def plan(self) -> str:
-        """Hash of the rows, the labels and the guideline."""
         return content_hash([self.kind, *sorted(self.session.assigned), *self.form.labels, self.guideline])

@@ -27,8 +27,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from heapq import nsmallest
-from itertools import chain
+from itertools import chain, islice
 from math import log
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +95,6 @@ class Review:
     def plan(
         self,
         *,
-        bound: float = BOUND,
         max_bad: int | None = None,
         seed: int | None = None,
         planted: int = N_PLANTED,
@@ -103,7 +103,6 @@ class Review:
         """Return the plan of this version; fix one, on disk, if there is no plan yet.
 
         Args:
-            bound: Least share of good rows that is to be shown.
             max_bad: Most bad rows in the sample; if None, see `PASSES`.
             seed: Of the draw; a random one, which is stored, if None.
             planted: How many rows that are surely bad every reviewer gets among the sample. They are omitted where all
@@ -121,7 +120,6 @@ class Review:
             plan = self._new_plan(
                 ledger,
                 ids,
-                bound,
                 max_bad,
                 secrets.randbelow(2**31) if seed is None else seed,
                 n_planted=planted,
@@ -130,18 +128,16 @@ class Review:
                 write_line(file, {"kind": "plan", **asdict(plan)})
         return plan
 
-    def _new_plan(
-        self, ledger: Ledger, ids: Texts, bound: float, max_bad: int | None, seed: int, *, n_planted: int
-    ) -> ReviewPlan:
+    def _new_plan(self, ledger: Ledger, ids: Texts, max_bad: int | None, seed: int, *, n_planted: int) -> ReviewPlan:
         judged, attempt = ledger.judged(), len(ledger.plans) + 1
         numbers = n_rows, n_known, n_known_bad = _numbers(ids, judged)
         allowed = MAX_BAD_ROWS if max_bad is None else [max_bad]
-        sizes = [(sample_size(*numbers, attempt, bound=bound, max_bad=bad), bad) for bad in allowed]
+        sizes = [(sample_size(*numbers, attempt, bound=BOUND, max_bad=bad), bad) for bad in allowed]
         plans = [(n, bad) for n, bad in sizes if n is not None]
         if not plans:
             raise UserError(
-                f"No sample of the {n_rows} rows can show that at least {bound:.1%} are good. Earlier reviews covered "
-                f"{n_known} rows, of which {n_known_bad} are bad (at most {most_allowed(n_rows, bound)} allowed).",
+                f"No sample of the {n_rows} rows can show that at least {BOUND:.1%} are good. Earlier reviews covered "
+                f"{n_known} rows, of which {n_known_bad} are bad (at most {most_allowed(n_rows, BOUND)} allowed).",
                 hint="Run `tuneworthy data build` with more rows. It drops the bad rows.",
             )
         n, max_bad = next((plan for plan in plans if chance_to_pass(*plan) >= PASSES), plans[-1])
@@ -152,7 +148,7 @@ class Review:
             id=content_hash(["plan", fixed]),
             time=now(),
             alpha=attempt_alpha(attempt, ALPHA),
-            bound=bound,
+            bound=BOUND,
             max_bad=max_bad,
             n_known=n_known,
             n_known_bad=n_known_bad,
@@ -313,39 +309,18 @@ def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str])
     The result is empty where only one answer occurs.
     """
 
-    def ranked() -> Iterator[_PoolRow]:
-        for row in rows:
-            if len(row.messages) > 1 and role_of(row.messages[-1]) == "assistant":
-                turns = [message for message in row.messages[:-1] if role_of(message) != "system"]
-                yield _PoolRow(
-                    (name := content_of(row)) in sample,
-                    rank(seed, f"planted {name}"),
-                    name,
-                    _compared(row.messages[:-1]),
-                    _compared(row.messages[-1:]),
-                    frozenset(words(" ".join(map(text_of, turns)))),
-                    frozenset(words(row.answer)),
-                )
-
-    pool = nsmallest(_N_POOL, ranked())
+    pool = nsmallest(_N_POOL, _pool_rows(rows, seed, sample))
     counts = Counter(word for row in pool for word in (*row.asked, *row.said))
 
     def alike(one: frozenset[str], other: frozenset[str]) -> float:
         common, total = (sum(log(1 + len(pool) / counts[word]) for word in some) for some in (one & other, one | other))
         return common / total if total else 0.0
 
-    planted: dict[str, str] = {}
-    for row in pool[: 2 * n]:
-        if len(planted) == n:
-            break
-        near = sorted(
-            (
-                (alike(row.asked, other.asked), alike(row.said, other.said), other)
-                for other in pool
-                if other.question != row.question
-            ),
-            reverse=True,
-        )
+    def wrong_answer(row: _PoolRow) -> str:
+        """Return the name of the row with the most plausible wrong answer; "" if there is none."""
+        others = (other for other in pool if other.question != row.question)
+        compared = ((alike(row.asked, other.asked), alike(row.said, other.said), other) for other in others)
+        near = sorted(compared, reverse=True)
         is_label = any(other.answer == row.answer for *_, other in near)
         right, limit = ({other.answer for *_, other in near[:_N_RIVALS]}, 1.0) if is_label else (set(), _MAX_ALIKE)
         wrong = [
@@ -353,9 +328,25 @@ def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str])
             for asked, said, other in near
             if other.answer != row.answer
         ]
-        if wrong:
-            planted[row.name] = max(wrong)[1].name
-    return tuple(f"{question} {answer}" for question, answer in planted.items())
+        return max(wrong)[1].name if wrong else ""
+
+    planted = ((row.name, wrong_answer(row)) for row in pool[: 2 * n])
+    return tuple(f"{question} {answer}" for question, answer in islice(filter(itemgetter(1), planted), n))
+
+
+def _pool_rows(rows: Iterable[Example], seed: int, sample: frozenset[str]) -> Iterator[_PoolRow]:
+    for row in rows:
+        if len(row.messages) > 1 and role_of(row.messages[-1]) == "assistant":
+            turns = [message for message in row.messages[:-1] if role_of(message) != "system"]
+            yield _PoolRow(
+                (name := content_of(row)) in sample,
+                rank(seed, f"planted {name}"),
+                name,
+                _compared(row.messages[:-1]),
+                _compared(row.messages[-1:]),
+                frozenset(words(" ".join(map(text_of, turns)))),
+                frozenset(words(row.answer)),
+            )
 
 
 def _compared(messages: Messages) -> str:

@@ -89,8 +89,6 @@ class RowVerdict:
 
 @frozen
 class TakenBack:
-    """A reviewer takes the last verdict on a row back."""
-
     sample: str
     row: str
     reviewer: str

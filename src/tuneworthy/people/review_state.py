@@ -25,10 +25,10 @@ class State:
         status: Of its plan.
         plan: Its last plan.
         attempts: How many plans there are for all versions.
+        agreement: Of the reviewers.
         n_judged: Rows of the plan's sample with a verdict.
         n_bad: Of these, bad, in whichever sample.
         bad: The verdicts on bad rows.
-        agreement: Of the reviewers.
         n_refuted: Rows that counted as good when the plan was fixed, and were found bad since: with one of them, the
             plan proves nothing.
         n_caught: Planted bad rows that reviewers rated bad, over all reviewers.
@@ -41,10 +41,10 @@ class State:
     status: Status
     plan: ReviewPlan | None
     attempts: int
-    n_judged: int
-    n_bad: int
-    bad: tuple[RowVerdict, ...]
     agreement: Agreement
+    n_judged: int = 0
+    n_bad: int = 0
+    bad: tuple[RowVerdict, ...] = ()
     n_refuted: int = 0
     n_caught: int = 0
     n_planted: int = 0
@@ -105,29 +105,27 @@ def state_of(path: Path, version: str) -> State:
 
 
 def build_state(ledger: Ledger, version: str) -> State:
-    plan = ledger.plan_of(version)
-    counts = tally(ledger, plan) if plan else Tally(0, 0, 0, 0)
-    rows = {*plan.rows, *plan.known} if plan else set()
-    verdicts = [each for each in ledger.verdicts.get(plan.id, []) if each.row in rows] if plan else []
-    n_caught, n_planted = ledger.caught_by(plan) if plan else (0, 0)
+    plan, attempts = ledger.plan_of(version), len(ledger.plans)
+    if plan is None:
+        return State(version=version, status="no_plan", plan=None, attempts=attempts, agreement=agreement(()))
+    counts, rows, verdicts = tally(ledger, plan), {*plan.rows, *plan.known}, ledger.verdicts.get(plan.id, [])
+    n_caught, n_planted = ledger.caught_by(plan)
     return State(
         version=version,
         status=status_of(plan, counts),
         plan=plan,
-        attempts=len(ledger.plans),
+        attempts=attempts,
         n_judged=counts.n_judged,
         n_bad=counts.n_bad,
         bad=tuple(one for some in ledger.verdicts.values() for one in some if not one.good and one.row in rows),
         agreement=agreement(
-            [Label(one.row, one.reviewer, "good" if one.good else "bad", one.time) for one in verdicts]
+            Label(one.row, one.reviewer, "good" if one.good else "bad", one.time) for one in verdicts if one.row in rows
         ),
         n_refuted=counts.n_refuted,
         n_caught=n_caught,
         n_planted=n_planted,
-        distrusted=tuple(name for name, trust in ledger.trust_in(plan).items() if trust == "distrusted")
-        if plan
-        else (),
-        n_rated=len({one.row for one in ledger.verdicts.get(plan.id, [])}) if plan else 0,
+        distrusted=tuple(name for name, trust in ledger.trust_in(plan).items() if trust == "distrusted"),
+        n_rated=len({one.row for one in verdicts}),
     )
 
 
@@ -163,9 +161,7 @@ def count(plan: ReviewPlan, judged: Mapping[str, bool]) -> tuple[int, int]:
     return verdicts.count(False), len(verdicts)
 
 
-def status_of(plan: ReviewPlan | None, counts: Tally) -> Status:
-    if plan is None:
-        return "no_plan"
+def status_of(plan: ReviewPlan, counts: Tally) -> Status:
     if counts.n_refuted or is_rejected(counts.n_bad, plan.max_bad):
         return "rejected"
     return "accepted" if is_accepted(counts.n_proven - counts.n_bad, plan.n, plan.max_bad) else "open"

@@ -49,14 +49,12 @@ class Knob:
         value: Advised value, or that of `[train]`.
         reason: Why, with the numbers it rests on.
         source: A document that can be opened, or a measurement.
-        from_project: Whether `[train]` sets it.
     """
 
     name: str
     value: Any
     reason: str
     source: str
-    from_project: bool = False
 
 
 def chosen_knob(train: Train, name: str, value: Any, reason: str, source: str) -> Knob:
@@ -64,7 +62,7 @@ def chosen_knob(train: Train, name: str, value: Any, reason: str, source: str) -
     if own is None:
         return Knob(name=name, value=value, reason=reason, source=source)
     reason = f"Set to {own} by [train] in the project file."
-    return Knob(name=name, value=own, reason=reason, source=messages.PROJECT_FILE, from_project=True)
+    return Knob(name=name, value=own, reason=reason, source=messages.PROJECT_FILE)
 
 
 @frozen

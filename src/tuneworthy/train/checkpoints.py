@@ -141,7 +141,6 @@ class PlainTrainer:
         self.lr_scheduler.load_state_dict({**self.lr_scheduler.state_dict(), **counters["schedule"]})
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Write the states of torch's random generators, which dropout draws from."""
         from safetensors.torch import save_file
 
         save_file(random_states(), Path(output_dir) / "random.safetensors")

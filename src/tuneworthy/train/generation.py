@@ -24,7 +24,6 @@ Advance = Callable[[int], None]
 
 
 def quiet() -> None:
-    """Keep the progress bars and warnings of the libraries off the terminal."""
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported, by the next line at the earliest
     import datasets
     from transformers.utils import logging

@@ -47,8 +47,6 @@ Fit = Literal["fits", "fits with checkpointing", "does not fit"]
 
 @dataclass(frozen=True, slots=True)
 class MemoryPart:
-    """A part of the peak: its name, its size and its meaning."""
-
     name: str
     n_bytes: float
     why: str

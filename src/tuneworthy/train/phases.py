@@ -68,7 +68,6 @@ class LivePhases:
         self.write()
 
     def advance(self, n: int = 1, detail: str = "") -> None:
-        """Count units of work."""
         self.at, self.state.detail = time.monotonic(), detail
         self.state.done = min(self.state.total, self.state.done + n)
 

@@ -144,7 +144,6 @@ class Rendered:
         return replace(self, rows=rows, pairs=pairs, left_out={**self.left_out, **long}) if long else self
 
     def document(self) -> JsonObject:
-        """Return the numbers that are stored with an adapter."""
         return {
             "n_rows": len(self.rows),
             "n_tokens": self.n_tokens,

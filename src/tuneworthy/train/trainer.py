@@ -71,8 +71,6 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class EvalRecord:
-    """An evaluation of the task metric after a step."""
-
     step: int
     metric: float
     seconds: float
@@ -374,7 +372,6 @@ class Watcher(TrainerCallback):
             shutil.rmtree(earlier, ignore_errors=True)
 
     def _evaluate(self, model: Any, step: int) -> None:
-        """Evaluate the task metric after `step`, whose checkpoint is written."""
         assert self.evaluate is not None
         began = time.monotonic()
         metric = self.evaluate(model)

@@ -136,21 +136,6 @@ class UncertaintyReport:
 
 
 @dataclass(frozen=True)
-class StoredToken:
-    """A token with its alternatives and their log-probabilities."""
-
-    top: list[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class StoredTokens:
-    """An answer of `uncertainty.json`."""
-
-    case: str
-    tokens: list[StoredToken]
-
-
-@dataclass(frozen=True)
 class StoredUncertainty:
     """Contents of `uncertainty.json` that other commands read."""
 
@@ -158,7 +143,6 @@ class StoredUncertainty:
     variant_id: str
     samples: int
     calibration: Calibration
-    answers: list[StoredTokens]
 
 
 def _answer(one: AnswerSignals) -> JsonObject:
