@@ -16,10 +16,12 @@ from tuneworthy.ladder import check as check_module
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "state"))
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "state" / "tuneworthy"
+    return temporary
 
 
 def broken(*_: object, **__: object) -> None:
@@ -27,12 +29,12 @@ def broken(*_: object, **__: object) -> None:
 
 
 def plant_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneworthy.cli.check.check_project", broken, raising=False)  # imports the original
     monkeypatch.setattr(check_module, "check_project", broken)
-    monkeypatch.setattr("tuneworthy.cli.check.check_project", broken, raising=False)
 
 
 def test_a_bug_is_written_to_a_log_of_the_project(
-    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_simulation(tmp_path / "p", {"weak": "answer(request, 0.4)"}, n_cases=60, n_examples=0)
     plant_bug(monkeypatch)
@@ -43,16 +45,16 @@ def test_a_bug_is_written_to_a_log_of_the_project(
     assert "Traceback" not in err and "AttributeError" not in err
     text = log.read_text()
     assert "has no attribute 'planted'" in text and "in broken" in text and f"check --project {root}" in text
-    assert not state.exists()
+    assert not [*temporary.iterdir()]
 
 
 def test_without_a_project_the_log_of_a_bug_lies_in_the_temporary_folder(
-    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant_bug(monkeypatch)
     assert invoke(["--debug", "check"]) == 1
     err = capsys.readouterr().err
-    (log,) = state.glob("bug-*.log")
+    (log,) = temporary.glob("tuneworthy-*/bug-*.log")
     assert str(log) in err and "Traceback" in err and "in broken" in err
     assert not Path(".tuneworthy").exists()
 
@@ -80,7 +82,7 @@ def test_a_mistyped_command_or_option_gets_the_nearest(
 
 @pytest.mark.parametrize("words", [["init", "p\udcff", "--data", "x.csv", "--json"], ["models", "pull", "\udcff"]])
 def test_a_byte_that_is_no_text_is_refused_in_every_argument(
-    words: list[str], state: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke(words) == 2
     assert "\\udcff' is not valid UTF-8" in capsys.readouterr().err
@@ -128,11 +130,11 @@ def test_a_group_without_a_command_shows_its_help_and_no_error(
     (OSError("no number"), 1),
 ])  # fmt: skip
 def test_a_full_disk_is_no_bug_in_whatever_form_a_library_reports_it(
-    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, status: int
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, status: int
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("tuneworthy.cli.check.check_project", fail, raising=False)
     assert invoke(["check"]) == status
-    assert ("error[E-INPUT-01]" in capsys.readouterr().err) == (status == 2) != state.exists()
+    assert ("error[E-INPUT-01]" in capsys.readouterr().err) == (status == 2) != bool([*temporary.iterdir()])

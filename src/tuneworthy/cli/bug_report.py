@@ -19,8 +19,8 @@ PROJECT_FILE = "tuneworthy.toml"
 def write_bug_report(error: Exception, invocation: Invocation) -> Path:
     """Write the traceback of `error`, with the command and the versions, and return the file.
 
-    It lies in `.tuneworthy/logs/` of the project, or where there is no project (or no right to write) in the folder for
-    temporary files.
+    It lies in `.tuneworthy/logs/` of the project, or where there is no project (or no right to write) in a new folder
+    for temporary files.
     """
     now = datetime.now(UTC)
     text = "".join(
@@ -34,7 +34,7 @@ def write_bug_report(error: Exception, invocation: Invocation) -> Path:
     name = f"bug-{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     with suppress(OSError, UserError):
         return _written(_logs(invocation.project) / name, text)
-    return _written(Path(tempfile.gettempdir()) / "tuneworthy" / name, text)
+    return _written(Path(tempfile.mkdtemp(prefix="tuneworthy-")) / name, text)  # no one else can write there
 
 
 def _logs(project: Path) -> Path:

@@ -1,6 +1,5 @@
 """`tuneworthy decode uncertainty`."""
 
-import math
 from pathlib import Path
 
 import click
@@ -63,10 +62,6 @@ def command(
         raise UserError(f"{out} must end in .html.")
     if samples == 1:
         raise UserError("--samples must be 0 or at least 2, because a single sample cannot show disagreement.")
-    if threshold is not None and not -math.inf < threshold <= 0:
-        raise UserError(
-            f"--threshold is {threshold:g}, but log-probabilities are never above 0. Use a negative number."
-        )
     project = load(root)
     fetch_models(project)
     report = with_variants(

@@ -401,7 +401,7 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
     known = _answers(project, path, cases)
     kind = guess_kind(known)
     # A guideline without labels says that answers are free text.
-    likely = kind.labels if kind.name == "label" and FREE_TEXT not in guideline.text else ()
+    likely = () if FREE_TEXT in guideline.text else kind.labels
     names = closed or list(dict.fromkeys([*guideline.labels, *likely]))
     may_be_labels = not graders or graders[0].type in LABEL_GRADERS
     if may_be_labels and not (names or guideline.text or peek or len(known) >= ENOUGH_ANSWERS):

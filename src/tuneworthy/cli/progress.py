@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import click
@@ -25,7 +26,7 @@ REDRAWN_EVERY_S = 0.25
 AtTarget = Literal["run", "ask", "stop"]
 
 
-class RunProgress(Progress, RungWatcher):
+class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
     """Calls on stderr, with rate, cost and the time left; a context manager.
 
     Args:
@@ -48,9 +49,6 @@ class RunProgress(Progress, RungWatcher):
             transient=True,
             auto_refresh=False,
         )
-
-    def __enter__(self) -> "RunProgress":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.end()

@@ -20,7 +20,7 @@ from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.days import forecast_before
 from tuneworthy.shadow.proxy import ShadowProxy
 from tuneworthy.shadow.replay import read_shadow
-from tuneworthy.shadow.verdict import ALPHA
+from tuneworthy.shadow.verdict import ALPHA, ShadowVerdict
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
@@ -76,23 +76,17 @@ def command(
             return variant.id
 
     variant, record = run_async(check()), read_shadow(folder)
+    known = record.verdict if record and record.variant == variant else None
     state = folder.read(STATE.format(variant), CanaryState)
     if canary and state is None:
-        if record is None or (record.variant, record.verdict.status) != (variant, "pass"):
-            raise UserError(
-                f"{candidate} has not passed in shadow.",
-                hint="Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
-            )
+        _require_pass(known, candidate)
         state = CanaryState(variant=variant)
 
     def child(rest: float | None) -> list[str]:
         order = WorkerOrder(
-            root=str(project.root.resolve()),
-            candidate=candidate,
-            judge_s=60 * judge_minutes,
-            max_usd=rest,
+            root=str(project.root.resolve()), candidate=candidate, judge_s=60 * judge_minutes, max_usd=rest,
             canary=canary,
-        )
+        )  # fmt: skip
         return processes.main_of("tuneworthy.shadow.worker", orjson.dumps(order).decode())
 
     settings = project.shadow
@@ -105,15 +99,15 @@ def command(
         f"{f'http://{host}:{port}'} forwards requests to {app.upstream} and copies {share:.0%} of the "
         "sessions. Ctrl-C ends it."
     )
-    known = record.verdict if record and record.variant == variant else None
     if state and state.rolled_back:
         again = f"tuneworthy shadow replay --candidate {candidate}"
         note(messages.say("rolled_back", why=state.rolled_back), messages.say("restart", command=again))
-    elif known is None or known.status == "unknown":
-        forecast = known.results[0].forecast if known and known.results else ""
-        note(forecast or forecast_before(project.task.margin, ALPHA, settings.label_share))
-    if shift and not shift.state.rolled_back:
-        note(messages.say("step", share=shift.state.share))
+    else:
+        if known is None or known.status == "unknown":
+            forecast = next((one.forecast for one in known.results[:1]), "") if known else ""
+            note(forecast or forecast_before(project.task.margin, ALPHA, settings.label_share))
+        if shift:
+            note(messages.say("step", share=shift.state.share))
     if not ip_address(door.getsockname()[0]).is_loopback:
         note(
             f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
@@ -123,3 +117,11 @@ def command(
         serve(app, door)
     finally:
         note(f"The proxy ended. Copies: {', '.join(f'{n:,} {name}' for name, n in (+copies.counts).items()) or 0}.")
+
+
+def _require_pass(verdict: ShadowVerdict | None, candidate: str) -> None:
+    if verdict is None or verdict.status != "pass":
+        raise UserError(
+            f"{candidate} has not passed in shadow.",
+            hint="Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
+        )

@@ -317,7 +317,7 @@ def plant(rows: Iterable[Example], n: int, *, seed: int, sample: frozenset[str])
         return common / total if total else 0.0
 
     def wrong_answer(row: _PoolRow) -> str:
-        """Return the name of the row with the most plausible wrong answer; "" if there is none."""
+        """Return the name of the row with the most plausible wrong answer; "" without one."""
         others = (other for other in pool if other.question != row.question)
         compared = ((alike(row.asked, other.asked), alike(row.said, other.said), other) for other in others)
         near = sorted(compared, reverse=True)

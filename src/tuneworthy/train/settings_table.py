@@ -128,8 +128,6 @@ def parse_settings(text: str, name: str) -> SettingsTable:
         UserError: As `read_settings`.
     """
     ending = name.rsplit(".", 1)[-1].lower()
-    if ending in {"py", "yaml", "yml"}:
-        raise _refused(name, "Python and YAML files are not read any more.")
     if ending not in {"json", "toml"}:
         raise _refused(name, "This file type is not supported.")
     try:
