@@ -105,14 +105,14 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_commands_return_their_json_and_raise_their_errors(project: OpenProject, tmp_path: Path) -> None:
     made = project.export("variant", "best", out=tmp_path / "winner")
-    assert all(Path(path).is_file() for path in made.content) and str(tmp_path) in repr(made)
+    assert all(Path(path).is_file() for path in made) and str(tmp_path) in repr(made)
     with pytest.raises(UserError, match="--outt"):
         project.export("variant", outt="x")
     with pytest.raises(UserError, match="to train"):
         project.train(unsafe=True)
 
     async def cell() -> object:
-        return project.export("variant", "best", out=tmp_path / "other").content
+        return project.export("variant", "best", out=tmp_path / "other")
 
     assert asyncio.run(cell())
 

@@ -106,21 +106,6 @@ def create(
 
 
 @frozen
-class CommandResult(Shown):
-    """The result of a command.
-
-    Attributes:
-        content: Its JSON output.
-    """
-
-    content: Any
-
-    def summary(self) -> Summary:
-        rows = self.content.items() if isinstance(self.content, dict) else enumerate(self.content)
-        return [f"{name}: {value}" for name, value in rows if not isinstance(value, dict | list)], []
-
-
-@frozen
 class Report(Shown):
     """The report of the last run and the last verdict; a notebook shows the page itself.
 
@@ -245,8 +230,8 @@ class OpenProject:
 
         return blocking(scored())
 
-    def train(self, **options: Any) -> CommandResult:
-        """Train as `tuneworthy train` does, with its options: `train(pilot=True)` is `tuneworthy train --pilot`.
+    def train(self, **options: Any) -> Any:
+        """Train as `tuneworthy train` does, and return its JSON: `train(pilot=True)` is `tuneworthy train --pilot`.
 
         Raises:
             UserError: An option, the data or the settings cannot be used, or a package is missing.
@@ -254,8 +239,8 @@ class OpenProject:
         """
         return self._command("train", **options)
 
-    def export(self, kind: str, *which: str, **options: Any) -> CommandResult:
-        """Write the winner as files, as `tuneworthy export` does, with its options.
+    def export(self, kind: str, *which: str, **options: Any) -> Any:
+        """Write the winner as files, as `tuneworthy export` does, and return its JSON.
 
         Args:
             kind: `variant`, `classifier`, `router`, `gguf` or `ollama`.
@@ -268,7 +253,7 @@ class OpenProject:
         """
         return self._command("export", kind, *which, **options)
 
-    def _command(self, *words: str, **options: Any) -> CommandResult:
+    def _command(self, *words: str, **options: Any) -> Any:
         arguments = [*words, "--project", str(self.project.root), "--json"]
         for name, value in options.items():
             option = f"--{name.replace('_', '-')}"
@@ -279,7 +264,7 @@ class OpenProject:
                 root.main(arguments, prog_name="tuneworthy", standalone_mode=False, obj=Invocation(arguments))
             except click.ClickException as error:
                 raise usage_error(error) from None
-        return CommandResult(content=orjson.loads(output.getvalue()))
+        return orjson.loads(output.getvalue())
 
     def options(self) -> "pd.DataFrame":
         """Return the options of the last verdict: one row each, `option` as the index, scores between 0 and 1.

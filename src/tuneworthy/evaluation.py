@@ -133,9 +133,11 @@ class ScoreComparison(Shown):
 
     def summary(self) -> Summary:
         one, outcome = self.paired, self.outcome.replace("_", " ")
-        line = f"B against A: {outcome}. {percent(one.b)} against {percent(one.a)}, {points(one.delta)} points "
-        line += f"{points_range(one.ci)}, {p_value(one.p_value)}, n = {one.n}, margin {points(self.bound.margin)[1:]}"
-        return [f"{line}, {self.unscored} without both scores" if self.unscored else line], []
+        more = f", {self.unscored} without both scores" if self.unscored else ""
+        return [
+            f"B against A: {outcome}. {percent(one.b)} against {percent(one.a)}, {points(one.delta)} points "
+            f"{points_range(one.ci)}, {p_value(one.p_value)}, n = {one.n}, margin {points(self.bound.margin)[1:]}{more}"
+        ], []
 
 
 def evaluate(

@@ -42,8 +42,7 @@ def number_text(value: float) -> str:
 
 def since(start: float) -> str:
     """Return a start, seconds since the epoch, in local time, and the minutes since then: `since 14:03 (12 min)`."""
-    clock = time.strftime("%H:%M", time.localtime(start))
-    return f"since {clock} ({max(0.0, time.time() - start) / 60:.0f} min)"
+    return f"since {time.strftime('%H:%M', time.localtime(start))} ({max(0.0, time.time() - start) / 60:.0f} min)"
 
 
 def n_shared(first: Sequence[object], second: Sequence[object]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -184,21 +184,10 @@ def decode(scores: Floats, transitions: Floats, kinds: TokenLists, n_fields: int
     """
     found: list[list[tuple[float, Span]]] = [[] for _ in range(n_fields)]
     path = best_path(scores, transitions)
-    for start, end, kind in _runs(path):
-        sure = float(np.mean(scores[range(start, end), path[start:end]]))
-        for number in kinds[kind]:
-            found[number].append((sure, (start, end)))
+    for start, tag in enumerate(path):
+        if tag % 2:  # the first word of a span
+            end = next((i for i in range(start + 1, len(path)) if path[i] != tag + 1), len(path))
+            sure = float(np.mean(scores[range(start, end), path[start:end]]))
+            for number in kinds[tag // 2]:
+                found[number].append((sure, (start, end)))
     return found
-
-
-def _runs(path: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    i = 0
-    while i < len(path):
-        if path[i] == OUTSIDE:
-            i += 1
-            continue
-        number, start = (path[i] - 1) // 2, i
-        i += 1
-        while i < len(path) and path[i] == 2 * number + 2:
-            i += 1
-        yield start, i, number

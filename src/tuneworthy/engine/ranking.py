@@ -40,12 +40,7 @@ def normalised(scores: NamedFloats) -> NamedFloats:
 
 def content_free(case: Case) -> Case:
     """Return a case of the same shape that asks nothing."""
-    messages = case.messages
-    if messages:
-        messages = (*messages[:-1], {**messages[-1], "content": CONTENT_FREE})
-    asked = case.input
-    if isinstance(asked, dict):
-        asked = dict.fromkeys(asked, CONTENT_FREE)
-    elif asked is not None:
-        asked = CONTENT_FREE
+    messages = (*case.messages[:-1], *({**last, "content": CONTENT_FREE} for last in case.messages[-1:]))
+    no_content = None if case.input is None else CONTENT_FREE
+    asked = dict.fromkeys(case.input, CONTENT_FREE) if isinstance(case.input, dict) else no_content
     return Case(id=Case.make_id([asked, list(messages)]), input=asked, messages=messages)

@@ -9,8 +9,6 @@ from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader, Gradin
 from tuneworthy.graders.declining import built_in
 from tuneworthy.types import Case, Score, Trace
 
-_REFUSED = Score(reason="refused")
-
 
 @GRADERS.register("abstention")
 class AbstentionGrader(AnswerGrader[Abstention]):
@@ -25,5 +23,5 @@ class AbstentionGrader(AnswerGrader[Abstention]):
         if text and text in accepted(case.expected):
             return RIGHT  # the right answer may be "none"
         if response is not None and self._detector(response):
-            return _REFUSED
+            return Score(reason="refused")
         return RIGHT if text or (response and response.tool_calls) else FORMAT

@@ -56,14 +56,9 @@ def label_faults(grader: Grader, cases: Iterable[Case]) -> NamedTexts:
 def try_grader(grader: Grader, cases: Iterable[Case]) -> dict[str, Score]:
     """Return the scores of a right, a nearly right and a wrong answer to one case; empty if the grader is not tried."""
     case, answers = answers_to_try(grader, cases)
-    if case is None:
-        return {}
-    judge = _Rules(grader).judge
-    traces = {
-        name: Trace(case_id=case.id, variant_id="", repeat=0, messages=(), response=Response(text=text))
-        for name, text in answers.items()
-    }
-    results = {name: judge(trace, case) for name, trace in traces.items()}
+    trace = Trace(case_id="", variant_id="", repeat=0, messages=(), response=None)
+    rules = _Rules(grader)
+    results = {name: rules.judge(replace(trace, response=Response(text=text)), case) for name, text in answers.items()}
     return {name: score for name, score in results.items() if isinstance(score, Score)}
 
 

@@ -80,16 +80,11 @@ class NumericGrader(AnswerGrader[Numeric]):
     """Reads thousands separators, percent signs, currency signs and scientific notation."""
 
     def _expected(self, expected: Any) -> list[Number] | None:
-        found = []
-        for one in expected if isinstance(expected, list | tuple) else [expected]:
-            if isinstance(one, int | float) and not isinstance(one, bool):
-                number: Number | None = Number(float(one))
-            else:
-                number = last_number(one, decimal_comma=self.config.decimal_comma) if isinstance(one, str) else None
-            if number is None:
-                return None
-            found.append(number)
-        return found or None
+        values = expected if isinstance(expected, list | tuple) else [expected]
+        plain = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
+        texts = [last_number(one, decimal_comma=self.config.decimal_comma) for one in values if isinstance(one, str)]
+        numbers = [Number(float(one)) for one in plain] + [number for number in texts if number is not None]
+        return numbers if numbers and len(numbers) == len(values) else None
 
     def label_fault(self, expected: Any) -> str:
         return "" if self._expected(expected) else f"{str(expected)[:80]!r} is not a number"

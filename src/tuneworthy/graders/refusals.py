@@ -111,17 +111,17 @@ def _names(token: str) -> str:
 def training_rows() -> tuple[list[str], list[int]]:
     """Return sentences and whether each refuses, composed from the parts in `refusals.json`."""
     rng = random.Random(_SEED)
-    texts, labels = [], []
+    rows: list[tuple[str, int]] = []
     for each in _parts().languages.values():
-        for refusal in each.refusals:
-            for _ in range(_PER_REFUSAL):
-                texts.append(rng.choice(each.openers) + refusal.format(task=rng.choice(each.tasks)))
-                labels.append(1)
+        rows += [
+            (rng.choice(each.openers) + refusal.format(task=rng.choice(each.tasks)), 1)
+            for refusal in each.refusals
+            for _ in range(_PER_REFUSAL)
+        ]
         for answer in [*each.answers, *each.closers]:
-            for text in {answer.format(topic=topic): None for topic in rng.sample(each.topics, _PER_ANSWER)}:
-                texts.append(text)
-                labels.append(0)
-    return [_plain(text) for text in texts], labels
+            filled = (answer.format(topic=topic) for topic in rng.sample(each.topics, _PER_ANSWER))
+            rows += [(text, 0) for text in dict.fromkeys(filled)]
+    return [_plain(text) for text, _ in rows], [label for _, label in rows]
 
 
 @cache

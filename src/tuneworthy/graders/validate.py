@@ -14,7 +14,7 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.stats.confusion import Confusion
 from tuneworthy.store.shapes import bundled
-from tuneworthy.text import count, plural
+from tuneworthy.text import count
 from tuneworthy.types import Bounds, Case, Cases, JsonObject, Texts, canonical, frozen
 
 # Minimum of rated answers per variant of a comparison.
@@ -211,16 +211,18 @@ async def validate_judge(
 
 
 def _failed(fooled: Texts, n_unread: int, n_asked: int, example: str, table: Confusion) -> list[str]:
-    reasons = []
-    if fooled:
-        reasons.append(
-            f"The judge rated {len(fooled)} worthless {plural(len(fooled), 'answer', 'answers')} as good "
-            f"({', '.join(fooled[:5])})."
-        )
-    if n_unread > MOST_UNREAD * n_asked:
-        reasons.append(f"{n_unread} of {n_asked} ratings are missing (first reason: {example}).")
-    if table.n >= MIN_HUMAN and table.tells_apart() is False:
-        reasons.append(
-            "The judge is no better than chance: it gives bad answers a good rating at least as often as good answers."
-        )
-    return reasons
+    reasons = (
+        (
+            f"The judge rated {count(len(fooled), 'worthless answer')} as good ({', '.join(fooled[:5])}).",
+            bool(fooled),
+        ),
+        (
+            f"{n_unread} of {n_asked} ratings are missing (first reason: {example}).",
+            n_unread > MOST_UNREAD * n_asked,
+        ),
+        (
+            "The judge is no better than chance: it gives bad answers a good rating at least as often as good answers.",
+            table.n >= MIN_HUMAN and table.tells_apart() is False,
+        ),
+    )
+    return [reason for reason, applies in reasons if applies]

@@ -68,9 +68,8 @@ def _alternatives(endings: Texts) -> str:
 
 def _branch(group: Texts) -> str:
     start = commonprefix(group)  # noqa: RUF071 (characters are compared, as wanted)
-    if len(group) == 1:
-        return quoted(start)
-    return f"{quoted(start)} {_alternatives([word[len(start) :] for word in group])}"
+    rest = f" {_alternatives([word[len(start) :] for word in group])}" if len(group) > 1 else ""
+    return quoted(start) + rest
 
 
 # The one field of a wrapped choice.

@@ -105,9 +105,7 @@ _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context 
 
 def cores() -> int:
     """Return how many cores this process may use; a thread for more of them would wait for another, spinning."""
-    with suppress(AttributeError):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Engine:
@@ -405,16 +403,12 @@ def cache_mib(model_bytes: int, header: GgufHeader, n_tokens: int) -> int:
 
 def token_bytes(header: GgufHeader) -> int:
     """Return the most that the 16-bit keys and values of one token take."""
-    sizes = {key.removeprefix(f"{header.architecture}."): value for key, value in header.values.items()}
-
-    def size(name: str, default: int = 0) -> int:
-        value = sizes.get(name, default)
-        return value if isinstance(value, int) else default
-
-    heads = max(1, size("attention.head_count"))
-    width = size("embedding_length") // heads
+    start = f"{header.architecture}."
+    size = {key.removeprefix(start): value for key, value in header.values.items() if isinstance(value, int)}.get
+    heads = max(1, size("attention.head_count", 0))
+    width = size("embedding_length", 0) // heads
     pair = size("attention.key_length", width) + size("attention.value_length", width)
-    return 2 * size("block_count") * size("attention.head_count_kv", heads) * pair
+    return 2 * size("block_count", 0) * size("attention.head_count_kv", heads) * pair
 
 
 @provider("llama_cpp")

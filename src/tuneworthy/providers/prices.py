@@ -71,11 +71,7 @@ class Price:
         return not any(rates.input or rates.output for rates in (self.rates, *(tier for _, tier in self.tiers)))
 
     def rates_at(self, input_tokens: float) -> TokenRates:
-        rates = self.rates
-        for above, tier in self.tiers:
-            if input_tokens > above:
-                rates = tier
-        return rates
+        return [self.rates, *(tier for above, tier in self.tiers if input_tokens > above)][-1]
 
     def cost(
         self, input_tokens: float, output_tokens: float, cached_tokens: int = 0, *, written_tokens: int = 0

@@ -41,8 +41,8 @@ class Account:
         self.saved_s = 0.0
 
     def stored(self, keys: Sequence[bytes]) -> dict[bytes, str]:
-        answers = {key: answer for key, (answer, _) in self._store.get_many(keys).items()}
-        responses = {key: answer for key, answer in answers.items() if isinstance(answer, Response)}
+        answers = self._store.get_many(keys).items()
+        responses = {key: answer for key, (answer, _) in answers if isinstance(answer, Response)}
         self.saved_s += sum(response.seconds for response in responses.values())
         return {key: response.text for key, response in responses.items()}
 

@@ -20,7 +20,6 @@ from tuneworthy.errors import UserError
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.documents import SET_PATH
 from tuneworthy.store import write_atomic
-from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Texts
 
 TABLE = "chunks"
@@ -63,11 +62,6 @@ class RankedChunks:
     scores: Floats32
 
 
-@dataclass(frozen=True)
-class IndexAbout:
-    n_chunks: int
-
-
 class ChunkIndex:
     """An opened table; make one with `open_index`.
 
@@ -78,11 +72,10 @@ class ChunkIndex:
     def __init__(self, folder: Path) -> None:
         import lancedb
 
-        self.about = parsed((folder / ABOUT).read_bytes(), IndexAbout, folder / ABOUT)
         self.table = lancedb.connect(folder).open_table(TABLE)
 
     def __len__(self) -> int:
-        return self.about.n_chunks
+        return int(self.table.count_rows())
 
     def search_words(self, question: str, n: int) -> RankedChunks:
         from lancedb.query import MatchQuery

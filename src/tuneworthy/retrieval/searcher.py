@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import numpy as np
@@ -73,30 +74,26 @@ class Searcher:
         Servers are called again, one call at a time; a stored answer counts with its seconds.
         """
         fresh = Searcher(self.index, self._encoder, self._rerankers, self._account)
-        seconds = {}
+        ends: dict[str, float] = {}
 
-        def now() -> float:
-            return time.perf_counter() + (self._account.saved_s if self._account else 0.0)
+        def end(stage: str) -> None:
+            ends[stage] = time.perf_counter() + (self._account.saved_s if self._account else 0.0)
 
-        def lap(stage: str, since: float) -> float:
-            seconds[stage] = now() - since
-            return now()
-
-        at = now()
+        end("start")
         if retrieval.encoder:
             await fresh.encode([question], repeat)
-            at = lap("encode", at)
+            end("encode")
         lexical, dense = fresh._ranked("words", retrieval, question), None
-        at = lap("words", at)
+        end("words")
         if retrieval.encoder:
             dense = fresh._ranked("vectors", retrieval, question)
-            at = lap("vectors", at)
+            end("vectors")
         fused = fuse(lexical, dense, retrieval.bm25_weight)
-        at = lap("fuse", at)
+        end("fuse")
         if retrieval.reranker:
             await fresh._reranked(retrieval, question, fused, repeat)
-            lap("rerank", at)
-        return seconds
+            end("rerank")
+        return {stage: until - since for (_, since), (stage, until) in pairwise(ends.items())}
 
     async def encode(self, questions: Texts, repeat: int = 0) -> None:
         new = [question for question in dict.fromkeys(questions) if question not in self._questions]
