@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from tuneworthy.cases.labelling import Agreement, Label, agreement
 from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict
+from tuneworthy.stats.acceptance import is_accepted, is_rejected
 from tuneworthy.text import plural
 from tuneworthy.types import JsonObject, TextTuple, frozen
 
@@ -75,7 +76,7 @@ class State:
         plan = self.plan
         if plan is None:
             return "there is no review plan yet, so no row has been reviewed"
-        if self.status == "rejected" and self.n_refuted and self.n_bad <= plan.max_bad:
+        if self.status == "rejected" and self.n_refuted and not is_rejected(self.n_bad, plan.max_bad):
             return (
                 f"the review no longer shows that at least {plan.bound:.1%} of the rows are good. Rows that the plan "
                 f"counted as good turned out to be bad (n = {self.n_refuted})"
@@ -161,6 +162,6 @@ def count(plan: ReviewPlan, judged: Mapping[str, bool]) -> tuple[int, int]:
 
 
 def status_of(plan: ReviewPlan, counts: Tally) -> Status:
-    if counts.n_refuted or counts.n_bad > plan.max_bad:
+    if counts.n_refuted or is_rejected(counts.n_bad, plan.max_bad):
         return "rejected"
-    return "accepted" if counts.n_proven - counts.n_bad >= plan.n - plan.max_bad else "open"
+    return "accepted" if is_accepted(counts.n_proven - counts.n_bad, plan.n, plan.max_bad) else "open"

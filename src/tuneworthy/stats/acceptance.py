@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from math import floor
+from typing import Any
 
 import scipy
 
@@ -61,3 +62,13 @@ def lot_plan_size(lot: int, allowed: int, bad: int, alpha: float = 0.05) -> int 
     sizes = range(bad + 1, lot)  # a sample of `bad` proves nothing; one of all rows proves it
     proves = bisect_left(sizes, True, key=lambda n: scipy.stats.hypergeom.cdf(bad, lot, allowed + 1, n) <= alpha)
     return bad + 1 + proves
+
+
+def is_rejected(bad: Any, max_bad: Any) -> Any:
+    """Whether a plan has failed: more bad rows than it allows. Counts, or arrays."""
+    return bad > max_bad
+
+
+def is_accepted(good: Any, n: Any, max_bad: Any) -> Any:
+    """Whether a plan has passed: even if all remaining rows were bad. Counts, or arrays."""
+    return good >= n - max_bad
