@@ -314,7 +314,7 @@ def test_a_command_that_changed_nothing_is_not_named_again() -> None:
     ("lacking", "command"),
     [
         ({}, "tuneworthy data build"),
-        ({ROWS: messages.IMPORT_ROWS}, "tuneworthy data import FILE"),
+        ({ROWS: messages.IMPORT_ROWS}, "tuneworthy data build FILE"),
         ({ROWS: messages.DISTILL_ROWS}, "tuneworthy data distill FILE"),
         ({ROWS: messages.DISTILL_ROWS, RIGHTS: messages.OTHER_TEACHER}, "tuneworthy data distill"),
     ],

@@ -84,38 +84,40 @@ def add_cases(
     added = [case for case in candidates if case.id not in overlapping]
     if rows := [case for case in new if case.id not in overlapping]:
         _append(project.path(project.cases.path), rows)
-    ids, by_label = tuple(case.id for case in added), False
-    if added and dataset.stored:
-        from tuneworthy.stats.intervals import lower_bound, upper_bound
-
-        base, cases = dataset.settled(), (*dataset.split.test, *added)
-        earlier = base.additions[: len(base.additions) - joins]
-        joined = (*chain(*base.additions[len(earlier) :]), *ids)
-        before, now = (label_counts(case for case in cases if (case.id in joined) is late) for late in (False, True))
-        by_label = any(
-            lower_bound(now.get(label, 0), max(1, sum(now.values())), CHANCE)
-            > upper_bound(before.get(label, 0), max(1, sum(before.values())), CHANCE)
-            for label in project.task.critical
-        )
-        prints = tuple(sorted([*base.test, *map(fingerprint, added)], key=lambda entry: entry.id))
-        groups = {case.id: case.group for case in group_near_duplicates(added)[0] if case.group}
-        Folder(project.root).write(
-            "split",
-            replace(
-                base,
-                test=prints,
-                additions=(*earlier, *[joined] * (not by_label)),
-                by_label=(*base.by_label, *joined * by_label),
-                groups={**(base.groups or {}), **groups},
-            ),
-        )
     return AddedCases(
-        added=ids,
+        added=tuple(case.id for case in added),
         repeated=tuple(repeated),
         overlapping=tuple(sorted(overlapping)),
         n_test=len(dataset.split.asked) + len(added) if dataset.stored else None,
-        by_label=by_label,
+        by_label=bool(added and dataset.stored) and _joins_test(project, dataset, added, joins=joins),
     )
+
+
+def _joins_test(project: Project, dataset: Dataset, added: Cases, *, joins: bool) -> bool:
+    """Add cases to the stored test set; return whether they count for recall only."""
+    from tuneworthy.stats.intervals import lower_bound, upper_bound
+
+    base, cases = dataset.settled(), (*dataset.split.test, *added)
+    earlier = base.additions[: len(base.additions) - joins]
+    joined = (*chain(*base.additions[len(earlier) :]), *(case.id for case in added))
+    before, now = (label_counts(case for case in cases if (case.id in joined) is late) for late in (False, True))
+    by_label = any(
+        lower_bound(now.get(label, 0), max(1, sum(now.values())), CHANCE)
+        > upper_bound(before.get(label, 0), max(1, sum(before.values())), CHANCE)
+        for label in project.task.critical
+    )
+    groups = {case.id: case.group for case in group_near_duplicates(added)[0] if case.group}
+    Folder(project.root).write(
+        "split",
+        replace(
+            base,
+            test=tuple(sorted([*base.test, *map(fingerprint, added)], key=lambda entry: entry.id)),
+            additions=(*earlier, *[joined] * (not by_label)),
+            by_label=(*base.by_label, *joined * by_label),
+            groups={**(base.groups or {}), **groups},
+        ),
+    )
+    return by_label
 
 
 def _new_cases(given: Cases, known: Cases) -> tuple[list[Case], list[str]]:

@@ -198,19 +198,22 @@ class CheckedRows:
                 found = {one.row: one.message for one in some if one.action != "report" or one.row == WHOLE_SET}
                 if decided & {code, check.name} or not are_many(len(found), stage.n_in, check.asks[code]):
                     continue
-                listed = "; ".join(detail for detail, _ in Counter(found.values()).most_common(_SHOWN) if detail)
-                n, action = len(found), next((one.action for one in some if one.action != "report"), "drop")
-                rows = f"{n / stage.n_in:.1%} of the rows (n = {n}): {check.codes[code]}"
-                whole = " ".join(one.message for one in some if one.row == WHOLE_SET)
-                asked = messages.say(
-                    "asks",
-                    found=whole or f"{rows}{f' ({listed})' if listed else ''}.",
-                    question="Are these rows right?" if whole else "Is that the task?",
-                    code=code,
-                    action="mask, which repairs them" if action == "mask" else action,
-                    one=messages.say("one", key=f"{code}:{some[0].subject}") if some[0].subject else "",
-                )
-                yield DataGate(check.name, False, asked)
+                yield DataGate(check.name, False, _question(stage, code, some, found))
+
+
+def _question(stage: Stage, code: str, some: Sequence[RowFinding], found: Mapping[int, str]) -> str:
+    listed = "; ".join(detail for detail, _ in Counter(found.values()).most_common(_SHOWN) if detail)
+    n, action = len(found), next((one.action for one in some if one.action != "report"), "drop")
+    rows = f"{n / stage.n_in:.1%} of the rows (n = {n}): {stage.check.codes[code]}"
+    whole = " ".join(one.message for one in some if one.row == WHOLE_SET)
+    return messages.say(
+        "asks",
+        found=whole or f"{rows}{f' ({listed})' if listed else ''}.",
+        question="Are these rows right?" if whole else "Is that the task?",
+        code=code,
+        action="mask, which repairs them" if action == "mask" else action,
+        one=messages.say("one", key=f"{code}:{some[0].subject}") if some[0].subject else "",
+    )
 
 
 def run_checks(

@@ -261,7 +261,7 @@ def _verdict(results: Sequence[MetricResult], pairs: AnswerPairs, rules: ShadowR
             f"{messages.METRICS[quality.metric]} is at most {100 * quality.margin:.1f} points worse than production: "
             f"{interval(quality)}"
         )
-        detail += " Quality is lower than in production, but by less than the margin." if below else ""
+        detail += " Quality is lower than in production, but by less than the margin." * below
     return ShadowVerdict(status=status, detail=detail, fix=fix, below=below, results=results)
 
 
@@ -399,28 +399,28 @@ def _quality(sessions: Sequence[AnswerPairs], rules: ShadowRules, closed: Set[st
     How far the judge is trusted depends only on earlier sessions. A day with a session that waits is not finished.
     """
     due = [rules.is_due(members[0].session.name) for members in sessions]
-    people = [_bet(members, rules, lambda pair: pair.truth) for members in sessions]
     ready = [
         rules.complete or not needed or all(pair.truth is not None for pair in members if pair.answered)
         for members, needed in zip(sessions, due, strict=True)
     ]
-    end, waiting = len(sessions), sum(not labelled for labelled in ready)
-    if waiting:
-        end = ready.index(False)
-        closed = closed - {sessions[end][0].session.day}
+    waiting, end = ready.count(False), [*ready, False].index(False)
+    closed = closed - {members[0].session.day for members in sessions[end : end + 1]}
     if rules.complete or not rules.judge:
         labelled = [members for members, needed in zip(sessions[:end], due, strict=False) if needed]
         return replace(_plain(labelled, rules, lambda pair: pair.truth, closed), waiting=waiting, due=sum(due))
-    judge = [_bet(members, rules, lambda pair: pair.judged) for members in sessions[:end]]
-    scored = [n for n, bet in enumerate(judge) if bet is not None]
-    d, w = np.array([judge[n] for n in scored], dtype=np.float64).reshape(-1, 2).T
-    known = np.array([due[n] and people[n] is not None for n in scored])
-    h = np.array([people[n][0] if known[at] else 0.0 for at, n in enumerate(scored)])  # type: ignore[index]
+    scored = [
+        (members, bet, needed)
+        for members, needed in zip(sessions[:end], due, strict=False)
+        if (bet := _bet(members, rules, lambda pair: pair.judged)) is not None
+    ]
+    d, w = np.array([bet for _, bet, _ in scored], dtype=np.float64).reshape(-1, 2).T
+    people = [_bet(members, rules, lambda pair: pair.truth) if needed else None for members, _, needed in scored]
+    h = np.array([bet[0] if bet else np.nan for bet in people], dtype=np.float64)
     return replace(
-        corrected(d, h, known, w, rules.label_share),
+        corrected(d, h, ~np.isnan(h), w, rules.label_share),
         waiting=waiting,
         due=sum(due),
-        days=_numbers([sessions[n][0].session.day for n in scored], closed),
+        days=_numbers([members[0].session.day for members, _, _ in scored], closed),
     )
 
 

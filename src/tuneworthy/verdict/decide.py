@@ -90,7 +90,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         forecast=evidence.forecast,
         economics=money,
         next_action=_changing(step or _next(case), tried),
-        valid_until=min((date for date, _ in evidence.expires), default=""),
+        valid_until=min(evidence.expires, default=("", ""))[0],
         options=options,
         recommendation=chosen.option if chosen else None,
         best_within_bill=within.option if within else None,

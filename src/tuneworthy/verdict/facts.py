@@ -221,12 +221,16 @@ def _levers(evidence: Evidence, status: NamedTexts) -> dict[str, bool | None]:
         return {"unanalysed": None}
     if status["dev"] == "unknown":
         return {DEV: None}  # the fix for errors on dev may not fix those on test
+    return _untried(evidence, evidence.errors, status)
+
+
+def _untried(evidence: Evidence, errors: Sequence[ErrorShare], status: NamedTexts) -> dict[str, bool | None]:
     settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
     if status["decoding"] == "not_applicable":
         settled.add("decoding")
     reaches = _oracle_reaches(evidence)
     levers: dict[str, bool | None] = {}
-    for row in evidence.errors:
+    for row in errors:
         rung, is_knowledge = evidence.rungs.get(row.fixed_by), row.name == "knowledge"
         if is_knowledge and reaches and status["retrieval"] == "fail":
             levers[row.name] = most_of(row)  # the search fails, and the documents are worth finding

@@ -110,23 +110,16 @@ def next_action(
         tried: Commands that were run on this evidence and changed nothing.
     """
     if evidence.incomplete:
-        rest = sum((cost for rung, cost in costs.items() if rung not in evidence.rungs), Cost())
-        budget = "Raise `ladder.budget_usd` or `--max-usd`. " if "The budget of $" in evidence.incomplete else ""
-        return _with_prices(
-            NextAction(
-                command="tuneworthy run",
-                why=f"{budget}Finish the run: not all rungs have been compared.",
-                calls=rest.calls,
-                usd=rest.usd,
-            ),
-            evidence,
-        )
+        return _with_prices(_finish(evidence, costs), evidence)
     futures, offered = _Futures(facts), _Steps(facts, evidence, gates, costs).offered()
     good_enough = _good_enough(facts) and all(kind != "sound" for kind, _ in open_facts(facts))
     steps = [step for step in offered if step.action.command not in tried]
     ranked = sorted(((futures.chance(step.chances), step) for step in steps), key=lambda pair: -pair[0] / pair[1].price)
-    together = _together([step for _, step in ranked[:MAX_COMBINED]])
-    ranked += [(futures.chance(plan.chances), plan) for plan in together if plan.price <= _worth(facts, evidence, plan)]
+    ranked += [
+        (futures.chance(plan.chances), plan)
+        for plan in _together([step for _, step in ranked[:MAX_COMBINED]])
+        if plan.price <= _worth(facts, evidence, plan)
+    ]
     failed = next((step.action for step in offered if step not in steps), None)
     if good_enough or failed:
         ranked = [pair for pair in ranked if pair[0] >= MIN_CHANCE]
@@ -136,6 +129,13 @@ def next_action(
     chance, best = max(ranked, key=lambda pair: (round(min(pair[0], LIKELY), 1), -pair[1].price))
     action = replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
     return _with_prices(action, evidence) if action.command else action
+
+
+def _finish(evidence: Evidence, costs: Mapping[str, Cost]) -> NextAction:
+    rest = sum((cost for rung, cost in costs.items() if rung not in evidence.rungs), Cost())
+    budget = "Raise `ladder.budget_usd` or `--max-usd`. " if "The budget of $" in evidence.incomplete else ""
+    why = f"{budget}Finish the run: not all rungs have been compared."
+    return NextAction(command="tuneworthy run", why=why, calls=rest.calls, usd=rest.usd)
 
 
 def _worth(facts: DecisionFacts, evidence: Evidence, step: Offer) -> float:
@@ -337,13 +337,12 @@ class _Steps:
         still_open: FactNames = [("sound", "baseline")] if self.evidence.stale else open_facts(self.facts)
         unknown = [fact for fact in still_open if fact not in copied]  # of a stale record, the run comes first
         runnable = [fact for fact in unknown if fact[0] == "could_meet" and self._can_run(self._rung_for(fact))]
-        for some in [runnable, *([fact] for fact in runnable)] if runnable else ():
+        for some in filter(None, [runnable, *([fact] for fact in runnable)]):
             yield self._run(some)
         for fact in unknown:
             if fact not in runnable:
                 yield from self._of_fact(fact, unknown)
-        is_wrong = ("lever", LABELS) in unknown and self._labels_found  # the labels of further cases as well
-        if not is_wrong:
+        if not (("lever", LABELS) in unknown and self._labels_found):  # else the labels of further cases are wrong too
             yield from self._more_cases(unknown)
         if classical and copied:
             yield _step(classical.fix, copied, MINUTES_TO_FIX)
@@ -554,14 +553,17 @@ class _Steps:
                 most=UNLIKELY,
             )
             moving = [fact for fact in moving if fact not in easy]
+        yield from self._added_cases(moving, evidence.target, often=often)
+
+    def _added_cases(self, moving: FactNames, target: float, *, often: bool) -> Iterator[Offer]:
         chances: Chances = {}
         for factor in GROWTH:
-            more = max(50, round(factor * evidence.n_test / 50) * 50)
+            more = max(50, round(factor * self.evidence.n_test / 50) * 50)
             chances = {fact: self._chance_with(more, fact) for fact in moving}
             yield replace(self._cases(more), chances=chances)
         near = [fact for fact, pair in chances.items() if sum(pair) < LIKELY]
         if near and (often or max(sum(chances[fact]) for fact in near) < UNLIKELY) and not _good_enough(self.facts):
-            yield _step(self._other_target([self._rung(name) for _, name in near], evidence.target), near)
+            yield _step(self._other_target([self._rung(name) for _, name in near], target), near)
 
     def _cases(self, more: int) -> Offer:
         # Where a judge grades, further cases say nothing before people rate the answers to them.

@@ -8,7 +8,7 @@ from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import GateResult, NextAction, Outcome, TrainingAdvice
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 from tuneworthy.verdict.facts import SOUND, DecisionFacts
-from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates
+from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates, stage_gates
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
 from tuneworthy.verdict.options import Option, Options
 
@@ -29,21 +29,20 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
         raise ValueError("no tuned variant was compared on test")
     before, training = run_gates(evidence), run_gates(evidence, "to_train")
     gates = run_gates(evidence, "to_ship")
+    needed = {*SOUND, *stage_gates("to_ship")}
     still_open = sorted(
-        (result for result in [*(result for result in before if result.gate in SOUND), *gates] if result.is_open),
+        (result for result in [*before, *gates] if result.is_open and result.gate in needed),
         key=lambda result: result.status != "fail",
     )
-    outcome = Outcome.SHIP
-    if still_open:
-        outcome = Outcome.DO_NOT_SHIP if still_open[0].status == "fail" else Outcome.UNDECIDED
     names = [result.gate for result in still_open]
+    worst = still_open[0].status if still_open else "pass"
+    outcome = {"pass": Outcome.SHIP, "fail": Outcome.DO_NOT_SHIP}.get(worst, Outcome.UNDECIDED)
     if outcome is not Outcome.DO_NOT_SHIP and "improvement" not in names:
         facts = facts.with_options(options)
     chosen, within = facts.recommendation, facts.within_bill
     if outcome is Outcome.SHIP:
         chosen = next(one for one in options if one.kind == "tuned")
     proofs = evidence.training
-    proven = [one for one in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow) if one]
     return Verdict(
         outcome=outcome,
         stage="to_ship",
@@ -54,7 +53,7 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
         forecast=evidence.forecast,
         economics=evidence.money,
         next_action=_next_action(evidence, outcome, still_open, without),
-        valid_until=min((date for date, _ in evidence.expires), default=""),
+        valid_until=min(evidence.expires, default=("", ""))[0],
         options=options,
         recommendation=chosen.option if chosen else None,
         best_within_bill=within.option if within else None,
@@ -68,7 +67,16 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
             else "A new adapter, a new export, or a cheaper model that is as good.",
             *expiries(evidence),
         ],
-        stale=[*evidence.errors_stale, *proofs.changed, *(change for one in proven for change in one.changed)],
+        stale=[
+            *evidence.errors_stale,
+            *proofs.changed,
+            *(
+                change
+                for one in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow)
+                if one
+                for change in one.changed
+            ),
+        ],
     )
 
 

@@ -91,7 +91,7 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
     pairs = [*map(_languages, rows)]
     expected = Counter(filter(all, map(_languages, as_rows(context.cases))))
     usual = {language_of(question_of(case)) for case in context.cases}
-    asked = Counter(question for question, _ in pairs)
+    asked, _ = map(Counter, zip(*pairs, strict=True))
     known = {*expected, *(("", answer) for _, answer in expected)}
     unseen = Counter(pair for pair in pairs if pair[1] not in {"", pair[0]} and pair not in known)
     # Source: Good 1953, "The population frequencies of species" (what is seen once measures what is not seen).

@@ -143,7 +143,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
             ),
             hint="Find out why the other answers could not be scored, or add cases.",
         )
-    all_traces = [trace for side in sides for trace in side.traces]
+    all_traces = [*sides[0].traces, *sides[1].traces]
     if session.judging:
         await session.judging.learn(cases, all_traces)
     paired, bound, unvalidated = compare_scored(session, cases, sides[0], sides[1], alpha)
