@@ -36,7 +36,7 @@ from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document
-from tuneworthy.report.write import last_run, write_last
+from tuneworthy.report.write import run_and_verdict, write_last
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.text import Shown, Summary, count
 from tuneworthy.types import Case, Example, Texts, frozen
@@ -291,7 +291,7 @@ class OpenProject:
         Raises:
             UserError: There is no run yet.
         """
-        record, verdict = last_run(self.project)
+        record, verdict = run_and_verdict(self.project)
         page = document(record, self.project, verdict=verdict)
         return Report(html=render_html(page), paragraph=page.paragraph)
 

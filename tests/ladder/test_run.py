@@ -17,6 +17,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.comparison_plan import read_comparisons
+from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord, read_record, shown_better
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.rung import view_of
@@ -24,7 +25,6 @@ from tuneworthy.ladder.rungs.model import ModelRung
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current, resolve
 from tuneworthy.report.findings import answer, target_sentence
-from tuneworthy.report.run_report import last_record
 from tuneworthy.stats.comparisons import SHARED
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import RungStatus
@@ -202,7 +202,7 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
     stored = json.loads((root / ".tuneworthy" / "run-unfinished.json").read_text())
     assert len(stored.pop("mark")) == 256 and stored == record
     assert "Raise budget_usd" in err
-    stored = last_record(load(root))
+    stored = required_run(load(root), quick=True)
     assert answer(stored).startswith("The run is incomplete") and not target_sentence(stored)
     with open_answers(load(root), say=lambda words: capsys.readouterr() and print(words)) as answers:
         assert "The run is incomplete" in capsys.readouterr().out
@@ -210,7 +210,7 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
     assert asyncio.run(best(root)).name == "baseline/weak"  # the best so far
     whole = walk(root)
     assert not whole.partial and len(whole.rungs) == 3
-    assert not last_record(load(root)).partial
+    assert not required_run(load(root), quick=True).partial
 
 
 async def best(root: Path) -> Any:
@@ -226,7 +226,7 @@ def test_a_walk_that_stops_never_takes_the_place_of_a_whole_record(
     edit(root, "rungs = ['baseline', 'decoding']", 'rungs = ["baseline", "prompt", "decoding"]')
     assert invoke(["run", "--project", str(root), "--max-usd", "0", "--yes", "--json"]) == 4
     assert json.loads(capsys.readouterr().out)["partial"]
-    assert [one.rung for one in last_record(load(root)).rungs] == [one.rung for one in whole.rungs]
+    assert [one.rung for one in required_run(load(root), quick=True).rungs] == [one.rung for one in whole.rungs]
 
 
 def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,7 +237,7 @@ def test_a_provider_that_is_down_leaves_what_was_walked(tmp_path: Path, capsys: 
     assert invoke(["run", "--project", str(root)]) == 5
     out, err = capsys.readouterr()
     assert "The run is incomplete: stopped at the rung model" in out and "Run this again" in err
-    assert last_record(load(root)).partial.startswith("stopped at the rung model")
+    assert required_run(load(root), quick=True).partial.startswith("stopped at the rung model")
 
 
 def test_a_model_that_cannot_be_opened_half_way_leaves_what_was_walked(
@@ -563,13 +563,13 @@ def test_a_critical_label_that_is_missed_stops_nothing(tmp_path: Path) -> None:
         text = (root / "tuneworthy.toml").read_text().replace("critical = {red = 0.9}\n", "")
         (root / "tuneworthy.toml").write_text(text.replace("[task]\n", f"[task]\ncritical = {{red = {needed}}}\n"))
         assert invoke(["run", "--project", str(root), "--yes", "--until", "target"]) == 0
-        assert (rung(last_record(load(root)), "prompt").reason_code == "target_met") is stopped
+        assert (rung(required_run(load(root), quick=True), "prompt").reason_code == "target_met") is stopped
 
 
 def test_a_target_that_only_the_classical_baseline_meets_stops_with_it_as_the_best(tmp_path: Path) -> None:
     root = good_enough(tmp_path, {"weak": POOR}, learnable=True, target=0.8)
     assert invoke(["run", "--project", str(root), "--yes", "--until", "target"]) == 0
-    record = last_record(load(root))
+    record = required_run(load(root), quick=True)
     assert record.best is not None and record.best.rung == "classical" and record.comparisons.made == 0
     assert "non-inferior" not in answer(record)  # that was not compared
     assert rung(walk(root), "classical").alpha == pytest.approx(SHARED / 3)  # as planned, before the stop
@@ -580,7 +580,7 @@ def test_on_a_terminal_the_rest_is_run_unless_the_user_says_no(typed: str, n_ski
     root = good_enough(tmp_path)
     status, text = on_terminal("run", "--project", str(root), columns=200, typed=typed)
     assert status == 0 and text.count("Run the rest?") == 1
-    assert sum(one.reason_code == "target_met" for one in last_record(load(root)).rungs) == n_skipped
+    assert sum(one.reason_code == "target_met" for one in required_run(load(root), quick=True).rungs) == n_skipped
 
 
 COUNTED = """

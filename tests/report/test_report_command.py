@@ -14,7 +14,7 @@ import report_records as records
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.report import write as write_module
-from tuneworthy.report.write import last_run
+from tuneworthy.report.write import run_and_verdict
 from tuneworthy.store import Folder
 from tuneworthy.types import Case
 
@@ -87,7 +87,7 @@ def test_a_quick_run_is_reported_as_such(project: Path, capsys: pytest.CaptureFi
 
 def test_a_quick_run_is_out_of_date_by_a_setting_or_other_cases_and_not_by_a_price(project: Path) -> None:
     def stale() -> int:
-        return len(last_run(load(project))[0].stale)
+        return len(run_and_verdict(load(project))[0].stale)
 
     assert invoke(["run", "--quick", "--project", str(project)]) == 4
     file, cases = project / "tuneworthy.toml", project / "cases.jsonl"

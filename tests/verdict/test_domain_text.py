@@ -21,10 +21,11 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.engine.models import Models
 from tuneworthy.errors import ProviderError
+from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.providers.models import pull
-from tuneworthy.report.run_report import document, last_record
+from tuneworthy.report.run_report import document
 from tuneworthy.types import Request, Response
 from tuneworthy.verdict import domain_text
 from tuneworthy.verdict.base import DomainText, TrainingReason
@@ -185,7 +186,7 @@ def test_decide_measures_the_text_and_shows_it_with_the_report(
     assert len(scored) == 1 and verdict.outcome == before.outcome
     text = verdict.to_dict()["domain_text"]
     assert text["n"] == 60 and text["domain"] > 1.5 * text["general"] and text["why"] == ""
-    page = document(last_record(load(root)), load(root), verdict=load_verdict(load(root)))
+    page = document(required_run(load(root), quick=True), load(root), verdict=load_verdict(load(root)))
     assert any("This is a gap" in str(block) for part in page.sections for block in part.blocks)
 
 

@@ -158,6 +158,11 @@ class Split(Draw):
         return (*self.test, *self.chosen)
 
     @property
+    def drawn_dev(self) -> tuple[Case, ...]:
+        """The dev cases if they are drawn from rows, so that they are no cases of the project's file."""
+        return self.dev if self.origin == "examples" else ()
+
+    @property
     def effective_groups(self) -> float:
         """The number of independent cases that the test cases count as."""
         from tuneworthy.stats.ratios import effective_groups

@@ -15,8 +15,8 @@ from tuneworthy.cli.options import PATH, json_option, note, print_result, rememb
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
+from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.run_report import last_record
 from tuneworthy.report.write import write_last
 from tuneworthy.scaffold import keep_file
 from tuneworthy.store import write_atomic
@@ -59,7 +59,7 @@ def command(folder: Path, train: bool) -> int:
         with redirect_stdout(sys.stderr) if wants_json() else nullcontext():
             if status := go_on(folder):
                 return status
-        record = last_record(project := load(folder))
+        record = required_run(project := load(folder), quick=True)
         verdict = run_async(decide_project(project))
     page = folder / "report.html"
     write_last(project, page)

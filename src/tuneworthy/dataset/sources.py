@@ -136,8 +136,7 @@ def measured_cases(project: Project) -> tuple[list[Case], Split | None, list[str
     """
     dataset = replace(read_dataset(project), with_shots=False)
     split, notes = _split(dataset)
-    dev = split.dev if split is not None and split.origin == "examples" else ()
-    return [*dataset.cases, *dev], split, notes
+    return [*dataset.cases, *(split.drawn_dev if split else ())], split, notes
 
 
 def cases_hash(cases: Cases) -> str:

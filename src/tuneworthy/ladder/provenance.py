@@ -116,13 +116,13 @@ def shown_run(project: Project, name: RunKind = "run") -> RunRecord | None:
     return later_of(unfinished, whole, project) if unfinished and unfinished.rungs else whole
 
 
-def required_run(project: Project) -> RunRecord:
-    """Return the run that readers show.
+def required_run(project: Project, *, quick: bool = False) -> RunRecord:
+    """Return the run that readers show; the last quick run if there is no other and `quick`.
 
     Raises:
         UserError: There is no run, or it cannot be read.
     """
-    if (record := shown_run(project)) is None:
+    if (record := shown_run(project) or (shown_run(project, "quick") if quick else None)) is None:
         raise UserError(run_note(Folder(project.root)), hint="Run `tuneworthy run` first.")
     return record
 

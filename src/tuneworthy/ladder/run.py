@@ -72,7 +72,7 @@ from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count
-from tuneworthy.types import MOST_UNSCORED, Cases, NamedTexts, RungStatus, Say, Texts, Traces, Variant
+from tuneworthy.types import MOST_UNSCORED, Cases, RungStatus, Say, Texts, Traces, Variant
 
 log = logging.getLogger(__name__)
 
@@ -338,12 +338,12 @@ class LadderRun:
                 reason=f"this rung builds on the baseline, which failed: {self.records['baseline'].reason}",
                 reason_code="baseline_failed",
             )
-        session = self.session
+        session, dev = self.session, self.dev or self.session.split.dev
         rung = RUNGS.get(name, session.project.root)()
         view = view_of(
             session,
             best=self.best,
-            n_dev=len(self.dev or session.split.dev),
+            n_dev=len(dev),
             dev=self.dev,
             searched=session.split.explore and not self.quick,
             tried=self.tried,
@@ -360,12 +360,10 @@ class LadderRun:
             distinct.setdefault(variant.id, variant)
         candidates = [] if found.skipped else list(distinct.values())
         self.tried.extend(candidates)
-        unavailable = await self._unavailable(candidates)
-        candidates = [variant for variant in candidates if variant.model not in unavailable]
-        notes = [*proposal.notes, *found.notes, *proposal.ineligible, *unavailable.values()]
+        candidates, unavailable = await self._available(candidates)
+        notes = [*proposal.notes, *found.notes, *proposal.ineligible, *unavailable]
         if not candidates:
-            skipped = proposal if proposal.skipped else found
-            return _nothing_to_try(name, skipped, list(unavailable.values()), notes)
+            return _nothing_to_try(name, proposal if proposal.skipped else found, unavailable, notes)
         unseen = [case for case in self.dev if case.id not in found.made_from]
         raced = await self._explore(candidates, unseen)
         winner = raced.winner
@@ -384,7 +382,7 @@ class LadderRun:
         record = replace(await measured, dev_answers=await self._dev_answers(winner, raced_cases))
         if self.quick:
             return record
-        detail = await rung.after_test(replace(view, dev=self.dev or session.split.dev), winner)
+        detail = await rung.after_test(replace(view, dev=dev), winner)
         return replace(record, detail=detail or record.detail)
 
     async def _teacher(self) -> RungRecord | None:
@@ -395,19 +393,16 @@ class LadderRun:
         variants = (
             teachers(view_of(self.session, best=self.best, n_dev=len(self.dev), dev=self.dev)) if self.best else []
         )
-        unavailable = await self._unavailable(variants)
-        candidates = [variant for variant in variants if variant.model not in unavailable]
+        candidates, unavailable = await self._available(variants)
         if not candidates:
             return (
-                RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason="; ".join(unavailable.values()))
-                if variants
-                else None
+                RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason="; ".join(unavailable)) if variants else None
             )
         raced = await self._explore(candidates, self.dev)
         return await self._test(_explored(TEACHER, raced, len(candidates), []), raced.winner, ())
 
-    async def _unavailable(self, candidates: Sequence[Variant]) -> NamedTexts:
-        """Ask each model but the best's own one case of dev; return those that refuse every request, and why."""
+    async def _available(self, candidates: Sequence[Variant]) -> tuple[list[Variant], list[str]]:
+        """Ask each model but the best's own one case of dev; return those that answer, and why others do not."""
         refused: dict[str, str] = {}
         for variant in {variant.model: variant for variant in reversed(candidates)}.values():
             if self.best is not None and variant.model != self.best.model:
@@ -415,7 +410,7 @@ class LadderRun:
                     await self.session.ask(variant, self.dev[:1])
                 except ModelError as error:
                     refused[variant.model] = f"{variant.model} is not available: {error.message}"
-        return refused
+        return [variant for variant in candidates if variant.model not in refused], list(refused.values())
 
     async def _explore(self, candidates: Sequence[Variant], unseen: Cases) -> Race:
         """Race the candidates on dev, and note the winner.

@@ -7,7 +7,6 @@ from datetime import date
 from tuneworthy.config import Project
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.bills import running_costs
-from tuneworthy.ladder.provenance import required_run, shown_run
 from tuneworthy.ladder.record import DistinctScore, RungRecord, RunRecord
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.report import charts, findings, first_screen, tables
@@ -210,12 +209,3 @@ def _reasons(record: RunRecord, reasons: Texts, verdict: Verdict | None, best: O
     yield from map(plain, (domain_sentence(verdict), str(verdict.label_ceiling or "")))
     yield charts.pilot_chart(verdict.forecast, best, record.target)
     yield tables.gates_table(verdict.gates)
-
-
-def last_record(project: Project) -> RunRecord:
-    """Return the record of the last run of `project`, else that of the last quick one.
-
-    Raises:
-        UserError: There is no run, or it is not of this version.
-    """
-    return shown_run(project) or shown_run(project, "quick") or required_run(project)

@@ -8,10 +8,11 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
+from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import Document
 from tuneworthy.report.render import first_screen, render_html, render_markdown
-from tuneworthy.report.run_report import document, last_record
+from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Texts
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
@@ -21,13 +22,13 @@ PAGES = {".html": render_html, ".md": render_markdown}
 OTHER_OUT = "Choose a different file with `--out`."
 
 
-def last_run(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
+def run_and_verdict(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
     """Return the last run and the last verdict, both with what changed since.
 
     Raises:
         UserError: There is no run yet.
     """
-    record, verdict = last_record(project), load_verdict(project)
+    record, verdict = required_run(project, quick=True), load_verdict(project)
     stale = stale_since(project, record)
     if verdict is not None and not record.quick:
         verdict = replace(verdict, changed=[*verdict.changed, *stale])
@@ -40,7 +41,7 @@ def write_last(project: Project, path: Path) -> str:
     Raises:
         UserError: There is no run yet, the ending of `path` is unknown, or the file cannot be written.
     """
-    record, verdict = last_run(project)
+    record, verdict = run_and_verdict(project)
     page = write(record, path, project, verdict=verdict)
     return f"{first_screen(page)}\n{page.paragraph}"
 

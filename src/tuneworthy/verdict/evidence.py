@@ -259,6 +259,12 @@ class TrainingEvidence:
         return (self.tuned.compared_with if self.tuned else "") or "a different model"
 
     @property
+    def all_changes(self) -> list[str]:
+        """What changed since the tuned model was compared, and since each proof."""
+        proofs = (self.pilot, self.parity, self.serving, self.shadow)
+        return [*self.changed, *(change for proof in proofs if proof for change in proof.changed)]
+
+    @property
     def compares_base(self) -> bool:
         """Whether the regression sets compare the fine-tuned model with its own base model."""
         tuned = self.tuned

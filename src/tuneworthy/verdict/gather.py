@@ -128,7 +128,6 @@ def evidence_of(
     """
     others = [name for name in project.untuned if name != project.ladder.baseline]
     eligible = [name for name in others if project.may_serve(name)]
-    hosted = [name for name in project.answering if project.models[name].hosted]
     run = with_eligible_best(record, project) if record else None
     system = ""
     with suppress(UserError):
@@ -137,7 +136,7 @@ def evidence_of(
         project,
         Folder(project.root),
         run,
-        ([*data.cases, *(data.split.dev if data.split.origin == "examples" else ())] if data else []),
+        [*data.cases, *data.split.drawn_dev] if data else [],
         expect,
     )
     version = latest_version(Folder(project.root))
@@ -153,7 +152,11 @@ def evidence_of(
         has_examples=False,
         left_out=[rung for rung in RUNG_OF.values() if rung not in project.ladder.rungs],
         other_models=len(eligible),
-        unpriced=[name for name in hosted if price_for(project.models[name]) is None],
+        unpriced=[
+            name
+            for name in project.answering
+            if project.models[name].hosted and price_for(project.models[name]) is None
+        ],
         barred_models=len(others) - len(eligible),
         style_grader=project.graders[0].type == "style",
         preferences=version is not None and version.recipe.n_pairs >= FEWEST_PREFERENCES,

@@ -42,7 +42,6 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
     chosen, within = facts.recommendation, facts.within_bill
     if outcome is Outcome.SHIP:
         chosen = next(one for one in options if one.kind == "tuned")
-    proofs = evidence.training
     return Verdict(
         outcome=outcome,
         stage="to_ship",
@@ -67,16 +66,7 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
             else "A new adapter, a new export, or a cheaper model that is as good.",
             *expiries(evidence),
         ],
-        stale=[
-            *evidence.errors_stale,
-            *proofs.changed,
-            *(
-                change
-                for one in (proofs.pilot, proofs.parity, proofs.serving, proofs.shadow)
-                if one
-                for change in one.changed
-            ),
-        ],
+        stale=[*evidence.errors_stale, *evidence.training.all_changes],
     )
 
 

@@ -49,8 +49,8 @@ def dicts_at(value: Any, path: str) -> list[JsonObject]:
     return [item for item in list_at(value, path) if isinstance(item, dict)]
 
 
-def word_at(row: JsonMapping, key: str, default: str = "") -> str:
-    value = row.get(key, default)
+def word_at(row: JsonMapping, key: str) -> str:
+    value = row.get(key)
     return value if isinstance(value, str) else ""
 
 

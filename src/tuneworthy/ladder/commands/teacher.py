@@ -26,13 +26,12 @@ def teaching_of(session: Session) -> Teaching:
             hint='Add one with `model = "..."`, or with `variant = "best"` for prompt distillation.',
         )
     variant = _variant(session, project.teacher)
-    split = session.split
     return Teaching(
         variant=variant,
         model=session.models[variant.model],
         grader=session.primary,
-        kind=split.kind,
-        cases=[*session.data.cases, *(split.dev if split.origin == "examples" else ())],
+        kind=session.split.kind,
+        cases=[*session.data.cases, *session.split.drawn_dev],
         pool=session.pool,
         student_system=project.student_system,
         runner=session.runner,
