@@ -228,8 +228,11 @@ class Dataset:
 
 def _dev_shots(cases: Cases) -> tuple[Example, ...]:
     """Return dev cases as examples with the source of their case; empty if they share one source."""
-    rows = [case_example(replace(case, group=case.source)) for case in cases]
-    shots = tuple(replace(row, source=DEV) for row in rows if row is not None)
+    shots = tuple(
+        replace(row, source=DEV)
+        for row in [case_example(replace(case, group=case.source)) for case in cases]
+        if row is not None
+    )
     return shots if len({row.group for row in shots}) > 1 else ()
 
 

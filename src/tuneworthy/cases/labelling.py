@@ -168,8 +168,10 @@ class LabelSession(RowSession):
             order = sorted(
                 order[: max(MIN_SECOND, round(share * len(order)))], key=lambda case: rank(seed + 1, case.id)
             )
-        rows = {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order}
-        super().__init__(rows, [one.case for one in labels if one.labeller == self.labeller])
+        super().__init__(
+            {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order},
+            [one.case for one in labels if one.labeller == self.labeller],
+        )
 
     def write(self, row: str, answer: Any) -> None:
         append_line(self.path, {"case": row, "labeller": self.labeller, "label": answer, "time": now()})

@@ -44,8 +44,7 @@ def units_of(rows: Sequence[CaseOrExample]) -> list[Unit]:
         (node, numbers["group " + row.group]) for node, row in zip(nodes, rows, strict=True) if row.group is not None
     ]
     components = components_of(edges, len(numbers)) if edges else range(len(numbers))
-    members = members_of(components[node] for node in nodes)
-    return [Unit(min(rows[i].id for i in group), group) for group in members]
+    return [Unit(min(rows[i].id for i in group), group) for group in members_of(components[node] for node in nodes)]
 
 
 def components_of(edges: "ArrayLike", n: int) -> "NDArray[np.int32]":
@@ -90,8 +89,7 @@ def quotas(totals: Counter[str], take: int, seed: int) -> dict[str, int]:
     n = totals.total()
     shares = {name: divmod(take * total, n) for name, total in totals.items()}
     left = take - sum(whole for whole, _ in shares.values())
-    order = sorted(shares, key=lambda name: (-shares[name][1], rank(seed, name)))
-    more = set(order[:left])
+    more = set(sorted(shares, key=lambda name: (-shares[name][1], rank(seed, name)))[:left])
     return {name: whole + (name in more) for name, (whole, _) in shares.items()}
 
 

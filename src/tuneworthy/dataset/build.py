@@ -128,8 +128,11 @@ def build_version(
         say(f"Writing them with {len(more):,} rows that overlap with cases")
         gate = DataGate("contamination", False, f"rows that overlap with cases: {len(more)}")
         gates = [gate if one.check == gate.check else one for one in recipe.gates]
-        full = replace(recipe, n_rows=recipe.n_rows + len(more), gates=gates, honest=version.id)
-        freeze(store, _contents(checked, more), full)
+        freeze(
+            store,
+            _contents(checked, more),
+            replace(recipe, n_rows=recipe.n_rows + len(more), gates=gates, honest=version.id),
+        )
     shutil.rmtree(cache.parent, ignore_errors=True)
     return version, version.recipe
 

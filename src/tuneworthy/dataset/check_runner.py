@@ -255,8 +255,10 @@ def run_checks(
         if stage is None:
             say(f"Running the check {check.name} on {len(rows)} rows")
             started = time.perf_counter()
-            visible = rows.viewed(_counted(check.name, len(rows), say, view))
-            decisions = [_decide(check, one, rows, policy) for one in _findings(check, visible, context)]
+            decisions = [
+                _decide(check, one, rows, policy)
+                for one in _findings(check, rows.viewed(_counted(check.name, len(rows), say, view)), context)
+            ]
             stage = Stage(check, len(rows), decisions, time.perf_counter() - started)
             if meter is not None and stage.dropped:
                 stage = _measured(stage, rows, meter, policy, say)

@@ -576,8 +576,13 @@ class LadderRun:
         if trial.score <= today.score or record.reason_code in UNFIT or record.compared_to == today.variant.id:
             return
         with suppress(UserError):  # the test set may be used up
-            alpha = take_comparison(session, "today", today.variant, trial.variant)
-            gain, _, unvalidated = compare_scored(session, session.split.test, today, trial, alpha)
+            gain, _, unvalidated = compare_scored(
+                session,
+                session.split.test,
+                today,
+                trial,
+                take_comparison(session, "today", today.variant, trial.variant),
+            )
             self.records[best.rung] = replace(record, beats_today=gain.better and not unvalidated)
 
     def _best(self) -> BestVariant | None:

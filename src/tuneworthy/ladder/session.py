@@ -143,8 +143,12 @@ class Session:
     def stored(self, variant: Variant, cases: Cases, *, repeats: int = 1) -> list[Trace]:
         if variant.cascade is None:
             return self.runner.stored(variant, cases, repeats=range(repeats))
-        own = self.stored(variant.cascade.first, cases)
-        return joined(variant, own, self.stored(large_of(variant), cases, repeats=repeats), repeats)
+        return joined(
+            variant,
+            self.stored(variant.cascade.first, cases),
+            self.stored(large_of(variant), cases, repeats=repeats),
+            repeats,
+        )
 
     async def score(
         self, traces: Traces, cases: Cases, *, grader: Grader | None = None

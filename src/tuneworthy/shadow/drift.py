@@ -107,8 +107,9 @@ class TrafficDrift:
     def sample_command(self, sources: Texts) -> str:
         """Return the command that draws so many new cases that about `WANTED` are of uncovered topics."""
         n = min(self.n_questions, 10 * ceil(WANTED / self.share / 10))
-        words = ["tuneworthy", "cases", "sample", "--from", sources[0], "--n", str(n), "--out", "new-cases.jsonl"]
-        return shlex.join(words)
+        return shlex.join(
+            ["tuneworthy", "cases", "sample", "--from", sources[0], "--n", str(n), "--out", "new-cases.jsonl"]
+        )
 
 
 def traffic_drift(project: Project, folder: Folder) -> TrafficDrift | None:
@@ -182,8 +183,7 @@ def drift(cases: Texts, traffic: NamedTexts, *, seed: int = 0, encode: Any = Non
 def _thinned(texts: Iterable[str], seed: int) -> list[str]:
     """Return texts without near-duplicates, at most `MOST`, whatever their order was."""
     near = NearDuplicateFilter()
-    ordered = sorted({*texts} - {""}, key=lambda text: rank(seed, text))
-    return [text for text in ordered if near.add(text)][:MOST]
+    return [text for text in sorted({*texts} - {""}, key=lambda text: rank(seed, text)) if near.add(text)][:MOST]
 
 
 def _nearest(texts: Texts, k: int, encode: Any) -> Ints:

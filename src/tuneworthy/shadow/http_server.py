@@ -125,8 +125,9 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
             except httptools.HttpParserUpgrade as upgrade:  # the parser takes the body for the other protocol
                 self.cycle.keep_alive = False
                 head = [one for one in self.scope["headers"] if one[0] in {b"content-length", b"transfer-encoding"}]
-                body = SimpleNamespace(on_body=self.on_body, on_message_complete=self.on_message_complete)
-                self.parser = httptools.HttpRequestParser(body)
+                self.parser = httptools.HttpRequestParser(
+                    SimpleNamespace(on_body=self.on_body, on_message_complete=self.on_message_complete)
+                )
                 lines = [b"POST / HTTP/1.1", *map(b": ".join, head), b"", data[upgrade.args[0] :]]
                 self.parser.feed_data(b"\r\n".join(lines))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):

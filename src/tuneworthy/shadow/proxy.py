@@ -263,8 +263,9 @@ class ShadowProxy:
         path, visit = request.copied_path, None
         if body is None or not path or len(body) > MOST_BYTES:
             return None
-        header = next((value for name, value in request.headers if name == self.header), b"")
-        session = session_name(header.decode("latin-1"), body)
+        session = session_name(
+            next((value for name, value in request.headers if name == self.header), b"").decode("latin-1"), body
+        )
         if self.canary and path == CHAT:
             visit = self.canary.visit(session, request.target, headers, body)
         copied = is_drawn(self.seed, f"copy {session}", self.share)

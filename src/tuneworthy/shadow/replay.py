@@ -201,8 +201,9 @@ async def _ask(
             await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
         started, sent = time.monotonic(), session.runner.sent
         turns = [turn for _, turn in batch]
-        open_cases = [turn.case for turn in turns if turn.failed_by != candidate.id]
-        given, signals = await ask_watched(session, candidate, open_cases, watch)
+        given, signals = await ask_watched(
+            session, candidate, [turn.case for turn in turns if turn.failed_by != candidate.id], watch
+        )
         answers = {trace.case_id: trace for trace in given}
         b = [answers.get(turn.case.id) or failed(turn) for turn in turns]
         a = (
@@ -295,8 +296,11 @@ def read_shadow(folder: Folder) -> ShadowRecord | None:
         DamagedRecord: The file has another content.
     """
     record, here = folder.read(DOCUMENT, ShadowRecord), f"{folder.root}/"
-    names = [name.replace(HERE, here) for name in record.sources] if record else ()
-    return record and replace(record, command=record.command.replace(HERE, here), sources=names)
+    return record and replace(
+        record,
+        command=record.command.replace(HERE, here),
+        sources=[name.replace(HERE, here) for name in record.sources],
+    )
 
 
 def worst_pairs(folder: Folder, most: int) -> list[JsonObject]:
@@ -350,8 +354,11 @@ def _write(folder: Folder, name: str, rows: Sequence[JsonObject], *, more: bool)
 
 
 def _row(pair: AnswerPair) -> JsonObject:
-    scores = {**pair.scores, "judge": pair.judged, "quality": pair.truth}
-    changes = {name: found[1] - found[0] for name, found in scores.items() if found is not None}
+    changes = {
+        name: found[1] - found[0]
+        for name, found in {**pair.scores, "judge": pair.judged, "quality": pair.truth}.items()
+        if found is not None
+    }
     known = "judge" in changes or "quality" in changes
     # without a label it is not known which of two answers is right: such a pair comes last
     worse = [

@@ -77,8 +77,9 @@ class Stream:
 
     @property
     def blocks(self) -> Blocks:
-        days = np.arange(self.values.shape[-1]) if self.days is None else self.days
-        return Blocks.of(self.values, self.weights, days, self.reach)
+        return Blocks.of(
+            self.values, self.weights, np.arange(self.values.shape[-1]) if self.days is None else self.days, self.reach
+        )
 
     def reached(self, null: float, alpha: float, *, above: bool) -> int | None:
         """Return after how many sessions the mean was shown to be beyond `null`; None if it was not."""
@@ -351,8 +352,7 @@ def _result(
         )
     if metric == "quality" and result.n_days < blocks.n:
         result = replace(result, forecast=forecast(margin, ALPHA, alpha, blocks))
-    is_early = result.stopped_at is not None and result.n_days < MIN_DAYS
-    return _with_sequence(result, single if is_early else stream)
+    return _with_sequence(result, single if result.stopped_at is not None and result.n_days < MIN_DAYS else stream)
 
 
 def _with_sequence(result: MetricResult, stream: Stream) -> MetricResult:

@@ -159,8 +159,9 @@ class Worker:
             if isinstance(error, BudgetSpent) or isinstance(error.__cause__, OSError | sqlite3.Error):
                 raise
             sys.stderr.write(f"{error.message}\n")
-        about = {**cleaned.meta, FAILED_BY: failed_by, WRITTEN: time.time()}
-        append_line(self.path, {"messages": list(cleaned.messages), **about})
+        append_line(
+            self.path, {"messages": list(cleaned.messages), **cleaned.meta, FAILED_BY: failed_by, WRITTEN: time.time()}
+        )
         return FAILED if failed_by else PAIRED
 
     async def _answer_user(self, head: CopyHead, request: bytes) -> bytes:

@@ -94,8 +94,11 @@ def tried_commands(project: Project) -> list[str]:
     run, verdict = (folder.path / f"{name}.json" for name in ("run", FILE))
     if document is None or document["of"] != input_hashes(project) or not run.exists():
         return []
-    is_later = run.stat().st_mtime_ns > verdict.stat().st_mtime_ns
-    commands = document.get("next_action", {}).get("command", "").split(" && ") if is_later else ()
+    commands = (
+        document.get("next_action", {}).get("command", "").split(" && ")
+        if run.stat().st_mtime_ns > verdict.stat().st_mtime_ns
+        else ()
+    )
     return [*document.get("tried", []), *(command for command in commands if command.startswith("tuneworthy run"))]
 
 

@@ -134,8 +134,12 @@ def next_action(
 def _finish(evidence: Evidence, costs: Mapping[str, Cost]) -> NextAction:
     rest = sum((cost for rung, cost in costs.items() if rung not in evidence.rungs), Cost())
     budget = "Raise `ladder.budget_usd` or `--max-usd`. " if "The budget of $" in evidence.incomplete else ""
-    why = f"{budget}Finish the run: not all rungs have been compared."
-    return NextAction(command="tuneworthy run", why=why, calls=rest.calls, usd=rest.usd)
+    return NextAction(
+        command="tuneworthy run",
+        why=f"{budget}Finish the run: not all rungs have been compared.",
+        calls=rest.calls,
+        usd=rest.usd,
+    )
 
 
 def _worth(facts: DecisionFacts, evidence: Evidence, step: Offer) -> float:

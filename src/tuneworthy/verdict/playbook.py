@@ -210,8 +210,12 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
         if name == "baseline"
         else ("" if name != "model" or state.evidence.other_models else messages.ADD_MODEL)
     )
-    untested = [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested]
-    return _compare(state, untested or STEPS[name].rungs, text, do)
+    return _compare(
+        state,
+        [rung for rung in STEPS[name].rungs if rung not in rungs or not rungs[rung].tested] or STEPS[name].rungs,
+        text,
+        do,
+    )
 
 
 def _compare(state: ProjectState, untested: Texts, text: str, do: str) -> Judged:

@@ -167,8 +167,7 @@ class Columns:
                 got=have,
                 hint=f"Rename the columns to `input` and `expected`, {messages.NAME_COLUMNS}",
             )
-        guessed = expected is None
-        self.expected = expected_column(head[0], keys - set(self.inputs)) if guessed else expected or None
+        self.expected = expected_column(head[0], keys - set(self.inputs)) if expected is None else expected or None
         self.is_label = (self.expected or "").lower() in _VERDICTS
         self.single = self.is_label and all(
             isinstance(label := parsed(row.get(self.expected or "")), list) and list(map(type, label)) == [str]

@@ -84,8 +84,9 @@ def _gemini(row: JsonObject, journal: Journal) -> Fields:
     read = {"contents", "systemInstruction", "system_instruction", "candidates"}
     asking = {key: row[key] for key in read if key in row}
     if answers := asking.pop("candidates", None):
-        rest = {key: value for key, value in row.items() if key not in read}
-        return exchange(asking, {"candidates": answers}, rest, api=True)
+        return exchange(
+            asking, {"candidates": answers}, {key: value for key, value in row.items() if key not in read}, api=True
+        )
     return fields_of(check_messages(asked(asking)), row, read)
 
 

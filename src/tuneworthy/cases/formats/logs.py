@@ -112,8 +112,10 @@ def feedback(journal: Journal, tool: str, *places: Any) -> JsonObject:
     for place in dict.fromkeys(str(place) for place in places if place):
         facts += journal.facts.get(f"{tool}:{place}", ())
     corrections = (fact["correction"] for fact in facts if fact.get("correction"))
-    scores = [fact for fact in facts if "correction" not in fact]
-    return {"scores": scores or None, "correction": next(corrections, None)}
+    return {
+        "scores": [fact for fact in facts if "correction" not in fact] or None,
+        "correction": next(corrections, None),
+    }
 
 
 def asked(value: Any) -> list[Any]:

@@ -374,8 +374,7 @@ def _decoded(raw: bytes, line: int, journal: Journal) -> tuple[str, bool]:
     try:
         return raw.decode(), True
     except UnicodeDecodeError as bad:
-        got = f"the invalid byte 0x{raw[bad.start]:02x} at column {bad.start + 1}"
-        journal.fault(line, messages.UTF8, got, raw)
+        journal.fault(line, messages.UTF8, f"the invalid byte 0x{raw[bad.start]:02x} at column {bad.start + 1}", raw)
         return raw.decode(errors="replace"), False
 
 

@@ -266,8 +266,7 @@ def facts_of(paths: Iterable[Path]) -> dict[str, list[Any]]:
     """
     facts: dict[str, list[Any]] = {}
     for path in paths:
-        journal = _Unheard(path)
-        source = open_rows(path, journal)
+        source = open_rows(path, _Unheard(path))
         lines, head = _peek(source)
         with suppress(RowFault):
             entry = _chosen(_EXAMPLES, source, head, _Options()) if head else None

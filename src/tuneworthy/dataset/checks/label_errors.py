@@ -252,8 +252,9 @@ def wrong_shares(codes: Ints, probabilities: Floats, seed: int = 0) -> Floats:
     for step in range(_ROUNDS if len(wrong_ones) else 0):
         weights = np.where(is_drawn, (1 - wrong[rows]).sum() / len(wrong_ones), 1.0)
         weights[: len(rows)] = 1 - wrong[rows]
-        model = LogisticRegression(C=_C_OF_ODDS, max_iter=300).fit(both, is_drawn, weights)
-        odds = np.exp(model.decision_function(evidence))
+        odds = np.exp(
+            LogisticRegression(C=_C_OF_ODDS, max_iter=300).fit(both, is_drawn, weights).decision_function(evidence)
+        )
         # The first odds are against the labels as they are, wrong ones included; the others against the right ones.
         wrong = share * odds / (share * odds + 1 - share) if step else np.minimum(1, share * odds)
         share = (float(wrong.sum()) + 1) / (len(codes) + 2)  # never 0, from which no step leads away

@@ -220,8 +220,11 @@ def attribute(
     found = Counter(whys)
     known = np.array([why != "no_document_named" for why in whys], bool)
     lost = np.array([why in LOST for why in whys], float)[known]
-    sources = None if groups is None else groups[failed][known]
-    interval = score_interval(lost, np.ones_like(lost), sources) if lost.size else None
+    interval = (
+        score_interval(lost, np.ones_like(lost), None if groups is None else groups[failed][known])
+        if lost.size
+        else None
+    )
     return Attribution(
         n=len(scored),
         failed=len(failed),

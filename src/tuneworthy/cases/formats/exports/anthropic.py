@@ -12,8 +12,7 @@ _BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"}
 
 
 def _example(row: JsonObject, journal: Journal) -> Fields:
-    convert = messages_example if {"response", "response_body"}.isdisjoint(row) else log_example
-    return convert(row, journal)
+    return (messages_example if {"response", "response_body"}.isdisjoint(row) else log_example)(row, journal)
 
 
 def _detect(keys: Set[str], first: JsonObject) -> bool:

@@ -66,8 +66,10 @@ def _scores(row: JsonObject) -> Iterator[tuple[str, Any]]:
             value = at(score, "value")
         elif kind == "BOOLEAN":
             value = bool(value)
-        named = {"correction": value} if kind == "CORRECTION" else {"name": at(score, "name"), "value": value}
-        yield f"langfuse:{place}", named
+        yield (
+            f"langfuse:{place}",
+            {"correction": value} if kind == "CORRECTION" else {"name": at(score, "name"), "value": value},
+        )
 
 
 def _is_score(keys: Set[str], first: JsonObject) -> bool:
