@@ -7,7 +7,7 @@ Invariants: a case never changes its stratum, and the sample of a stratum is ran
 inclusion probability give the share in all of test, whatever the failures have in common.
 """
 
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from math import sqrt
@@ -21,7 +21,7 @@ from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson, lower_bound, upper_bound
-from tuneworthy.types import Bounds, Case, Cases, JsonMapping, NamedFloats, Texts, frozen
+from tuneworthy.types import Bounds, Case, Cases, JsonMapping, NamedFloats, frozen
 from tuneworthy.verdict.base import LabelCeiling
 from tuneworthy.verdict.evidence import LEVER_ALPHA, Evidence, with_eligible_best
 from tuneworthy.verdict.suspects import DRAW_SEED, RELABELLED, SESSION, contradicts, read_relabelled
@@ -94,7 +94,7 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     if not cases or not record:
         return evidence
     was, still = contradicts(session.data, labels)
-    counts = {one: _count([case.id for case in test if strata[case.id] is one], labels, was) for one in SESSION}
+    counts = {one: _count(test, strata, labels, was, stratum=one) for one in SESSION}
     n_wrong = len(still & {case.id for case in cases})
     share_at = partial(
         audited_share,
@@ -124,10 +124,9 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
         uncorrected=bool(still),
         to_label=sum(min(n, counts[one][0] - counts[one][1]) for one, n in SESSION.items()),
     )
-    n_failed, excused = audited.failures(top) if top else (0, 0)
     size, seen, _ = counts[True]
-    if not n_wrong and seen == size:
-        excused = 0  # no failure is left that may be the label's
+    # If all failures are labelled and no label is wrong, none of them is the label's.
+    n_failed, excused = audited.failures(top) if top and (n_wrong or seen < size) else (0, 0)
     enough, all_right = seen >= min(RELABELLED, size), len(cases) == len(test) and not n_wrong
     decides = _decides(
         (1 - ends[1], 1 - ends[0]),
@@ -140,7 +139,10 @@ async def with_audit(evidence: Evidence, session: Session) -> Evidence:
     return replace(evidence, label_ceiling=replace(ceiling, decides=decides))
 
 
-def _count(cases: Texts, labelled: Collection[str], wrong: Set[str]) -> Stratum:
+def _count(
+    test: Cases, strata: Mapping[str, bool], labelled: Collection[str], wrong: Set[str], *, stratum: bool
+) -> Stratum:
+    cases = [case.id for case in test if strata[case.id] is stratum]
     seen = [name for name in cases if name in labelled]
     return len(cases), len(seen), len(wrong & {*seen})
 
