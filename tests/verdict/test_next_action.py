@@ -374,7 +374,7 @@ def good_enough(*changed: Any, **more: Any) -> Evidence:
 
 def test_a_step_that_failed_leaves_the_question_open_and_says_why() -> None:
     down = good_enough(skipped("model", "small is not available: 503", "failed"))
-    spent = good_enough(SMALL, stale=("the run is incomplete: stopped at the rung few_shot: The budget of $1.9 is",))
+    spent = good_enough(SMALL, incomplete="The run is incomplete: stopped at the rung few_shot: The budget of $1.9 is")
     for evidence, cause in ((down, "small is not available: 503"), (spent, "Raise `ladder.budget_usd`")):
         first = decide(evidence)
         assert first.outcome == "undecided" and first.next_action.command and cause in first.next_action.why

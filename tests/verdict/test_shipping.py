@@ -170,7 +170,7 @@ def test_the_gates_before_training_are_not_asked_where_training_is_no_answer() -
 
 def test_an_adapter_that_was_not_put_to_test_is_the_next_step() -> None:
     made = replace(ready().training, adapter="b" * 16)
-    assert "run --rung fine_tune" in decide(replace(ready(), training=made)).next_action.command
+    assert decide(replace(ready(), training=made)).next_action.command == "tuneworthy train"
 
 
 def test_a_tuned_variant_without_a_fault_is_shipped() -> None:
