@@ -61,12 +61,12 @@ def ask_settings(root: Path, data: Path, settings: JsonObject) -> JsonObject:
     answered = [respelled(case, spellings) for case in cases if case.has_answer]
     answers = {"grader": _grader(answered, task)} if answered else {}
     text = "Lowest score that is good enough, such as 85% (Enter: set it later)"
-    target = _ask(text, "", partial(_number, most=100))
+    target = _ask(text, "", _score)
     requests = _ask("Requests per month, such as 200,000 (Enter: unknown)", "", _number)
     prices = {one.name: _price(one.name) for one in models if _is_unpriced(one)}
     return {
         **settings, **answers, "inputs": inputs, "expected": expected, "task": task, "spellings": spellings,
-        "target": target / 100 if target and target > 1 else target, "requests": requests and round(requests),
+        "target": target, "requests": requests and round(requests),
         "prices": prices,
     }  # fmt: skip
 
@@ -162,3 +162,8 @@ def _number(line: str, most: float = 1e12) -> float | None:
     if value is not None and not 0 <= value <= most:
         raise ValueError(line)
     return value
+
+
+def _score(line: str) -> float | None:
+    value = _number(line, 100)
+    return value / 100 if value and value > 1 else value

@@ -130,7 +130,8 @@ class Review:
 
     def _new_plan(self, ledger: Ledger, ids: Texts, max_bad: int | None, seed: int, *, n_planted: int) -> ReviewPlan:
         judged, attempt = ledger.judged(), len(ledger.plans) + 1
-        numbers = n_rows, n_known, n_known_bad = _numbers(ids, judged)
+        counts = Counter(map(judged.get, ids))
+        numbers = n_rows, n_known, n_known_bad = len(ids), counts[True] + counts[False], counts[False]
         allowed = MAX_BAD_ROWS if max_bad is None else [max_bad]
         sizes = [(sample_size(*numbers, attempt, bound=BOUND, max_bad=bad), bad) for bad in allowed]
         plans = [(n, bad) for n, bad in sizes if n is not None]
@@ -351,11 +352,6 @@ def _pool_rows(rows: Iterable[Example], seed: int, sample: frozenset[str]) -> It
 
 def _compared(messages: Messages) -> str:
     return content_hash(["".join(filter(str.isalnum, str(message))).casefold() for message in messages])
-
-
-def _numbers(ids: Iterable[str], judged: Mapping[str, bool]) -> tuple[int, int, int]:
-    counts = Counter(judged.get(row) for row in ids)
-    return counts.total(), counts[True] + counts[False], counts[False]
 
 
 def _pick(rows: Iterable[Example], plan: ReviewPlan) -> dict[str, Example]:
