@@ -39,7 +39,7 @@ from tuneworthy.report.run_report import document
 from tuneworthy.report.write import run_and_verdict, write_last
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.text import Shown, Summary, count
-from tuneworthy.types import Case, Example, Texts, frozen
+from tuneworthy.types import Texts, frozen
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.messages import sentence
@@ -94,7 +94,7 @@ def create(
         UserError: The rows or a model cannot be used, the kind of task is not clear, or the folder has a project.
     """
     _, cases = read_rows(rows, input, expected, group)
-    lines = [orjson.dumps({"input": one.input, "expected": one.expected, "group": one.group}) for one in cases]
+    lines = (orjson.dumps({"input": one.input, "expected": one.expected, "group": one.group}) for one in cases)
     with TemporaryDirectory() as temporary:
         data = Path(temporary) / "rows.jsonl"
         data.write_bytes(b"\n".join(lines))
@@ -212,8 +212,8 @@ class OpenProject:
         async def scored() -> dict[str, ScoredAnswers]:
             async with open_session(self.project, progress=RunProgress(), max_usd=max_usd) as session:
                 cases = read_cases(path).cases
-                own: list[Case | Example] = [*session.split.dev, *session.split.asked, *session.split.shots]
-                used = {normalise(question_of(row)) for row in own}
+                parts = (session.split.dev, session.split.asked, session.split.shots)
+                used = {normalise(question_of(row)) for part in parts for row in part}
                 if seen := [case.id for case in cases if normalise(question_of(case)) in used]:
                     what = count(len(seen), "case asks", "cases ask")
                     raise UserError(

@@ -8,7 +8,7 @@ from tuneworthy.config.graders import BalancedAccuracy, Choice
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import GRADERS, RIGHT, WRONG, AnswerGrader, GradingContext, accepted
 from tuneworthy.graders.text import unicode_form
-from tuneworthy.types import Case, Score, Texts, Trace
+from tuneworthy.types import Case, Score, Texts, Trace, grouped
 
 # Labels are looked for in the first so many characters of an answer.
 MAX_CHARS = 20_000
@@ -55,9 +55,7 @@ class LabelFinder:
         self.form: Literal["NFKC", "NFC"] = "NFKC" if len({*map(unicode_form, labels)}) == len(labels) else "NFC"
         self._raw = {label.strip(): label for label in labels}
         self._exact = {_signed(unicode_form(label.strip(), self.form)): label for label in labels}
-        folded: dict[str, list[str]] = {}
-        for label in labels:
-            folded.setdefault(fold(label), []).append(label)
+        folded = grouped((fold(label), label) for label in labels)
         self._folded = {key: names[0] for key, names in folded.items() if len(names) == 1}
         phrases = "|".join(map(_phrase, sorted(filter(None, self._exact), key=len, reverse=True)))
         self._pattern = re.compile(f"{_NEGATED}(?:{phrases})", re.IGNORECASE) if phrases else None
@@ -70,11 +68,9 @@ class LabelFinder:
         bare = fold(answer.strip(" \t\r\n.,;:!?\"'`*()[]{}"))
         if bare in self._folded:
             return [self._folded[bare]]
-        found: dict[str, None] = {}
-        for match in self._pattern.finditer(answer) if self._pattern else ():
-            if name := self._exact.get(match[0]) or self._folded.get(fold(match[0])):
-                found[name] = None
-        return list(found)
+        found = [match[0] for match in self._pattern.finditer(answer)] if self._pattern else []
+        names = (self._exact.get(text) or self._folded.get(fold(text)) for text in found)
+        return list(dict.fromkeys(filter(None, names)))
 
 
 def _phrase(label: str) -> str:

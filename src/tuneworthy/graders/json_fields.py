@@ -74,9 +74,7 @@ def compare(
     result = {}
     for path in left | right:
         a, b = left.get(path, []), right.get(path, [])
-        tp = int(a == b) if len(a) == len(b) == 1 else 0
-        if a and b and not tp:
-            tp = matches(a, b)
+        tp = len(a) if a == b else matches(a, b)
         result[path] = Counts(tp, len(b) - tp, len(a) - tp)
     return result
 

@@ -267,10 +267,10 @@ def _first(traces: Iterable[Trace]) -> list[Trace]:
 
 def family_warnings(project: Project) -> list[str]:
     names = {name: str(getattr(model, "model", name)) for name, model in project.models.items()}
-    warnings = []
-    for grader in project.graders:
-        if isinstance(grader, Judge):
-            for name in project.answering:
-                if shared := same_family(names[grader.model], names[name]):
-                    warnings.append(f"models.{grader.model} judges answers from models.{name}, although {shared}.")
-    return warnings
+    judges = [grader.model for grader in project.graders if isinstance(grader, Judge)]
+    return [
+        f"models.{judge} judges answers from models.{name}, although {shared}."
+        for judge in judges
+        for name in project.answering
+        if (shared := same_family(names[judge], names[name]))
+    ]

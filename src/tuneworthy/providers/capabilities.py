@@ -152,10 +152,8 @@ def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
     """
     for row in _table().families:
         if provider in row.providers and _matches(host, row.hosts) and _matches(model, row.models):
-            merged: dict[str, Parameter] = {}
-            for name in row.parameter_sets:
-                merged |= _table().parameter_sets[name]
-            merged |= row.parameters
+            parts = [*(_table().parameter_sets[name] for name in row.parameter_sets), row.parameters]
+            merged = {name: one for part in parts for name, one in part.items()}
             found = replace(
                 row,
                 parameters={name: replace(one, wire=one.wire or name) for name, one in merged.items()},

@@ -125,8 +125,7 @@ class Corpus:
     @property
     def injection_note(self) -> str:
         """Documents with instructions to a model; "" if there are no such documents."""
-        flagged = self.flagged
-        if not flagged:
+        if not (flagged := self.flagged):
             return ""
         return (
             f"documents: {len(flagged)} with instructions for a model "

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from math import fsum
 
 ALPHA = 0.05
@@ -125,10 +126,8 @@ class ComparisonPlan:
         """
         if comparison_id in self.spent:
             return self
-        slot, used, count = name, {*self.spent.values(), *self.passed}, 1
-        while slot in used:
-            count += 1
-            slot = f"{name}#{count}"
+        used = {*self.spent.values(), *self.passed}
+        slot = next(one for one in chain([name], (f"{name}#{n}" for n in count(2))) if one not in used)
         result = self.share([slot])
         if result.slots[slot] < LEAST_ALPHA:
             raise UsedUp(
