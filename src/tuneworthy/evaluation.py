@@ -326,8 +326,7 @@ def _opened(model: Any, root: Path, timeout_s: float | None) -> OpenModel:
 
 def _grader(grader: Any, cases: Sequence[Case]) -> tuple[Grader, str]:
     if callable(grader):
-        name = getattr(grader, "__name__", type(grader).__name__).strip("<>")
-        return FunctionGrader(grader), name
+        return FunctionGrader(grader), getattr(grader, "__name__", type(grader).__name__).strip("<>")
     config = _table(GraderTable, {"type": grader} if isinstance(grader, str) else grader, "grader", _GRADER)
     if config.type == "judge":
         raise UserError("The grader judge needs a project.", hint="Use `tuneworthy.create`, or pass a function.")

@@ -98,9 +98,8 @@ async def time_calls(runner: Runner, variant: Variant, model: OpenModel, cases: 
 
 
 async def _searching(runner: Runner, variant: Variant, cases: Cases) -> NamedFloats:
-    if variant.retrieval is None or runner.library is None:
-        return {}
-    return await runner.library.seconds(variant.retrieval, cases)
+    library, search = runner.library, variant.retrieval
+    return await library.seconds(search, cases) if library and search else {}
 
 
 async def measure_together(runner: Runner, sides: Sequence[tuple[Variant, OpenModel]], cases: Cases) -> list[Latency]:

@@ -47,13 +47,12 @@ def load_schema(data: bytes, name: str) -> Any:
     if fault:
         raise UserError(f"{name} is not a valid JSON Schema: {fault}.", hint=_FIX_SCHEMA)
     own = set(_strings(schema, ("$id", "id")))
-    for reference in _strings(schema, _REFERENCES):
-        base = urldefrag(reference)[0]
-        if base and base not in own:
-            raise UserError(
-                f"{name} refers to {reference!r}, which is outside the file.",
-                hint="Copy the referenced schema into $defs.",
-            )
+    outside = (one for one in _strings(schema, _REFERENCES) if urldefrag(one)[0] not in {"", *own})
+    if reference := next(outside, ""):
+        raise UserError(
+            f"{name} refers to {reference!r}, which is outside the file.",
+            hint="Copy the referenced schema into $defs.",
+        )
     return schema
 
 

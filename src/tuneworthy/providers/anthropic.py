@@ -87,10 +87,8 @@ class AnthropicProvider(ServedProvider):
         body |= part
         for wire, value in sent.items():
             put(body, wire, value)
-        if objection:
-            dropped += (objection,)
-        if request.logprobs is not None:
-            dropped += (f"logprobs: not accepted ({caps.family})",)
+        no_logprobs = "" if request.logprobs is None else f"logprobs: not accepted ({caps.family})"
+        dropped += tuple(filter(None, (objection, no_logprobs)))
         if request.tools and caps.tools:
             body["tools"] = [
                 {

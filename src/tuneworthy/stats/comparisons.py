@@ -143,10 +143,9 @@ class ComparisonPlan:
             key: Id of the comparison, or name of the slot; a used slot keeps its alpha.
         """
         slot = self.spent.get(key, key)
-        held = key not in self.spent and slot in self.spent.values()
-        if held or slot in self.passed or slot not in self.slots:
-            return self
-        return replace(self, passed=(*self.passed, slot))
+        is_used = key not in self.spent and slot in self.spent.values()
+        keeps = is_used or slot in self.passed or slot not in self.slots
+        return self if keeps else replace(self, passed=(*self.passed, slot))
 
     def note_first(self, comparison_id: str, name: str) -> ComparisonPlan:
         """Note a measurement that compares nothing: the first of its name costs nothing, any other is a comparison.
