@@ -123,6 +123,13 @@ def test_a_model_that_answers_no_row_is_refused(model: Callable[[str], Any]) -> 
         tuneworthy.evaluate(ROWS, model, "exact")
 
 
+def test_a_provider_that_is_down_is_named_without_options_of_the_command_line() -> None:
+    model = {"provider": "http", "url": "http://127.0.0.1:9/", "retries": 0}
+    with pytest.raises(UserError, match=r"No row has a score\. Row 0: .*not responding") as caught:
+        tuneworthy.evaluate(ROWS[:2], model, "exact")
+    assert "max_usd" in str(caught.value.hint) and "--" not in str(caught.value.hint)
+
+
 def test_a_function_grades_and_its_faults_leave_a_row_unscored() -> None:
     def half(answer: str, expected: str) -> float:
         return {"a": 0.5}[expected]

@@ -377,8 +377,8 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
             f"The scores cannot be compared: {error}.", hint="Pass two lists of numbers between 0 and 1, one per row."
         ) from None
     unscored = int((~both).sum())
-    undecided = unscored > MOST_UNSCORED * len(both)
-    outcome = ComparisonOutcome.UNRESOLVED if undecided else outcome_of(paired, bound.holds)
+    decides = unscored <= MOST_UNSCORED * len(both)
+    outcome = outcome_of(paired, bound.holds) if decides else ComparisonOutcome.UNRESOLVED
     return ScoreComparison(outcome=outcome, paired=paired, bound=bound, unscored=unscored)
 
 

@@ -130,8 +130,7 @@ def _walk(root: Any) -> Iterator[tuple[str, str]]:
             yield "", _folded(node.tail)
 
 
-def _folded(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
+_folded = partial(re.sub, r"\s+", " ")
 
 
 def parse_pdf(content: bytes) -> list[DocumentSection]:
