@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -227,9 +228,7 @@ def test_compare_refuses_what_is_not_there(run_record: Path, capsys: pytest.Capt
         capsys, "compare", "current", run_record / "variant.json", "--project", run_record
     )
     (run_record / ".tuneworthy" / "run.json").unlink()
-    assert "'best' matches no variant. There is no run yet." in refused(
-        capsys, "compare", "current", "best", "--project", run_record
-    )
+    assert "There is no run yet." in refused(capsys, "compare", "current", "best", "--project", run_record)
 
 
 def test_a_comparison_on_test_takes_its_look_from_the_reserve(
@@ -317,6 +316,12 @@ def test_status_and_models_print_json(run_record: Path, capsys: pytest.CaptureFi
     assert {"store", "models"} <= set(told(capsys, "models", "list"))
     assert "tuneworthy check" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
     assert invoke(["status", "--project", str(run_record)]) == 0
+
+
+def test_status_says_to_wait_while_another_process_works(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Folder(run_record).lock(print):
+        assert invoke(["status", "--project", str(run_record)]) == 0
+    assert f"Next: wait until process {os.getpid()}" in capsys.readouterr().out
 
 
 def test_check_and_cases_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:

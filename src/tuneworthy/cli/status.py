@@ -46,6 +46,9 @@ def _show(found: Checklist, money: JsonObject, project: Project) -> None:
     say(*training_lines(Folder(project.root)))
     if money["spent_usd"]:
         say("\n" + words(money))
+    if holder := Folder(project.root).holder():
+        say(f"\nNext: wait until process {holder[0]}, which works on this project, has finished.")
+        return
     if found.next is None:
         done = f"Next: {with_consent(clean(found.action, 0), project)}" if found.action else "All steps are done."
         say(f"\n{done}")
