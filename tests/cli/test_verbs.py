@@ -15,6 +15,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import VERBS, invoke
 from tuneworthy.cli.run import with_consent
 from tuneworthy.config import load
+from tuneworthy.store import Folder
 
 KEYS = "task n_dev n_test alpha comparisons cost_usd rungs best"
 RUNG_KEYS = (
