@@ -72,6 +72,16 @@ def test_a_dataset_is_read_as_rows() -> None:
         tuneworthy.evaluate(datasets.DatasetDict({"train": dataset}), always_a, "exact")
 
 
+def test_a_class_label_is_read_as_its_name_and_minus_one_as_missing() -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(input=datasets.Value("string"), expected=datasets.ClassLabel(names=["no", "yes"]))
+    table = {"input": ["p", "q", "r"], "expected": [1, 0, -1]}
+    labelled = datasets.Dataset.from_dict(table, features=features)
+    assert tuneworthy.evaluate(labelled.select([0, 1]), {"p": "yes", "q": "no"}.get, "exact").score == 1.0
+    with pytest.raises(UserError, match="row 2 is None"):
+        tuneworthy.evaluate(labelled, str, "exact")
+
+
 def fails_on_some(text: str) -> Any:
     number = int(text.split()[1])
     if number == 3:
@@ -84,6 +94,22 @@ def fails_on_some(text: str) -> Any:
 async def fails_later_on_some(text: str) -> Any:
     await asyncio.sleep(0)
     return fails_on_some(text)
+
+
+def test_integral_floats_count_as_integers() -> None:
+    rows = [{"input": f"q{i}", "expected": float(i % 3)} for i in range(12)]
+    for answer in (lambda text: str(int(text[1:]) % 3), lambda text: float(int(text[1:]) % 3)):
+        assert tuneworthy.evaluate(rows, answer, "exact").score == 1.0
+    assert evaluation.read_rows([{"input": "q", "expected": 0.5}], "input", "expected", None)[1][0].expected == 0.5
+
+
+def test_a_comparison_of_text_with_numbers_is_a_warning_where_no_row_is_right() -> None:
+    rows = [{"input": str(i), "expected": i} for i in range(8)]
+    with pytest.warns(UserWarning, match=r"8 answers equal .* type int.*str\(expected\)"):
+        result = tuneworthy.evaluate(rows, str, lambda answer, expected: answer == expected)
+    assert result.warning in repr(result) and "str(expected)" in result._repr_html_()
+    assert not tuneworthy.evaluate(rows, str, lambda answer, expected: answer == str(expected)).warning
+    assert not tuneworthy.evaluate(rows, lambda text: "x", lambda answer, expected: answer == expected).warning
 
 
 class Client:
@@ -119,8 +145,11 @@ def test_a_call_that_hangs_is_given_up() -> None:
 
 @pytest.mark.parametrize("model", [lambda text: None, lambda text: 1 / 0])
 def test_a_model_that_answers_no_row_is_refused(model: Callable[[str], Any]) -> None:
-    with pytest.raises(UserError, match=r"No row has a score\. Row 0: (The model returned None|ZeroDivisionError)"):
+    with pytest.raises(
+        UserError, match=r"No row has a score\. Row 0: (The model returned None|ZeroDivisionError)"
+    ) as raised:
         tuneworthy.evaluate(ROWS, model, "exact")
+    assert ".." not in str(raised.value)
 
 
 def test_a_provider_that_is_down_is_named_without_options_of_the_command_line() -> None:
@@ -153,8 +182,8 @@ def test_graders_take_options_and_labels() -> None:
     [
         ({"rows": []}, "empty"),
         ({"rows": "a.csv"}, "type str"),
+        ({"rows": [*ROWS, "b"]}, "Row 40 is of type str, not a dict"),
         ({"rows": {"input": ["a"], "expected": ["b"]}}, "type dict"),
-        ({"rows": ["a", "b"]}, "dicts"),
         ({"rows": [{"text": "a", "label": "b"}]}, "no column 'input'. The columns are: text, label"),
         ({"expected": "label"}, "no column 'label'. The columns are: input, expected"),
         ({"group": "user"}, "no column 'user'"),
@@ -168,9 +197,11 @@ def test_graders_take_options_and_labels() -> None:
         ({"model": {"provider": "openai"}}, "model cannot be used"),
         ({"grader": "exakt"}, "Did you mean 'exact'"),
         ({"grader": {"type": "numeric", "tolerance": -1}}, "grader cannot be used"),
-        ({"grader": "judge"}, "needs a project|cannot be used"),
+        ({"grader": "judge"}, "needs a project"),
         ({"max_usd": float("nan")}, "max_usd"),
-        ({"concurrency": -1}, "concurrency must be a number above 0"),
+        ({"concurrency": -1}, "concurrency must be a whole number above 0"),
+        ({"concurrency": "8"}, "concurrency must be a whole number above 0"),
+        ({"max_tokens": 2.5}, "max_tokens must be a whole number above 0"),
         ({"timeout_s": float("nan")}, "timeout_s"),
         ({"grader": "json_schema"}, "path"),
         ({"prompt": "{{ input"}, "template"),
@@ -189,8 +220,10 @@ def test_an_index_may_repeat_and_a_frame_with_a_missing_value_is_refused() -> No
     frame = pd.DataFrame(ROWS)
     assert tuneworthy.evaluate(pd.concat([frame, frame]), always_a, "exact").n == 80
     frame.loc[5, "expected"] = pd.NA
-    with pytest.raises(UserError, match="'expected' of row 5"):
+    with pytest.raises(UserError, match=r"'expected' of row 5 .*dropna\(subset=\['expected'\]\)"):
         tuneworthy.evaluate(frame, always_a, "exact")
+    with pytest.raises(UserError, match=r"'n' of row 0 .*\['n'\]\.astype\(str\)"):
+        tuneworthy.evaluate(frame.assign(n=range(40))[:5], always_a, "exact", input="n")
     with pytest.raises(UserError, match="empty"):
         tuneworthy.evaluate(frame[:0], always_a, "exact")
 
@@ -221,7 +254,9 @@ def test_scores_are_compared_with_a_margin_and_groups() -> None:
     a, b = [0] * 40, [1] * 8 + [0] * 32
     assert tuneworthy.compare(a, b).outcome == "better"
     assert tuneworthy.compare(a, b, groups=[i // 8 for i in range(40)]).outcome == "unresolved"
-    assert tuneworthy.compare(a, [*b[:-2], np.nan, np.nan]).outcome == "unresolved"  # 5% unscored
+    missing = tuneworthy.compare(a, [*b[:-2], np.nan, np.nan])
+    assert missing.outcome == "unresolved" and "over 2%" in repr(missing)  # 5% unscored
+    assert "over 2%" not in repr(tuneworthy.compare(a * 3, [*b * 3][:-2] + [np.nan] * 2))  # 1.7%
     assert tuneworthy.compare([0.2, 0.5] * 20, [0.4, 0.6] * 20).outcome == "better"
 
 
@@ -241,6 +276,7 @@ def test_results_are_shown_in_ten_lines_and_as_html() -> None:
         assert len(repr(result).splitlines()) <= 10 and max(map(len, repr(result).splitlines())) < 200
         html = result._repr_html_()
         assert "<b>" not in html and "\x1b" not in html and result.summary()[0][0].split(",")[0] in html
+        assert html.startswith("<p>") and "<caption>" not in html
     assert "36 more" not in repr(a) and "without a score" in repr(a)
 
 

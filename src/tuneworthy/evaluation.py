@@ -4,9 +4,11 @@ Invariant: a row that cannot be answered or graded is unscored with its reason, 
 """
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan
+from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -38,7 +40,7 @@ from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, non_inferior, p_value
 from tuneworthy.stats.paired import compare as compare_sums
 from tuneworthy.store import ResponseStore
-from tuneworthy.text import Shown, Summary
+from tuneworthy.text import Shown, Summary, count
 from tuneworthy.trust import TYPED_FOLDERS
 from tuneworthy.types import (
     MAX_AMOUNT,
@@ -80,6 +82,7 @@ class Evaluation(Shown):
         rows: A dict per row: `row` (its label), input, expected and actual answer, score, reason, seconds and cost.
         sums: Numerators and denominators of the scores, `(n_rows, 2)`, NaN where unscored.
         groups: Groups of the rows.
+        warning: Why the score is probably wrong, with the fix; else empty.
     """
 
     model: str
@@ -92,6 +95,7 @@ class Evaluation(Shown):
     rows: list[JsonObject]
     sums: Floats
     groups: list[str]
+    warning: str = ""
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the rows as a DataFrame with the index of the data.
@@ -112,7 +116,7 @@ class Evaluation(Shown):
         ]
         names = ("row", "input", "expected", "answer", "reason")
         wrong = [[row[name] for name in names] for row in self.rows if row["score"] is None or row["score"] < 1]
-        return [", ".join(map(str, filter(None, parts)))], [names, *wrong] if wrong else []
+        return [", ".join(map(str, filter(None, parts))), self.warning], [names, *wrong] if wrong else []
 
 
 @frozen
@@ -133,6 +137,8 @@ class ScoreComparison(Shown):
 
     def summary(self) -> Summary:
         one, outcome = self.paired, self.outcome.replace("_", " ")
+        if self.unscored > MOST_UNSCORED * (self.unscored + one.n):
+            outcome += f", because over {MOST_UNSCORED:.0%} of the rows lack a score"
         more = f", {self.unscored} without both scores" if self.unscored else ""
         return [
             f"B against A: {outcome}. {percent(one.b)} against {percent(one.a)}, {points(one.delta)} points "
@@ -156,16 +162,18 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on rows of data; no project is needed.
 
-    Equal inputs are asked once. A row whose call or grading fails is unscored with the reason, and the others go on.
-    So are the rows that are left when `max_usd` is spent or the provider is down.
+    Equal inputs are asked once. No answer is kept: a second call asks and pays again. A row whose call or grading fails
+    is unscored with the reason, and the others go on. So are the rows that are left when `max_usd` is spent or the
+    provider is down.
 
     Args:
         rows: A pandas DataFrame, a list of dicts or a `datasets.Dataset`.
         model: A function of the input, sync (called in threads) or async, which returns the answer. Or
             `provider:name`, as `tuneworthy init --model` takes it, or a table of `[models]`.
-        grader: Name of a grader, a table of `[[graders]]`, or a function `(answer, expected) -> bool | float`.
+        grader: Name of a grader, a table of `[[graders]]`, or a function `(answer, expected) -> bool | float`. `answer`
+            is text; `expected` has the type of its column: compare `answer == str(expected)`.
         input: Column of the question.
-        expected: Column of the expected answer.
+        expected: Column of the expected answer. Integral floats count as integers, and a `ClassLabel` as its name.
         group: Column of the source that rows share, for the interval; `group` if there is one.
         prompt: Template of the question.
         max_tokens: Limit of an answer, tokens.
@@ -181,9 +189,16 @@ def evaluate(
     >>> tuneworthy.evaluate(rows, str.title, "exact").score
     1.0
     """
-    limits = {"max_tokens": max_tokens, "concurrency": concurrency, "timeout_s": timeout_s, "max_usd": max_usd}
-    if wrong := [name for name, value in limits.items() if value is not None and not 0 < value < MAX_AMOUNT]:
-        raise UserError(f"{wrong[0]} must be a number above 0, but it is {limits[wrong[0]]}.")
+    limits: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "concurrency": concurrency,
+        "timeout_s": timeout_s,
+        "max_usd": max_usd,
+    }
+    for name, value in limits.items():
+        whole = name in {"max_tokens", "concurrency"}
+        if value is not None and not (isinstance(value, Integral if whole else Real) and 0 < float(value) < MAX_AMOUNT):
+            raise UserError(f"{name} must be a {'whole ' * whole}number above 0, but it is {value!r}.")
     labels, cases = read_rows(rows, input, expected, group)
     judge, grader_name = _grader(grader, cases)
 
@@ -223,11 +238,14 @@ def evaluate(
     sums = np.where(scored[:, None], [[score.num, score.den] for score in scores], np.nan)
     if not scored.any():
         raise UserError(
-            f"No row has a score. Row {labels[0]!r}: {shown[0]['reason'].rstrip('.')}.",
+            f"No row has a score. Row {labels[0]}: {shown[0]['reason'].rstrip('.')}.",
             hint="Fix the model or the grader, or raise `max_usd` where it is spent.",
         )
     groups = np.array([case.group or f"#{case.text}" for case in cases])
     interval = score_interval(sums[scored, 0], sums[scored, 1], groups[scored])
+    warning = "" if interval.value or isinstance(grader, str) else _type_fault(shown)
+    if warning:
+        warnings.warn(warning, stacklevel=2)
     return Evaluation(
         model=model_name,
         grader=grader_name,
@@ -239,6 +257,20 @@ def evaluate(
         rows=shown,
         sums=sums,
         groups=groups.tolist(),
+        warning=warning,
+    )
+
+
+def _type_fault(rows: Sequence[JsonMapping]) -> str:
+    """Return a warning if answers equal the expected value as text, although no row is right."""
+    typed = [row for row in rows if not isinstance(row["expected"], str)]
+    equal = [row for row in typed if row["answer"] in {str(row["expected"]), *accepted(row["expected"])}]
+    if not equal:
+        return ""
+    kind, n = type(equal[0]["expected"]).__name__, count(len(equal), "answer equals", "answers equal")
+    return (
+        f"No row is right, but {n} the expected answer as text. The grader compares a text with a value of type {kind}:"
+        " compare `answer == str(expected)` in the function."
     )
 
 
@@ -263,20 +295,24 @@ def read_rows(rows: Any, question: str, answer: str, group: str | None) -> tuple
         UserError: They cannot be used.
     """
     records = _records(rows)
-    labels = list(rows.index) if _is_frame(rows) else list(range(len(records)))
+    labels = rows.index.tolist() if _is_frame(rows) else list(range(len(records)))
     names = list(dict.fromkeys(name for row in records for name in row))
     if missing := [name for name in (question, answer, group) if name is not None and name not in names]:
         raise UserError(
             f"There is no column {missing[0]!r}. The columns are: {', '.join(map(str, names))}.",
             hint="Name the columns with `input=` and `expected=`, and that of groups with `group=`.",
         )
+    class_names = getattr((getattr(rows, "features", None) or {}).get(answer), "names", [])
+    records = [{**row, answer: _label(row.get(answer), class_names)} for row in records]
     for name, kind, fits in ((question, "text", _is_text), (answer, "an expected answer", _is_there)):
         faults = [(label, row.get(name)) for label, row in zip(labels, records, strict=True) if not fits(row.get(name))]
         for label, value in faults[:1]:
             more = f" So are {len(faults) - 1} more." if len(faults) > 1 else ""
             raise UserError(
-                f"{name!r} of row {label!r} is {value!r:.60} ({type(value).__name__}), not {kind}.{more}",
-                hint=f"Drop these rows, or convert the column, for example with `rows[{name!r}].astype(str)`.",
+                f"{name!r} of row {label} is {value!r:.60} ({type(value).__name__}), not {kind}.{more}",
+                hint=f"Convert the column, for example with `rows[{name!r}].astype(str)`."
+                if _is_there(value)
+                else f"Drop these rows, for example with `rows.dropna(subset=[{name!r}])`.",
             )
     sources = [row.get(group or "group") for row in records]
     return labels, [
@@ -289,10 +325,20 @@ def _records(rows: Any) -> list[JsonMapping]:
     is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
     is_table = is_list or (hasattr(rows, "column_names") and not isinstance(rows, Mapping))
     records = rows.to_dict("records") if _is_frame(rows) else list(rows) if is_table else []
-    if not records or not all(isinstance(row, Mapping) for row in records):
+    if not records:
         kind = "empty" if hasattr(rows, "__len__") and not len(rows) else f"of type {type(rows).__name__}"
-        raise UserError(f"The rows are {kind}, or not all of them are dicts.", hint=_ROWS)
+        raise UserError(f"The rows are {kind}.", hint=_ROWS)
+    for place, row in enumerate(records):
+        if not isinstance(row, Mapping):
+            raise UserError(f"Row {place} is of type {type(row).__name__}, not a dict.", hint=_ROWS)
     return records
+
+
+def _label(value: Any, names: Sequence[str]) -> Any:
+    """Return an expected answer as text writes it: an integral float as an integer, a class number as its name."""
+    if not names or not isinstance(value, int):
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+    return names[value] if value >= 0 else None  # -1: `datasets` has no label of the row
 
 
 def _is_frame(data: Any) -> bool:
@@ -327,9 +373,10 @@ def _opened(model: Any, root: Path, timeout_s: float | None) -> OpenModel:
 def _grader(grader: Any, cases: Sequence[Case]) -> tuple[Grader, str]:
     if callable(grader):
         return FunctionGrader(grader), getattr(grader, "__name__", type(grader).__name__).strip("<>")
-    config = _table(GraderTable, {"type": grader} if isinstance(grader, str) else grader, "grader", _GRADER)
-    if config.type == "judge":
+    table = {"type": grader} if isinstance(grader, str) else grader
+    if isinstance(table, Mapping) and table.get("type") == "judge":
         raise UserError("The grader judge needs a project.", hint="Use `tuneworthy.create`, or pass a function.")
+    config = _table(GraderTable, table, "grader", _GRADER)
     counts = Counter(text for case in cases for text in accepted(case.expected))
     return make_grader(config, GradingContext(labels=list(counts), label_counts=counts)), config.type
 
@@ -367,6 +414,8 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
         groups = next((one.groups for one in (a, b) if isinstance(one, Evaluation)), None)
     try:
         before, after = _sums(a), _sums(b)
+        if len({len(before), len(after), len(before if groups is None else groups)}) > 1:
+            raise ValueError("A, B and the groups must have the same length")
         both = ~np.isnan(before[:, 0] + after[:, 0])
         kept = None if groups is None else np.asarray(groups)[both]
         (a_num, a_den), (b_num, b_den) = before[both].T, after[both].T

@@ -105,7 +105,8 @@ class Shown:
             f"<tr>{''.join(f'<{tag}>{escape(_cell(value))}</{tag}>' for value in row)}</tr>"
             for tag, row in zip(_TAGS, table, strict=False)
         ]
-        return f"<table><caption>{'<br>'.join(map(escape, filter(None, sentences)))}</caption>{''.join(rows)}</table>"
+        paragraphs = [f"<p>{escape(sentence)}</p>" for sentence in sentences if sentence]
+        return "".join([*paragraphs, *(["<table>", *rows, "</table>"] if rows else [])])
 
 
 def _cell(value: object) -> str:

@@ -75,7 +75,8 @@ def _in_child(function: Callable[..., JsonObject], source: str, *arguments: Any)
         return answer["value"]
     if "line" in answer:
         raise UserError(
-            (f"The template {source[:60]!r} has a Jinja syntax error on line {answer['line']}: {answer['fault']}."),
+            f"The template {source[:60]!r} has a Jinja syntax error on line {answer['line']}: "
+            f"{answer['fault'].rstrip('.')}.",
             hint="Fix the template in [prompt].",
         )
     names = ", ".join(sorted(arguments[0])) if arguments else "input"

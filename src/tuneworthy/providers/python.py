@@ -57,6 +57,8 @@ class CallableProvider(PythonProvider):
             raise ProviderError(error.message, code="bad_request", retryable=False) from error
         if answer is None or (isinstance(answer, float) and math.isnan(answer)):
             raise ProviderError(f"The model returned {answer}, not an answer.", code="bad_request", retryable=False)
+        if isinstance(answer, float) and answer.is_integer():  # a class number
+            answer = int(answer)
         return as_response(answer, seconds=time.perf_counter() - started, dropped=())
 
 

@@ -31,7 +31,7 @@ def as_ratio(num: ArrayLike, den: ArrayLike) -> FloatPair:
     if not (np.isfinite(num).all() and np.isfinite(den).all()):
         raise ValueError("scores must be finite; leave unscored cases out")
     if (num < -1e-9).any() or (num > den + 1e-9).any():
-        raise ValueError("a score's numerator must lie between 0 and its denominator")
+        raise ValueError("each score must lie between 0 and 1")
     if den.sum() <= 0:
         raise ValueError("all denominators are 0: the ratio is not defined")
     return np.clip(num, 0.0, den), den
