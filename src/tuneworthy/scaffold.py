@@ -383,7 +383,7 @@ def _apply_labels(data: Path) -> list[str]:
     done = apply_labels(data, read_labels(path))
     notes = [f"Wrote {count(done.n_written, 'label')} from {path} into the cases."] if done.n_written else []
     if n := len(done.disagreements):
-        notes.append(f"The labellers disagree on {count(n, 'case')}, which get no label: resolve this in cases.jsonl.")
+        notes.append(f"The labellers disagree on {count(n, 'case')}. Run `tuneworthy label cases` to decide.")
     return notes
 
 

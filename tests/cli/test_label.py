@@ -17,10 +17,19 @@ from click.testing import CliRunner, Result
 from tests.cli.pseudo_terminal import lines_of, on_terminal
 from tests.dataset.check_rows import RECIPE
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cases.labelling import read_labels
+from tuneworthy.cases.labelling import Label, apply_labels, read_labels
 from tuneworthy.cli import invoke
 from tuneworthy.cli.label import command
-from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, parse_json, parse_verdict, review_of, sheet
+from tuneworthy.cli.label_queues import (
+    QUEUES,
+    LabelRequest,
+    counted,
+    parse_json,
+    parse_verdict,
+    review_of,
+    sheet,
+    waiting,
+)
 from tuneworthy.cli.label_terminal import work_through
 from tuneworthy.dataset.freeze import freeze
 from tuneworthy.errors import UserError
@@ -258,6 +267,8 @@ def test_a_session_that_is_interrupted_keeps_every_answer(
     monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=readline))
     assert label(tmp_path, "cases", "--labeller", "ada") == 130
     assert given(tmp_path) == ["a", "a"] and "Every answer is saved." in capsys.readouterr().err
+    monkeypatch.setattr("tuneworthy.cli.label.counted", lambda _: readline())
+    assert label(tmp_path, "--labeller", "ada") == 130 and "Finished calls" not in capsys.readouterr().err
 
 
 def test_two_labellers_meet_and_their_labels_enter_the_cases(
@@ -275,7 +286,7 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     say(monkeypatch, "yes", "/decline")
     assert label(tmp_path, "cases", "--labeller", "ada") == 0
     out = capsys.readouterr().out
-    assert "0 rows left" in out and out.endswith(" cases --apply\n")
+    assert "0 rows left" in out and out.endswith("--labeller ada cases --apply\n")
     say(monkeypatch, "yes", "yes", "yes", "yes")
     assert label(tmp_path, "cases", "--labeller", "bob") == 0
     assert "People agree on 2 of 4 rows. Agreement is 50.0% [" in capsys.readouterr().out
@@ -283,8 +294,66 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     out = capsys.readouterr().out
     assert "(new: 2, already present: " in out and out.count("  skipped ") == 2
     assert "Labellers disagree" in out and re.search(r"\(question \d\): ada:", out) and "New labels: yes (2)" in out
+    assert "cases` shows both labels" in " ".join(out.split())
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
     assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
+
+
+@pytest.mark.parametrize("name", ["carol", "Ada", "bob"])
+def test_anyone_decides_the_cases_on_which_labellers_disagree(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = write_cases(tmp_path)
+    (tmp_path / "guideline.md").write_text("- `yes`\n- `no`\n")
+    for who, answers in (("ada", ["yes"] * 4), ("bob", ["yes", "no", "yes", "yes"])):
+        say(monkeypatch, *answers)
+        assert label(tmp_path, "cases", "--labeller", who) == 0
+    assert "--labeller bob cases\n" in capsys.readouterr().out
+    assert label(tmp_path, "--status", "--labeller", name, "--json") == 0
+    assert printed(capsys)["queues"][0]["waiting"] == 1
+    say(monkeypatch, "yes", "/undo", "no")
+    assert label(tmp_path, "--labeller", name) == 0
+    told = capsys.readouterr()
+    assert ("ada: yes · bob: no" in told.err and "[1 of 1]" in told.err) or name != "carol"
+    assert "on 3 of 4 rows" in told.out and " cases --apply" in told.out
+    assert label(tmp_path, "--apply", "--json") == 0
+    assert printed(capsys)["applied"]["disagreements"] == []
+    assert sorted(json.loads(line)["expected"] for line in cases.read_text().splitlines()) == ["no", *["yes"] * 3]
+
+
+def test_a_case_with_an_answer_is_no_disagreement_unless_it_is_overwritten(tmp_path: Path) -> None:
+    path = write_cases(tmp_path, 1, expected="by hand")
+    labels = [Label("c0", who, value, "t") for who, value in (("ada", "x"), ("bob", "y"))]
+    assert apply_labels(path, labels).disagreements == ()
+    assert len(apply_labels(path, labels, overwrite=True).disagreements) == 1
+    write_cases(tmp_path, 1)
+    assert len(apply_labels(path, labels).disagreements) == 1
+
+
+def test_a_new_name_is_told_whose_labels_are_unfinished_and_the_next_step_repeats_the_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path)
+    (tmp_path / "guideline.md").write_text("- `yes`\n")
+    for who, shown in (("maria", False), ("Maria", False), ("root", True), ("root", True)):
+        say(monkeypatch, "yes" if who != "root" else "/quit")
+        assert label(tmp_path, "cases", "--labeller", who) == 0
+        told = capsys.readouterr()
+        assert ("maria has 2 of 4" in told.err) is shown, who
+        assert f"--labeller {who} cases" in told.out
+    say(monkeypatch, "yes", "yes")
+    assert label(tmp_path, "cases", "--labeller", "MARIA") == 0
+    assert {one.labeller for one in read_labels(tmp_path / "cases.labels.jsonl")} == {"maria"}
+    capsys.readouterr()
+    for who in ("maria", "root"):
+        assert label(tmp_path, "--labeller", who) == 2
+        assert f"--labeller {who} cases --apply" in capsys.readouterr().err
+        assert label(tmp_path, "--status", "--labeller", who) == 0
+        assert f"--labeller {who} cases --apply" in capsys.readouterr().out
+    assert label(tmp_path, "--apply") == 0
+    assert "init my-task" in capsys.readouterr().out
+    assert label(tmp_path, "--status") == 0
+    assert "init my-task" in capsys.readouterr().out
 
 
 def test_applying_names_labels_that_differ_only_in_spelling(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -373,11 +442,11 @@ def test_without_a_name_the_most_useful_open_queue_is_opened_and_named(
     assert [name for name, queue in found.items() if not isinstance(queue, str)] == ["cases", "review", "findings"]
     assert not (root / "reviews.jsonl").exists() and not (root / "cases.labels.jsonl").exists()
     assert label(root, "--status", "--json") == 0
-    waiting = {row["queue"]: row["waiting"] for row in printed(capsys)["queues"]}
-    assert waiting["cases"] == 2 and waiting["review"] == 81 and waiting["judge"] == waiting["findings"] == 0
+    n = {row["queue"]: row["waiting"] for row in printed(capsys)["queues"]}
+    assert n == {"cases": 2, "judge": 0, "suspects": 0, "shadow": 0, "review": 81, "findings": 0}
     say(monkeypatch, "a", "a")
     assert label(root, "--labeller", "ada") == 0
-    assert isinstance(counted(LabelRequest(root, "bob"))["cases"], str)  # a second labeller is not needed
+    assert "cases" not in waiting(counted(LabelRequest(root, "bob")))  # a second labeller is not needed
     assert "Queue `cases`: 2 rows." in capsys.readouterr().err
     say(monkeypatch, "/quit")
     assert label(root, "--labeller", "ada") == 4

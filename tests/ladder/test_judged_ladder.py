@@ -279,7 +279,7 @@ def test_verdicts_of_two_people_are_averaged_and_the_last_word_counts(tmp_path: 
 def test_a_project_without_a_judge_has_nothing_to_judge(tmp_path: Path) -> None:
     root = write_simulation(tmp_path, {"weak": WEAK, "strong": STRONG}, rungs=["baseline"])
     asyncio.run(run_ladder(load(root)))
-    with pytest.raises(UserError, match="there is no judge to validate"):
+    with pytest.raises(UserError, match="no judge scores this task"):
         to_judge(root)
 
 

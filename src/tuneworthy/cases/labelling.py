@@ -1,8 +1,9 @@
 """Label cases blind: one at a time, on disk at once, a second labeller on a share, and their agreement.
 
 The label file is only ever appended to: one line a label, ``{"case", "labeller", "label", "time"}``; the last
-line of a labeller for a case counts, and ``{"case", "labeller", "undo": true, "time"}`` takes it back. A line that a
-crash cut off is ignored, and its case is asked again.
+line of a labeller for a case counts, and ``{"case", "labeller", "undo": true, "time"}`` takes it back. A label with
+``"decided": true`` settles a case on which labellers disagree. A line that a crash cut off is ignored, and its case is
+asked again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ class Label:
     labeller: str
     label: Any
     time: str
+    decided: bool = False
 
 
 def read_labels(path: Path | str) -> list[Label]:
@@ -50,10 +52,16 @@ def read_labels(path: Path | str) -> list[Label]:
         if row.get("undo") is True:
             labels.pop(max(at for at, one in enumerate(labels) if (one.case, one.labeller) == (case, labeller)))
         else:
-            labels.append(Label(case, labeller, row["label"], str(row["time"])))
+            labels.append(Label(case, labeller, row["label"], str(row["time"]), row.get("decided") is True))
 
     read_entries(Path(path), add, "a label file", 'a label with the keys "case", "labeller", "label" and "time"')
     return labels
+
+
+def known_labeller(name: str, labels: Iterable[Label]) -> str:
+    """Return a name as earlier labels spell it."""
+    name = name.strip()
+    return next((one.labeller for one in labels if one.labeller.casefold() == name.casefold()), name)
 
 
 def read_entries(path: Path, add: Callable[[Any], None], file: str, entry: str) -> None:
@@ -146,7 +154,8 @@ class LabelSession(RowSession):
 
     The first labeller of a label file gets all cases; any other gets a seeded random share.
     Blind: a case is handed out without its expected answer, and without other labels. A label of None means that
-    declining is right.
+    declining is right. A name in another case is the same labeller. Cases on which labellers disagree come last, with
+    the labels; a person without a label gets only these.
 
     Args:
         cases: Cases to label.
@@ -154,27 +163,38 @@ class LabelSession(RowSession):
         labeller: Who labels.
         seed: Of order and share.
         share: The share of the cases that a further labeller gets, 0..1 (at least 30 cases).
+        disputed: Cases to decide, as they are shown.
     """
 
     def __init__(
-        self, cases: Cases, path: Path | str, labeller: str, *, seed: int, share: float = SECOND_SHARE
+        self,
+        cases: Cases,
+        path: Path | str,
+        labeller: str,
+        *,
+        seed: int,
+        share: float = SECOND_SHARE,
+        disputed: Cases = (),
     ) -> None:
         if not labeller.strip():
             raise UserError("No labeller name is set.", hint="Pass --labeller NAME.")
-        self.path, self.labeller = Path(path), labeller.strip()
-        labels = read_labels(self.path)
+        labels = read_labels(Path(path))
+        self.path, self.labeller = Path(path), known_labeller(labeller, labels)
         order = sorted(cases, key=lambda case: rank(seed, case.id))
+        own = [one for one in labels if one.labeller == self.labeller]
         if labels and labels[0].labeller != self.labeller:
-            order = sorted(
-                order[: max(MIN_SECOND, round(share * len(order)))], key=lambda case: rank(seed + 1, case.id)
-            )
+            n = 0 if disputed and all(one.decided for one in own) else max(MIN_SECOND, round(share * len(order)))
+            order = sorted(order[:n], key=lambda case: rank(seed + 1, case.id))
+        self._disputed = frozenset(case.id for case in disputed)
+        shown = [*(case for case in order if case.id not in self._disputed), *disputed]
         super().__init__(
-            {case.id: replace(case, expected=UNLABELLED, tags=()) for case in order},
-            [one.case for one in labels if one.labeller == self.labeller],
+            {case.id: replace(case, expected=UNLABELLED, tags=()) for case in shown},
+            [one.case for one in own if one.decided is (one.case in self._disputed)],
         )
 
     def write(self, row: str, answer: Any) -> None:
-        append_line(self.path, {"case": row, "labeller": self.labeller, "label": answer, "time": now()})
+        decided = {"decided": True} if row in self._disputed else {}
+        append_line(self.path, {"case": row, "labeller": self.labeller, "label": answer, **decided, "time": now()})
 
     def take_back(self, row: str) -> None:
         append_line(self.path, {"case": row, "labeller": self.labeller, "undo": True, "time": now()})
@@ -228,20 +248,23 @@ def _by_case(labels: Iterable[Label]) -> dict[str, JsonObject]:
     return {case: dict(given) for case, given in pairs.items()}
 
 
+def disagreements(labels: Iterable[Label]) -> dict[str, JsonObject]:
+    """Return the cases with different blind labels, by labeller."""
+    by_case = _by_case(one for one in labels if not one.decided)
+    return {case: by for case, by in by_case.items() if len(set(map(canonical, by.values()))) > 1}
+
+
 def agreement(labels: Iterable[Label]) -> Agreement:
     from tuneworthy.stats.confusion import cohen_kappa
     from tuneworthy.stats.intervals import clopper_pearson
 
-    rows = list(labels)
+    rows = [one for one in labels if not one.decided]
     order = list(dict.fromkeys(label.labeller for label in rows))
     pairs: list[tuple[bytes, bytes]] = []
-    differ: list[Disagreement] = []
-    for case, by in sorted(_by_case(rows).items()):
+    for _, by in sorted(_by_case(rows).items()):
         keys = [canonical(by[name]) for name in sorted(by, key=order.index)]
         if len(keys) > 1:
             pairs.append((keys[0], keys[1]))
-        if len(set(keys)) > 1:
-            differ.append(Disagreement(case, dict(by)))
     if not pairs:
         return Agreement(0, 0, None, (0.0, 1.0), None, ())
     n, n_agree = len(pairs), sum(first == second for first, second in pairs)
@@ -252,7 +275,7 @@ def agreement(labels: Iterable[Label]) -> Agreement:
         raw=n_agree / n,
         ci95=clopper_pearson(n_agree, n),
         kappa=cohen_kappa(*zip(*pairs, strict=True)),
-        disagreements=tuple(differ),
+        disagreements=tuple(Disagreement(*one) for one in sorted(disagreements(rows).items())),
         pabak=(k * n_agree / n - 1) / (k - 1),
     )
 
@@ -263,7 +286,7 @@ class Applied:
 
     Attributes:
         n_written: Cases that got a label, or a new one.
-        n_same: Cases whose label was the same already.
+        n_same: Cases whose label was the same already, or on which labellers disagree and that have an answer.
         relabelled: Ids of cases whose earlier expected answer was replaced.
         conflicts: Ids of cases that have another expected answer, which was left (see `overwrite`).
         disagreements: Cases that were left as they are because the labellers differ.
@@ -296,18 +319,19 @@ def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool =
         raise UserError(
             f"{path} must contain cases as JSONL in tuneworthy's own format, not in the {file.format} format."
         )
-    by_case = _by_case(labels)
+    rows = list(labels)
+    by_case = _by_case(rows) | {one.case: {one.labeller: one.label} for one in rows if one.decided}
     known = {case.id: case for case in file.cases}
     differ: list[Disagreement] = []
     new: JsonObject = {}
     n_same, clash = 0, []
     for case, by in sorted(by_case.items()):
-        label = next(iter(by.values()))
-        if len(set(map(canonical, by.values()))) > 1:
-            differ.append(Disagreement(case, dict(by)))
-        elif case not in known:
+        label, differs = next(iter(by.values())), len(set(map(canonical, by.values()))) > 1
+        if case not in known:
             continue
-        elif canonical(label) == canonical_or_none(known[case].expected):
+        if differs and (overwrite or not known[case].labelled):
+            differ.append(Disagreement(case, dict(by)))
+        elif differs or canonical(label) == canonical_or_none(known[case].expected):
             n_same += 1
         else:
             if known[case].labelled:

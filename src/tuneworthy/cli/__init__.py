@@ -175,7 +175,8 @@ def _invoke(invocation: Invocation) -> int:
     except SystemExit:  # click's way out when the reader of our output left, as `head` does
         return 141
     except (click.exceptions.Abort, KeyboardInterrupt) as stop:
-        cached = "" if isinstance(stop, click.Abort) and not stop.__cause__ else " Finished calls are cached."  # prompt
+        is_prompt = isinstance(stop, click.Abort) and not stop.__cause__
+        cached = "" if is_prompt or "label" in invocation.arguments[:2] else " Finished calls are cached."
         click.echo(f"Stopped.{cached} Run the same command again to resume.", err=True)
         return 130
     except click.ClickException as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 # The commands that have `--project`, as sentences name them.
 _COMMAND = re.compile(
     r"\btuneworthy (?:(?:cases|data|decode|export|models|shadow) (?!list\b)[a-z]+"
-    r"|check|compare|decide|doctor|label|plan|report|run|serve|status|train|trust)\b(?! --project)"
+    r"|check|compare|decide|doctor|label|plan|report|run|serve|status|train|trust)\b(?! --(?:project|labeller))"
 )
 
 
@@ -19,6 +19,7 @@ class Invocation:
     Attributes:
         arguments: The arguments as they were typed.
         project: The project folder that the command works on.
+        labeller: Who labels, if the name was given.
         debug: Whether the traceback of an error is printed.
         verbose: Whether details are printed.
         as_json: Whether the result is printed as JSON.
@@ -27,13 +28,14 @@ class Invocation:
 
     arguments: list[str] = field(default_factory=list)
     project: Path = Path()
+    labeller: str = ""
     debug: bool = False
     verbose: bool = False
     as_json: bool = False
     answered: bool = False
 
     def complete(self, text: str) -> str:
-        """Return `text` with `--project DIR` in the commands that it names, if the user works on another folder."""
-        if self.project == Path():
-            return text
-        return _COMMAND.sub(lambda match: f"{match[0]} --project {shlex.quote(str(self.project))}", text)
+        """Return `text` with `--project DIR` and `--labeller NAME` in its commands, if the user gave them."""
+        folder = "" if self.project == Path() else f" --project {shlex.quote(str(self.project))}"
+        name = f" --labeller {shlex.quote(self.labeller)}" if self.labeller else ""
+        return _COMMAND.sub(lambda found: found[0] + folder + name * found[0].endswith(" label"), text)

@@ -1,5 +1,6 @@
 """`tuneworthy label`: one queue for every judgement of a person."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -7,7 +8,8 @@ import click
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.labelling import Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.task_kind import answer_text, guess_kind, label_counts, spelling_variants
-from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, label_files, review_of
+from tuneworthy.cli.invocation import Invocation
+from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, label_files, review_of, said, waiting
 from tuneworthy.cli.label_terminal import work_through
 from tuneworthy.cli.options import (
     json_option,
@@ -85,6 +87,7 @@ def command(
     for (option, queues), value in zip(ONLY.items(), (every, rungs, version_id, applied), strict=True):
         if value and (kind or "cases") not in queues.split():
             raise click.UsageError(f"{option} applies to {queues.replace(' ', ', ')} only.")
+    click.get_current_context().ensure_object(Invocation).labeller = labeller or ""
     request = LabelRequest(root, labeller, every, rungs, version_id)
     if status:
         return _show_status(request, kind)
@@ -104,27 +107,35 @@ def _most_useful(request: LabelRequest) -> str:
     Raises:
         UserError: There is no such queue.
     """
-    for kind, queue in counted(request).items():
-        if isinstance(queue, Queue) and queue.waiting and kind != "audit":  # an audit always has more rows
-            note(f"Queue `{kind}`: {count(queue.waiting, 'row')}. {KINDS[kind][0]}")
-            return kind
-    raise UserError(
-        "No row waits for you.",
-        hint="`tuneworthy label --status` shows why. `tuneworthy cases sample` draws cases from logs.",
-    )
+    found = counted(request)
+    for kind, n in waiting(found).items():
+        note(f"Queue `{kind}`: {count(n, 'row')}. {KINDS[kind][0]}")
+        return kind
+    raise UserError("No row waits for you.", hint=f"Next: {_next_step(found, request.root)}")
+
+
+def _next_step(found: Mapping[str, Queue | str], root: Path) -> str:
+    """Return the command of the first queue with rows; without rows, the command after the labels of the cases."""
+    project, file, _ = label_files(root)
+    start = f"init my-task --data {file}" if file.exists() else "cases sample"
+    steps = [f"tuneworthy label {kind}" for kind in waiting(found)]
+    steps += [queue.done() for kind, queue in found.items() if kind == "cases" and isinstance(queue, Queue)]
+    return [*steps, f"tuneworthy {'status' if project else start}"][0]
 
 
 def _show_status(request: LabelRequest, kind: str | None) -> int:
     if kind == "review":
         return _show_review(request)
-    rows = []
-    for name, queue in counted(request).items():
+    rows, found = [], counted(request, *filter(None, [kind]))
+    for name, queue in found.items():
         n, why = (0, queue) if isinstance(queue, str) else (queue.waiting, KINDS[name][0])
         rows.append({"queue": name, "waiting": n, "minutes": round(n * KINDS[name][1] / 60), "why": why})
-    shown = [row for row in rows if (row["queue"] == kind if kind else row["waiting"])]
+    shown = [row for row in rows if kind or row["waiting"]]
     lines = [f"{row['queue']}: {row['waiting']} rows, {row['minutes']} min. {row['why']}" for row in shown]
-    lines += [f"Nothing waits in {', '.join(str(row['queue']) for row in rows if not row['waiting'])}."] * (not kind)
-    print_result({"queues": rows}, say, *lines, f"Next: tuneworthy label {(shown or rows)[0]['queue']}")
+    empty = [str(row["queue"]) for row in rows if not row["waiting"]]
+    if not kind:
+        lines.append(f"Nothing waits in {', '.join(empty)}. After a run, `tuneworthy label audit` draws test cases.")
+    print_result({"queues": rows}, say, *lines, f"Next: {_next_step(found, request.root)}")
     return 0
 
 
@@ -183,14 +194,17 @@ def _to_correct(root: Path) -> tuple[list[str], bool]:
 
 def _applied(path: Path, done: Applied, texts: NamedTexts, *, relabelled: bool) -> list[str]:
     differ = [
-        f"  skipped {one.case} ({clean(texts.get(one.case, ''), 60)}): "
-        + ", ".join(f"{name}: {value!r}" for name, value in one.labels.items())
+        f"  skipped {one.case} ({clean(texts.get(one.case, ''), 60)}): " + said(one.labels)
         for one in done.disagreements
     ]
     return [
         f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same}).",
         *differ,
-        *["  Labellers disagree on these cases: decide together, and edit the file."] * bool(differ),
+        *[
+            "  Labellers disagree on these cases: "
+            + ("decide together, and edit the file." if relabelled else "`tuneworthy label cases` shows both labels.")
+        ]
+        * bool(differ),
         *[
             f"  skipped cases that already have a different label: {len(done.conflicts)} "
             f"({', '.join(done.conflicts[:5])}). Use --overwrite to replace these labels."

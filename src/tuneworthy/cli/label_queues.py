@@ -12,8 +12,8 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import read_cases, read_dataset, read_examples
-from tuneworthy.cases.labelling import LabelSession, RowSession, read_labels
-from tuneworthy.cases.task_kind import guess_kind
+from tuneworthy.cases.labelling import LabelSession, RowSession, disagreements, known_labeller, read_labels
+from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.cli.label_terminal import ask_label_list, ask_line
 from tuneworthy.cli.options import note, person
 from tuneworthy.config import FILE_NAME, Project, load
@@ -109,25 +109,54 @@ def label_files(root: Path) -> tuple[Project | None, Path, Path]:
 
 
 def open_cases(request: LabelRequest) -> Queue:
-    """Open the cases without an answer.
+    """Open the cases without an answer, and then those on which labellers disagree.
 
     Raises:
         UserError: No case waits for a label.
     """
     project, path, labels = label_files(request.root)
-    cases = read_cases(path).cases
-    by_case = grouped((label.case, label.labeller) for label in read_labels(labels))
-    pool = [case for case in cases if request.every or not case.labelled or case.id in by_case]
-    if request.peek:  # a second labeller is welcome, but not needed
-        pool = [case for case in pool if request.name in by_case.get(case.id, [request.name])]
-    if not pool:
+    cases, given = read_cases(path).cases, read_labels(labels)
+    by_case, name = grouped((label.case, label.labeller) for label in given), known_labeller(request.name, given)
+    wanted = [case for case in cases if request.every or not case.labelled]
+    # A second labeller is welcome, but not needed.
+    pool = (
+        [case for case in wanted if name in by_case.get(case.id, [name])]
+        if request.peek
+        else [case for case in cases if request.every or not case.labelled or case.id in by_case]
+    )
+    if not (pool or wanted):
         raise UserError(
             f"All {len(cases)} cases in {path} are already labelled.",
             hint="Use --all to label them a second time, blind: the agreement shows how reliable the labels are.",
         )
-    session = LabelSession(pool, labels, request.name, seed=project.split.seed if project else 7)
+    differ, by = disagreements(given), {one.case: one.labeller for one in given if one.decided}
+    disputed = [
+        replace(case, input=f"{case.text}\n\n{said(differ[case.id])}")
+        for case in wanted
+        if case.id in differ and by.get(case.id, name) == name
+    ]
+    session = LabelSession(pool, labels, name, seed=project.split.seed if project else 7, disputed=disputed)
+    n_first = sum(given[0].labeller in by_case.get(case.id, ()) for case in pool) if given else 0
+    if not request.peek and not disputed and all(one.labeller != name for one in given) and 0 < n_first < len(pool):
+        note(
+            f"You are {clean(name)}. {(first := clean(given[0].labeller))} has {n_first} of {len(pool)}. Continue as "
+            f"{first} with --labeller {first}; {clean(name)} gets a blind share of {len(session.assigned)}."
+        )
     form, guideline = answer_form(project, labels, cases, peek=request.peek)
-    return Queue("cases", session, form, guideline, labels, lambda: "tuneworthy label cases --apply")
+
+    def done() -> str:
+        now = read_labels(labels)
+        waits = disagreements(now).keys() & {case.id for case in wanted} - {one.case for one in now if one.decided}
+        return f"tuneworthy label cases{'' if waits else ' --apply'}"
+
+    return Queue("cases", session, form, guideline, labels, done)
+
+
+def said(labels: Mapping[str, Any]) -> str:
+    """Return who gave which label, on one line."""
+    return " · ".join(
+        f"{clean(name)}: {DECLINE if label is None else clean(answer_text(label))}" for name, label in labels.items()
+    )
 
 
 def open_judge(request: LabelRequest) -> Queue:
@@ -471,12 +500,21 @@ QUEUES: Mapping[str, Callable[[LabelRequest], Queue]] = dict(
 )
 
 
-def counted(request: LabelRequest) -> dict[str, Queue | str]:
-    """Return each queue by name, or why it is closed; nothing is stored."""
+def waiting(found: Mapping[str, Queue | str]) -> dict[str, int]:
+    """Return the queues with rows, and how many."""
+    n_rows = {kind: queue.waiting for kind, queue in found.items() if isinstance(queue, Queue)}
+    return {kind: n for kind, n in n_rows.items() if n}
+
+
+def counted(request: LabelRequest, *kinds: str) -> dict[str, Queue | str]:
+    """Return these queues by name, or why they are closed; nothing is stored.
+
+    Without names, all but the audit: it always has rows, and to draw them it scores the answers of the best options.
+    """
     found: dict[str, Queue | str] = {}
-    for kind, opener in QUEUES.items():
+    for kind in kinds or [kind for kind in QUEUES if kind != "audit"]:
         try:
-            found[kind] = opener(replace(request, peek=True))
+            found[kind] = QUEUES[kind](replace(request, peek=True))
         except TuneworthyError as error:
             found[kind] = str(error)
     return found

@@ -208,8 +208,8 @@ class StoredAnswers:
         config = self.session.project.graders[0]
         if config.type != "judge":
             raise UserError(
-                f"The first grader is {config.type!r}, so there is no judge to validate. To validate a judge, "
-                "make it the first grader."
+                f"No answer waits for your rating: no judge scores this task, but the grader {config.type!r}.",
+                hint="`tuneworthy label` opens a queue that has rows.",
             )
         return cast(JudgeGrader, make_grader(config, GradingContext(root=self.session.project.root)))
 
