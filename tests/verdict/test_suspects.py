@@ -238,7 +238,7 @@ def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_ev
     label = ["label", "audit", "--labeller", "ada", "--project", str(noisy)]
     assert verdict_of(noisy, capsys)["label_ceiling"] is None
     assert invoke(label) == 0
-    assert capsys.readouterr().out.endswith(f"Next: tuneworthy label --project {noisy} audit --apply\n")
+    assert capsys.readouterr().out.endswith(f"Next: tuneworthy label --project {noisy} --labeller ada audit --apply\n")
     strata = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
     audited = read_relabelled(load(noisy))
     assert len(strata) == 200 and sum(strata[case] for case in audited) == sum(strata.values()) > 10
