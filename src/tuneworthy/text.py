@@ -40,6 +40,15 @@ def number_text(value: float) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def rounded(value: float) -> str:
+    """Return an estimate with two significant digits.
+
+    >>> rounded(4473349.2), rounded(0.0)
+    ('4,500,000', '0')
+    """
+    return f"{float(f'{value:.2g}'):,.0f}"
+
+
 def since(start: float) -> str:
     """Return a start, seconds since the epoch, in local time, and the minutes since then: `since 14:03 (12 min)`."""
     return f"since {time.strftime('%H:%M', time.localtime(start))} ({max(0.0, time.time() - start) / 60:.0f} min)"

@@ -190,6 +190,7 @@ def test_calls_are_greedy_where_there_is_one_right_answer(task: str) -> None:
     def prompt(model: str, answer: str = "a") -> dict[str, Any]:
         models = [read_model_name(model)]
         text = project_file("p", task, [answer], graders=["exact"], has_examples=True, models=models)
+        assert ("temperature = 0" in text) is (model != "openai:gpt-6-sol")
         return dict(tomllib.loads(text)["prompt"])
 
     local = prompt("ollama:m")

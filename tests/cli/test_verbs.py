@@ -107,7 +107,7 @@ def test_run_exits_4_if_the_budget_is_spent(tmp_path: Path, capsys: pytest.Captu
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace('"world.py:weak"\n', f'"world.py:weak"\n{PAID}'))
     record = told(capsys, "run", "--max-usd", "0.01", "--project", root, status=4)
-    assert record["partial"].startswith("stopped at the rung baseline: The budget of $")
+    assert record["partial"].startswith("stopped at the rung baseline: The limit of $")
     assert record["cost_usd"] <= 0.01
 
 

@@ -117,3 +117,10 @@ def test_the_message_says_what_is_left_and_what_to_do() -> None:
     with pytest.raises(BudgetSpent) as caught:
         play(Budget(0.5, 0.4).reserve(0.2))
     assert "--release" not in str(caught.value)  # there is nothing to release
+
+
+@pytest.mark.parametrize(("command_usd", "limit"), [(None, "budget of $7.5911"), (5.0, "limit of $5.00 for this com")])
+def test_the_limit_that_is_used_up_is_the_one_that_the_user_gave(command_usd: float | None, limit: str) -> None:
+    with pytest.raises(BudgetSpent) as spent:
+        Budget(7.5911, 7.59, command_usd=command_usd).take(1.0)
+    assert spent.value.message.startswith(f"The {limit}")

@@ -196,7 +196,7 @@ def test_a_budget_that_runs_out_leaves_what_was_walked_and_says_that_it_is_not_t
     out, err = capsys.readouterr()
     record = json.loads(out)
     assert [row["rung"] for row in record["rungs"]] == ["baseline"]
-    assert record["partial"].startswith("stopped at the rung prompt: The budget of $")
+    assert record["partial"].startswith("stopped at the rung prompt: The limit of $")
     assert record["rungs"][0]["cost_usd"] == pytest.approx(spent)
     assert spent < record["cost_usd"] <= spent * 1.1  # what the rung that was not ended took is counted
     stored = json.loads((root / ".tuneworthy" / "run-unfinished.json").read_text())
@@ -258,7 +258,7 @@ def test_a_budget_of_nothing_leaves_a_record_that_says_so(tmp_path: Path, capsys
     assert record["rungs"] == [] and record["best"] is None and record["cost_usd"] == 0
     for command, status in {"report": 2, "decide": 4}.items():
         assert invoke([command, "--project", str(root)]) == status
-        assert "The run is incomplete: stopped at the rung baseline: The budget of $" in capsys.readouterr().err
+        assert "The run is incomplete: stopped at the rung baseline: The limit of $" in capsys.readouterr().err
     assert invoke(["status", "--project", str(root)]) == 0
     assert invoke(["cases", "show", "--failed", "--project", str(root)]) == 2
     assert "Traceback" not in capsys.readouterr().err

@@ -64,6 +64,12 @@ def test_a_comment_says_the_answer_first_then_the_numbers_and_what_to_do() -> No
     ]
 
 
+def test_the_next_step_asks_only_for_a_change_that_the_project_file_lacks() -> None:
+    better = outcome(ComparisonOutcome.BETTER)
+    assert "Next: put B into the project file, then run `tuneworthy run`" in comparison_text(better)
+    assert "Next: run `tuneworthy run`" in comparison_text(replace(better, in_project=True))
+
+
 def test_what_names_hold_cannot_leave_their_cell() -> None:
     hostile = replace(WORSE, a=HOSTILE, b=HOSTILE, losses=(HOSTILE,))
     comment = comparison_markdown(hostile)

@@ -28,7 +28,7 @@ def test_a_name_has_the_model_and_the_differences_from_today() -> None:
     assert title(replace(TODAY, model="tuned:1234"), TODAY).startswith("fine-tuned model")
     assert title(LINEAR) == "linear classifier"
     cascade = replace(TODAY, model="large", cascade=Cascade(first=LINEAR, threshold=0.8))
-    assert title(cascade) == "linear classifier, large model if unsure"
+    assert title(cascade) == "linear classifier; large where it is unsure"
 
 
 def test_no_two_variants_of_a_run_share_a_name() -> None:

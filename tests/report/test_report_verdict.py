@@ -299,7 +299,7 @@ def test_the_command_puts_the_last_verdict_into_page_data_and_paragraph(
 def test_a_cascade_says_what_share_the_large_model_answers(tmp_path: Path) -> None:
     made = report_project("do_not_fine_tune", tmp_path)
     page = document(made.record, made.project, verdict=made.verdict)
-    assert page.cards[1].name == "linear classifier, strong model if unsure"
+    assert page.cards[1].name == "linear classifier; strong where it is unsure"
     assert "the large model answers 29.5% of the cases" in page.cards[1].details
     assert not any("large model" in detail for card in (page.cards[0], page.cards[2]) for detail in card.details)
 

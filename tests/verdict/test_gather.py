@@ -419,11 +419,11 @@ def test_a_priced_model_at_a_local_address_is_a_question_where_hosted_models_may
     assert eligible() is True
 
 
-def test_the_model_behind_an_option_is_named_where_it_is_deployed(world: Path) -> None:
+def test_an_option_that_names_its_model_does_not_name_it_twice_where_it_is_deployed(world: Path) -> None:
     option = next(one for one in decide(evidence(world)).options if one.rung == "model")
     assert option.model in {"weak", "strong"}
     named = replace(option, option="few_shot/per_case-8", model="strong")
-    assert take_home(named).why == "Deploy few_shot/per_case-8 with the model `strong`."
+    assert take_home(named).why == "Deploy few_shot/per_case-8."
 
 
 def test_a_step_that_calls_a_model_names_the_price_that_is_missing_first(world: Path) -> None:

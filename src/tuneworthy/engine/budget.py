@@ -18,12 +18,20 @@ class Budget:
         limit_usd: The limit, US dollars; None for no limit.
         spent_usd: What counts against it already.
         unanswered_usd: Part for calls without an answer.
+        command_usd: Limit that the user gave for this command, if it is the one that applies.
     """
 
-    def __init__(self, limit_usd: float | None, spent_usd: float = 0.0, unanswered_usd: float = 0.0) -> None:
+    def __init__(
+        self,
+        limit_usd: float | None,
+        spent_usd: float = 0.0,
+        unanswered_usd: float = 0.0,
+        command_usd: float | None = None,
+    ) -> None:
         self.limit_usd = limit_usd
         self.spent_usd = spent_usd
         self.unanswered_usd = unanswered_usd
+        self.command_usd = command_usd
         self.reserved_usd = 0.0
         self.in_flight = 0
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
@@ -90,9 +98,12 @@ class Budget:
             self._waiting.popleft()
 
     def _spent(self, ceiling_usd: float) -> BudgetSpent:
+        limit = f"The budget of ${self.limit_usd or 0.0:.4f}"
+        if self.command_usd is not None:
+            limit = f"The limit of ${self.command_usd:,.{2 if self.command_usd >= 1 else 4}f} for this command"
         return BudgetSpent(
             (
-                f"The budget of ${self.limit_usd or 0.0:.4f} is used up. Charged: "
+                f"{limit} is used up. Charged in all: "
                 f"${self.spent_usd - self.unanswered_usd:.4f} for answered calls and ${self.unanswered_usd:.4f} "
                 f"for calls without an answer. Reserved for calls in flight: ${self.reserved_usd:.4f}. The next "
                 f"call could cost up to ${ceiling_usd:.4f}."

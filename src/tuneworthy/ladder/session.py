@@ -236,14 +236,13 @@ async def open_session(
         store = ResponseStore(folder.responses)
         spending = store.spending()
         limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
+        limit = min((one for one in limits if one is not None), default=None)
         session = Session(
             project,
             data,
             store,
             progress,
-            Budget(
-                min((one for one in limits if one is not None), default=None), spending.usd, spending.unanswered_usd
-            ),
+            Budget(limit, spending.usd, spending.unanswered_usd, max_usd if limit == limits[1] else None),
         )
         session.runner.calls = calls
         try:

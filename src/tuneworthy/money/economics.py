@@ -20,6 +20,7 @@ from tuneworthy.money.bills import Bill
 from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, TrainingWay, UsdPer1k
 from tuneworthy.money.serving import RunningCost, Training
 from tuneworthy.money.sources import facts_of
+from tuneworthy.text import rounded
 from tuneworthy.types import Bounds, NamedFloats, frozen
 
 SET_TRAFFIC = "Set `economics.requests_per_month`."
@@ -390,21 +391,19 @@ def _why(
             "No traffic volume makes training pay off: an answer of the fine-tuned model saves nothing, or less than "
             "serving it costs."
         )
-    pays, about = f"raining pays off within {point.horizon_months:g} months", f"above about {volume or 0.0:,.0f}"
+    pays, about = f"raining pays off within {point.horizon_months:g} months", f"above about {rounded(volume or 0.0)}"
     (case, lowest), at = (best, low) if volume is None else (point, volume), settings.requests_per_month
     if volume is None:
         text = (
-            f"In the best case, t{pays} above {low:,.0f} requests per month. With the estimated values, it never pays "
-            "off."
+            f"In the best case, t{pays} above {rounded(low)} requests per month. With the estimated values, it never "
+            "pays off."
         )
     elif high is None:
-        text = (
-            f"T{pays} {about} requests per month ({low:,.0f} in the best case). In the worst case, it never pays off."
-        )
+        text = f"T{pays} {about} requests per month ({rounded(low)} in the best case), in the worst case never."
     elif round(low) == round(high):
-        text = f"T{pays} if there are at least {volume:,.0f} requests per month."
+        text = f"T{pays} if there are at least {rounded(volume)} requests per month."
     else:
-        text = f"T{pays} {about} requests per month ({low:,.0f} in the best case, {high:,.0f} in the worst)."
+        text = f"T{pays} {about} requests per month ({rounded(low)} in the best case, {rounded(high)} in the worst)."
     return join_sentences(
         text,
         (f"Only what is saved beyond {share} counts." if required else ""),

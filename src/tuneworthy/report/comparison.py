@@ -104,7 +104,7 @@ def _parts(result: VariantComparison) -> dict[str, object]:
 
 def comparison_json(result: VariantComparison) -> str:
     content = orjson.loads(orjson.dumps(result))
-    del content["variants"], content["changed"]
+    del content["variants"], content["changed"], content["in_project"]
     return escaped(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()) + "\n"
 
 
@@ -138,11 +138,12 @@ def _next(result: VariantComparison) -> str:
             f"Next: showing non-inferiority takes about {n:,} cases. Add cases with `tuneworthy cases add`, and "
             "compare on the test set with --test."
         )
+    put = "" if result.in_project else "put B into the project file, then "
     return {
         "same": "Next: change the prompt, the model or a setting, then compare again.",
         "worse": "Next: fix the change. To see why a case fails, run `tuneworthy cases show ID --variant B` where you "
         "ran `compare`, with the same B.",
-    }.get(result.answer, "Next: put B into the project file, then run `tuneworthy run` to measure it on the test set.")
+    }.get(result.answer, f"Next: {put}run `tuneworthy run` to measure B on the test set.")
 
 
 def _bounds(paired: PairedResult) -> str:

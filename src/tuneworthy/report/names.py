@@ -56,12 +56,12 @@ def title(variant: Variant, today: Variant | None = None) -> str:
     >>> title(replace(small, decoding={"temperature": 0.7, "top_p": 1}), small)
     'small model, temperature 0.7'
     """
-    return ", ".join(_parts(variant, today).values())
+    return ("; " if variant.cascade else ", ").join(_parts(variant, today).values())
 
 
 def _parts(variant: Variant, today: Variant | None) -> dict[str, str]:
     if variant.cascade is not None:
-        return {"first": title(variant.cascade.first), "model": f"{variant.model} model if unsure"}
+        return {"first": title(variant.cascade.first), "model": f"{variant.model} where it is unsure"}
     if variant.model.startswith(IN_PROCESS) or variant.name.startswith("classical/"):
         method = variant.name.partition("/")[2]
         return {"model": METHODS.get(method, f"a {method or variant.name}").partition(" ")[2]}
@@ -130,7 +130,7 @@ def in_sentence(words: str) -> str:
     >>> in_sentence("small model, 4 examples per question, temperature 0.7")
     'the small model with 4 examples per question and temperature 0.7'
     """
-    first, *others = words.split(", ")
+    first, *others = re.split("[,;] ", words)
     *others, last = others or [""]
     return f"the {first}" + (f" with {', '.join(others)}{' and ' * bool(others)}{last}" if last else "")
 

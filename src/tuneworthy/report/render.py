@@ -43,7 +43,7 @@ def render_html(page: Document) -> str:
         title=page.title,
         kind=page.kind,
         document=page,
-        labels={**RUNG_LABELS, "cascade": "large model if unsure"},
+        labels={**RUNG_LABELS, "cascade": "large model where it is unsure"},
     )
 
 

@@ -19,6 +19,7 @@ from tuneworthy.money.economics import (
 )
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import RunningCost
+from tuneworthy.text import rounded
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
@@ -278,8 +279,8 @@ def _would_change(facts: DecisionFacts, outcome: Outcome, money: EconomicsResult
             changes.append(
                 "Lower costs of training, serving and upkeep."
                 if volume is None
-                else f"Traffic above {volume:,.0f} requests per month, or lower costs of training, serving and upkeep: "
-                f"training may then save the required {FEWEST_SAVED:.0%} of {paid_bill(usd, required)}."
+                else f"Traffic above {rounded(volume)} requests per month, or lower costs of training, serving and "
+                f"upkeep: training may then save the required {FEWEST_SAVED:.0%} of {paid_bill(usd, required)}."
             )
         return changes
     return []

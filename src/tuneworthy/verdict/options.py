@@ -400,10 +400,11 @@ def per_point(option: Option, other: Option) -> str:
 
     >>> small = Option(option="small", rung="model", kind="variant", usd_per_1k=0.5, score=0.5)
     >>> per_point(small, Option(option="large", rung="model", kind="variant", usd_per_1k=0.7, score=0.7))
-    '$0.01 a point'
+    'one more point of score costs $0.01 per 1,000 answers'
     """
     usd, more = more_usd(option, other), 100 * ((other.score or 0.0) - (option.score or 0.0))
-    return f"${usd / more:,.2f} a point" if usd and more and usd / more > 0 else ""
+    unit = "per 1,000 answers" if None in (option.usd_per_month, other.usd_per_month) else "a month"
+    return f"one more point of score costs ${usd / more:,.2f} {unit}" if usd and more and usd / more > 0 else ""
 
 
 def _minus_score(option: Option) -> float:

@@ -272,7 +272,7 @@ def _second_row(facts: DecisionFacts) -> str:
     shown, name = ", not shown to be better" * is_more, "today's setup" if best.kind == "today" else best.option
     return (
         f"Within today's bill, {name} scores highest: {best.score:.1%} "
-        f"({100 * (best.score - chosen.score):+.1f} points {_dearer(chosen, best)}{point and ', '}{point}{shown})."
+        f"({100 * (best.score - chosen.score):+.1f} points {_dearer(chosen, best)}{point and '; '}{point}{shown})."
     )
 
 

@@ -156,5 +156,4 @@ def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
     export = {"classical": "classifier classical" if beside else "classifier", "cascade": "router"}.get(
         option.kind, f"variant {option.rung}"
     )
-    runs_on = "" if option.option.endswith(option.model) else f" with the model `{option.model}`"
-    return NextAction(command=f"tuneworthy export {export}", why=f"Deploy {option.option}{runs_on}.")
+    return NextAction(command=f"tuneworthy export {export}", why=f"Deploy {option.option}.")

@@ -13,6 +13,7 @@ from tuneworthy.money.economics import (
     required_usd,
     traffic_ends,
 )
+from tuneworthy.text import rounded
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DOMAIN_GAP, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
@@ -86,8 +87,8 @@ def _saving(evidence: Evidence, facts: DecisionFacts, chosen: Option, value: boo
         if volume is None or enough is None:
             return f"At no traffic volume would training save the required {share}."
         return (
-            f"Traffic is not set. Do not fine-tune below {volume:,.0f} requests per month, where training saves "
-            f"nothing. The required {FEWEST_SAVED:.0%} of the bill is saved above {enough:,.0f} at the earliest."
+            f"Traffic is not set. Do not fine-tune below {rounded(volume)} requests per month, where training saves "
+            f"nothing. The required {FEWEST_SAVED:.0%} of the bill is saved above {rounded(enough)} at the earliest."
         )
     month, (low, high) = chosen.usd_per_month or 0.0, saving
     if value is False:

@@ -164,7 +164,7 @@ def ignored_parameter(use: Use) -> Findings:
                 if use.capabilities.efforts
                 else f"Remove {parameter.partition(':')[0]}."
             )
-            yield Finding(message=f"The model does not accept the parameter {parameter}.", fix=fix)
+            yield Finding(message=f"The model does not accept the parameter {parameter.rpartition(' (')[0]}.", fix=fix)
 
 
 @LINTS.rule(

@@ -42,7 +42,7 @@ def decoding_settings(facts: Facts) -> Findings:
 def _located(where: str, lints: Iterable[Finding]) -> Findings:
     for lint in lints:
         yield Finding(
-            message=f"{where}: {lint.message} ({lint.rule})",
+            message=f"{where}: {lint.message.rstrip('.')} ({lint.rule})",
             fix=lint.fix,
             severity=lint.severity,
         )

@@ -13,6 +13,7 @@ from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.comparisons import take_comparison
 from tuneworthy.ladder.measurement import compare_scored, repeats_of
 from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.paired import PairedResult, p_value
 from tuneworthy.text import Shown, Summary, count, plural
@@ -59,6 +60,7 @@ class VariantComparison(Shown):
         usd_per_1k: Price of a thousand answers of A and of B; None if unknown.
         changed: These cases with both answers.
         unvalidated: Why the scores may not decide (a judge that human verdicts do not correct).
+        in_project: Whether the project file has B already.
     """
 
     a: str
@@ -79,6 +81,7 @@ class VariantComparison(Shown):
     usd_per_1k: tuple[float | None, float | None] = (None, None)
     changed: Sequence[ChangedCase] = ()
     unvalidated: str = ""
+    in_project: bool = False
 
     def summary(self) -> Summary:
         line, one = f"{self.b} against {self.a} on {self.on}: {self.answer.replace('_', ' ')}", self.paired
@@ -119,6 +122,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         margin=margin,
         variants=(a, b),
         prompts=(len(f"{a.system or ''}{a.user}"), len(f"{b.system or ''}{b.user}")),
+        in_project=b.id == current(session).id,
     )
     if a.id == b.id:
         return result

@@ -123,7 +123,9 @@ def _warnings(view: View, variant: Variant) -> list[str]:
         capabilities=getattr(view.models[variant.model].provider, "capabilities", None),
     )
     return [
-        f"{label(variant.decoding)}: {one.message} ({one.rule})" for one in LINTS.run(use) if one.severity != "note"
+        f"{label(variant.decoding)}: {one.message.rstrip('.')} ({one.rule})"
+        for one in LINTS.run(use)
+        if one.severity != "note"
     ]
 
 
