@@ -216,7 +216,7 @@ def test_the_first_session_asks_for_the_labels_and_only_those_are_taken(
     err = " ".join(capsys.readouterr().err.split())
     assert given(tmp_path) == ["card lost", "refund", "report fraud", "pin change", "pin change"]
     assert "'Report_Fraud' differs only in spelling" in err and "Did you mean 'refund'?" in err
-    assert "1 label contains it: 1 card lost" in err and "'pin change' differs from 'Pin_Change'" in err
+    assert "1 label contains it: 1 card lost" in err and "Is this `pin change`?" in err
     labels = Guideline.read(tmp_path / "guideline.md").labels
     assert [*labels] == ["card lost", "refund", "report fraud", "pin change"]
     say(monkeypatch, "help", "/quit")
@@ -417,6 +417,37 @@ def test_the_labels_of_a_project_are_offered_and_long_lists_are_searched(
     assert "150 labels: type a part of a label to search. ?" in err and "11 labels contain it" in err
     assert "'label nmber 1' is not one of the 150 known labels. Did you mean 'label number 1'?" in err
     assert given(tmp_path / "many") == ["label number 2"]
+
+
+def test_a_new_label_that_is_nearly_a_known_label_is_asked_back_and_undo_removes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 3)
+    (tmp_path / "guideline.md").write_text("- `late parcel`\n- `level 1`\n\nNever guess.\n")
+    say(monkeypatch, "+late parcels", "/undo", "+level 2", "undo", "+level 2", "+Late-Parcel", "+", "undo", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    assert capsys.readouterr().err.count("Is this `late parcel`?") == 2
+    assert given(tmp_path) == ["level 2"]
+    text = "- `late parcel`\n- `level 1`\n\nNever guess.\n- `level 2`\n"
+    assert (tmp_path / "guideline.md").read_text() == text
+    say(monkeypatch, "+refund", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    say(monkeypatch, "refund", "/undo", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "bob") == 0
+    assert "refund" in Guideline.read(tmp_path / "guideline.md").labels
+
+
+def test_a_command_without_its_slash_is_taken_unless_it_is_a_label_or_free_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for guideline, answers in (("- `undo`\n- `b`\n", ["b", "undo"]), ("", ["b", "undo"]), ("- `b`\n", [])):
+        folder = tmp_path / str(len(guideline))
+        folder.mkdir()
+        write_cases(folder)
+        (folder / "guideline.md").write_text(guideline or "The answer is free text.")
+        say(monkeypatch, "b", "undo", "/quit")
+        assert label(folder, "cases", "--labeller", "ada") == 0
+        assert given(folder) == answers
 
 
 def test_labels_of_a_closed_list_are_taken_by_name_case_and_number(tmp_path: Path) -> None:

@@ -360,10 +360,13 @@ def open_findings(request: LabelRequest) -> Queue:
     labels = LabelList(_labels_of(version), False, guideline)
 
     def parse(line: str) -> tuple[Decision, str]:
-        decision, answer = parse_decision(line)
+        decision, answer = parse_decision(f"e {line}" if labels.names and line.isdecimal() else line)
         return decision, labels.choose(answer) if answer and labels.names else answer
 
-    keys = "Type k to keep the row as it is, d to drop it, a to accept the suggested label, or e and the right answer."
+    keys = (
+        "Type k to keep the row as it is, d to drop it, a to accept the suggested label, or e and the right answer"
+        f"{', or its number' * bool(labels.names)}."
+    )
     session = _FindingSession(path, version.id, suspects, request.name)
     return Queue(
         "findings",
@@ -442,8 +445,9 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
         parse = lambda line: line[1:] if line[:1] == "+" and line[1:2].isalpha() else line  # noqa: E731
         return _expected("Type the expected answer.", parse), guideline.text
     keys = f"Type a label or its number.{'' if closed else ' +NAME adds a label.'}"
-    form = _expected(keys, LabelList([*names], bool(closed), guideline).choose)
-    return replace(form, labels=names, numbered=True), guideline.text
+    labels = LabelList([*names], bool(closed), guideline)
+    undone = lambda: labels.forget([row.label for row in read_labels(path)])  # noqa: E731
+    return replace(_expected(keys, labels.choose), labels=labels.names, numbered=True, undone=undone), guideline.text
 
 
 def _expected(keys: str, parse: Callable[[str], Any]) -> LabelForm:

@@ -43,10 +43,13 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
             note(f"\n[{done + 1} of {total}] about {minutes} min left", queue.show(row), *footer(queue))
         try:
             line = ask_line("(? for help) > ")
+            if f"/{line}" in {QUIT, SKIP, UNDO} and (queue.form.labels or not queue.form.commands):  # not free text
+                line = line if line in queue.form.labels else f"/{line}"
             if line == QUIT or (row is None and line != UNDO):
                 break
             if line == UNDO:
                 session.undo()
+                queue.form.undone()
                 n_given = max(0, n_given - 1)
                 note("Taken back.")
             elif row is not None and _answer(queue, row, line, now() - began[row.id]):

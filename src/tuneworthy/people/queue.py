@@ -5,13 +5,14 @@ of the form ``- `label`: description`` are the label list.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from tuneworthy.cases.labelling import RowSession
+from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
 from tuneworthy.people.review import Reviewing
@@ -59,6 +60,11 @@ class Guideline:
         with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" * is_cut + "\n".join(lines) + "\n")
 
+    def remove(self, label: str) -> None:
+        """Remove a label without a description from the file."""
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        self.path.write_text("".join(line for line in lines if line.rstrip() != f"- `{label}`"), encoding="utf-8")
+
 
 @dataclass(slots=True)
 class LabelList:
@@ -68,20 +74,25 @@ class LabelList:
         names: The labels.
         closed: Whether the project lists all labels.
         guideline: Gets the labels that a person adds.
+        added: These labels.
+        asked: The last line that was asked back.
     """
 
     names: list[str]
     closed: bool
     guideline: Guideline
+    added: list[str] = field(default_factory=list)
+    asked: str = ""
 
     def choose(self, line: str) -> str:
         """Return the label that `line` names: itself, its number, or a new one after `+`.
 
-        Case, spaces and dashes do not distinguish labels.
+        Case, spaces and dashes do not distinguish labels. A new label that is nearly a known one is asked back once.
 
         Raises:
             UserError: It names no label.
         """
+        line = self.asked if line == "+" and self.asked else line
         if line in self.names:
             return line
         new = line[1:].strip() if line.startswith("+") else ""
@@ -91,10 +102,14 @@ class LabelList:
         if line.isdecimal() and 1 <= int(line) <= len(self.names):
             return self.names[int(line) - 1]
         if new and not self.closed:
-            if same:
-                raise UserError(f"{same[0]!r} differs from {new!r} only in spelling.", hint=f"Type {same[0]}.")
             if "`" in new:
                 raise UserError("A label cannot contain a backtick.")
+            twins = spelling_variants({**dict.fromkeys(self.names, 10), new: 1})
+            near = [*same, *(first for first, *others in twins if new in others)]
+            if near and line != self.asked:
+                self.asked = line
+                raise UserError(f"Is this `{near[0]}`? Then type it. To add `{new}`, type + again.")
+            self.added.append(new)
             self.names.append(new)
             self.guideline.add([new])
             return new
@@ -102,6 +117,13 @@ class LabelList:
             f"{line!r} is not one of the {len(self.names)} known {plural(len(self.names), 'label', 'labels')}.",
             hint=f"{self._near(line)} {'' if self.closed else f'To add it on purpose, type +{line}.'}".strip(),
         )
+
+    def forget(self, used: Container[Any]) -> None:
+        """Remove the added labels that no answer uses."""
+        for label in [one for one in self.added if one not in used]:
+            self.added.remove(label)
+            self.names.remove(label)
+            self.guideline.remove(label)
 
     def _near(self, line: str) -> str:
         found = [label for label in self.names if len(line) > 1 and line.casefold() in label.casefold()]
@@ -136,6 +158,7 @@ class LabelForm:
         labels: The labels to show.
         numbered: Whether the number of a label is an answer.
         commands: Answers that begin with a slash.
+        undone: Called after an answer was taken back.
     """
 
     keys: str
@@ -143,6 +166,7 @@ class LabelForm:
     labels: Texts = ()
     numbered: bool = False
     commands: Texts = ()
+    undone: Callable[[], None] = lambda: None
 
 
 # Queue to why its rows wait, and the usual seconds for a row; in the order in which a person's time helps most.
