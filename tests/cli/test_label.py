@@ -437,6 +437,19 @@ def test_a_new_label_that_is_nearly_a_known_label_is_asked_back_and_undo_removes
     assert "refund" in Guideline.read(tmp_path / "guideline.md").labels
 
 
+def test_a_row_with_a_finding_is_corrected_by_the_number_of_a_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [line(f"question {i}", f"answer {i % 5}") for i in range(80)]
+    finding = {"check": "label_errors", "reason": "label_error", "detail": "perhaps 'x'", "action": "report"}
+    findings = [json.dumps({"id": json.loads(rows[0])["id"], **finding}).encode() + b"\n"]
+    freeze(Folder(tmp_path), {"rows.jsonl": rows, "rejects.jsonl": [], "findings.jsonl": findings}, RECIPE)
+    say(monkeypatch, "99", "2")
+    assert label(tmp_path, "findings", "--labeller", "ada") == 0
+    assert "'99' is not one of the 5" in capsys.readouterr().err
+    assert json.loads((tmp_path / "corrections.jsonl").read_text())["answer"] == "answer 1"
+
+
 def test_a_command_without_its_slash_is_taken_unless_it_is_a_label_or_free_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

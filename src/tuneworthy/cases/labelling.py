@@ -6,6 +6,7 @@ line of a labeller for a case counts, and ``{"case", "labeller", "undo": true, "
 asked again.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,8 +61,7 @@ def read_labels(path: Path | str) -> list[Label]:
 
 def known_labeller(name: str, labels: Iterable[Label]) -> str:
     """Return a name as earlier labels spell it."""
-    name = name.strip()
-    return next((one.labeller for one in labels if one.labeller.casefold() == name.casefold()), name)
+    return next((one.labeller for one in labels if one.labeller.casefold() == name.strip().casefold()), name.strip())
 
 
 def read_entries(path: Path, add: Callable[[Any], None], file: str, entry: str) -> None:
@@ -92,7 +92,7 @@ def read_entries(path: Path, add: Callable[[Any], None], file: str, entry: str) 
             raise DataError(path, number, entry, show(line.decode(errors="replace").strip())) from None
 
 
-class RowSession:
+class RowSession(ABC):
     """One person's way through rows; it can be left and resumed at any time.
 
     Args:
@@ -105,13 +105,13 @@ class RowSession:
         self._given = [name for name in done if name in rows]
         self._queue = {name: row for name, row in rows.items() if name not in self._given}
 
+    @abstractmethod
     def write(self, row: str, answer: Any) -> None:
         """Bring an answer to disk."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_back(self, row: str) -> None:
         """Bring to disk that the last answer to a row does not count."""
-        raise NotImplementedError
 
     @property
     def n_done(self) -> int:
@@ -186,9 +186,9 @@ class LabelSession(RowSession):
             n = 0 if disputed and all(one.decided for one in own) else max(MIN_SECOND, round(share * len(order)))
             order = sorted(order[:n], key=lambda case: rank(seed + 1, case.id))
         self._disputed = frozenset(case.id for case in disputed)
-        shown = [*(case for case in order if case.id not in self._disputed), *disputed]
+        blind = [case for case in order if case.id not in self._disputed]
         super().__init__(
-            {case.id: replace(case, expected=UNLABELLED, tags=()) for case in shown},
+            {case.id: replace(case, expected=UNLABELLED, tags=()) for case in (*blind, *disputed)},
             [one.case for one in own if one.decided is (one.case in self._disputed)],
         )
 
@@ -260,11 +260,8 @@ def agreement(labels: Iterable[Label]) -> Agreement:
 
     rows = [one for one in labels if not one.decided]
     order = list(dict.fromkeys(label.labeller for label in rows))
-    pairs: list[tuple[bytes, bytes]] = []
-    for _, by in sorted(_by_case(rows).items()):
-        keys = [canonical(by[name]) for name in sorted(by, key=order.index)]
-        if len(keys) > 1:
-            pairs.append((keys[0], keys[1]))
+    given = [[canonical(by[name]) for name in sorted(by, key=order.index)] for _, by in sorted(_by_case(rows).items())]
+    pairs = [(keys[0], keys[1]) for keys in given if len(keys) > 1]
     if not pairs:
         return Agreement(0, 0, None, (0.0, 1.0), None, ())
     n, n_agree = len(pairs), sum(first == second for first, second in pairs)

@@ -23,7 +23,6 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.people.queue import KINDS, Guideline, Queue
-from tuneworthy.people.review_state import State
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 from tuneworthy.types import NamedTexts, Texts
@@ -95,10 +94,7 @@ def command(
         return _apply(root, kind or "cases", overwrite=overwrite)
     queue = QUEUES[kind or _most_useful(request)](request)
     n_given = work_through(queue)
-    if queue.kind == "review":
-        return _show_review(request)
-    _show_end(queue, n_given)
-    return 0
+    return _show_review(request) if queue.kind == "review" else _show_end(queue, n_given)
 
 
 def _most_useful(request: LabelRequest) -> str:
@@ -117,10 +113,12 @@ def _most_useful(request: LabelRequest) -> str:
 def _next_step(found: Mapping[str, Queue | str], root: Path) -> str:
     """Return the command of the first queue with rows; without rows, the command after the labels of the cases."""
     project, file, _ = label_files(root)
-    start = f"init my-task --data {file}" if file.exists() else "cases sample"
     steps = [f"tuneworthy label {kind}" for kind in waiting(found)]
     steps += [queue.done() for kind, queue in found.items() if kind == "cases" and isinstance(queue, Queue)]
-    return [*steps, f"tuneworthy {'status' if project else start}"][0]
+    steps += [
+        f"tuneworthy {'status' if project else f'init my-task --data {file}' if file.exists() else 'cases sample'}"
+    ]
+    return steps[0]
 
 
 def _show_status(request: LabelRequest, kind: str | None) -> int:
@@ -139,7 +137,7 @@ def _show_status(request: LabelRequest, kind: str | None) -> int:
     return 0
 
 
-def _show_end(queue: Queue, n_given: int) -> None:
+def _show_end(queue: Queue, n_given: int) -> int:
     left = queue.waiting
     ceiling = agreement(() if queue.kind == "findings" else read_labels(queue.log))
     document = {"queue": queue.kind, "plan": queue.plan, "labels": str(queue.log), "given": n_given, "left": left}
@@ -147,6 +145,7 @@ def _show_end(queue: Queue, n_given: int) -> None:
     lines += [f"{ceiling} A score above this agreement is not meaningful."] * bool(ceiling.n)
     next_step = f"tuneworthy label {queue.kind}" if left else queue.done()
     print_result({**document, "agreement": ceiling}, say, *lines, f"Next: {next_step}")
+    return 0
 
 
 def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
@@ -184,11 +183,12 @@ def _to_correct(root: Path) -> tuple[list[str], bool]:
     """Return a sentence for each row that a person must correct by hand, and whether test was audited."""
     data = read_data(project := load(root))
     _, still = contradicts(data, given := read_relabelled(project, data))
-    sentences = []
-    for case in (*data.split.dev, *data.split.test):
-        if case.id in still:
-            answer = "" if is_rated(data, given[case.id]) else f" The answer is {answer_text(given[case.id])!r}."
-            sentences.append(f"Correct this example: {clean(case.text)}{answer}")
+    sentences = [
+        f"Correct this example: {clean(case.text)}"
+        + ("" if is_rated(data, given[case.id]) else f" The answer is {answer_text(given[case.id])!r}.")
+        for case in (*data.split.dev, *data.split.test)
+        if case.id in still
+    ]
     return sentences, bool(given.keys() & {case.id for case in data.split.test})
 
 
@@ -217,16 +217,14 @@ def _applied(path: Path, done: Applied, texts: NamedTexts, *, relabelled: bool) 
 
 def _show_review(request: LabelRequest) -> int:
     state = review_of(request.root, request.version)[1].state()
-    print_result(state.to_dict(), _show, state)
-    return STATUS[state.status]
-
-
-def _show(state: State) -> None:
-    say(
+    is_decided = state.status in {"accepted", "rejected"}  # before, nothing says which rows were planted
+    bad = [f"  bad: {one.row} ({clean(one.reviewer)}): {clean(one.reason)}" for one in state.bad]
+    print_result(
+        state.to_dict(),
+        say,
         f"Review of version {state.version}: {state.status.replace('_', ' ')}. "
-        f"{state.summary[:1].upper()}{state.summary[1:]}."
+        f"{state.summary[:1].upper()}{state.summary[1:]}.",
+        *filter(None, [*bad, str(state.agreement)] if is_decided else []),
+        f"Next: {NEXT[state.status]}",
     )
-    if state.status in {"accepted", "rejected"}:  # before, nothing says which rows were planted
-        say(*(f"  bad: {one.row} ({clean(one.reviewer)}): {clean(one.reason)}" for one in state.bad))
-        say(*filter(None, [str(state.agreement)]))
-    say(f"Next: {NEXT[state.status]}")
+    return STATUS[state.status]

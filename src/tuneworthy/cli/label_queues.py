@@ -145,9 +145,8 @@ def open_cases(request: LabelRequest) -> Queue:
     form, guideline = answer_form(project, labels, cases, peek=request.peek)
 
     def done() -> str:
-        now = read_labels(labels)
-        waits = disagreements(now).keys() & {case.id for case in wanted} - {one.case for one in now if one.decided}
-        return f"tuneworthy label cases{'' if waits else ' --apply'}"
+        open_ = disagreements(now := read_labels(labels)).keys() - {one.case for one in now if one.decided}
+        return f"tuneworthy label cases{'' if open_ & {case.id for case in wanted} else ' --apply'}"
 
     return Queue("cases", session, form, guideline, labels, done)
 
@@ -278,12 +277,15 @@ def open_review(request: LabelRequest) -> Queue:
             f"{plan.max_bad} may be bad. This is the smallest plan that a version with 1% bad rows passes with a "
             f"probability of {chance_to_pass(plan.n, plan.max_bad):.0%}. It is fixed, and counts as an attempt."
         )
-    keys = "Type g if the row is good to train on as it is. Otherwise type b and the reason."
     guideline = Guideline.read(label_files(request.root)[2])
     return Queue(
         "review",
         session,
-        LabelForm(keys, _parse_rating, _labels_of(version)),
+        LabelForm(
+            "Type g if the row is good to train on as it is. Otherwise type b and the reason.",
+            _parse_rating,
+            _labels_of(version),
+        ),
         f"{REVIEW_GUIDELINE}\n\n{guideline.text}",
         review.path,
         lambda: "tuneworthy decide",
@@ -367,10 +369,9 @@ def open_findings(request: LabelRequest) -> Queue:
         "Type k to keep the row as it is, d to drop it, a to accept the suggested label, or e and the right answer"
         f"{', or its number' * bool(labels.names)}."
     )
-    session = _FindingSession(path, version.id, suspects, request.name)
     return Queue(
         "findings",
-        session,
+        _FindingSession(path, version.id, suspects, request.name),
         LabelForm(keys, parse, labels.names, numbered=True),
         guideline.text,
         path,
@@ -431,9 +432,8 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
         return _expected("Type the expected answer as JSON on one line.", parse_json), guideline.text
     closed = next((one.labels for one in graders if isinstance(one, Choice) and one.labels), None)
     known = _answers(project, path, cases)
-    kind = guess_kind(known)
     # A guideline without labels says that answers are free text.
-    likely = () if FREE_TEXT in guideline.text else kind.labels
+    likely = () if FREE_TEXT in guideline.text else guess_kind(known).labels
     names = closed or list(dict.fromkeys([*guideline.labels, *likely]))
     may_be_labels = not graders or graders[0].type in LABEL_GRADERS
     if may_be_labels and not (names or guideline.text or peek or len(known) >= ENOUGH_ANSWERS):
@@ -506,8 +506,7 @@ QUEUES: Mapping[str, Callable[[LabelRequest], Queue]] = dict(
 
 def waiting(found: Mapping[str, Queue | str]) -> dict[str, int]:
     """Return the queues with rows, and how many."""
-    n_rows = {kind: queue.waiting for kind, queue in found.items() if isinstance(queue, Queue)}
-    return {kind: n for kind, n in n_rows.items() if n}
+    return {kind: n for kind, queue in found.items() if isinstance(queue, Queue) and (n := queue.waiting)}
 
 
 def counted(request: LabelRequest, *kinds: str) -> dict[str, Queue | str]:

@@ -91,11 +91,9 @@ def _answer(queue: Queue, row: Any, line: str, seconds: float) -> bool:
 
 def help_text(queue: Queue, *, full: bool = False) -> str:
     """Return the keys and the guideline; `full`, with all labels and the whole guideline."""
-    lines = [f"{queue.form.keys} {KEYS} Every answer is saved at once."]
-    if not full:
-        return lines[0]
     labels = label_lines(queue.form)
-    return "\n".join([*lines, queue.guideline, *(labels if len(labels) > _MAX_LINES else ())])
+    more = [queue.guideline, *(labels if len(labels) > _MAX_LINES else ())]
+    return "\n".join([f"{queue.form.keys} {KEYS} Every answer is saved at once.", *(more if full else ())])
 
 
 def footer(queue: Queue) -> list[str]:

@@ -61,7 +61,6 @@ class Guideline:
             file.write("\n" * is_cut + "\n".join(lines) + "\n")
 
     def remove(self, label: str) -> None:
-        """Remove a label without a description from the file."""
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         self.path.write_text("".join(line for line in lines if line.rstrip() != f"- `{label}`"), encoding="utf-8")
 
@@ -104,8 +103,8 @@ class LabelList:
         if new and not self.closed:
             if "`" in new:
                 raise UserError("A label cannot contain a backtick.")
-            twins = spelling_variants({**dict.fromkeys(self.names, 10), new: 1})
-            near = [*same, *(first for first, *others in twins if new in others)]
+            counts = {**dict.fromkeys(self.names, 10), new: 1}
+            near = [*same, *(first for first, *others in spelling_variants(counts) if new in others)]
             if near and line != self.asked:
                 self.asked = line
                 raise UserError(f"Is this `{near[0]}`? Then type it. To add `{new}`, type + again.")
@@ -120,8 +119,7 @@ class LabelList:
 
     def forget(self, used: Container[Any]) -> None:
         """Remove the added labels that no answer uses."""
-        for label in [one for one in self.added if one not in used]:
-            self.added.remove(label)
+        for label in [one for one in self.added if one in self.names and one not in used]:
             self.names.remove(label)
             self.guideline.remove(label)
 
