@@ -51,7 +51,7 @@ def command(
     \b
     Example:
       tuneworthy train
-      tuneworthy train --only parity --url http://127.0.0.1:8000 --served-model tuned
+      tuneworthy train --only parity --url http://127.0.0.1:8000 --served-model m
     """
     _check_options(only, pilot=pilot, lr_check=lr_check, server=(url, served_model))
     project = load(root)
