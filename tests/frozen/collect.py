@@ -83,14 +83,14 @@ def _judged() -> Tree:
 
     from tests.verdict.test_scenarios import ONES, JudgeEvidence, N, all_tried, rung
     from tuneworthy.stats.paired import compare
-    from tuneworthy.stats.ppi import corrected_difference
+    from tuneworthy.stats.ppi import correct_judge
 
     rng = np.random.default_rng(24)
     short, long = (rng.random(N) < 0.8).astype(float), (rng.random(N) < 0.6).astype(float)
     fooled = np.maximum(long, rng.random(N) < 0.9)
     asked = np.arange(N) < 180
     blind = compare(short, ONES, fooled, ONES)
-    true = corrected_difference(short, fooled, np.where(asked, short, np.nan), np.where(asked, long, np.nan))
+    true = correct_judge(short, fooled, np.where(asked, short, np.nan), np.where(asked, long, np.nan))
     strong = rung("baseline", "baseline/small", 0.97, status="reference")
     told = {
         name: _decided(all_tried(strong, judge=JudgeEvidence(valid=valid, detail="", fix="")))

@@ -30,7 +30,7 @@ from tuneworthy.ladder.commands.uncertainty import (
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.report.heatmap import areas_table, page, shown, terminal, verdict
-from tuneworthy.stats.auroc import auroc
+from tuneworthy.stats.auroc import roc_area
 
 
 def token(text: str, spread: float) -> Token:
@@ -213,18 +213,18 @@ def test_the_interval_of_an_area_covers_the_truth(n: int) -> None:
     yes = np.arange(2 * n) < n
     inside = 0
     for _ in range(600):
-        found = auroc(rng.normal(size=2 * n) + yes, yes)
+        found = roc_area(rng.normal(size=2 * n) + yes, yes)
         inside += found.lo <= 0.7602 <= found.hi
     assert 0.925 <= inside / 600 <= 0.98
 
 
 def test_an_area_counts_ties_half_and_stays_inside_0_and_1() -> None:
     yes = np.array([True, True, False, False])
-    assert auroc(np.array([1.0, 1.0, 1.0, 1.0]), yes).area == 0.5
-    whole = auroc(np.array([4.0, 3.0, 2.0, 1.0]), yes)
+    assert roc_area(np.array([1.0, 1.0, 1.0, 1.0]), yes).area == 0.5
+    whole = roc_area(np.array([4.0, 3.0, 2.0, 1.0]), yes)
     assert whole.area == 1.0 and 0.5 > whole.lo > 0 and whole.hi == 1.0
     with pytest.raises(ValueError, match="both kinds"):
-        auroc(np.array([1.0]), np.array([True]))
+        roc_area(np.array([1.0]), np.array([True]))
 
 
 def test_signals_come_from_log_probabilities_and_lump_what_is_missing() -> None:

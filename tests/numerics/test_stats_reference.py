@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 from tuneworthy.stats.difference import tango_interval
 from tuneworthy.stats.intervals import clopper_pearson, lower_bound, upper_bound, wilson
 from tuneworthy.stats.paired import compare, mcnemar_p_value, swap_p_values
-from tuneworthy.stats.power import mcnemar_power
+from tuneworthy.stats.power import paired_power
 
 COUNTS = [(0, 1), (1, 1), (0, 50), (3, 50), (25, 50), (49, 50), (50, 50), (640, 800)]
 ALPHAS = [0.05, 0.0067, 0.2]
@@ -52,7 +52,7 @@ def test_mcnemar_keeps_its_level_within_four_per_cent_of_it():
     """Exact sizes over all shares of cases that differ; the exact test stays more than a tenth below its level."""
     for alpha in (0.05, 0.02, 0.0133, 0.008, 0.0067, 0.0025, 0.001):
         sizes = [
-            mcnemar_power(n, d / 2, d / 2, alpha) for n in (30, 50, 80, 200, 300) for d in np.arange(0.02, 0.92, 0.04)
+            paired_power(n, d / 2, d / 2, alpha) for n in (30, 50, 80, 200, 300) for d in np.arange(0.02, 0.92, 0.04)
         ]
         assert 0.96 * alpha < max(sizes) < 1.04 * alpha
 

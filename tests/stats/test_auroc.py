@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from tuneworthy.stats.auroc import Auroc, auroc
+from tuneworthy.stats.auroc import Auroc, roc_area
 
 
 def clustered(rng: np.random.Generator, n_groups: int, size: int, alike: float) -> tuple[np.ndarray, ...]:
@@ -46,14 +46,14 @@ def test_the_variance_is_that_of_obuchowski_written_out() -> None:
     s_10 = len(in_a) / ((len(in_a) - 1) * m) * sum(x * x for x in in_a)
     s_01 = len(in_b) / ((len(in_b) - 1) * n) * sum(x * x for x in in_b)
     s_11 = 12 / 11 * sum(x * y for x, y in in_both)
-    found = auroc(values, yes, groups=groups)
+    found = roc_area(values, yes, groups=groups)
     assert found.area == pytest.approx(area)
     assert error(found) == pytest.approx(math.sqrt(s_10 / m + s_01 / n + 2 * s_11 / (m * n)))
 
 
 def test_groups_of_one_case_change_nothing() -> None:
     values, yes, _ = clustered(np.random.default_rng(2), 60, 1, 0.0)
-    found, alone = auroc(values, yes, groups=np.arange(60)[::-1]), auroc(values, yes)
+    found, alone = roc_area(values, yes, groups=np.arange(60)[::-1]), roc_area(values, yes)
     assert (found.area, found.lo, found.hi) == pytest.approx((alone.area, alone.lo, alone.hi), abs=1e-12)
 
 
@@ -64,10 +64,10 @@ def test_the_error_is_that_of_a_bootstrap_over_groups(alike: float) -> None:
     drawn = []
     for _ in range(600):
         rows = (rng.integers(100, size=100)[:, None] * 5 + np.arange(5)).ravel()
-        drawn.append(auroc(values[rows], yes[rows]).area)
-    assert error(auroc(values, yes, groups=groups)) == pytest.approx(np.std(drawn), rel=0.12)
+        drawn.append(roc_area(values[rows], yes[rows]).area)
+    assert error(roc_area(values, yes, groups=groups)) == pytest.approx(np.std(drawn), rel=0.12)
     if alike == 0.9:
-        assert error(auroc(values, yes)) < 0.6 * np.std(drawn)
+        assert error(roc_area(values, yes)) < 0.6 * np.std(drawn)
 
 
 def test_the_interval_covers_where_groups_are_strongly_alike() -> None:
@@ -76,7 +76,7 @@ def test_the_interval_covers_where_groups_are_strongly_alike() -> None:
     inside = alone = 0
     for _ in range(400):
         values, yes, groups = clustered(rng, 40, 6, 0.9)
-        found, other = auroc(values, yes, groups=groups), auroc(values, yes)
+        found, other = roc_area(values, yes, groups=groups), roc_area(values, yes)
         inside += found.lo <= truth <= found.hi
         alone += other.lo <= truth <= other.hi
     assert 0.92 <= inside / 400 <= 0.98 and alone / 400 < 0.75

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from tuneworthy.stats.comparisons import ALPHA, LEAST_ALPHA, ComparisonPlan, UsedUp
 from tuneworthy.stats.paired import mcnemar_p_value
-from tuneworthy.stats.power import detectable
+from tuneworthy.stats.power import detectable_gain
 
 NAMES = st.sampled_from([f"rung{i}" for i in range(12)])
 STEPS = st.lists(
@@ -120,7 +120,7 @@ def test_a_test_set_that_was_looked_at_too_often_is_used_up():
 
 
 def test_the_least_alpha_shows_as_little_as_its_reason_says():
-    shown = [100 * detectable(n, LEAST_ALPHA) for n in (100, 300)]
+    shown = [100 * detectable_gain(n, LEAST_ALPHA) for n in (100, 300)]
     assert [round(points) for points in shown] == [30, 14]
     assert mcnemar_p_value(16, 0) <= LEAST_ALPHA < mcnemar_p_value(15, 0)
 

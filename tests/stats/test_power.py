@@ -7,11 +7,11 @@ from scipy.stats import binom
 from tuneworthy.stats import power
 from tuneworthy.stats.paired import mcnemar_p_value
 from tuneworthy.stats.power import (
-    detectable,
-    mcnemar_power,
-    n_for_difference,
+    detectable_gain,
     n_for_gain,
     n_for_non_inferiority,
+    paired_power,
+    sample_size,
 )
 
 
@@ -29,7 +29,7 @@ def chance(n, loss, gain, alpha):
     ("n", "loss", "gain", "alpha"), [(200, 0.05, 0.13, 0.008), (60, 0.1, 0.3, 0.05), (20, 0, 0.2, 0.01)]
 )
 def test_power_equals_that_of_scipys_binomial(n, loss, gain, alpha):
-    assert mcnemar_power(n, loss, gain, alpha) == pytest.approx(chance(n, loss, gain, alpha), abs=1e-12)
+    assert paired_power(n, loss, gain, alpha) == pytest.approx(chance(n, loss, gain, alpha), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_power_equals_that_of_scipys_binomial(n, loss, gain, alpha):
 )
 def test_mid_p_detects_a_little_less_than_the_exact_test_of_the_facts(n, facts):
     """The facts are of the exact two-sided test at 5 %, and rounded up to half a point."""
-    found = [100 * detectable(n, 0.025, loss=loss) for loss in (0.02, 0.05, 0.10)]
+    found = [100 * detectable_gain(n, 0.025, loss=loss) for loss in (0.02, 0.05, 0.10)]
     assert all(0.85 * theirs < ours < theirs for ours, theirs in zip(found, facts, strict=True))
 
 
@@ -49,13 +49,13 @@ def test_power_equals_a_sum_over_all_tables():
         for k in range(m + 1)
         if mcnemar_p_value(k, m - k) <= alpha
     )
-    assert mcnemar_power(n, loss, gain, alpha) == pytest.approx(chance, abs=1e-12)
+    assert paired_power(n, loss, gain, alpha) == pytest.approx(chance, abs=1e-12)
 
 
 def test_without_a_difference_the_power_is_at_most_alpha():
     for alpha in (0.05, 0.0067):
         for rate in (0.01, 0.05, 0.2, 0.5):
-            assert mcnemar_power(300, rate, rate, alpha) <= alpha * 1.02
+            assert paired_power(300, rate, rate, alpha) <= alpha * 1.02
 
 
 def test_non_inferiority_sizes_are_those_of_the_facts():
@@ -64,8 +64,8 @@ def test_non_inferiority_sizes_are_those_of_the_facts():
 
 
 def test_n_for_difference_has_the_power_and_one_less_has_not():
-    n = n_for_difference(loss=0.05, gain=0.15)
-    assert mcnemar_power(n, 0.05, 0.15) >= 0.8 > mcnemar_power(n - 1, 0.05, 0.15)
+    n = sample_size(loss=0.05, gain=0.15)
+    assert paired_power(n, 0.05, 0.15) >= 0.8 > paired_power(n - 1, 0.05, 0.15)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_n_for_difference_has_the_power_and_one_less_has_not():
     [(0.05, 0.1, 0.05, 363), (0.02, 0.05, 0.0067, 828), (0.05, 0.08, 1e-4, 2977), (0.1, 0.12, 0.05, 3396)],
 )
 def test_sizes_are_those_that_sums_over_all_counts_gave(loss, gain, alpha, n):
-    assert n_for_difference(loss, gain, alpha) == n
+    assert sample_size(loss, gain, alpha) == n
 
 
 def test_a_size_has_its_power_by_scipy_and_one_case_less_has_not():
@@ -83,32 +83,32 @@ def test_a_size_has_its_power_by_scipy_and_one_case_less_has_not():
 def test_the_power_of_many_cases_takes_the_likely_counts_alone(monkeypatch):
     counts = []
     monkeypatch.setattr(power, "_most_losses", lambda m, alpha: counts.append(len(m)) or np.full(len(m), -1))
-    mcnemar_power(1_000_000, 0.05, 0.06)
+    paired_power(1_000_000, 0.05, 0.06)
     assert counts[0] < 10_000
 
 
 def test_detectable_grows_with_the_design_effect_and_may_be_infinite():
-    assert detectable(300, 0.0067) == pytest.approx(0.08, abs=0.001)
-    assert detectable(300, 0.0067, design_effect=7.3) == detectable(41, 0.0067) > 0.25
-    assert detectable(5, 0.0067) == float("inf")
+    assert detectable_gain(300, 0.0067) == pytest.approx(0.08, abs=0.001)
+    assert detectable_gain(300, 0.0067, design_effect=7.3) == detectable_gain(41, 0.0067) > 0.25
+    assert detectable_gain(5, 0.0067) == float("inf")
 
 
 @pytest.mark.parametrize(("n", "difference"), [(50, 0.208), (100, 0.131), (200, 0.083), (400, 0.054)])
 def test_detectable_differences_are_those_of_the_one_sided_test(n, difference):
-    assert detectable(n, 0.025) == pytest.approx(difference, abs=0.001)
+    assert detectable_gain(n, 0.025) == pytest.approx(difference, abs=0.001)
 
 
 def test_a_larger_margin_needs_fewer_cases_for_a_gain_and_a_tiny_one_more_than_anyone_labels():
-    assert n_for_gain(0.05, 0.05) == n_for_difference(0.05, 0.1, 0.05) > n_for_gain(0.1, 0.05)
+    assert n_for_gain(0.05, 0.05) == sample_size(0.05, 0.1, 0.05) > n_for_gain(0.1, 0.05)
     assert n_for_gain(0.001, 0.05) is None
 
 
 def test_impossible_rates_are_refused():
     with pytest.raises(ValueError, match="at most 1"):
-        mcnemar_power(50, 0.6, 0.6)
-    with pytest.raises(ValueError, match="no n has power"):
-        n_for_difference(0.1, 0.1)
-    with pytest.raises(ValueError, match="no n has power"):
-        n_for_difference(0.2, 0.1)
+        paired_power(50, 0.6, 0.6)
+    with pytest.raises(ValueError, match="above loss"):
+        sample_size(0.1, 0.1)
+    with pytest.raises(ValueError, match="above loss"):
+        sample_size(0.2, 0.1)
     with pytest.raises(ValueError, match="margin"):
         n_for_non_inferiority(0, 0.1)

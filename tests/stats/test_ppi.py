@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tuneworthy.stats.paired import compare
-from tuneworthy.stats.ppi import corrected_difference
+from tuneworthy.stats.ppi import correct_judge
 
 FAST = 1_000
 SLOW = pytest.param(10_000, marks=pytest.mark.slow)
@@ -73,7 +73,7 @@ def coverage(world, runs, alpha=0.05, corrected=True):
     for _ in range(runs):
         judge_a, judge_b, human_a, human_b, groups = world.draw(rng)
         if corrected:
-            low, high = corrected_difference(judge_a, judge_b, human_a, human_b, groups).interval(alpha)
+            low, high = correct_judge(judge_a, judge_b, human_a, human_b, groups).interval(alpha)
         else:
             ones = np.ones(world.n)
             low, high = compare(judge_a, ones, judge_b, ones, groups, alpha=alpha).ci
@@ -100,17 +100,15 @@ def test_the_uncorrected_difference_of_a_biased_judge_hardly_ever_covers_it():
 
 def test_it_is_right_on_average():
     rng = np.random.default_rng(3)
-    found = [corrected_difference(*BIASED.draw(rng)).delta for _ in range(FAST)]
+    found = [correct_judge(*BIASED.draw(rng)).delta for _ in range(FAST)]
     assert np.mean(found) == pytest.approx(BIASED.b - BIASED.a, abs=4 * np.std(found) / np.sqrt(FAST))
 
 
 def test_a_good_judge_narrows_the_interval_and_a_worthless_one_does_not():
     rng = np.random.default_rng(5)
     drawn = {name: [[*WORLDS[place].draw(rng)] for _ in range(50)] for name, place in (("good", 7), ("worthless", 5))}
-    found = {name: [corrected_difference(*arrays) for arrays in many] for name, many in drawn.items()}
-    alone = {
-        name: [corrected_difference(a * 0, b * 0, *rest).error for a, b, *rest in many] for name, many in drawn.items()
-    }
+    found = {name: [correct_judge(*arrays) for arrays in many] for name, many in drawn.items()}
+    alone = {name: [correct_judge(a * 0, b * 0, *rest).error for a, b, *rest in many] for name, many in drawn.items()}
     effective_n = {  # cases with verdicts of people that would be as precise without the judge
         name: np.mean([50 * (error / one.error) ** 2 for error, one in zip(alone[name], found[name], strict=True)])
         for name in found
@@ -123,7 +121,7 @@ def test_a_good_judge_narrows_the_interval_and_a_worthless_one_does_not():
 def test_people_on_all_cases_leave_the_judge_no_say():
     rng = np.random.default_rng(6)
     judge_a, judge_b, human_a, human_b, _ = World("all", 80, 80).draw(rng)
-    found = corrected_difference(judge_a, judge_b, human_a, human_b)
+    found = correct_judge(judge_a, judge_b, human_a, human_b)
     assert found.delta == pytest.approx(human_b.mean() - human_a.mean())
     assert (found.a, found.b) == pytest.approx((human_a.mean(), human_b.mean()))
 
@@ -131,12 +129,12 @@ def test_people_on_all_cases_leave_the_judge_no_say():
 def test_a_case_counts_only_if_people_judged_both_variants():
     human_a = np.r_[np.ones(20), np.full(80, np.nan)]
     human_b = np.r_[np.full(8, np.nan), np.ones(22), np.full(70, np.nan)]
-    assert corrected_difference(np.ones(100), np.ones(100), human_a, human_b).n_human == 12
+    assert correct_judge(np.ones(100), np.ones(100), human_a, human_b).n_human == 12
 
 
 def test_no_disagreement_at_all_still_has_a_width():
     human = np.r_[np.ones(50), np.full(250, np.nan)]
-    low, high = corrected_difference(np.ones(300), np.ones(300), human, human).interval()
+    low, high = correct_judge(np.ones(300), np.ones(300), human, human).interval()
     assert low < -0.03
     assert high > 0.03
 
@@ -144,7 +142,7 @@ def test_no_disagreement_at_all_still_has_a_width():
 def test_interval_p_value_and_bound_are_of_one_mind():
     rng = np.random.default_rng(8)
     for _ in range(50):
-        found = corrected_difference(*World("shift", 200, 50, b=0.85).draw(rng))
+        found = correct_judge(*World("shift", 200, 50, b=0.85).draw(rng))
         paired = found.paired(0.02)
         assert (paired.p_value < 0.02) == paired.better
         bound = found.non_inferior(0.05, 0.02)
@@ -155,23 +153,23 @@ def test_interval_p_value_and_bound_are_of_one_mind():
 def test_groups_that_are_all_single_change_nothing():
     rng = np.random.default_rng(9)
     *arrays, _ = BIASED.draw(rng)
-    assert corrected_difference(*arrays, np.arange(BIASED.n)) == corrected_difference(*arrays)
+    assert correct_judge(*arrays, np.arange(BIASED.n)) == correct_judge(*arrays)
 
 
 def test_clusters_widen_the_interval():
     rng = np.random.default_rng(10)
     world = World("clusters", 300, 100, size=10, alike=1.0)
     *arrays, groups = world.draw(rng)
-    assert corrected_difference(*arrays, groups).error > 1.3 * corrected_difference(*arrays).error
+    assert correct_judge(*arrays, groups).error > 1.3 * correct_judge(*arrays).error
 
 
 def test_what_cannot_be_computed_is_refused():
     ones, few = np.ones(100), np.r_[np.ones(7), np.full(93, np.nan)]
     with pytest.raises(ValueError, match="at least 8 cases"):
-        corrected_difference(ones, ones, few, few)
-    with pytest.raises(ValueError, match="the same cases"):
-        corrected_difference(ones, ones, ones[:50], ones[:50])
-    with pytest.raises(ValueError, match="leave unscored"):
-        corrected_difference(few, ones, ones, ones)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        corrected_difference(ones, ones, 2 * ones, ones)
+        correct_judge(ones, ones, few, few)
+    with pytest.raises(ValueError, match="the same length"):
+        correct_judge(ones, ones, ones[:50], ones[:50])
+    with pytest.raises(ValueError, match="judge_a must be numbers"):
+        correct_judge(few, ones, ones, ones)
+    with pytest.raises(ValueError, match="human_a must be numbers"):
+        correct_judge(ones, ones, 2 * ones, ones)

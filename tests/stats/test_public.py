@@ -167,11 +167,38 @@ def test_quantile_interval_equals_scipy() -> None:
         lambda: stats.rows_to_review(0, 0.05),
         lambda: stats.quantile_interval([], 0.5),
         lambda: stats.quantile_interval([1.0], 1.5),
+        lambda: stats.quantile_interval([-1.0], 0.5),
+        lambda: stats.score_interval([1, 0], alpha=95),
+        lambda: stats.score_interval([1, 0], ["a", None]),
+        lambda: stats.score_interval([1, 0], [1.0, float("nan")]),
+        lambda: stats.score_interval(["right", "wrong"]),
+        lambda: stats.paired_test([1, 0], [1, 0], seed=-1),
+        lambda: stats.paired_power(50.5, 0.1, 0.2),
+        lambda: stats.paired_power(50, 0.1, 0.2, alpha=95),
+        lambda: stats.paired_power(50, 0.6, 0.6),
+        lambda: stats.detectable_gain(300, 5),
+        lambda: stats.detectable_gain(0, 0.05),
+        lambda: stats.detectable_gain(300, 0.05, design_effect=-1),
+        lambda: stats.roc_area([0.1, float("nan")], [True, False]),
+        lambda: stats.roc_area([0.1, 0.2], ["yes", "no"]),
+        lambda: stats.roc_area([0.1, 0.2, 0.3], [True, False]),
+        lambda: stats.correct_judge([1] * 9, [1] * 9, [1] * 9, [2] * 9),
+        lambda: stats.cohen_kappa(["a", None], ["a", "b"]),
+        lambda: stats.rows_to_review(900.5, 0.05),
+        lambda: stats.rows_to_review(900, 0.05, bad=-1),
+        lambda: stats.anytime_test([[0.5]]),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(call: Any) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
+    with pytest.raises(ValueError, match=r"^[a-z_]+,? .*\w") as raised:
         call()
+    assert not any(name in str(raised.value) for name in ("numerator", "lot", "accept_at", "shape"))
+
+
+def test_arrays_of_numpy_and_open_ends_fit() -> None:
+    assert stats.score_interval(np.array([True, False]), np.array(["a", "b"])).value == 0.5
+    assert stats.paired_power(np.int64(50), np.float64(0.1), 0) < 0.01
+    assert len(repr(stats.anytime_test([0.5] * 500))) < 200
 
 
 def test_at_most_twelve_functions_are_public_and_their_examples_run() -> None:

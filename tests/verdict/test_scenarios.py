@@ -16,7 +16,7 @@ from tuneworthy.ladder.record import CandidateResult, DistinctScore, RungDiffere
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.stats.intervals import effective_n, score_interval, target_status, wilson
 from tuneworthy.stats.paired import compare, non_inferior
-from tuneworthy.stats.ppi import corrected_difference
+from tuneworthy.stats.ppi import correct_judge
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import LabelCeiling
@@ -527,7 +527,7 @@ def test_row_24_people_correct_a_judge_that_likes_long_answers() -> None:
     fooled = np.maximum(long, rng.random(N) < 0.9)  # the judge lets most long answers pass
     asked = np.arange(N) < 180
     blind = compare(short, ONES, fooled, ONES)
-    corrected = corrected_difference(short, fooled, np.where(asked, short, np.nan), np.where(asked, long, np.nan))
+    corrected = correct_judge(short, fooled, np.where(asked, short, np.nan), np.where(asked, long, np.nan))
     assert blind.delta > 0 and blind.ci[0] > 0
     assert corrected.delta < 0 and corrected.interval()[1] < 0
 

@@ -24,7 +24,7 @@ from tuneworthy.graders.family import same_family
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.validate import MIN_HUMAN, JudgedAnswer, JudgeValidation, validate_judge
 from tuneworthy.stats.paired import NonInferiority, PairedResult
-from tuneworthy.stats.ppi import Corrected, corrected_difference
+from tuneworthy.stats.ppi import Corrected, correct_judge
 from tuneworthy.store import Folder
 from tuneworthy.text import Shown, Summary, count
 from tuneworthy.types import Case, Cases, NamedFloats, Trace, Traces, content_hash, frozen
@@ -193,7 +193,7 @@ class Judging:
                 f"people have rated both variants on only {n} of the first {MIN_HUMAN} sampled cases (to add ratings, "
                 "run `tuneworthy label judge`)",
             )
-        found = corrected_difference(
+        found = correct_judge(
             a.scores[scored], b.scores[scored], human_a, human_b, None if groups is None else groups[scored]
         )
         return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
@@ -203,7 +203,7 @@ class Judging:
         if n < MIN_HUMAN:
             return None
         scores = one.scores[scored]
-        return corrected_difference(
+        return correct_judge(
             np.zeros(len(scores)), scores, human * 0, human, None if groups is None else groups[scored]
         )
 

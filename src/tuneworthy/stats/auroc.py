@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
 
 from tuneworthy.arrays import Bools, Bounds, Floats, Ints
+
+from .arguments import checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,8 @@ class Auroc:
     alpha: float
 
 
-def auroc(values: np.ndarray, yes: np.ndarray, *, groups: np.ndarray | None = None, alpha: float = 0.05) -> Auroc:
+@checked
+def roc_area(values: ArrayLike, yes: ArrayLike, *, groups: ArrayLike | None = None, alpha: float = 0.05) -> Auroc:
     """Return the area under the ROC curve of `values`, higher for the cases that are `yes`, with its interval.
 
     Args:
@@ -48,18 +52,18 @@ def auroc(values: np.ndarray, yes: np.ndarray, *, groups: np.ndarray | None = No
         alpha: 1 less the coverage.
 
     Raises:
-        ValueError: All cases are of one kind.
+        ValueError: A value is not finite, the lengths differ, or all cases are of one kind.
 
     Source: DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837); Obuchowski 1997 (Biometrics 53:567).
 
-    >>> auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])).area
+    >>> stats.roc_area([0.1, 0.4, 0.35, 0.8], [False, False, True, True]).area
     0.75
     """
     values, yes = np.asarray(values, dtype=float), np.asarray(yes, dtype=bool)
     a, b = values[yes], values[~yes]
     m, n = len(a), len(b)
     if not m or not n:
-        raise ValueError(f"expected cases of both kinds, got {m} and {n}")
+        raise ValueError(f"yes must have both kinds of rows, got {m} True and {n} False")
     above_a = _placements(a, b)
     above_b = 1 - _placements(b, a)
     area = float(above_a.mean())

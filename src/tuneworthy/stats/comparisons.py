@@ -22,8 +22,9 @@ from math import fsum
 ALPHA = 0.05
 SHARED = 0.04
 RESERVE = 0.01
-# Below it no comparison is made: 100 test cases could then show only gains above 30 points and 300 only above 14 (see
-# `power.detectable`), 16 cases that differ would have to differ all one way, and a swap test takes ten million draws.
+# Below it no comparison is made: 100 test cases could then show only gains above 30 points and 300 only above 14
+# (`power.detectable_gain`), 16 cases that differ would have to differ all one way, and a swap test takes ten million
+# draws.
 LEAST_ALPHA = 1e-5
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tuneworthy.arrays import Bounds
 
+from .arguments import checked
 from .intervals import clopper_pearson
 
 
@@ -121,24 +122,23 @@ class Confusion:
         return wrongly / (wrongly + rightly) if wrongly + rightly else 0.0
 
 
-def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float | None:
+@checked
+def cohen_kappa(labels_a: Sequence[Hashable], labels_b: Sequence[Hashable]) -> float | None:
     """Return the agreement of two raters beyond chance; None if chance would make them always agree.
 
     Args:
-        a: Labels of the first rater, `(n,)`.
-        b: Labels of the second rater for the same items, `(n,)`.
+        labels_a: Labels of the first rater, `(n,)`.
+        labels_b: Labels of the second rater for the same items, `(n,)`.
 
     Raises:
         ValueError: There are no labels, or different numbers.
 
     Source: Cohen 1960 (Educ. Psychol. Meas. 20:37).
 
-    >>> cohen_kappa(["a", "a", "b", "b"], ["a", "b", "b", "b"])
+    >>> stats.cohen_kappa(["a", "a", "b", "b"], ["a", "b", "b", "b"])
     0.5
     """
-    n, firsts, seconds = len(a), Counter(a), Counter(b)
-    if not n or n != len(b):
-        raise ValueError(f"expected as many labels of either rater, and at least one, got {n} and {len(b)}")
-    agreed = sum(one == other for one, other in zip(a, b, strict=True)) / n
+    n, firsts, seconds = len(labels_a), Counter(labels_a), Counter(labels_b)
+    agreed = sum(one == other for one, other in zip(labels_a, labels_b, strict=True)) / n
     chance = sum(firsts[label] * seconds[label] for label in firsts) / n**2
     return None if chance >= 1 else (agreed - chance) / (1 - chance)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tuneworthy.arrays import Bounds, Floats, OpenBounds
 
+from .arguments import checked
 from .ratios import as_ratio, cluster_sums, clustered_variance, is_binary, shared_sources
 
 
@@ -84,6 +85,7 @@ def upper_bound(k: float, n: float, alpha: float = 0.05) -> float:
     return 1.0 if k == n else float(scipy.special.betaincinv(k + 1, n - k, 1 - alpha))
 
 
+@checked
 def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> OpenBounds:
     """Return the distribution-free two-sided interval of a quantile, such as the 95th percentile of a latency.
 
@@ -100,13 +102,13 @@ def quantile_interval(values: ArrayLike, q: float, alpha: float = 0.05) -> OpenB
 
     Source: David and Nagaraja 2003, Order Statistics, section 7.1.
 
-    >>> quantile_interval(range(1, 101), 0.5), quantile_interval(range(1, 33), 0.95)
+    >>> stats.quantile_interval(range(1, 101), 0.5), stats.quantile_interval(range(1, 33), 0.95)
     ((40.0, 61.0), (28.0, None))
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=None)
     n = ordered.size
-    if not n or not (np.isfinite(ordered) & (ordered >= 0)).all() or not 0 < q < 1:
-        raise ValueError(f"expected finite values at or above 0 and a quantile in (0, 1), got {n} values and {q}")
+    if ordered[0] < 0:
+        raise ValueError(f"values must be at or above 0, got {ordered[0]}")
     below = scipy.special.bdtr(np.arange(n + 1), n, q)  # chance that at most so many lie below the quantile
     lower = int((below <= alpha / 2).sum())  # the lower end is the `lower`-th smallest
     upper = int((1 - below > alpha / 2).sum()) + 1

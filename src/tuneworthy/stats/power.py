@@ -12,6 +12,8 @@ import scipy
 
 from tuneworthy.arrays import Floats
 
+from .arguments import checked
+
 N_MAX = 1_000_000
 POWER = 0.8
 # Share of cases that a change makes wrong, where it was not observed.
@@ -20,8 +22,9 @@ LOSS = 0.05
 MOST_CASES = 100_000
 
 
+@checked
 @cache
-def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
+def paired_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> float:
     """Return the exact chance that McNemar's one-sided mid-p test finds B better.
 
     Args:
@@ -31,15 +34,15 @@ def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> floa
         alpha: Level of the one-sided test.
 
     Raises:
-        ValueError: `n` is below 1, or the shares are out of range.
+        ValueError: A number is out of its range.
 
     Source: Fagerland, Lydersen, Laake 2013 (BMC Med. Res. Methodol. 13:91) for the test.
 
-    >>> round(mcnemar_power(50, loss=0.02, gain=0.07, alpha=0.025), 2)
+    >>> round(stats.paired_power(50, loss=0.02, gain=0.07, alpha=0.025), 2)
     0.13
     """
-    if n < 1 or min(loss, gain) < 0 or loss + gain > 1 + 1e-12:
-        raise ValueError(f"expected n >= 1 and rates that add up to at most 1, got {n}, {loss}, {gain}")
+    if loss + gain > 1 + 1e-12:
+        raise ValueError(f"loss and gain must add up to at most 1, got {loss} and {gain}")
     discordance = loss + gain
     if discordance == 0:
         return 0.0
@@ -50,30 +53,31 @@ def mcnemar_power(n: int, loss: float, gain: float, alpha: float = 0.05) -> floa
     return float((_binomial_pmf(m, n, discordance) * shown).sum())
 
 
-def detectable(n: int, alpha: float, *, loss: float = LOSS, design_effect: float = 1.0) -> float:
+@checked
+def detectable_gain(n: int, alpha: float, *, loss: float = LOSS, design_effect: float = 1.0) -> float:
     """Return the smallest difference that n cases show with a power of 80%, to 1e-4; inf if there is no such gain.
 
     Args:
         n: Cases, right or wrong.
         alpha: Level of the one-sided test.
         loss: Share of the cases that only A gets right, in [0, 0.5).
-        design_effect: `1 + (mean cluster size - 1) * ICC` where cases share sources; divides n.
+        design_effect: `1 + (mean cluster size - 1) * ICC` where cases share sources; divides n. Above 0.
 
     Raises:
-        ValueError: `loss` is negative.
+        ValueError: A number is out of its range.
 
-    Source: `mcnemar_power`, inverted.
+    Source: `paired_power`, inverted.
 
-    >>> round(detectable(300, 0.0067), 2), round(detectable(50, 0.025), 2)
+    >>> round(stats.detectable_gain(300, 0.0067), 2), round(stats.detectable_gain(50, 0.025), 2)
     (0.08, 0.21)
     """
     n = max(1, int(n / design_effect))
     lo, hi = 0.0, 1.0 - 2 * loss
-    if hi <= 0 or mcnemar_power(n, loss, loss + hi, alpha) < POWER:
+    if hi <= 0 or paired_power(n, loss, loss + hi, alpha) < POWER:
         return float("inf")
     while hi - lo > 1e-4:
         middle = (lo + hi) / 2
-        lo, hi = (lo, middle) if mcnemar_power(n, loss, loss + middle, alpha) >= POWER else (middle, hi)
+        lo, hi = (lo, middle) if paired_power(n, loss, loss + middle, alpha) >= POWER else (middle, hi)
     return hi
 
 
@@ -86,11 +90,12 @@ def n_for_gain(margin: float, alpha: float) -> int | None:
     """
     worse = min(LOSS, (1 - margin) / 2)
     better = min(1 - worse, worse + margin)
-    shown = mcnemar_power(MOST_CASES, worse, better, alpha) >= POWER
-    return n_for_difference(worse, better, alpha) if shown else None
+    shown = paired_power(MOST_CASES, worse, better, alpha) >= POWER
+    return sample_size(worse, better, alpha) if shown else None
 
 
-def n_for_difference(loss: float, gain: float, alpha: float = 0.05) -> int:
+@checked
+def sample_size(loss: float, gain: float, alpha: float = 0.05) -> int:
     """Return the cases from which McNemar's one-sided mid-p test finds B better with a power of 80%.
 
     The next ten numbers of cases have that power as well: it falls a little here and there.
@@ -101,22 +106,22 @@ def n_for_difference(loss: float, gain: float, alpha: float = 0.05) -> int:
         alpha: Level of the one-sided test.
 
     Raises:
-        ValueError: The shares are out of range.
+        ValueError: A number is out of its range.
 
     Source: Connor 1987 (Biometrics 43:207) for the start of the search.
 
-    >>> n_for_difference(loss=0.05, gain=0.10)
+    >>> stats.sample_size(loss=0.05, gain=0.10)
     363
     """
     delta, discordance = gain - loss, loss + gain
     if delta <= 0:
-        raise ValueError("without a gain no n has power: it must be above the loss")
+        raise ValueError(f"gain must be above loss, got {gain} and {loss}")
     z_alpha, z_power = -scipy.special.ndtri(alpha), scipy.special.ndtri(POWER)
     high = 2 * ceil(float(z_alpha * sqrt(discordance) + z_power * sqrt(discordance - delta**2)) ** 2 / delta**2)
-    n = bisect_left(range(1, high), POWER, key=lambda size: mcnemar_power(size, loss, gain, alpha))
+    n = bisect_left(range(1, high), POWER, key=lambda size: paired_power(size, loss, gain, alpha))
     n, kept = max(1, n - 20), 0  # power falls a little here and there as n grows
     while kept < 10 and n < N_MAX:
-        kept = kept + 1 if mcnemar_power(n, loss, gain, alpha) >= POWER else 0
+        kept = kept + 1 if paired_power(n, loss, gain, alpha) >= POWER else 0
         n += 1
     return n - kept
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from tuneworthy.arrays import Bounds, Floats
 
+from .arguments import checked
 from .paired import NonInferiority, PairedResult
 from .ratios import cluster_sums, shared_sources
 
@@ -65,7 +66,8 @@ class Corrected:
         return NonInferiority(self.n, self.delta, self.interval(2 * alpha)[0], margin, alpha)
 
 
-def corrected_difference(
+@checked
+def correct_judge(
     judge_a: ArrayLike,
     judge_b: ArrayLike,
     human_a: ArrayLike,
@@ -94,12 +96,12 @@ def corrected_difference(
 
     >>> judge = [1, 1, 0, 1] * 50
     >>> human = [1, 0, 0, 1] * 10 + [float("nan")] * 160
-    >>> corrected_difference([0] * 200, judge, [0] * 40 + [float("nan")] * 160, human).delta
+    >>> stats.correct_judge([0] * 200, judge, [0] * 40 + [float("nan")] * 160, human).delta
     0.5
     """
-    judge, human = _checked(judge_a, judge_b), _checked(human_a, human_b, holes=True)
-    if judge.shape != human.shape:
-        raise ValueError(f"expected scores of the same cases, got {len(judge)} of the judge and {len(human)} of people")
+    judge, human = (
+        np.clip(np.column_stack(pair).astype(np.float64), 0, 1) for pair in ((judge_a, judge_b), (human_a, human_b))
+    )
     seen: np.ndarray = np.isfinite(human.sum(axis=1))
     n, n_human = len(seen), int(seen.sum())
     if n_human < FEWEST:
@@ -124,19 +126,6 @@ def corrected_difference(
         df=max(1, n_groups - 2),
         weight=weight,
     )
-
-
-def _checked(a: ArrayLike, b: ArrayLike, *, holes: bool = False) -> Floats:
-    one, two = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if one.ndim != 1 or one.shape != two.shape:
-        raise ValueError(f"expected two arrays of one shape (n_cases,), got {one.shape} and {two.shape}")
-    both = np.stack([one, two], axis=1)
-    missing = np.isnan(both)
-    if missing.any() and not holes:
-        raise ValueError("scores of the judge must be finite; leave unscored cases out")
-    if not ((both >= 0) & (both <= 1) | missing).all():
-        raise ValueError("scores must lie between 0 and 1")
-    return both
 
 
 def _weight(d: Floats, h: Floats) -> float:

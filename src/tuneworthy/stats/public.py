@@ -3,7 +3,7 @@
 Examples use `from tuneworthy import stats`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,15 +12,14 @@ from tuneworthy.arrays import Bounds, Floats
 
 from . import intervals, paired
 from .acceptance import lot_plan_size, most_allowed
-from .auroc import auroc as roc_area
+from .arguments import checked
+from .auroc import roc_area
 from .betting import confidence_sequence, log_capital
 from .confusion import cohen_kappa
 from .intervals import Interval, quantile_interval
 from .paired import NonInferiority, PairedResult
-from .power import detectable as detectable_gain
-from .power import mcnemar_power as paired_power
-from .power import n_for_difference as sample_size
-from .ppi import corrected_difference as correct_judge
+from .power import detectable_gain, paired_power, sample_size
+from .ppi import correct_judge
 
 __all__ = [
     "anytime_test",
@@ -38,6 +37,7 @@ __all__ = [
 ]
 
 
+@checked
 def score_interval(scores: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05) -> Interval:
     """Return the mean of `scores` with its two-sided interval.
 
@@ -64,6 +64,7 @@ def score_interval(scores: ArrayLike, groups: ArrayLike | None = None, *, alpha:
     return intervals.score_interval(scores, np.ones(np.shape(scores)), groups, alpha=alpha)
 
 
+@checked
 def paired_test(
     a: ArrayLike, b: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05, seed: int = 0
 ) -> PairedResult:
@@ -95,6 +96,7 @@ def paired_test(
     return paired.compare(a, np.ones(np.shape(a)), b, np.ones(np.shape(b)), groups, alpha=alpha, seed=seed)
 
 
+@checked
 def non_inferiority(
     a: ArrayLike, b: ArrayLike, margin: float, groups: ArrayLike | None = None, *, alpha: float = 0.05
 ) -> NonInferiority:
@@ -132,12 +134,13 @@ class AnytimeResult:
         interval: Confidence sequence of the mean after all observations, at 1 - alpha.
     """
 
-    capital: Floats
+    capital: Floats = field(repr=False)
     p_value: float
     rejected_at: int | None
     interval: Bounds
 
 
+@checked
 def anytime_test(differences: ArrayLike, *, alpha: float = 0.05) -> AnytimeResult:
     """Test whether the mean of `differences` is above 0, with a look after each.
 
@@ -156,9 +159,7 @@ def anytime_test(differences: ArrayLike, *, alpha: float = 0.05) -> AnytimeResul
     >>> result.rejected_at, round(result.p_value, 4)
     (9, 0.0201)
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or not values.size or not (np.abs(values) <= 1).all() or not 0 < alpha < 1:
-        raise ValueError("expected an array (n,) of differences from -1 to 1, not empty, and alpha between 0 and 1")
+    values = np.clip(np.asarray(differences, dtype=np.float64), -1, 1)
     capital = np.exp(log_capital(values, 0.0))
     reached = np.flatnonzero(capital >= 1 / alpha)
     lo, hi = confidence_sequence(values, np.ones_like(values), np.array([values.size]), alpha)
@@ -170,6 +171,7 @@ def anytime_test(differences: ArrayLike, *, alpha: float = 0.05) -> AnytimeResul
     )
 
 
+@checked
 def rows_to_review(rows: int, max_bad_share: float, bad: int = 0, *, alpha: float = 0.05) -> int | None:
     """Return how many random rows to review so that at most `bad` bad ones prove the bound on a dataset.
 
@@ -190,4 +192,4 @@ def rows_to_review(rows: int, max_bad_share: float, bad: int = 0, *, alpha: floa
     >>> stats.rows_to_review(900, 0.05), stats.rows_to_review(900, 0.05, bad=2)
     (56, 116)
     """
-    return lot_plan_size(rows, most_allowed(rows, 1 - max_bad_share), bad, alpha)
+    return lot_plan_size(rows, min(rows - 1, most_allowed(rows, 1 - max_bad_share)), bad, alpha)

@@ -25,7 +25,7 @@ from tuneworthy.ladder.task_data import TaskData, settle
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.retrieval.documents import Corpus, read_documents
 from tuneworthy.retrieval.library import documents_path
-from tuneworthy.stats.power import LOSS, detectable, n_for_gain, n_for_non_inferiority
+from tuneworthy.stats.power import LOSS, detectable_gain, n_for_gain, n_for_non_inferiority
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import DamagedRecord
 from tuneworthy.text import plural
@@ -254,8 +254,8 @@ class Facts:
             n_groups=n_groups,
             comparisons=len(left),
             alpha=alpha,
-            difference=detectable(len(test), alpha),
-            grouped=detectable(len(test), alpha, design_effect=len(test) / n_groups),
+            difference=detectable_gain(max(1, len(test)), alpha),
+            grouped=detectable_gain(max(1, len(test)), alpha, design_effect=len(test) / n_groups),
             margin=margin,
             n_for_margin=n_for_gain(margin, alpha),
             n_no_worse=n_for_non_inferiority(margin, 2 * LOSS),

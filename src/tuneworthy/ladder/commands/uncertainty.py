@@ -19,7 +19,7 @@ from tuneworthy.decoding.confidence import DISAGREEMENT, PRIMARY, SIGNALS, Token
 from tuneworthy.errors import Undecided
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.session import Session
-from tuneworthy.stats.auroc import Auroc, auroc
+from tuneworthy.stats.auroc import Auroc, roc_area
 from tuneworthy.stats.intervals import Interval, score_interval
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Cases, JsonObject, NamedFloats, Score, Texts, Trace, Variant, frozen, grouped
@@ -268,7 +268,7 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = 
     columns = {name: np.array([one.value(name) for one in graded]) for name in names}
     others = ALPHA / max(1, len(columns) - 1)
     areas = {
-        name: auroc(column, wrong, groups=groups, alpha=ALPHA if name == signal else others)
+        name: roc_area(column, wrong, groups=groups, alpha=ALPHA if name == signal else others)
         for name, column in columns.items()
     }
     main, values = areas[signal], columns[signal]
@@ -322,7 +322,7 @@ def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, st
     table = [[int((flagged & kind).sum()), int((~flagged & kind).sum())] for kind in (wrong, ~wrong)]
     return bool(
         fisher_exact(table, alternative="greater").pvalue <= ALPHA / 2
-        and auroc(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5
+        and roc_area(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5
     ), sentence
 
 

@@ -10,7 +10,7 @@ from tuneworthy.money.economics import money_sentence
 from tuneworthy.money.results import EconomicsStatus
 from tuneworthy.rules import Finding, Status
 from tuneworthy.stats.intervals import LEVEL, upper_bound
-from tuneworthy.stats.power import LOSS, POWER, detectable
+from tuneworthy.stats.power import LOSS, POWER, detectable_gain
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.text import count
 from tuneworthy.verdict import messages
@@ -44,7 +44,7 @@ def test_set(evidence: Evidence) -> Finding:
         return says("fail", "All test cases have the same label.", messages.ADD_CASES, **numbers)
     if evidence.alpha is None:
         return says("pass", f"The test set has {evidence.n_test} cases.", **numbers)
-    found = detectable(evidence.n_test, evidence.alpha)
+    found = detectable_gain(max(1, evidence.n_test), evidence.alpha)
     message = f"With {evidence.n_test} cases at alpha {evidence.alpha:.3g}, " + (
         f"the smallest detectable difference is {100 * found:.1f} points. This assumes {POWER:.0%} power and that "
         f"{LOSS:.1%} of the cases get worse."
