@@ -189,16 +189,16 @@ def evaluate(
     >>> tuneworthy.evaluate(rows, str.title, "exact").score
     1.0
     """
-    limits: dict[str, Any] = {
-        "max_tokens": max_tokens,
-        "concurrency": concurrency,
-        "timeout_s": timeout_s,
-        "max_usd": max_usd,
-    }
-    for name, value in limits.items():
-        whole = name in {"max_tokens", "concurrency"}
-        if value is not None and not (isinstance(value, Integral if whole else Real) and 0 < float(value) < MAX_AMOUNT):
-            raise UserError(f"{name} must be a {'whole ' * whole}number above 0, but it is {value!r}.")
+    limits: tuple[tuple[str, Any, Any], ...] = (
+        ("max_tokens", max_tokens, Integral),
+        ("concurrency", concurrency, Integral),
+        ("timeout_s", timeout_s, Real),
+        ("max_usd", max_usd, Real),
+    )
+    for name, value, kind in limits:
+        if value is not None and not (isinstance(value, kind) and 0 < float(value) < MAX_AMOUNT):
+            noun = "whole number" if kind is Integral else "number"
+            raise UserError(f"{name} must be a {noun} above 0, but it is {value!r}.")
     labels, cases = read_rows(rows, input, expected, group)
     judge, grader_name = _grader(grader, cases)
 
@@ -263,14 +263,13 @@ def evaluate(
 
 def _type_fault(rows: Sequence[JsonMapping]) -> str:
     """Return a warning if answers equal the expected value as text, although no row is right."""
-    typed = [row for row in rows if not isinstance(row["expected"], str)]
-    equal = [row for row in typed if row["answer"] in {str(row["expected"]), *accepted(row["expected"])}]
+    typed = [(row["answer"], row["expected"]) for row in rows if not isinstance(row["expected"], str)]
+    equal = [value for answer, value in typed if answer in {str(value), *accepted(value)}]
     if not equal:
         return ""
-    kind, n = type(equal[0]["expected"]).__name__, count(len(equal), "answer equals", "answers equal")
     return (
-        f"No row is right, but {n} the expected answer as text. The grader compares a text with a value of type {kind}:"
-        " compare `answer == str(expected)` in the function."
+        f"No row is right, but {count(len(equal), 'answer equals', 'answers equal')} the expected answer as text. "
+        f"The grader compares a text with a value of type {type(equal[0]).__name__}: compare `answer == str(expected)`."
     )
 
 
@@ -325,12 +324,14 @@ def _records(rows: Any) -> list[JsonMapping]:
     is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
     is_table = is_list or (hasattr(rows, "column_names") and not isinstance(rows, Mapping))
     records = rows.to_dict("records") if _is_frame(rows) else list(rows) if is_table else []
-    if not records:
+    kinds = [
+        f"Row {place} is of type {type(row).__name__}, not a dict."
+        for place, row in enumerate(records)
+        if not isinstance(row, Mapping)
+    ]
+    if kinds or not records:
         kind = "empty" if hasattr(rows, "__len__") and not len(rows) else f"of type {type(rows).__name__}"
-        raise UserError(f"The rows are {kind}.", hint=_ROWS)
-    for place, row in enumerate(records):
-        if not isinstance(row, Mapping):
-            raise UserError(f"Row {place} is of type {type(row).__name__}, not a dict.", hint=_ROWS)
+        raise UserError(kinds[0] if kinds else f"The rows are {kind}.", hint=_ROWS)
     return records
 
 

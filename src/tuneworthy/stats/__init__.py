@@ -1,7 +1,7 @@
 """Statistics of model evaluations: intervals, paired tests, power, judge correction; NumPy and SciPy only.
 
-Those of `public` are public, as `tuneworthy.stats.NAME`. They take arrays, and raise `ValueError` on arrays that
-do not fit. In the modules below, a case contributes a numerator and a denominator to a score (`ratios`), and cases that
+Those of `public` are public, as `tuneworthy.stats.NAME`. They raise `ValueError` on arguments that do not
+fit. In the modules below, a case contributes a numerator and a denominator to a score (`ratios`), and cases that
 share a source are one cluster.
 """
 
