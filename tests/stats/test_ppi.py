@@ -169,7 +169,7 @@ def test_what_cannot_be_computed_is_refused():
         correct_judge(ones, ones, few, few)
     with pytest.raises(ValueError, match="the same length"):
         correct_judge(ones, ones, ones[:50], ones[:50])
-    with pytest.raises(ValueError, match="judge_a must be numbers"):
+    with pytest.raises(ValueError, match="judge_a must be finite numbers"):
         correct_judge(few, ones, ones, ones)
     with pytest.raises(ValueError, match="human_a must be numbers"):
         correct_judge(ones, ones, 2 * ones, ones)
