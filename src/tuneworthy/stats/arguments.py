@@ -62,7 +62,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             with suppress(TypeError, ValueError):  # texts, ragged lists, types that cannot be sorted
                 if fits(value):
                     continue
-            raise ValueError(f"{name} must be {form}, got {value!r:.60}")
+            raise ValueError(f"{name} must be {form}, got {' '.join(repr(value).split()):.60}")
         sizes = {name: len(value) for name, value in given.items() if hasattr(value, "__len__")}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"{', '.join(sizes)} must have the same length, got {', '.join(map(str, sizes.values()))}")
