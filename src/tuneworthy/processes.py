@@ -100,6 +100,20 @@ def run(command: Sequence[str]) -> CompletedProcess[str]:
     return _run(command, stdin=DEVNULL, capture_output=True, text=True, check=False, cwd="/", env=environment())
 
 
+async def run_async(command: Sequence[str]) -> CompletedProcess[str]:
+    """Run a child to its end in a session of its own, and return its status and its output; a stop kills it."""
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, cwd="/", env=environment(), start_new_session=True
+    )
+    try:
+        out, errors = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    return CompletedProcess(command, child.returncode or 0, out.decode(), errors.decode(errors="replace"))
+
+
 async def start_async(command: Sequence[str], log: IO[bytes]) -> asyncio.subprocess.Process:
     """Start a child with piped input and output in a session of its own.
 

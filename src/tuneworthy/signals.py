@@ -8,6 +8,20 @@ from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Set from the first signal to the end of the command, for threads and long computations.
+STOPPING = threading.Event()
+
+
+def check_stop() -> None:
+    """End a long computation of a command that was stopped; called between its steps.
+
+    Raises:
+        CancelledError: It was stopped.
+    """
+    if STOPPING.is_set():
+        from asyncio import CancelledError  # slow to import
+
+        raise CancelledError
 
 
 def stop_at_once() -> None:

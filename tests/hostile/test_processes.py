@@ -169,7 +169,7 @@ def test_no_child_imports_from_the_working_folder(folder: Path, monkeypatch: pyt
     export.mkdir()
     (export / "classifier.py").write_text("import numpy, json\n")
     script = "import classifier\nprint(json.dumps(len(cases)))"
-    note("export", run_closed(script, export, ["classifier"], [1, 2], "classifier") == 2)
+    note("export", asyncio.run(run_closed(script, export, ["classifier"], [1, 2], "classifier")) == 2)
     (folder / "server.py").write_bytes(SERVER.read_bytes())
     with (
         (folder / "log").open("w+b") as log,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
+import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +18,15 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tests.ladder.test_retrieval_client import FREE, client_of
 from tests.ladder.test_variants import SERVED, asking, within
+from tuneworthy.cli.export import lines_every
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.config.models import OpenAI
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.ladder.commands.export_folder import run_closed, write_export
 from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import chat
+from tuneworthy.signals import SIGNALS, STOPPING
 from tuneworthy.types import Shots
 
 ODD = ['say "hi"\\n', "línea\n二 🍕 \u2028 @@input@@ @@a@@", "{{ input }}", "\\u0041", "a" * 5000]
@@ -157,3 +164,43 @@ def test_a_link_is_not_followed_and_other_files_stay(tmp_path: Path) -> None:
     found = {path.name: path.read_text() for path in out.iterdir()}
     assert found == {"Dockerfile": "theirs", "README.md": "new", "router.py": "ours 2"}
     assert target.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_check_of_an_export_stops_the_command_and_its_child(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    started = tmp_path / "started"
+    script = f"import os\nopen({str(started)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\nprint(1)"
+
+    async def check() -> None:
+        async def stop() -> None:
+            while not (started.exists() and started.read_text()):
+                await asyncio.sleep(0.05)
+            signal.raise_signal(number)
+
+        stopping = asyncio.create_task(stop())
+        await run_closed(script, tmp_path, [], [], "router")
+        await stopping
+
+    before = {one: signal.signal(one, signal.default_int_handler) for one in SIGNALS}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_async(check())
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert "Stopping." in capfd.readouterr().err
+    assert not STOPPING.is_set()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
+def test_a_long_export_prints_a_line_at_its_start_and_later(capsys: pytest.CaptureFixture[str]) -> None:
+    with lines_every("Checking", 0.05):
+        assert capsys.readouterr().err == "Checking.\n"
+        time.sleep(0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines and all(line.startswith("Checking: ") for line in lines)
+    time.sleep(0.2)
+    assert not capsys.readouterr().err

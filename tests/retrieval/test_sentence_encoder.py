@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from tuneworthy.errors import ModelError
 from tuneworthy.providers import models
 from tuneworthy.retrieval import encoder
 from tuneworthy.retrieval.encoder import VectorEncoder, load_encoder, read_safetensors
+from tuneworthy.signals import STOPPING
 
 
 def safetensors(path: Path, arrays: dict[str, np.ndarray], **more: object) -> Path:
@@ -25,6 +28,28 @@ def safetensors(path: Path, arrays: dict[str, np.ndarray], **more: object) -> Pa
     head = orjson.dumps(header)
     path.write_bytes(struct.pack("<Q", len(head)) + head + data)
     return path
+
+
+def test_a_command_that_is_stopped_ends_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+
+    def batches(_: object, texts: list[str]) -> Iterator[str]:
+        for text in texts:
+            encoded.append(text)
+            yield text
+
+    monkeypatch.setattr(encoder.SentenceEncoder, "batches", batches)
+    own = object.__new__(VectorEncoder)
+    assert list(own.batches(["a", "b"])) == ["a", "b"]
+    going = own.batches(["c", "d", "e"])
+    next(going)
+    try:
+        STOPPING.set()
+        with pytest.raises(asyncio.CancelledError):
+            next(going)
+    finally:
+        STOPPING.clear()
+    assert encoded == ["a", "b", "c", "d"]
 
 
 def test_the_encoder_is_one_of_the_pinned_models() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.classical.runtime import CHAR_NGRAMS, NgramColumns, TfidfRows, clip
+from tuneworthy.signals import check_stop
 from tuneworthy.types import JsonObject, Texts
 
 MAX_FEATURES = 200_000
@@ -79,6 +80,7 @@ def fit_quietly(model: Any, matrix: Any, targets: np.ndarray) -> Any:
     """Fit a model of scikit-learn; no warning of few rows for many labels, or that contradictory rows never settle."""
     from sklearn.exceptions import ConvergenceWarning
 
+    check_stop()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,7 +1,10 @@
 """`tuneworthy export`."""
 
 import re
-from collections.abc import Awaitable, Callable
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,8 +97,25 @@ def classifier(which: str | None, root: Path, out: Path) -> None:
 async def write_export(write: Callable[..., Awaitable[Export]], project: Project, folder: Path, *names: Any) -> Export:
     """Return the result of `write(session, folder, *names)`, an export of the latest run into `folder`."""
     async with open_session(project, waiting=note) as session:
-        with writing_to(folder):
+        with writing_to(folder), lines_every("Rebuilding the classifier and checking its answers to all cases"):
             return await write(session, folder, *names)
+
+
+@contextmanager
+def lines_every(work: str, seconds: float = 20.0) -> Iterator[None]:
+    """Print a line at the start of `work` and every `seconds` until its end, by a thread: it may compute here."""
+    start, ended = time.monotonic(), threading.Event()
+
+    def report() -> None:
+        while not ended.wait(seconds):
+            note(f"{work}: {time.monotonic() - start:.0f} s so far.")
+
+    note(f"{work}.")
+    threading.Thread(target=report, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @command.command("router")

@@ -7,11 +7,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tuneworthy.providers.drain import AT_ONCE
 from tuneworthy.providers.http_client import blocking
-from tuneworthy.signals import handled_by
+from tuneworthy.signals import STOPPING, handled_by
 
 # A command that does not end within so many seconds of the second signal is ended, seconds.
 _LAST_S = 2
@@ -34,6 +35,9 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
             count += 1
             if count == 1 and task:
                 task.cancel()
+                STOPPING.set()
+                with suppress(OSError):  # a stream's buffer may be in use by the code that was interrupted
+                    os.write(2, b"\n" * os.isatty(2) + b"Stopping. Interrupt again to stop at once.\n")
             else:
                 for waiting in asyncio.all_tasks(loop):
                     waiting.cancel(AT_ONCE)
@@ -51,4 +55,5 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
             raise KeyboardInterrupt from None
         raise
     finally:
+        STOPPING.clear()
         signal.alarm(0)

@@ -355,8 +355,8 @@ class Runner:
             batch.stop(stop)
             if batch.sending and stop.args != (AT_ONCE,):
                 self.progress.note(
-                    f"Stopping: {count(len(batch.sending), 'call')} to {model.name} in flight may take up to "
-                    f"{self.grace_s:g} s to finish. Interrupt again to stop at once."
+                    f"{count(len(batch.sending), 'call')} to {model.name} in flight may take up to "
+                    f"{self.grace_s:g} s to finish."
                 )
                 await drain([workers[number] for number in batch.sending], self.grace_s)
             raise

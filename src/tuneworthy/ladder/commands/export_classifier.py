@@ -38,13 +38,17 @@ SAME = 1e-3
 CHECK = """
 import classifier
 answers, seconds, shares = [], [], []
+if hasattr(classifier, "probabilities"):
+    of_model = classifier.MODEL.probabilities
+    def noted(questions):
+        rows = of_model(questions)
+        shares.extend(rows.tolist())
+        return rows
+    classifier.MODEL.probabilities = noted
 for filled, text in cases:
     start = time.perf_counter()
     answers.append((classifier.answer if filled else classifier.predict)(text))
     seconds.append(time.perf_counter() - start)
-    if hasattr(classifier, "probabilities"):
-        question = text if filled else classifier.fill_template(classifier.STATE["template"], text)
-        shares.append(classifier.MODEL.probabilities([question])[0].tolist())
 p50_ms = 1000 * sorted(seconds)[len(seconds) // 2]
 print(json.dumps({"answers": answers, "shares": shares, "p50_ms": p50_ms}))
 """
@@ -162,7 +166,7 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
     with TemporaryDirectory(dir=session.folder.path) as name:
         for file, content in files.items():
             (Path(name) / file).write_bytes(content)
-        p50_ms = check_standalone(Path(name), measured)
+        p50_ms = await check_standalone(Path(name), measured)
     n_test = sum(row.test for row in measured)
     n_dev, task = len(measured) - n_test, session.project.task.name
     files["README.md"] = _readme(task, rung, variant, model, template, n_test=n_test, n_dev=n_dev, p50_ms=p50_ms)
@@ -239,13 +243,13 @@ def _fills(pieces: Texts, text: str | JsonMapping) -> str | None:
         return None
 
 
-def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
+async def check_standalone(folder: Path, measured: Sequence[MeasuredAnswer]) -> float:
     """Compare the answers of an exported classifier with the measured answers; return the median time of an answer, ms.
 
     Raises:
         GateFailed: It answers a case otherwise, or not at all.
     """
-    result = run_closed(CHECK, folder, ["classifier"], [[row.filled, row.text] for row in measured], "classifier")
+    result = await run_closed(CHECK, folder, ["classifier"], [[row.filled, row.text] for row in measured], "classifier")
     logs = np.log(np.maximum(np.array(result["shares"]), LEAST))
     differing = [
         (row, answer)

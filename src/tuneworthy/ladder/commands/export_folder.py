@@ -44,7 +44,7 @@ def rendered(name: str, /, **values: Any) -> str:
     )
 
 
-def run_closed(script: str, folder: Path, modules: Texts, cases: Any, what: str) -> Any:
+async def run_closed(script: str, folder: Path, modules: Texts, cases: Any, what: str) -> Any:
     """Return the JSON that `script` prints, run by a Python that has only NumPy and `modules` of `folder`.
 
     Raises:
@@ -54,7 +54,7 @@ def run_closed(script: str, folder: Path, modules: Texts, cases: Any, what: str)
         work = Path(name).resolve() / "cases.json"
         work.write_bytes(orjson.dumps(cases))
         arguments = [str(folder.resolve()), str(Path(np.__file__).parent.parent), str(work), *modules]
-        done = processes.run(processes.python("-S", "-B", "-c", CLOSED + script, *arguments))
+        done = await processes.run_async(processes.python("-S", "-B", "-c", CLOSED + script, *arguments))
     if done.returncode:
         fault = done.stderr.strip().rpartition("\n")[2]
         raise GateFailed(

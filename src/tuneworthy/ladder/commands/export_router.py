@@ -237,7 +237,7 @@ async def _check(session: Session, variant: Variant, folder: Path) -> int:
     own = {trace.case_id for trace in await session.ask(first, test) if not is_sent(variant.cascade, trace)}
     # The large model is not asked again; a marker replaces answers that the measured cascade did not request.
     rows = [[row.filled, row.text, None if case in own else measured[case]] for case, row in asked.items()]
-    answers = run_closed(CHECK, folder, ["classifier", "router"], rows, "router")
+    answers = await run_closed(CHECK, folder, ["classifier", "router"], rows, "router")
     differing = [case for case, answer in zip(asked, answers, strict=True) if answer != measured[case]]
     if differing:
         raise GateFailed(
