@@ -107,7 +107,7 @@ def _most_useful(request: LabelRequest) -> str:
     for kind, n in waiting(found).items():
         note(f"Queue `{kind}`: {count(n, 'row')}. {KINDS[kind][0]}")
         return kind
-    raise UserError("No row waits for you.", hint=f"Next: {_next_step(found, request.root)}")
+    raise UserError("No row waits for you.", hint=f"Run `{_next_step(found, request.root)}`.")
 
 
 def _next_step(found: Mapping[str, Queue | str], root: Path) -> str:

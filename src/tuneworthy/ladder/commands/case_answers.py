@@ -209,7 +209,7 @@ class StoredAnswers:
         if config.type != "judge":
             raise UserError(
                 f"No answer waits for your rating: no judge scores this task, but the grader {config.type!r}.",
-                hint="`tuneworthy label` opens a queue that has rows.",
+                hint="`tuneworthy label audit` opens test cases of the last run.",
             )
         return cast(JudgeGrader, make_grader(config, GradingContext(root=self.session.project.root)))
 
