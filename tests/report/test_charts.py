@@ -24,12 +24,15 @@ from tests.verdict.planted import failures
 from tuneworthy.graders.dev_answers import DevAnswer
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import card, charts, numbers
-from tuneworthy.report.answers import MAX_LINES, cases_table, failures_table, fixes_table, prompt_diff
+from tuneworthy.report.answers import MAX_LINES, cases_table, failed_table, failures_table, fixes_table, prompt_diff
 from tuneworthy.report.chart import LineChart
 from tuneworthy.report.document import Document
 from tuneworthy.report.render import render_html, render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.report.table import Bar, Bars, Table
+from tuneworthy.types import Cascade, Shots
+from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.options import Option
 
 SHIP = record_of(EVIDENCE["ship"])
@@ -113,7 +116,22 @@ def test_failures_of_today_are_grouped_with_what_each_option_fixes_and_breaks() 
     assert next(list(row[1:]) for row in fixes.rows if row[0] == "model") == ["8", "1", "4", "20"]
     right = [replace(row, dev_answers=answers(0)) for row in SHIP.rungs]
     assert failures_table(replace(SHIP, rungs=right), "model", {}) is None
+    failed = failed_table(SHIP)
+    assert failed is not None and len(failed.rows) == 3 and {row[2][0] for row in failed.rows} == {"✗"}
+    assert failed_table(replace(SHIP, rungs=right)) is None
     assert fixes_table(replace(SHIP, rungs=SHIP.rungs[1:2]), {}) is None
+
+
+def test_failures_without_labels_are_shown_and_the_probe_says_whose_it_explains() -> None:
+    def shown(kind: str) -> str:
+        record = replace(SHIP, kind=kind)
+        verdict = StoredVerdict(verdict=replace(decide(EVIDENCE["ship"]), errors=()), changed=[])
+        sections = document(record, verdict=verdict).sections
+        [section] = [one for one in sections if one.name == "failures"]
+        return " ".join(one if isinstance(one, str) else getattr(one, "title", "") for one in section.blocks if one)
+
+    for words in ("3 of 12 failures", "causes of the errors of"):
+        assert words in shown("free_text") and words not in shown("label")
 
 
 def test_the_best_prompt_is_a_diff_to_todays() -> None:
@@ -124,8 +142,16 @@ def test_the_best_prompt_is_a_diff_to_todays() -> None:
     assert ("remove", "  Answer with one label.") in diff.lines
     assert ("add", "  Answer with exactly one label and nothing else.") in diff.lines
     shots = prompt_diff(today, few_shot, "")
-    assert shots is not None and ("add", "few-shot examples: 4") in shots.lines
+    assert shots is not None and ("add", "few-shot examples: 4, the same in each question") in shots.lines
+    nearest = replace(few_shot, shots=Shots(mode="by_meaning", k=8, pool_hash=""))
+    assert "few-shot examples: 8, picked per question" in prompt_diff(today, nearest, "").whole  # type: ignore[union-attr]
+    cascade = replace(today, cascade=Cascade(first=replace(today, name="classical/linear"), threshold=0.625))
+    front = prompt_diff(today, cascade, "")
+    assert front is not None and any("linear classifier" in line and "0.62" in line for _, line in front.lines)
     assert prompt_diff(today, today, "") is None
+    listed = replace(today, system="Answer with these labels only:\n" + "\n".join(map(str, range(9))))
+    kept = prompt_diff(listed, replace(listed, model="other"), "")
+    assert kept is not None and "  8" in kept.whole and "  8" not in [line for _, line in kept.lines]
     long = prompt_diff(today, replace(today, system="\n".join(map(str, range(200)))), "")
     assert long is not None and len(long.lines) == MAX_LINES and "more lines" in long.note
 

@@ -10,16 +10,17 @@ from typing import Literal
 
 from tuneworthy.graders.dev_answers import DevAnswer, DevCase
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.names import OUTPUTS
+from tuneworthy.report.names import OUTPUTS, title
 from tuneworthy.report.numbers import percent
 from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.text import count, number_text
-from tuneworthy.types import NamedTexts, Variant
+from tuneworthy.types import NamedTexts, Texts, Variant
 
 # Cases and kinds of failures that are shown; lines of a diff, and characters per line.
-MAX_CASES, MAX_KINDS = 5, 8
+MAX_CASES, MAX_FAILED, MAX_KINDS = 5, 3, 8
 MAX_LINES, MAX_LINE = 40, 400
+SHOTS = {"fixed": "the same in each question", "per_case": "picked per question", "by_meaning": "picked per question"}
 RIGHT, WRONG = "✓", "✗"
 
 
@@ -80,6 +81,16 @@ def failures_table(record: RunRecord, chosen: str, names: NamedTexts) -> Table |
     return table if other and chosen != "baseline" else table.only("kind", "n")
 
 
+def failed_table(record: RunRecord) -> Table | None:
+    """Return some dev cases that today's option fails, with the expected answer and today's."""
+    today = _answers(record, "baseline")
+    failed = [case for case in record.dev_cases if case.case in today and not today[case.case].is_right]
+    columns = [text_column("question", "question"), text_column("expected", "expected")]
+    columns.append(text_column("baseline", "today", partial(_marked, today)))
+    shown = failed[:MAX_FAILED]
+    return Table.of(f"{len(shown)} of {count(len(failed), 'failure')}", columns, shown) if shown else None
+
+
 def fixes_table(record: RunRecord, names: NamedTexts) -> Table | None:
     """Return how many of today's failures on dev each other option fixes, and how many right answers it breaks."""
     today = _answers(record, "baseline")
@@ -110,11 +121,13 @@ class Diff:
         title: The compared things.
         lines: Whether each was added, removed or kept, and the line.
         note: How to read it.
+        whole: All lines of the second text.
     """
 
     title: str
     lines: tuple[tuple[Literal["add", "remove", "same"], str], ...]
     note: str = ""
+    whole: Texts = ()
 
 
 def prompt_diff(today: Variant, other: Variant, title: str) -> Diff | None:
@@ -123,16 +136,19 @@ def prompt_diff(today: Variant, other: Variant, title: str) -> Diff | None:
     kinds: dict[str, Literal["add", "remove", "same"]] = {"+": "add", "-": "remove"}
     lines = [(kinds.get(line[0], "same"), line[1:]) for line in changed if not line.startswith("@@")]
     note = f"{len(lines) - MAX_LINES} more lines are not shown." if len(lines) > MAX_LINES else ""
-    return Diff(title, tuple(lines[:MAX_LINES]), note) if lines else None
+    return Diff(title, tuple(lines[:MAX_LINES]), note, [*_lines(other)]) if lines else None
 
 
 def _lines(variant: Variant) -> Iterator[str]:
+    if variant.cascade is not None:
+        first, threshold = clean(title(variant.cascade.first)), variant.cascade.threshold
+        yield f"in front: {first}, which answers where the probability of its answer is at least {threshold:.2f}"
     yield f"model: {clean(variant.model)}"
     if variant.decoding:
         settings = (f"{key} {number_text(value)}" for key, value in variant.decoding.items())
         yield f"decoding: {clean(', '.join(settings))}"
     if variant.shots is not None:
-        yield f"few-shot examples: {variant.shots.k}"
+        yield f"few-shot examples: {variant.shots.k}, {SHOTS[variant.shots.mode]}"
     if variant.retrieval is not None:
         yield f"retrieved passages: {variant.retrieval.k}"
     if variant.output.kind in OUTPUTS:

@@ -120,7 +120,8 @@ def causes_table(errors: Sequence[ErrorShare]) -> Table | None:
         f"{rows[0].share:.1%} of the wrong dev answers: {CAUSES.get(rows[0].fixed_by, CAUSES[rows[0].name])}",
         columns,
         rows,
-        f"Shares are of {rows[0].n} wrong answers on dev. Each counts in the first class that applies.",
+        f"Shares are of {rows[0].n} wrong dev answers of the best language model. Each counts in the "
+        "first class that applies.",
         bars=Bars.of_scores(bars, (0.0, 1.0)),
     )
 

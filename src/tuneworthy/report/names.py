@@ -5,7 +5,7 @@ Machine names stay in JSON, in commands and in text between backticks.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -34,6 +34,13 @@ OUTPUTS = {
     "choice": "constrained labels",
     "json_schema": "constrained JSON",
     "ranked": "ranked labels",
+}
+# Words of names, with their meaning.
+MEANINGS = {
+    "contract": "contract: the prompt states the allowed answers",
+    "effort": "effort: how long the model thinks before it answers",
+    "constrained": "constrained: the server allows only valid answers",
+    "is unsure": "unsure: the probability of its answer is below a threshold that was chosen on dev",
 }
 # By part of a name, the words where a variant has no such part.
 WITHOUT = {
@@ -122,6 +129,16 @@ def names_of(record: RunRecord) -> NamedTexts:
 def option_name(option: Option) -> str:
     """Return the name of an option of a verdict for people; that of training before there is a model, too."""
     return "fine-tuned model" if option.kind == "fine_tune" else option.option
+
+
+def meanings(texts: Iterable[str]) -> str:
+    """Explain the words of the names in `texts`; "" where they need no explanation.
+
+    >>> meanings(["small model, effort low"])
+    'Effort: how long the model thinks before it answers.'
+    """
+    shown = "; ".join(MEANINGS[word] for word in MEANINGS if word in " ".join(texts))
+    return shown and f"{shown[0].upper()}{shown[1:]}."
 
 
 def in_sentence(words: str) -> str:

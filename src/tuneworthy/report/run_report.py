@@ -10,9 +10,9 @@ from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import DistinctScore, RungRecord, RunRecord
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.report import charts, findings, first_screen, tables
-from tuneworthy.report.answers import cases_table, failures_table, fixes_table, prompt_diff
+from tuneworthy.report.answers import cases_table, failed_table, failures_table, fixes_table, prompt_diff
 from tuneworthy.report.document import Block, Document, PagePart
-from tuneworthy.report.names import for_people, in_sentence, names_of
+from tuneworthy.report.names import for_people, in_sentence, meanings, names_of
 from tuneworthy.report.numbers import integer, percent, percent_range, points, points_range
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.table import Column, Table, text_column
@@ -20,6 +20,7 @@ from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, plural
 from tuneworthy.types import Bounds, Texts
 from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
+from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.options import Option
 
@@ -113,19 +114,25 @@ def _questions(
     yield _section("tested", "What was tested?", cases, few)
     errors = verdict.errors if verdict else ()
     by_kind = failures_table(record, chosen, names)
-    probe = "To find the causes, run `tuneworthy decide --probe`." if by_kind and not errors and verdict else ""
+    probed = best_language_model(record)
+    whose = next(
+        (names.get(one.rung, one.rung) for one in record.rungs if probed and one.variant == probed.id), "the best model"
+    )
+    probe = f"To find the causes of the errors of {whose}, run `tuneworthy decide --probe`."
+    has_labels = record.kind in {"label", "json"}
     yield _section(
         "failures",
         "How does today's setup fail?",
         by_kind,
+        None if has_labels else failed_table(record),
         fixes_table(record, names),
         charts.causes_table(errors),
-        probe if record.kind not in {"label", "json"} else "",
+        probe if by_kind and not errors and verdict and not has_labels else "",
     )
     yield _section("change", "What would change?", *_change(record, shown))
     if options:
         columns = ("option", "rung", "score", "delta_vs_today", "delta_ci", "target", "needs")
-        yield _section("options", "Which options are there?", options.only(*columns).filled())
+        yield _section("options", "Which options are there?", options.only(*columns).filled(), meanings(names.values()))
     certain = [] if record.quick else certainty(record, shown)
     yield _section("certainty", "How certain is it?", *certain)
 
