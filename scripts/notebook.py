@@ -55,9 +55,9 @@ def page(notebook: dict[str, Any]) -> str:
 def shown(output: dict[str, Any]) -> str:
     """Return an output as Markdown: a table as such, all else as text."""
     content = output.get("data", {})
-    if table := re.search(r"<table.*?>(.*)</table>", "".join(content.get("text/html", "")), re.DOTALL):
-        rows = re.sub(r"\s*\n\s*", "", table[1])
-        return re.sub(r' style="[^"]*"', "", f"<table>{rows}</table>")
+    if table := re.search(r"((?:<p>.*</p>)?)<table.*?>(.*)</table>", "".join(content.get("text/html", "")), re.DOTALL):
+        rows = re.sub(r"\s*\n\s*", "", table[2])
+        return re.sub(r' style="[^"]*"', "", f"{table[1]}<table>{rows}</table>")
     text = "".join(output.get("text") or content["text/plain"])
     return f"```text\n{text.rstrip()}\n```"
 
