@@ -40,7 +40,7 @@ MEANINGS = {
     "contract": "contract: the prompt states the allowed answers",
     "effort": "effort: how long the model thinks before it answers",
     "constrained": "constrained: the server allows only valid answers",
-    "is unsure": "unsure: the probability of its answer is below a threshold that was chosen on dev",
+    "is unsure": "unsure: the first model gives its answer a probability below a threshold, chosen on dev",
 }
 # By part of a name, the words where a variant has no such part.
 WITHOUT = {
