@@ -101,7 +101,7 @@ def test_the_break_even_is_a_band_by_hand() -> None:
         "unknown",
         "pays",
     ]
-    assert "118,495" in result.why and "218,819" in result.why
+    assert "120,000" in result.why and "220,000" in result.why
 
 
 def test_ranges_of_traffic_and_price_and_of_a_wrong_answer_by_hand() -> None:
@@ -228,7 +228,7 @@ def test_where_cost_is_the_question_there_is_one_break_even(
     # estimate: 1,385.2650 / 0.00208
     assert money.break_even_requests_per_month == pytest.approx(665_992.8, abs=1)
     assert money.required_usd_per_1k == pytest.approx(0.52)
-    assert "569,687" in money.why and "beyond the required 20% of the bill" in money.why
+    assert "570,000" in money.why and "beyond the required 20% of the bill" in money.why
     if outcome == "undecided":
         assert "At least 20% of the bill is required" in verdict.reasons[0]
     if status == "pays":
@@ -250,7 +250,7 @@ def test_a_saving_below_a_fifth_says_so_and_what_would_change_it() -> None:
     verdict = cost_in_question(560_000)
     why = "Training would save at most $271 a month, less than the required 20% of the bill ($1,456)."
     assert verdict.outcome == "do_not_fine_tune" and verdict.reasons[0].endswith(why)
-    assert any("569,687" in one and "costs" in one for one in verdict.would_change)
+    assert any("570,000" in one and "costs" in one for one in verdict.would_change)
     # 20 x $2.60 saves nothing, which nobody asks about
     assert "save" not in cost_in_question(20_000).reasons[0]
     assert cost_in_question(560_000, motivation="cost").reasons[0].count("at most") == 0
@@ -260,7 +260,7 @@ def test_without_traffic_both_volumes_are_named() -> None:
     verdict = cost_in_question(None)
     assert (verdict.outcome, verdict.economics.status) == ("undecided", "unknown")
     # 1,184.9488 / 0.0026 = 455,749.5
-    assert "below 455,750 requests" in verdict.reasons[0] and "above 569,687" in verdict.reasons[0]
+    assert "below 460,000 requests" in verdict.reasons[0] and "above 570,000" in verdict.reasons[0]
 
 
 def test_a_dearer_option_of_today_sets_what_must_be_saved() -> None:
