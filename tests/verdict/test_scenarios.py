@@ -152,7 +152,7 @@ ROWS: dict[str, Row] = {
         lambda: all_tried(LARGE, SMALL, target=0.88, usd=1.02555),
         "undecided",
         "baseline/large",
-        lambda v: "requests_per_month" in v.next_action.why and "below 1,1" in v.reasons[0],
+        lambda v: "requests_per_month" in v.next_action.why and "below about 1,2" in v.reasons[0],
     ),
     "8 small unresolved": (
         lambda: all_tried(
@@ -296,7 +296,9 @@ ROWS: dict[str, Row] = {
         ),
         "do_not_fine_tune",
         "model/small",
-        lambda v: "+7.0 points for $18,000 more a month, $2,571.43 a point" in v.reasons[0],
+        lambda v: (
+            "+7.0 points for $18,000 more a month; one more point of score costs $2,571.43 a month" in v.reasons[0]
+        ),
     ),
     "22 at little traffic": (
         lambda: all_tried(
@@ -308,7 +310,7 @@ ROWS: dict[str, Row] = {
         ),
         "do_not_fine_tune",
         "model/small",
-        lambda v: "for $0.90 more a month, $0.13 a point" in v.reasons[0],
+        lambda v: "for $0.90 more a month; one more point of score costs $0.13 a month" in v.reasons[0],
     ),
     "26 not resolved": (
         lambda: tuned(
