@@ -296,9 +296,7 @@ ROWS: dict[str, Row] = {
         ),
         "do_not_fine_tune",
         "model/small",
-        lambda v: (
-            "+7.0 points for $18,000 more a month; one more point of score costs $2,571.43 a month" in v.reasons[0]
-        ),
+        lambda v: "for $18,000 more a month; one more point of score costs $2,571.43 a month" in v.reasons[0],
     ),
     "22 at little traffic": (
         lambda: all_tried(
