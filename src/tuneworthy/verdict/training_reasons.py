@@ -88,7 +88,7 @@ def _saving(evidence: Evidence, facts: DecisionFacts, chosen: Option, value: boo
             return f"At no traffic volume would training save the required {share}."
         return (
             f"Traffic is not set. Do not fine-tune below about {rounded(volume)} requests per month, where training "
-            f"saves nothing. The required {FEWEST_SAVED:.0%} of the bill is saved above {rounded(enough)} at the earliest."
+            f"saves nothing. The required {FEWEST_SAVED:.0%} of the bill is saved above {rounded(enough)} at best."
         )
     month, (low, high) = chosen.usd_per_month or 0.0, saving
     if value is False:
