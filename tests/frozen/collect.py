@@ -158,7 +158,6 @@ def of_run(told: Tree) -> Tree:
         rung["candidates"] = {
             one["name"]: [one["n"], one["score"], one["dropped"] or None] for one in rung["candidates"]
         }
-        rung["confusion"] = digest(sorted(map(str, rung["confusion"])))
     return _kept(told, **document)
 
 

@@ -153,7 +153,9 @@ def test_a_phase_is_in_the_record_at_once_and_a_silent_one_says_how_long_it_take
     assert found is not None and (found.status, found.phase, found.done) == ("stopped", "training steps", 2)
     assert any("so far" in line for line in lines) and any("2 of 4, loss 1.5, 0 s left" in line for line in lines)
     (line,) = phases.training_lines(store)
-    assert "training steps (2 of 4)" in line and line.endswith("Finished: prepare data.")
+    assert "training steps (2 of 4)" in line and line.endswith(
+        "Finished: prepare data. To continue, run `tuneworthy train`."
+    )
 
 
 def test_a_record_of_a_process_that_was_killed_is_stopped_and_a_finished_one_is_silent(tmp_path: Path) -> None:

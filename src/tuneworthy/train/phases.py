@@ -141,6 +141,7 @@ def training_lines(store: Folder) -> list[str]:
         return []
     started, updated = (f"{at.astimezone():%Y-%m-%d %H:%M}" for at in (found.started, found.updated))
     share = f" ({found.done} of {found.total})" if found.total else ""
-    ended = "" if found.status == "running" else f", {found.status} {updated}"
+    running = found.status == "running"
+    ended, more = ("", "") if running else (f", {found.status} {updated}", " To continue, run `tuneworthy train`.")
     phases = ", ".join(found.finished) or "no phase yet"
-    return [f"Training: {found.phase or 'between phases'}{share}, started {started}{ended}. Finished: {phases}."]
+    return [f"Training: {found.phase or 'between phases'}{share}, started {started}{ended}. Finished: {phases}.{more}"]
