@@ -147,11 +147,12 @@ def of_check(told: Tree) -> Tree:
 
 def of_run(told: Tree) -> Tree:
     document = dict(told["document"])
-    document.pop("variants", None)
+    for key in ("variants", "at", "dev_cases"):
+        document.pop(key, None)
     document["differences"] = {f"{one['a']}/{one['b']}": one for one in document.get("differences", ())}
     for rung in document.get("rungs", ()):
         rung.pop("reason")  # a sentence
-        for key in ("calibration", "detail", "bounds95", "delta_today", "delta_today_ci"):
+        for key in ("calibration", "detail", "bounds95", "delta_today", "delta_today_ci", "dev_answers"):
             rung.pop(key, None)
         if len(rung.get("graders") or ()) < 2:
             rung["graders"] = None
