@@ -464,7 +464,7 @@ def served_locally(economics: EconomicsSection) -> Evidence:
 
 
 def test_the_page_on_money_has_the_rates_of_the_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "concepts" / "economics.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "costs.md").read_text()
     for name in get_args(HardwareName):
         row = hardware_table().hardware[name]
         cells = next(line for line in page.splitlines() if line.startswith(f"| `{name}`")).split("|")[2:6]
