@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import read_cases, read_dataset, read_examples
-from tuneworthy.cases.labelling import LabelSession, RowSession, disagreements, known_labeller, read_labels
+from tuneworthy.cases.labelling import Label, LabelSession, RowSession, disagreements, known_labeller, read_labels
 from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.cli.label_terminal import ask_label_list, ask_line
 from tuneworthy.cli.options import note, person
@@ -108,6 +108,16 @@ def label_files(root: Path) -> tuple[Project | None, Path, Path]:
     return project, cases, cases.with_name(f"{cases.stem}.labels.jsonl")
 
 
+def _note_other(name: str, pool: Sequence[Texts], given: Sequence[Label], n_assigned: int) -> None:
+    """Say to a new labeller that the first one has not finished; `pool` has the labellers of each case."""
+    first = given[0].labeller if given else ""
+    if 0 < (n_first := sum(first in names for names in pool)) < len(pool):
+        note(
+            f"You are {clean(name)}. {clean(first)} has {n_first} of {len(pool)}. Continue as {clean(first)} with "
+            f"--labeller {clean(first)}; {clean(name)} gets a blind share of {n_assigned}."
+        )
+
+
 def open_cases(request: LabelRequest) -> Queue:
     """Open the cases without an answer, and then those on which labellers disagree.
 
@@ -136,12 +146,8 @@ def open_cases(request: LabelRequest) -> Queue:
         if case.id in differ and by.get(case.id, name) == name
     ]
     session = LabelSession(pool, labels, name, seed=project.split.seed if project else 7, disputed=disputed)
-    n_first = sum(given[0].labeller in by_case.get(case.id, ()) for case in pool) if given else 0
-    if not request.peek and not disputed and all(one.labeller != name for one in given) and 0 < n_first < len(pool):
-        note(
-            f"You are {clean(name)}. {(first := clean(given[0].labeller))} has {n_first} of {len(pool)}. Continue as "
-            f"{first} with --labeller {first}; {clean(name)} gets a blind share of {len(session.assigned)}."
-        )
+    if not request.peek and not disputed and all(one.labeller != name for one in given):
+        _note_other(name, [by_case.get(case.id, ()) for case in pool], given, len(session.assigned))
     form, guideline = answer_form(project, labels, cases, peek=request.peek)
 
     def done() -> str:
