@@ -108,7 +108,7 @@ def test_commands_return_their_json_and_raise_their_errors(project: OpenProject,
     assert all(Path(path).is_file() for path in made) and str(tmp_path) in repr(made)
     with pytest.raises(UserError, match="--outt"):
         project.export("variant", outt="x")
-    with pytest.raises(UserError, match="to train"):
+    with pytest.raises(UserError, match="train"):
         project.train(unsafe=True)
 
     async def cell() -> object:

@@ -19,7 +19,7 @@ from tests.hostile.fault_server import BEHAVIOURS, USAGE, Running
 from tests.hostile.table import tried
 from tuneworthy.engine import runner
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.providers import http_client, openai
+from tuneworthy.providers import http_client
 from tuneworthy.store import ResponseStore
 
 KEY = "sk-fault-0123456789-secret"
@@ -99,7 +99,7 @@ def test_without_the_limit_a_large_answer_is_read_whole(
     root = make_project(tmp_path / "p", server.base_url, "too-large", bad=1, n=60, timeout_s=20.0)
     assert ask(root).bad[0].error is not None
     monkeypatch.setattr(http_client, "most_bytes", lambda request: 2**30)
-    monkeypatch.setattr(openai, "cut", lambda text, max_tokens: text)
+    monkeypatch.setattr(http_client, "cut", lambda text, max_tokens: text)
     shutil.rmtree(root / ".tuneworthy")
     assert len(ask(root).bad[0].text) == 8 * 2**20
 
