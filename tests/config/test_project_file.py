@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tuneworthy.config import FILE_NAME, load
-from tuneworthy.config.removed import REMOVED
 from tuneworthy.config.toml_lines import key_lines, line_of
 from tuneworthy.errors import ConfigError
 
@@ -72,19 +71,10 @@ def test_a_fault_has_its_line_and_the_nearest_name(
         ('[retrieval]\nencoder = { type = "server", base_url = "http://127.0.0.1:9/v1" }', "retrieval.encoder.model"),
         ('[retrieval]\nreranker = { type = "maxsim", model = "x" }', "Unknown key retrieval.reranker.model"),
         ('[retrieval]\nencoder = { type = ["local"] }', "Unknown type"),
-        ('[data]\noff = ["paraphrases"]', "'paraphrases' was removed"),
-        ('[data]\npolicy = { semantic = "drop" }', "'semantic' was removed"),
         ('[[graders]]\ntype = "judge"\nmodel = "small"', "A judge needs a rubric"),
-        (
-            '[[regressions]]\nname = "a"\npath = "a.jsonl"\n'
-            '[[regressions.graders]]\ntype = "includes"\nignore_case = true',
-            REMOVED["graders.ignore_case"],
-        ),
     ],
 )
-def test_what_is_missing_or_was_removed_is_refused_when_the_file_is_read(
-    section: str, message: str, tmp_path: Path
-) -> None:
+def test_what_is_missing_is_refused_when_the_file_is_read(section: str, message: str, tmp_path: Path) -> None:
     assert message in " ".join(faults(tmp_path, f"{VALID}{section}\n"))
 
 

@@ -20,7 +20,6 @@ from tests.moving import elsewhere
 from tuneworthy.cases import pii
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.config.removed import REMOVED
 from tuneworthy.dataset import build, card, check_runner, data_checks, freeze
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.checks.personal_data import PersonalData
@@ -232,15 +231,6 @@ def test_policies_are_followed_and_wrong_ones_refused(tmp_path: Path, capsys: py
     for number, data in enumerate(['off = ["naer"]\n', 'policy = { naer = "drop" }\n', 'policy = { near = "mask" }\n']):
         assert invoke(["data", "build", "--project", str(project(tmp_path / f"w{number}", data))]) == 2
         assert "naer" in (said := capsys.readouterr().err) or "'mask'" in said
-
-
-@pytest.mark.parametrize("data", ['off = ["semantic"]\n', 'policy = { overlap_paraphrase = "drop" }\n'])
-def test_a_removed_check_is_refused_with_its_replacement(
-    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert invoke(["data", "build", "--project", str(project(tmp_path / "p", data))]) == 2
-    removed = "semantic" if "semantic" in data else "overlap_paraphrase"
-    assert " ".join(REMOVED[f"check={removed}"].split()) in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_long_check_says_how_far_it_is(

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.cli import invoke
 from tuneworthy.errors import UserError
 from tuneworthy.ship.parity.request import ParityRequest
 from tuneworthy.ship.parity.run import serving_proof
@@ -60,11 +59,3 @@ def test_the_rank_limit_is_the_smallest_that_fits(rank: int, limit: int) -> None
 def test_a_rank_above_all_limits_is_refused() -> None:
     with pytest.raises(UserError, match="513"):
         rank_limit(513)
-
-
-@pytest.mark.parametrize("words", [["serve", "--engine", "vllm"], ["serve", "--check"], ["models", "probe", "small"]])
-def test_removed_options_and_commands_name_their_replacement(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert invoke(words) == 2
-    assert "`vllm serve" in (told := capsys.readouterr().err) or "`tuneworthy " in told.replace("--help", "")

@@ -5,8 +5,7 @@ from importlib import import_module
 
 import click
 
-from tuneworthy.cli.usage import replacement
-from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.errors import UnknownName
 
 
 class CommandGroup(click.Group):
@@ -21,8 +20,6 @@ class CommandGroup(click.Group):
             UnknownName: There is no such command.
         """
         if args[0] not in (names := self.list_commands(ctx)) and not args[0].startswith("-"):
-            if hint := replacement(f"{ctx.command_path} {args[0]}".partition(" ")[2]):
-                raise UserError(f"The command {args[0]} was removed.", hint=hint)
             raise UnknownName("command", args[0], names)
         return super().resolve_command(ctx, args)
 

@@ -1,24 +1,12 @@
 """[data]: how rows are checked before a version of the training data is frozen."""
 
-from collections.abc import Collection
-from typing import Annotated, Literal, TypeVar
-
-from pydantic import AfterValidator
+from typing import Literal
 
 from tuneworthy.config.base import JudgeSettings, Section
-from tuneworthy.config.removed import REMOVED
 
 # Action on a row that a check finds: drop it, keep it as the check changes it, or keep it unchanged.
 Policy = Literal["drop", "mask", "report"]
 PiiEngine = Literal["patterns", "presidio"]
-Names = TypeVar("Names", bound=Collection[str])
-
-
-def _refuse_removed(names: Names) -> Names:
-    for name in names:
-        if hint := REMOVED.get(f"check={name}"):
-            raise ValueError(f"The check {name!r} was removed. {hint}")
-    return names
 
 
 class Audit(JudgeSettings):
@@ -29,9 +17,9 @@ class Audit(JudgeSettings):
 class DataSection(Section):
     """How `tuneworthy data build` checks rows; each check has a page of its own."""
 
-    policy: Annotated[dict[str, Policy], AfterValidator(_refuse_removed)] = {}
+    policy: dict[str, Policy] = {}
     """Action on findings, by name of the check or of a reason; else as its page says."""
-    off: Annotated[list[str], AfterValidator(_refuse_removed)] = []
+    off: list[str] = []
     """Checks that are not run; the version records it."""
     encoder: str = "auto"
     """Sentence encoder of the check `label_errors` and of the learner that measures checks: `off`, `auto`

@@ -12,7 +12,6 @@ from tuneworthy.config.data import DataSection
 from tuneworthy.config.graders import GRADER_SECTIONS, Choice, Grader, Judge, RegressionSource
 from tuneworthy.config.ladder import Constraints, DecodingSection, Economics, FewShotSection, Ladder, Reflection, Waiver
 from tuneworthy.config.models import MODEL_SECTIONS, Model
-from tuneworthy.config.removed import replacement
 from tuneworthy.config.retrieval import RetrievalSection
 from tuneworthy.config.shadow import Shadow
 from tuneworthy.config.task import DataPath, PromptSection, SplitSection, TaskSection
@@ -204,8 +203,6 @@ def _fault(path: Path, lines: dict[Any, int], data: Any, item: Any) -> str:
     where = f"{path}:{line}" if line else f"{path}"
     key = ".".join(str(step) for step in location)
     if item["type"] == "extra_forbidden":
-        if hint := replacement(location):
-            return f"{where}: The key {key} was removed. {hint}"
         hint = did_you_mean(str(location[-1]), _known_keys(data, location)) or "Remove the key."
         return f"{where}: Unknown key {key}. {hint}"
     if item["type"] == "missing":

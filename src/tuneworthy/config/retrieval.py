@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from tuneworthy.config.base import Address, Count, KeyedServer, NonNegative, Section
-from tuneworthy.config.removed import REMOVED
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK
 from tuneworthy.types import Texts
@@ -142,7 +141,7 @@ def _section(sections: Mapping[str, type[SearchModel]], default: SearchModel) ->
             return value
         kind = str(value.get("type", default.type))
         if kind not in sections:
-            raise ValueError(REMOVED.get(f"encoder={kind}") or str(UnknownName("type", kind, sections)))
+            raise ValueError(str(UnknownName("type", kind, sections)))
         return sections[kind].model_validate((default.model_dump() if kind == default.type else {}) | value)
 
     return BeforeValidator(validate)

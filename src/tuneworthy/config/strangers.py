@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import ConfigDict, ValidationInfo, WrapValidator
 
 from tuneworthy.config.base import Section
-from tuneworthy.config.removed import REMOVED
 from tuneworthy.errors import UnknownName
 from tuneworthy.registry import Registry, entry_grant, installed, load_installed
 from tuneworthy.trust import is_allowed
@@ -47,8 +46,6 @@ def tagged_section(
         if registry is not None and name in registry.builtins:
             section: type[Section] = getattr(registry.get(name), "section", default)
             return section.model_validate(value, context=info.context)
-        if hint := REMOVED.get(f"{tag}={name}"):
-            raise ValueError(hint)
         if grant is None:
             raise ValueError(str(UnknownName(kind.removesuffix("s"), name, {*sections, *installed(kind)})))
         if not is_allowed((info.context or {}).get("root", Path()), grant):
