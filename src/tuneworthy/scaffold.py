@@ -173,7 +173,7 @@ def _spelling_notes(cases: Cases, data: Path) -> list[str]:
 
 
 def _allow(root: Path, models: Sequence[NamedModel]) -> list[str]:
-    """Allow what the user named on the command line; return notes on that, and on prices that are unknown."""
+    """Allow the models that the user named on the command line; return notes on them, and on unknown prices."""
     project = load(root)
     notes = [
         f"The price of {name} is unknown. Set input_usd_per_mtok and output_usd_per_mtok in [models.{name}]. Until "
@@ -330,7 +330,7 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
 
 
 def _columns(data: Path, examples: Path | None, inputs: Texts, expected: Texts) -> tuple[JsonObject, JsonObject]:
-    """Return the columns of `data` and of `examples`: the named ones that the file has, else those that are guessed.
+    """Return the columns of `data` and of `examples`: the named columns that the file has, else guessed columns.
 
     Raises:
         UserError: Several columns of one file could have the answer.

@@ -88,7 +88,7 @@ def canonical(value: Any) -> bytes:
 
 
 def grouped(pairs: Iterable[tuple[K, T]]) -> dict[K, list[T]]:
-    """Return the values of each key, keys and values in the order in which they appear.
+    """Return the values by key, keys and values in the order in which they appear.
 
     >>> grouped([("a", 1), ("b", 2), ("a", 3)])
     {'a': [1, 3], 'b': [2]}

@@ -112,7 +112,7 @@ def usual_powers(texts: Texts) -> Floats:
 
 
 def choose_powers(shares: Floats, codes: Ints, usual: Floats) -> Floats:
-    """Return the powers, ``(n_models,)``, with the least log loss; few rows hardly change the usual ones.
+    """Return the powers, ``(n_models,)``, with the least log loss; few rows hardly change the usual powers.
 
     Args:
         shares: Probabilities out of fold, ``(n_models, n_rows, n_labels)``.

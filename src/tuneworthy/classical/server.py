@@ -14,7 +14,7 @@ are scarce, the oldest incomplete requests are closed first, so that half reques
 import sys
 
 if not getattr(sys.flags, "safe_path", sys.flags.isolated):
-    del sys.path[0]  # this folder: none of its files may replace a module of Python or NumPy
+    del sys.path[0]  # no file of this folder may replace a module of Python or NumPy
 
 import io
 import json

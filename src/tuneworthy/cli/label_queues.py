@@ -109,7 +109,7 @@ def label_files(root: Path) -> tuple[Project | None, Path, Path]:
 
 
 def _note_other(name: str, pool: Sequence[Texts], given: Sequence[Label], n_assigned: int) -> None:
-    """Say to a new labeller that the first one has not finished; `pool` has the labellers of each case."""
+    """Tell a new labeller that the first one has not finished; `pool` has the labellers per case."""
     first = given[0].labeller if given else ""
     if 0 < (n_first := sum(first in names for names in pool)) < len(pool):
         note(

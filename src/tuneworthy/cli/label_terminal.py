@@ -62,7 +62,7 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
 
 
 def _answer(queue: Queue, row: Any, line: str, seconds: float) -> bool:
-    """Do what a line says; return whether it was an answer.
+    """Execute an input line; return whether it was an answer.
 
     Raises:
         UserError: It is neither a command nor an answer.

@@ -2,8 +2,8 @@
 
 Invariants: an answer is committed before it counts; nothing committed is requested again; an error of one case is
 data and never stops its siblings; a bug is raised as it is; no call is sent that could exceed the budget; a run that is
-stopped sends nothing more, and stores answers in flight that arrive within the grace time. A stored answer costs a
-trace what its tokens cost today; the budget counts what it cost when it came.
+stopped sends nothing more, and stores answers in flight that arrive within the grace time. A stored answer enters a
+trace at today's price of its tokens, and the budget at its original cost.
 """
 
 import asyncio

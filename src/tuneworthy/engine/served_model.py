@@ -1,7 +1,7 @@
 """The model behind an address, by the name and the fingerprint that its answers report.
 
-Invariant: answers of two models are never compared. A change stops the run; from then on the present model is part of
-the identity of each variant, so that the next run measures it.
+Invariant: answers of two models are never compared. A change stops the run; from then on each variant's
+identity includes the present model, so that the next run measures it.
 """
 
 from collections import deque
@@ -18,8 +18,8 @@ from tuneworthy.types import JsonMapping, Response, canonical, content_hash
 
 # The record of changes, and the key of the reported models in an identity, the present one last.
 SERVED = "served"
-# Answers with earlier fingerprints only, and with later ones only, that show a change: a provider that balances load
-# mixes the fingerprints of several backends.
+# Answers with only earlier fingerprints, and with only later fingerprints, that show a change: a provider that balances
+# load mixes the fingerprints of several backends.
 MIN_CALLS = 20
 # Characters at which a reported name is cut off.
 MAX_CHARS = 200
@@ -79,7 +79,7 @@ class ServedCalls:
 
         Args:
             field: Its place in a call.
-            least: Answers in a row that show a change. Fingerprints that return, or that hardly repeat, show none.
+            least: Answers in a row that show a change. Fingerprints that return or rarely repeat show no change.
         """
         given = [(call[field], call[3]) for call in sorted(self._calls.values()) if call[field]]
         recent, known = {mark for mark, _ in given[-least:]}, self._identity.get(SERVED, [])

@@ -35,8 +35,8 @@ _SEED = 19
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
 _PLAIN = str.maketrans({"’": "'", "ʼ": "'", "´": "'"})
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-# Concepts of which every refusal has one; and those of the speaker, the user or a norm: it has one of these too, as a
-# finding in the third person, such as "was not supported", refuses nothing.
+# Every refusal has one of these concepts, and one of the speaker, the user or a norm: a finding in the third person,
+# such as "was not supported", refuses nothing.
 _CUES = frozenset({"NEG", "DENY", "BOT", "WILL"})
 _SPEAKER = frozenset({"ME", "YOU", "SORRY", "NORM"})
 # How a refusal without a subject begins.
@@ -57,7 +57,7 @@ class RefusalLanguage:
 
 @dataclass(frozen=True)
 class RefusalParts:
-    """Content of `refusals.json`: the words of each concept, and parts of training sentences by language."""
+    """Content of `refusals.json`: words by concept, and parts of training sentences by language."""
 
     concepts: dict[str, str]
     languages: dict[str, RefusalLanguage]

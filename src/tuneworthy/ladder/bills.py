@@ -79,8 +79,8 @@ def running_costs(project: Project, record: RunRecord) -> dict[str, RunningCost]
 def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
     """Return the cost of a thousand answers; None where the price of the model, or the tokens, are not known.
 
-    It is the tokens of the run at today's price. Cascades, removed models and unreported tokens cost what they cost in
-    the run.
+    The tokens of the run are billed at today's price. Cascades, removed models and unreported tokens keep their cost
+    in the run.
 
     Args:
         row: Of the rung.

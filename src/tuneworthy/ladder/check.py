@@ -34,7 +34,7 @@ class CheckReport:
         findings: Errors first, then by cost.
         estimate: Of a run; None if unknown.
         power: What difference the test set can show; None if there is no split.
-        plan: What a run does and costs, in sentences.
+        plan: Steps and cost of a run, in sentences.
     """
 
     task: str | None

@@ -61,7 +61,7 @@ def is_measured(folder: Folder) -> bool:
 
 
 def options_of(plan: ComparisonPlan) -> int:
-    """Return how many options without training may be tested for the target: today's, and that of each planned rung."""
+    """Return how many options without training may be tested for the target: today's, and one per planned rung."""
     return len({"baseline", *plan.planned} - {"fine_tune"})
 
 

@@ -217,8 +217,8 @@ async def decide(
 ) -> tuple[PairedResult, Adoption]:
     """Compare a trial with the best so far, and with the highest ever adopted.
 
-    If only speed would decide, both are timed again in turn: they were measured at different times, and the machine
-    or the server may have been busier at one of them.
+    If only speed would decide, both are timed again in turn: they were measured at different times, and the load of the
+    machine or the server may have changed.
 
     Args:
         session: The opened project.
@@ -398,7 +398,7 @@ def halves_of_test(session: Session) -> list[list[Case]]:
 
 
 def on_cases(session: Session, trial: Measurement, cases: Cases) -> tuple[Measurement, DistinctScore | None]:
-    """Return a measurement of all test cases on some of them, and its score there; None if that is not known."""
+    """Restrict a measurement of all test cases to `cases`; return it with its score, None if that is unknown."""
     ids = {case.id for case in cases}
     chosen = np.array([case.id in ids for case in session.split.test])
     part = replace(
@@ -466,7 +466,7 @@ def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool
 
 
 async def recall_of(session: Session, cases: Cases, traces: Traces) -> tuple[NamedFloats, NamedFloats]:
-    """Return the recall of each label, and its scored cases as independent right/wrong cases that are as precise."""
+    """Return, by label, the recall and the number of independent right/wrong cases that would be as precise."""
     labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in cases]
     num, den, _ = await session.score(traces, cases)
     scored, recall, n, groups = ~np.isnan(num + den), dict[str, float](), dict[str, float](), session.groups(cases)

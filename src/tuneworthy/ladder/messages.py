@@ -19,7 +19,7 @@ say = Catalogue(
         # Variants
         "variant_unreadable": "{where} is not a valid exported variant ({fault}).",
         "variant_unreadable_hint": "Run `tuneworthy export variant` to create the file again.",
-        # What a rung did, in general
+        # Any rung
         "ineligible": "; violates a constraint: {why}",
         "not_accepted": "settings not available with {model}: {what}",
         # Rung classical

@@ -121,7 +121,8 @@ class RungRecord:
         delta: Paired difference to `compared_to`, with its two-sided 95 % interval.
         p_value: One-sided; None, like `alpha`, if the difference is only described.
         alpha: Of this comparison, one-sided, with the α that earlier rungs passed on.
-        beats_today: Whether a comparison of the plan shows it to be better than today's option, where none before does.
+        beats_today: Whether a comparison of the plan shows it to be better than today's option, where no earlier
+            comparison does.
         cost_usd: All calls that this rung was the first to need: the race, test, latency, a judge's; stored calls too.
         usd_per_1k: A thousand test answers.
         latency_p50_ms: Single calls at concurrency 1, as many as `latency_n`.
@@ -266,7 +267,7 @@ def recall_status(rung: RungRecord, label: str, needed: float, *, options: int, 
 
 
 def shown_better(rungs: Iterable[RungRecord]) -> set[tuple[str, str]]:
-    """Return pairs of rungs (a, b) where a comparison of the plan, or a chain of them, shows a to be better than b."""
+    """Return pairs of rungs (a, b) where planned comparisons, one or a chain, show a to be better than b."""
     rungs = list(rungs)
     by_variant = {one.variant: one.rung for one in reversed(rungs) if one.variant}
     known = {one.rung for one in rungs}

@@ -377,7 +377,7 @@ class LadderRun:
             examined=spent.calls,
         )
         measured = self._quick(record, winner) if self.quick else self._test(record, winner, unseen)
-        # A later rung may ask more of dev: what is stored now depends on what ran before, the race's own cases do not.
+        # A later rung may ask more of dev: the stored answers depend on earlier rungs, the race's own cases do not.
         raced_cases = unseen if name == "classical" else unseen[: max((row.n for row in record.candidates), default=0)]
         record = replace(await measured, dev_answers=await self._dev_answers(winner, raced_cases))
         if self.quick:

@@ -39,7 +39,7 @@ class PromptDetail:
 
 @frozen
 class DocumentsDetail:
-    """What is searched.
+    """Documents that the rung searches.
 
     Attributes:
         n: Documents.

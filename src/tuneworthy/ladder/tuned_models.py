@@ -108,7 +108,7 @@ def add_base(models: Models, project: Project, tuned: TunedModel) -> tuple[str, 
     any GGUF file of the base, else the model in use today.
 
     Returns:
-        Its name among the opened models, what it is in words, and the id of the base, None if it is another model.
+        Its name among the opened models, a description, and the id of the base; None if it is another model.
     """
     store = Folder(project.root)
     base = find_artifact(store, tuned.detail.base) if tuned.detail.base else None

@@ -39,7 +39,7 @@ class UsdPer1k:
 
 @frozen
 class TrainingWay:
-    """A kind of training, the cheapest way to serve its model, and a month of it with upkeep."""
+    """A kind of training, the cheapest way to serve its model, and the monthly cost with upkeep."""
 
     training: Training
     serving: str

@@ -1,4 +1,4 @@
-"""Addresses of servers, as the project file names them: they are shown and stored, so none may hold a secret."""
+"""Addresses of servers, as the project file names them: they are shown and stored, so they must have no secret."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""What a provider is: one method that answers one request, or raises a classified `ProviderError`.
+"""The interface of a provider: one method that answers one request, or raises a classified `ProviderError`.
 
 Providers neither retry, nor limit, nor store, nor count money: the runner does, in one place.
 """

@@ -1,4 +1,4 @@
-"""What each model and server accepts: one dated table (`capabilities.json`), read once.
+"""Parameters that each model and server accepts: one dated table (`capabilities.json`), read once.
 
 A parameter that a model rejects is left out of the request and reported with its reason in
 `Response.dropped`: it is never sent, and never dropped in silence. The first row of the table that matches
@@ -24,7 +24,7 @@ from tuneworthy.types import JsonMapping, JsonObject, TextTuple, frozen
 # The JSON of a request, and the parts left out (``"name: reason"``).
 RequestParts = tuple[JsonObject, TextTuple]
 # Room for hidden thinking by effort, tokens: set by judgement (OpenAI's guide to reasoning models advises 25,000 to
-# begin with). Only what is used is paid for.
+# begin with). Only the tokens used are billed.
 THINKING_TOKENS = {
     "none": 0, "minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 24576,
 }  # fmt: skip
@@ -86,7 +86,7 @@ class Capabilities:
         instructions: The role that a system message is sent in; `none` if the model takes no such message.
         logprobs: Largest number of alternatives per token; None if it gives no log-probabilities.
         logprobs_need_effort: Log-probabilities come only with this effort.
-        default_effort: The effort in force when none is set; None if it is not known.
+        default_effort: The effort in force by default; None if it is not known.
         thinks: Whether hidden reasoning counts into the tokens of the answer: `no`, `on_request`, `by_default`,
             `always`. A small `max_tokens` cuts a thinking model off before it answers.
         cache_min_tokens: Shortest prompt that the provider caches on request; None if it needs no request.
@@ -171,7 +171,7 @@ def capabilities_for(config: ModelSection) -> Capabilities:
 
 
 def for_responses(capabilities: Capabilities) -> Capabilities:
-    """Return what the model accepts through the Responses API, which has no seed, stop or penalties.
+    """Return the model's capabilities through the Responses API, which has no seed, stop or penalties.
 
     Source: https://platform.openai.com/docs/api-reference/responses/create
     """
@@ -188,7 +188,7 @@ def for_responses(capabilities: Capabilities) -> Capabilities:
 
 
 def filter_parameters(capabilities: Capabilities, decoding: JsonMapping) -> RequestParts:
-    """Split `decoding` into what is sent and what is left out.
+    """Split `decoding` into the parameters to send and those left out.
 
     Args:
         capabilities: Parameters that the model accepts.
@@ -214,7 +214,7 @@ def filter_parameters(capabilities: Capabilities, decoding: JsonMapping) -> Requ
 
 
 def takes_temperature(capabilities: Capabilities, *, effort: str | None = None) -> bool:
-    """Whether a model accepts the temperature 0, greedy: some take none, some only 1, some only with one effort.
+    """Whether a model accepts temperature 0, greedy: some take no temperature, some only 1, some only with one effort.
 
     Args:
         capabilities: Parameters that the model accepts.
@@ -228,7 +228,7 @@ def takes_temperature(capabilities: Capabilities, *, effort: str | None = None) 
 
 @frozen
 class _ModelFamily(Capabilities):
-    """Row of the table: patterns of what it applies to, and sets of parameters that several rows share."""
+    """Row of the table: patterns of providers, hosts and models, and sets of parameters that several rows share."""
 
     providers: TextTuple
     hosts: TextTuple

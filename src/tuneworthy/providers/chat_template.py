@@ -1,7 +1,7 @@
 """Renders chat templates, which are programs of strangers: in a sandbox, in a child that can be killed.
 
-jinja2's `ImmutableSandboxedEnvironment` keeps a template from what it has no business with, but not from running for
-ever or filling the memory. So it runs in the limited child (see `limited`), and its text has a limit too.
+jinja2's `ImmutableSandboxedEnvironment` blocks unsafe attributes and calls, but not endless loops or memory use. So
+the template runs in the limited child (see `limited`), and its text has a limit too.
 
 Source: transformers.utils.chat_template_utils (the names that a template may use);
 https://nvd.nist.gov/vuln/detail/CVE-2024-34359.
@@ -56,7 +56,7 @@ class ChatTemplate:
         return template_sha256(self.source)
 
     def render(self, chats: Sequence[Chat]) -> list[str | None]:
-        """Return the text of each chat; None where the template refuses it.
+        """Return one text per chat; None where the template refuses it.
 
         Raises:
             ModelError: The template is no Jinja, or meets a limit.
@@ -84,7 +84,7 @@ def render(
         generation_prompt: Whether the text ends where the assistant's answer begins.
 
     Raises:
-        ModelError: The template is no Jinja, refuses a chat, reaches for what it must not, or meets a limit.
+        ModelError: The template is no Jinja, refuses a chat, makes an unsafe access, or meets a limit.
     """
     answers = _answers(
         ChatTemplate(source=template, special_tokens=tokens or {}),

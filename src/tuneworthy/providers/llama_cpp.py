@@ -91,11 +91,11 @@ class SharedPrefix:
 START_S = 120.0
 # So many children that died without one answer are a fault of the engine or the machine.
 MAX_CRASHES_IN_A_ROW = 5
-# A request that was in flight at so many crashes, of which all but the first with no other suspect, is the culprit.
+# A request is the culprit if it was in flight at so many crashes, and was the only suspect at all but the first.
 MAX_CRASHES_OF_REQUEST = 3
-# What the child of a small model takes in all, MiB, of which buffers of llama.cpp are at most `BUFFERS_MIB`. The rest
-# is for prompts that no slot holds any more: a rung that only samples otherwise asks the same questions again, and with
-# examples in the prompt reading them is most of the work.
+# Memory for the child of a small model, MiB; llama.cpp's buffers take at most `BUFFERS_MIB`. The rest caches prompts
+# that no slot holds any more: a rung that only samples otherwise asks the same questions again, and with examples in
+# the prompt reading them is most of the work.
 MOST_MIB, BUFFERS_MIB = 1536, 512
 # A large model takes more: then a share of its size is for such prompts. Never more than a share of the machine.
 MODEL_SHARE, MACHINE_SHARE = 1 / 4, 1 / 6
@@ -104,7 +104,7 @@ _OVERFLOW = re.compile(r"request \((\d+) tokens\) exceeds the available context 
 
 
 def cores() -> int:
-    """Return how many cores this process may use; a thread for more of them would wait for another, spinning."""
+    """Return how many cores this process may use; any further thread would wait for another, spinning."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -112,7 +112,7 @@ class Engine:
     """One child process and the address it answers at.
 
     Args:
-        settings: What it loads; the engine adds the key and the parent.
+        settings: Model and options; the engine adds the key and the parent.
         log: File that native code prints to; cut when it grows over 1 MiB.
     """
 
@@ -212,7 +212,7 @@ class Engine:
 
 
 class _Client(OpenAIProvider):
-    """Speaks to the child; what is timed goes to the slot of its lane, in which only the case before it lies."""
+    """Speaks to the child; a timed request goes to its lane's slot, which caches only the case before it."""
 
     def body(self, request: Request) -> RequestParts:
         body, dropped = super().body(request)
@@ -223,7 +223,7 @@ class LlamaCppProvider(BaseProvider):
     """Answers through a child process that is started at the first request.
 
     Args:
-        settings: What the child loads (the engine adds key, parent and folder).
+        settings: Model and options of the child (the engine adds key, parent and folder).
         log: Its log file.
         identity: What determines the answers.
         capabilities: The table's row for llama.cpp.
@@ -259,7 +259,7 @@ class LlamaCppProvider(BaseProvider):
             OutsideFault: The engine dies again and again.
         """
         if request.timing and self.settings.cache_mib:
-            if self._timing is None:  # its child keeps only the last prompt of each lane: it finds no earlier answer
+            if self._timing is None:  # its child keeps only one prompt per lane: it finds no earlier answer
                 self._timing = LlamaCppProvider(
                     settings=replace(self.settings, slots=LANES, cache_mib=0), log=self._log, identity=self.identity,
                     capabilities=self.capabilities, timeout_s=self._timeout_s,

@@ -1,9 +1,9 @@
-"""Ranks given labels on llama.cpp: the log-probability of each one as the answer to a prompt.
+"""Ranks given labels on llama.cpp: the log-probability of every label as the answer to a prompt.
 
 Its server reports log-probabilities of generated tokens only. So each label is generated: a grammar allows the label's
-own tokens and nothing else, and what the server reports of each token is its log-probability before the grammar. All
-labels of a request go to one slot, one after the other in the order of their tokens, so that the prompt, and what a
-label shares with the one before, is read once. Slots work side by side on several requests.
+own tokens and nothing else, and the server reports a token's log-probability before the grammar. All labels of a
+request go to one slot, one after the other in the order of their tokens, so that the prompt, and the tokens that a
+label shares with the one before, are read once. Slots work side by side on several requests.
 
 Invariant: the tokens of a label are those of the prompt with the label behind it, less those of the prompt.
 
@@ -42,10 +42,10 @@ class LabelRanker:
             self._free.put_nowait(slot)
 
     async def rank(self, request: Request, sent: Sequence[JsonMapping]) -> Response:
-        """Return the most probable of `request.output.choices`, and the log-probability of each.
+        """Return the most probable of `request.output.choices`, and all their log-probabilities.
 
         Args:
-            request: What is asked; without messages its choices are plain texts, and those that cannot be scored are
+            request: The request; without messages its choices are plain texts, and those that cannot be scored are
                 not in the response.
             sent: Its messages, in the roles that the model takes.
 
@@ -106,9 +106,9 @@ class LabelRanker:
         return logprobs
 
     async def _label_tokens(self, labels: TextTuple, text: str, n_prompt: int) -> list[list[int]]:
-        """Return the tokens of each label behind the prompt `text`, which has `n_prompt`.
+        """Return the tokens per label behind the prompt `text`, which has `n_prompt`.
 
-        None of a label with a character that is cut into several tokens: no grammar generates it.
+        A label with a character that is cut into several tokens has no tokens: no grammar generates it.
         """
         key = text[-TAIL_CHARS:], labels
         if key not in self._tokens:

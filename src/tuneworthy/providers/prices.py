@@ -1,4 +1,4 @@
-"""What a call costs: one dated price table (`prices.json`), overridden by the project file.
+"""The cost of a call: one dated price table (`prices.json`), overridden by the project file.
 
 An unknown price of a hosted model is None, never zero: the caller turns it into an error before money is spent.
 
@@ -44,12 +44,12 @@ class TokenRates:
 
 @frozen
 class Price:
-    """What one model costs.
+    """Prices of one model.
 
     Attributes:
         rates: The standard rates.
         tiers: ``(above_tokens, rates)`` that hold for a whole request whose prompt is longer, rising.
-        batch_factor: What the batch interface multiplies all by; None if it is not known.
+        batch_factor: Factor of the batch interface on all rates; None if it is not known.
         context: Longest prompt, tokens.
         max_output: Longest answer, tokens.
         retires: Day that the model is switched off, where it is announced.
@@ -76,7 +76,7 @@ class Price:
     def cost(
         self, input_tokens: float, output_tokens: float, cached_tokens: int = 0, *, written_tokens: int = 0
     ) -> float:
-        """Return what an answered call costs, US dollars; with means of tokens, the mean.
+        """Return the cost of an answered call, US dollars; with mean token counts, the mean cost.
 
         Args:
             input_tokens: The whole prompt, cached and written tokens included.
@@ -96,7 +96,7 @@ class Price:
         return dollars / 1e6
 
     def ceiling(self, prompt_bytes: int, max_tokens: int, *, features: bool = False) -> float:
-        """Return what a call costs at most, US dollars: before it is sent, and without a tokenizer.
+        """Return the highest cost of a call, US dollars: before it is sent, and without a tokenizer.
 
         A token covers at least one byte; all of the prompt may be written into the cache; the answer, hidden
         reasoning included, ends at `max_tokens`.
@@ -122,7 +122,7 @@ def most_input_tokens(prompt_bytes: int, *, features: bool) -> int:
     return prompt_bytes + TEMPLATE_TOKENS + (FEATURE_TOKENS if features else 0)
 
 
-# The price of what runs on this machine.
+# The price of a model on this machine.
 FREE = Price(rates=TokenRates(input=0.0, output=0.0), source="local", mark="V")
 
 

@@ -1,6 +1,6 @@
 """A pipeline of the user's own as a function ``(input) -> str``, sync (in a thread) or async.
 
-The function gets what the case asks (its `input`; its `messages` where it has those instead). It may return a
+The function gets the case's `input`, or its `messages` where it has those instead. It may return a
 string, a `Response`, or any JSON value. An exception is an error of this one case.
 """
 
@@ -66,8 +66,8 @@ async def call(function: Callable[[Any], Any], argument: Any, timeout_s: float) 
     """Call `function`, in a thread of its own if it is not async.
 
     Raises:
-        ProviderError: `timeout`; or `pipeline` with the last line of what it raised. A `ProviderError` that
-            it raises itself passes.
+        ProviderError: `timeout`; or `pipeline` with the last line of the exception. A `ProviderError` that
+            the function raises passes.
     """
     limit = asyncio.timeout(timeout_s)
     try:

@@ -23,9 +23,9 @@ class ScriptedProvider(BaseProvider):
     """Answers through `function`, after `latency_ms`.
 
     Args:
-        function: ``(Request) -> str | Response``; fast, as it runs in the event loop. Async ones are awaited.
+        function: ``(Request) -> str | Response``; fast, as it runs in the event loop. Async functions are awaited.
         identity: What determines the answers (see `Provider`).
-        latency_ms: Delay of each answer.
+        latency_ms: Delay per answer.
     """
 
     capabilities = capabilities_of("scripted", "")

@@ -31,7 +31,7 @@ def compile_chat(source: str) -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """Reads `{% generation %}`, the marks around what is trained on; they render nothing."""
+        """Reads `{% generation %}`, the marks around supervised text; they render nothing."""
 
         tags = {"generation"}  # noqa: RUF012
 
@@ -54,7 +54,7 @@ def refuse(message: str) -> NoReturn:
 
 
 def joined(parts: Iterable[str], most: int) -> str:
-    """Join what a template yields.
+    """Join the output of a template.
 
     Raises:
         OverLimit: It is longer than `most` characters.

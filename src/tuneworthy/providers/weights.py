@@ -1,8 +1,8 @@
 """Reads and writes safetensors files without trusting them, a tensor at a time.
 
 Invariant: whatever the bytes are, `read_tensors` returns or raises `ModelError` within a time and a memory that depend
-on the caps below. Each tensor's place is held against its shape, its type, the other tensors and the size of the file
-before a byte of it is read.
+on the caps below. Before a tensor is read, its place is checked against its shape, its type, the other tensors and
+the size of the file.
 
 Source: huggingface/safetensors README.md, "Format".
 """
@@ -164,7 +164,7 @@ def write_tensors(
 
     Args:
         path: The file.
-        tensors: Name, type and shape of each, in the order in which they are to lie.
+        tensors: Names, types and shapes, in the order of the file.
         content: Returns the bytes of a tensor by its name.
 
     Raises:

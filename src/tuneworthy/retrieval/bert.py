@@ -151,7 +151,7 @@ class SentenceEncoder:
         return out
 
     def encode_words(self, words: Sequence[str]) -> Floats32:
-        """Return the mean of each word's states in its text, ``(n_words, width)``; 0 for words beyond `MAX_PIECES`."""
+        """Return the mean state per word of a text, ``(n_words, width)``; 0 for words beyond `MAX_PIECES`."""
         parts = [self.pieces.ids(word, MAX_PIECES) for word in words]
         ends = np.cumsum([1, *map(len, parts)])
         ids = [self.pieces.marked("", 2)[0], *(piece for part in parts for piece in part)][: MAX_PIECES - 1]

@@ -1,6 +1,6 @@
 """A reranker that reads question and chunk together: a sequence classifier of one label, in this process.
 
-Invariant: the folder is looked through before transformers sees it; no code of it runs. A pair is scored on its own, so
+Invariant: the folder is checked before transformers reads it, and its code never runs. A pair is scored on its own, so
 that its score depends on nothing else.
 
 Source: Nogueira, Cho, "Passage re-ranking with BERT", arXiv 1901.04085.

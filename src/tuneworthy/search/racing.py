@@ -111,7 +111,7 @@ def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tup
 
     Args:
         n_candidates: Who races.
-        n_dev: Cases of dev, of which the budget is a share.
+        n_dev: Cases of dev; the budget is a share of this number.
         most: Cases of these that may be seen; all if None.
 
     >>> schedule(6, 120), schedule(1, 120)

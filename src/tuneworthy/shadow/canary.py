@@ -15,8 +15,8 @@ Production answers the copied sessions. Their pairs are the evidence on quality,
 each verdict on them is a decision: a pass lets a step end, harm ends the canary.
 
 Invariants: a share never grows without a pass; a canary that was rolled back stays so, in this process even on a full
-disk, in other processes from their next verdict on, and in later ones until `shadow replay --restart`; no credential is
-stored, not even its hash.
+disk, in other processes from their next verdict on, and in later processes until `shadow replay --restart`; no
+credential is stored, not even its hash.
 
 Source: Shin, Ramdas and Rinaldo 2023 (arXiv 2203.03532), e-detectors, for the detector.
 """
@@ -52,7 +52,7 @@ MIN_ANSWERS = 100
 ACCEPTED_S, MAX_KINDS = 120.0, 10_000
 # Production's answers count for so long, seconds, and at most so many.
 WINDOW_S, MAX_WINDOW = 3600.0, 1000
-# Share of production's answers that is taken to fail at least; how many good ones are assumed before the first.
+# Least share of production's answers that is assumed to fail; and good answers that are assumed before the first.
 MIN_FAULTS, ASSUMED = 0.01, 50
 # False roll-backs an answer, at most; quantile of production's rate; and the steps from it to 1 that are tested.
 ALPHA, QUANTILE, RATES = 1e-5, 0.99, (0.05, 0.25, 0.9)
@@ -64,7 +64,8 @@ _OF_ONE_REQUEST = frozenset(
     b"content-length traceparent tracestate sentry-trace idempotency-key x-request-id x-client-request-id "
     b"x-stainless-retry-count".split()
 )
-# Headers with a key. Without any of them, or if it is one of them, the header of the session may be the credential.
+# Headers with a key. Without such a header, or if the session's header is one, the session's header may be the
+# credential.
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 # Statuses by which production refuses a client; others but 200 are faults.
 _REFUSALS = frozenset({401, 402, 403, 407, 429})
@@ -232,7 +233,7 @@ class LiveCanary:
             self._go_on(next((share for share in STEPS if share > self.state.share), STEPS[-1]))
 
     def _go_on(self, share: float, rolled_back: str = "") -> None:
-        """Go on with another share; what was rolled back stays so."""
+        """Continue with another share; a canary that was rolled back stays so."""
         if self.state.rolled_back:
             return
         if share != self.state.share:

@@ -75,7 +75,7 @@ class WorkerReport:
 
     Attributes:
         ready: Whether it now takes copies.
-        outcome: Of a copy, in `OUTCOMES`; "" if the line is about none.
+        outcome: Of a copy, in `OUTCOMES`; "" if the line is about no copy.
         usd: Spent by this child so far.
         verdict: Of the last judgement.
         enough: Why no more copies are made.
@@ -158,7 +158,7 @@ class Copies:
         self.counts[outcome] += n
 
     async def ask(self, head: CopyHead, request: bytes, wait_s: float) -> WorkerReport:
-        """Return the child's report on a user's request; the outcome is `FAILED` if none comes within `wait_s`."""
+        """Return the child's report on a user's request; the outcome is `FAILED` after `wait_s` without a report."""
         pipe = self._process.stdin if self._process else None
         if not self.ready or self.enough or pipe is None or len(self._users) >= MAX_USERS:
             return WorkerReport(outcome=BUSY)

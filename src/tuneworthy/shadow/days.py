@@ -1,8 +1,8 @@
 """Finished days as blocks, and the forecast of the days to a decision.
 
-Sessions of one day are correlated: the same release, the same news, the same customers. So a day counts once, with the
-mean difference of its sessions (`stats.blocks`). Days count as independent of each other. Where the user calls a log
-one period, each session is a block.
+Sessions of one day are correlated: the same release, the same news, the same customers. So a day counts once, with its
+sessions' mean difference (`stats.blocks`). Days count as independent of each other. Where the user calls a
+log one period, each session is a block.
 """
 
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ class Blocks:
     """Differences of finished blocks, in the order of time.
 
     Attributes:
-        places: `(k,)`, sessions up to the end of each block.
-        means: `(..., k)`, mean difference of the sessions of each block.
-        weights: `(..., k)`, sum of their weights.
+        places: `(k,)`, cumulative sessions at the ends of the blocks.
+        means: `(..., k)`, mean difference per block.
+        weights: `(..., k)`, sum of the sessions' weights per block.
         errors: `(..., k)`, standard error of the mean after each block if all sessions were independent.
         n: Sessions with a difference in these blocks.
     """
@@ -55,7 +55,7 @@ class Blocks:
         Args:
             values: `(..., n)`, differences of the sessions, each in [-reach, reach].
             weights: `(..., n)`, each in [0, 1].
-            days: `(n,)`, number of the finished day of each session, rising; -1 outside.
+            days: `(n,)`, each session's finished day by number, rising; -1 outside.
             reach: See `values`.
         """
         inside = np.flatnonzero(days >= 0)

@@ -33,7 +33,7 @@ GRACE_S = 30
 LIMIT_S = {"head": 10.0, "body": 20.0, "answer": 60.0}
 # Bytes a second.
 MIN_RATE = 500
-# Connections of users, half of them from one address.
+# Connections of users; one address may have half as many.
 MAX_CONNECTIONS = 4096
 # Files of the process that are no connections of users or to the upstream.
 RESERVED_FILES = 96

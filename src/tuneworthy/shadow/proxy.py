@@ -38,7 +38,7 @@ from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, Copies, 
 from tuneworthy.shadow.protocols import STREAMS, session_name
 
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
-# Bodies of requests and answers that are kept for copies, all together, bytes; further ones are passed on as they come.
+# Total bytes of request and answer bodies that are kept for copies; further bodies are passed on as they come.
 MAX_KEPT = 128 * 2**20
 # Of all headers of a request together, bytes.
 MAX_HEADERS = 64 * 2**10
@@ -560,7 +560,7 @@ def _checked(path: bytes, scope: Scope) -> UserRequest:
 
 
 def _as_sent(headers: Headers) -> CIMultiDict[str]:
-    """Return headers as aiohttp takes them: it sends UTF-8, so that bytes which are UTF-8 stay what they are."""
+    """Return headers as aiohttp takes them: it sends UTF-8, so that UTF-8 bytes stay unchanged."""
     fields: CIMultiDict[str] = CIMultiDict()
     for name, value in headers:
         try:

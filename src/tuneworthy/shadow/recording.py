@@ -191,7 +191,7 @@ def read_recording(project: Project, paths: Paths, format: str | None = None, *,
 
 
 def _strata(project: Project, groups: Mapping[str, Examples], notes: list[str]) -> dict[str, str]:
-    """Return the stratum of each session, masked; beyond `MOST_STRATA` the smallest are one, which is noted.
+    """Return the masked stratum by session; beyond `MOST_STRATA`, the smallest are merged into one, with a note.
 
     Raises:
         UserError: No row has the key of the strata.
@@ -246,7 +246,7 @@ def _policy(project: Project) -> str:
 
 
 class LiveTraffic:
-    """The proxy's recording, of which each row is read once.
+    """The proxy's recording; each row is read once.
 
     A session ends with its last turn that counts (`shadow.turns`), or when it is idle (`shadow.idle_minutes`). What
     comes later changes no ended session, and is behind them: a later look sees the same bets, and more.

@@ -65,7 +65,7 @@ class Stream:
         reach: See `values`.
         waiting: Sessions behind the end of the sequence that wait for labels.
         due: Sessions that people label.
-        days: `(n,)`, number of the finished day of each session, rising; -1 outside. Each session by default.
+        days: `(n,)`, each session's finished day by number, rising; -1 outside. By default every session is a day.
     """
 
     values: Floats

@@ -165,7 +165,7 @@ class Worker:
         return FAILED if failed_by else PAIRED
 
     async def _answer_user(self, head: CopyHead, request: bytes) -> bytes:
-        """Return the body of the candidate's answer to a user; b"" if it gave none that is valid.
+        """Return the body of the candidate's answer to a user; b"" if it gave no valid answer.
 
         Raises:
             ValueError: Production has to answer: the request is not for the candidate, or has personal data.
@@ -224,7 +224,7 @@ class Worker:
             sys.stderr.write(f"{error}\n" if isinstance(error, TuneworthyError) else f"{error!r}\n")
 
     def _report(self, **event: Any) -> None:
-        with suppress(OSError):  # the proxy is gone: what is in flight is finished all the same
+        with suppress(OSError):  # the proxy is gone: open requests are finished all the same
             os.write(self.reports, orjson.dumps(WorkerReport(**event), option=orjson.OPT_APPEND_NEWLINE))
 
 

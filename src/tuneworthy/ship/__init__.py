@@ -1,1 +1,1 @@
-"""From an adapter to what is served: merged, converted, proven to be the model that was measured, started."""
+"""From an adapter to a served model: merged, converted, proven to be the model that was measured, started."""

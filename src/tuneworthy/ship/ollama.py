@@ -1,8 +1,8 @@
 """Writes a folder for `ollama create`: the GGUF file, and a Modelfile with template, parameters and stop texts.
 
-Ollama's templates are Go templates. The chat template is rewritten from what it renders: the text before and after
-the text of each role. The rewritten one is then read back and must give the same text on chats of every shape that a
-user may send; a template that does more than that is refused.
+Ollama's templates are Go templates. The chat template is rewritten from its output: the text that it renders before
+and after each role's text. The rewritten template is then read back and must give the same text on chats of every shape
+that a user may send; a template that does more than that is refused.
 
 Source: ollama docs/modelfile.md and docs/template.md.
 """
@@ -31,7 +31,7 @@ _SAMPLING = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """What a chat template writes around each text.
+    """Text that a chat template writes around each text.
 
     Attributes:
         system: Text before and after a system text.
@@ -72,7 +72,7 @@ class Frames:
 
 
 def _escaped(text: str) -> str:
-    """Write braces that Go would read as an action, alone or with what follows the text, as what they are.
+    """Escape braces that Go would read as an action, also together with the text that follows.
 
     >>> _escaped("a {b} {{c}} <{")
     'a {b} {{ "{{" }}c}} <{{ "{" }}'
@@ -133,7 +133,7 @@ def _refused(reason: str) -> UserError:
 
 
 def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
-    """Write the folder `out` for a GGUF file of the project and return what was written.
+    """Write the folder `out` for a GGUF file of the project and return the written files.
 
     Args:
         store: The project's folder.

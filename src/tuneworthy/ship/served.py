@@ -62,7 +62,7 @@ def noted(store: Folder, artifact: Artifact, engine: str, address: str) -> Itera
 def served_artifact(store: Folder, config: Model) -> Artifact | None:
     """Return the artifact of the project that a model answers with; None if that is unknown.
 
-    A pipeline of the user's own is assumed to answer with what was merged (or trained) last.
+    A pipeline of the user's own is assumed to answer with the model that was merged (or trained) last.
 
     Args:
         store: The project's folder.

@@ -30,7 +30,7 @@ def _number(kind: Any, low: float, high: float, value: Any) -> bool:
     return isinstance(value, kind) and low <= float(value) <= high
 
 
-# Arguments, what they must be, and whether a value is that.
+# Arguments, their valid values in words, and the check of a value.
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     name: (form, fits)
     for names, form, fits in (

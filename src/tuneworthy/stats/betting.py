@@ -71,7 +71,7 @@ def _parts(growth: Floats) -> Floats:
 
 
 def _growth(values: Floats, null: float, weights: Floats | float, *, above: bool = True) -> Floats:
-    """Return the logarithm of each bet's capital factor per observation, `(n_bets, ..., n)`."""
+    """Return the log capital factor per bet and observation, `(n_bets, ..., n)`."""
     side = 1.0 if above else -1.0
     stakes = weights * side * (values - null) / (1 + side * null)
     return np.asarray(np.log1p(np.multiply.outer(BETS, stakes)))

@@ -82,7 +82,7 @@ def detectable_gain(n: int, alpha: float, *, loss: float = LOSS, design_effect: 
 
 
 def n_for_gain(margin: float, alpha: float) -> int | None:
-    """Cases needed to show a gain of `margin` if `LOSS` of them get worse; None above `MOST_CASES`.
+    """Cases needed to show a gain of `margin` if a share `LOSS` gets worse; None above `MOST_CASES`.
 
     Args:
         margin: The smallest difference that matters, in (0, 1).

@@ -173,7 +173,7 @@ def anytime_test(differences: ArrayLike, *, alpha: float = 0.05) -> AnytimeResul
 
 @checked
 def rows_to_review(rows: int, max_bad_share: float, bad: int = 0, *, alpha: float = 0.05) -> int | None:
-    """Return how many random rows to review so that at most `bad` bad ones prove the bound on a dataset.
+    """Return how many random rows to review so that at most `bad` bad rows prove the bound on a dataset.
 
     Args:
         rows: Rows of the dataset.

@@ -73,8 +73,8 @@ def clustered_variance(influence: Floats, groups: ArrayLike) -> Bounds:
     """Return the variance of the mean of `influence` over clusters of any sizes, and its degrees of freedom.
 
     It is the larger of two: that of the clusters' sums, and that of cases which all clusters correlate alike, as the
-    spread within clusters shows. A large cluster that fails as a whole seldom does so in one test set: the first cannot
-    know of it, the second does. The correlation counts an additional cluster that fails as a whole, so
+    spread within clusters shows. A large cluster that fails as a whole seldom does so in one test set: only the
+    second variance can account for this. The correlation counts an additional cluster that fails as a whole, so
     that few failures do not prove independence. Large clusters count for less in the degrees of freedom.
 
     Args:

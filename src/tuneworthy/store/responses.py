@@ -2,7 +2,7 @@
 
 Invariants: an answer is written once and never changed (a failure may give way to an answer); a repeat has a key of
 its own, so it is never served from another repeat; failures that the same request would meet again are kept, passing
-ones are not; an answer and the end of the note that its call was open are one transaction.
+failures are not; an answer and the end of the note that its call was open are one transaction.
 
 A call without an answer costs as much as the same request with an answer, and until then its ceiling. A stored
 cost that is not a number at or above 0 is a damaged row: `doctor` repairs it.
@@ -162,7 +162,7 @@ class ResponseStore:
         """Return the answers under `keys`, each with its cost in US dollars.
 
         Raises:
-            MeasuredElsewhere: The user has to accept some of them first, or to measure them again.
+            MeasuredElsewhere: The user has to accept some answers first, or to measure them again.
         """
         found, origins = {}, Counter[str]()
         for row, key, body, cost, created in self._select("rowid, key, body, cost_usd, created", keys):
@@ -179,7 +179,7 @@ class ResponseStore:
         return dict(self._rows(query))
 
     def accept(self, signer: str) -> int:
-        """Seal the answers that the key `signer` signed, and return their number; later answers of it are not.
+        """Seal the answers that the key `signer` signed so far, and return their number.
 
         Raises:
             UserError: The user has no key, or the file cannot be written.

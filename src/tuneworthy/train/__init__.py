@@ -1,1 +1,1 @@
-"""From a frozen dataset to an adapter: what to train with, what it needs, and the run itself."""
+"""From a frozen dataset to an adapter: settings, requirements, and the run itself."""

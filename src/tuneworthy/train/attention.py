@@ -1,6 +1,6 @@
 """Attention over rows that lie one after the other behind their common prefix (see `layout`).
 
-A token sees the prefix and, of its own row, what comes before it; nothing of other rows. Only here rows are padded
+A token sees the prefix and the earlier tokens of its own row; nothing of other rows. Only here rows are padded
 (to the longest of the batch): all else of a transformer works on tokens one by one.
 
 It is given to transformers under the name `NAME`, and works with every model whose attention goes through its
@@ -135,7 +135,7 @@ def _attend(
 
 
 def _padded(tensor: torch.Tensor, lengths: Sequence[int], longest: int) -> torch.Tensor:
-    """Return `(n_rows, longest, heads, width)` for `(n_tokens, heads, width)`; nothing sees what is filled in."""
+    """Return `(n_rows, longest, heads, width)` for `(n_tokens, heads, width)`; nothing attends to the padding."""
     from torch.nn.functional import pad
     from torch.nn.utils.rnn import pad_sequence
 

@@ -75,7 +75,7 @@ class PlainTrainer:
     """Mixin, before a trainer of transformers: checkpoints without pickle, and steps of one kind of rows.
 
     Args:
-        kinds: Rows of each kind, in the order of the rows.
+        kinds: Number of rows by kind, in the order of the rows.
         named: Arguments of the trainer.
     """
 

@@ -1,7 +1,7 @@
 """What `[train] method = "classifier"` starts from: an encoder, rows as word pieces, and settings with their reasons.
 
-What `[train]` sets is kept. The encoder reads the variables of the prompt and nothing else of it: words that stand in
-every question say nothing of a label.
+Settings from `[train]` are kept. The encoder reads only the variables of the prompt: words that every question contains
+say nothing about a label.
 """
 
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ class ClassifierPlan:
         encoder: The encoder to tune.
         material: On what; its student asks with the variables of the prompt alone.
         labels: Those of the rows, sorted.
-        rows: Pieces of each row and the place of its label.
+        rows: Word pieces and the place of the label, per row.
         settings: How.
         knobs: Each setting with its reason.
         n_cut: Rows that are longer than `max_length`.

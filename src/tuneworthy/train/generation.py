@@ -12,13 +12,13 @@ from typing import Any
 from tuneworthy.types import Texts, TokenLists, Tokens
 
 BATCH = 32
-# Most tokens of all prompts and answers of a batch: what a model caches of each (at 7B up to 0.5 MiB) has to fit.
+# Most tokens of all prompts and answers of a batch: the cache per token (at 7B up to 0.5 MiB) has to fit.
 MOST_TOKENS = 16_384
 # Fewest tokens that all prompts begin with for them to be read once instead of with each prompt.
 SHARED = 16
 # Share of the probability that the tokens to draw from hold.
 NUCLEUS = 0.95
-# Ids of each answer, and of the token that ended it; None where it was cut off.
+# Ids per answer, and the token that ended it; None where it was cut off.
 AnswerIds = list[tuple[list[int], int | None]]
 Advance = Callable[[int], None]
 
@@ -66,7 +66,7 @@ def answers(
     stop: Texts = (),
     advance: Advance = lambda _: None,
 ) -> list[tuple[str, str]]:
-    """Return the greedy answer of each prompt, and why it ended: `stop` or `length`.
+    """Return the greedy answer per prompt, and why it ended: `stop` or `length`.
 
     Args:
         model: In `answering_mode`.
@@ -75,7 +75,7 @@ def answers(
         ends: Ids that end a turn.
         max_tokens: Limit of an answer.
         stop: Texts that end an answer.
-        advance: Gets the number of answers of each batch.
+        advance: Gets the number of answers per batch.
     """
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, advance=advance)
@@ -97,10 +97,10 @@ def answer_ids(
     draw: bool = False,
     advance: Advance = lambda _: None,
 ) -> AnswerIds:
-    """Return the ids of each answer without the one that ended it, and that one; None if none did.
+    """Return the ids per answer without its end token, and the end token; None if the answer was cut off.
 
-    What the model's own generation configuration says of how to answer is ignored. Tokens that all prompts begin with,
-    such as the system prompt, are read once.
+    The model's own generation configuration is ignored. Tokens that all prompts begin with, such as the system prompt,
+    are read once.
 
     Args:
         model: Of transformers, in `answering_mode` or ready to answer.
@@ -109,7 +109,7 @@ def answer_ids(
         filler: Id that fills the start of a shorter prompt, and is not read.
         max_tokens: Limit of an answer.
         draw: Whether tokens are drawn, at temperature 1 from the nucleus `NUCLEUS`, by torch's seed; else greedily.
-        advance: Gets the number of answers of each batch.
+        advance: Gets the number of answers per batch.
     """
     import torch
     from transformers import GenerationConfig
@@ -142,7 +142,7 @@ def answer_ids(
 
 
 def shared_start(model: Any, prompts: TokenLists) -> tuple[int, Any]:
-    """Return how many tokens all prompts begin with, and the cache of them; 0 and None where it does not pay.
+    """Return how many tokens all prompts begin with, and their cache; 0 and None where it does not pay.
 
     Nor is it taken where the cache of a layer is of another kind than all keys and values (a window, a state).
     """
@@ -185,7 +185,7 @@ def batches(lengths: Sequence[int], max_tokens: int, batch: int = BATCH) -> Iter
     """Yield the places of prompts of like length, as many at once as there is room for.
 
     Args:
-        lengths: Tokens of each prompt, ``(n,)``.
+        lengths: Tokens per prompt, ``(n,)``.
         max_tokens: Limit of an answer.
         batch: Most prompts at once.
     """

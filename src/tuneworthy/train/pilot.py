@@ -1,7 +1,7 @@
 """The pilot: small trainings that show what more rows bring, and whether building the data did.
 
 At least four sizes with two seeds each, of the built rows; and the raw rows of the largest size, with as many steps,
-where the checks dropped enough rows to tell them from the built ones.
+where the checks dropped enough rows to tell raw from built.
 Each is scored on dev by the project's first grader, as is the model before any training: the baseline. Dev has no part
 in any training, nor in when it ends. A point that was measured is stored: a pilot that was stopped resumes.
 
@@ -129,7 +129,7 @@ class StoredPilot(OpenRecord):
 
 
 def _plan(sizes: Sequence[int], n_seeds: int, raw: bool) -> list[PilotRun]:
-    """Return (size, seed, side) of every training, the small ones first; raw rows only at the largest size.
+    """Return (size, seed, side) of every training, small sizes first; raw rows only at the largest size.
 
     >>> _plan([10, 20], 1, True)
     [(10, 0, 'built'), (20, 0, 'built'), (20, 0, 'raw')]

@@ -1,4 +1,4 @@
-"""`tuneworthy plan` as a whole: what a project would be trained with, what that needs, and how long it takes."""
+"""`tuneworthy plan` as a whole: the settings to train a project with, their memory, and the duration."""
 
 import os
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Planned:
         base: The model, as the project names it.
         folder: Its folder of safetensors with a tokenizer; None without one.
         shape: Its shape.
-        material: What is trained on.
+        material: Training rows and their metric.
         rendered: Its rows as ids; None without a tokenizer.
         rows: The rows in numbers.
         device: Where it would run.
@@ -87,7 +87,7 @@ def plan_project(project: Project, gpu_gib: float | None = None, base: str | Non
 
     Args:
         project: The project; its `[train]` is kept.
-        gpu_gib: Memory of a GPU to plan for; what is at hand if None.
+        gpu_gib: Memory of a GPU to plan for; this machine's if None.
         base: Another base model than the project's.
 
     Raises:
@@ -135,7 +135,7 @@ def advised(
         project: The project; its `[train]` is kept.
         shape: Shape of the base.
         rows: The rows in numbers.
-        gpu_gib: Memory of a GPU to plan for; what is at hand if None.
+        gpu_gib: Memory of a GPU to plan for; this machine's if None.
         start: The adapter that training starts from, if any.
     """
     gib = next((size for size in (gpu_gib, project.train.gpu_memory_gib, _gpu_gib()) if size is not None), None)
@@ -183,7 +183,7 @@ def durations(shape: Shape, advice: Advice, rows: RowLengths, gpu_gib: float | N
 
 
 def free_memory() -> float:
-    """Return the memory that is free on this machine, bytes; all of it where the system does not report that."""
+    """Return the free memory of this machine, bytes; its whole memory where the system does not report that."""
     path = Path("/proc/meminfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
@@ -208,7 +208,7 @@ class Expected:
     """How long training takes.
 
     Attributes:
-        base: What is trained, as the project names it.
+        base: The model to train, as the project names it.
         device: Where.
         duration: Of all epochs.
     """
@@ -236,7 +236,7 @@ def expect(project: Project, n_rows: int) -> Expected | None:
         rows = estimate(material.student.row(row) for row in sample)
         rows = replace(rows, n_rows=n_rows, n_tokens=rows.n_tokens * n_rows // rows.n_rows)
     except TuneworthyError:
-        return None  # `plan` and `train` say what is wrong
+        return None  # `plan` and `train` report the fault
     device, advice, times = advised(project, shape, rows)
     if not times:
         return None

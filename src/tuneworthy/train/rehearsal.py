@@ -1,8 +1,8 @@
-"""Rows that the base writes itself, so that an adapter does not unlearn what the task does not ask for.
+"""Rows that the base writes itself, so that an adapter keeps abilities that the task does not need.
 
-A chat model that is given the opening of a user's turn goes on with a question (Magpie, arXiv 2406.08464). What it
-answers, greedily, is what it is to go on saying once it is tuned (Self-Synthesized Rehearsal, arXiv 2403.01244). No
-data of anybody is needed, and no regression set is seen. They fill whole optimiser steps (`order`).
+A chat model that is given the opening of a user's turn goes on with a question (Magpie, arXiv 2406.08464). Its
+greedy answers are to stay the same after tuning (Self-Synthesized Rehearsal, arXiv 2403.01244). No user data are
+needed, and no regression set is seen. The rows fill whole optimiser steps (`order`).
 
     .tuneworthy/training/rehearsal-<hash>.json   {"rows", "hash"}: a run that is resumed trains on the same
 """
@@ -32,9 +32,9 @@ OPENING_TOKENS = 1024
 QUESTION_TOKENS = 64
 # An answer that has not ended by then is cut: its end is not supervised then.
 ANSWER_TOKENS = 96
-# Tokens of a row, about: question, answer and what the template adds.
+# Tokens of a row, about: question, answer and the template's own.
 LONGEST = 256
-# Of what the template adds to a row, tokens, about.
+# Tokens that the template adds to a row, about.
 TEMPLATE_TOKENS = 32
 # Tokens of a row on average, and their deviation: most answers are cut, and questions have half of their limit.
 USUAL, DEVIATION = 160, 16.0
@@ -47,7 +47,7 @@ DRAWS_A_ROW = 4
 
 
 def stored_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRow] | None:
-    """Return the rows that were written for such a run before; None if none were, or they are not what was written.
+    """Return the rows that were written for such a run before; None if there are no such rows, or they were changed.
 
     Args:
         training: The folder `.tuneworthy/training`.
@@ -82,7 +82,7 @@ def rehearsal_rows(
         base: Writes them, as the run loads it.
         settings: Settings of the run.
         n_rows: Rows of the task.
-        say: Gets what came of it.
+        say: Gets progress messages.
     """
     if not (n := settings.n_rehearsal(n_rows)):
         return []

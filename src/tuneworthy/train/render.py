@@ -1,10 +1,10 @@
-"""From chats to token ids and mask: exactly what the model sees, and which of it the loss is taken of.
+"""From chats to token ids and mask: exactly the tokens that the model sees, and those that the loss is taken over.
 
-Invariants: the prompt of a row has the ids that it has when it is served; only what the assistant says is supervised,
+Invariants: the prompt of a row has the ids that it has when it is served; only the assistant's text is supervised,
 its end-of-turn token included (a model that is not taught to stop does not); a row is whole or left out, never cut.
 
 Only text goes through the template (`providers.chat_template`): each answer as the last turn of its chat, and the
-prompt before it. That the first begins with the second, in text and in ids, is what makes the mask right.
+prompt before it. The mask is right because the first begins with the second, in text and in ids.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tuneworthy.train import messages
 from tuneworthy.train.batch_layout import IGNORED
 from tuneworthy.types import JsonObject, NamedInts, Texts, Tokens, Turns, role_of, text_of
 
-# Around what is supervised, where colours cannot be shown.
+# Around supervised text, where colours cannot be shown.
 OPEN, CLOSE = "⟦", "⟧"
 # Placeholder of a user's text, to find the text that the template writes around it.
 MARK = "what-the-user-says"
@@ -103,8 +103,8 @@ class Rendered:
     Attributes:
         rows: In the order of the chats.
         left_out: Id of the example to the reason (`REASONS`).
-        last_only: Rows of several answers of which only the last is supervised, since the template renders earlier
-            ones in another way once they are history.
+        last_only: Rows with several answers where only the last is supervised, since the template renders earlier
+            answers in another way once they are history.
         template_sha256: Hash of the chat template.
         pairs: The rows with their worse answers, where pairs are trained on.
     """
@@ -235,7 +235,7 @@ class Renderer:
 
         Args:
             chats: Whole chats.
-            worse: The worse answer of each.
+            worse: One worse answer per chat.
             max_length: Tokens of a row; longer pairs are left out.
 
         Raises:
@@ -292,7 +292,7 @@ class Renderer:
             return answers[-1]
         turns = [(str(prompt), answer) for prompt, answer in zip(before, answers, strict=True)]
         if not all(turns[-1][0].startswith(prompt + answer) for prompt, answer in turns[:-1]):
-            turns = turns[-1:]  # as history, an earlier answer is not what the model said
+            turns = turns[-1:]  # as history, an earlier answer differs from the model's own
         return self._joined(chat.id, turns)
 
     def _answer(self, prompt: str, whole: str) -> str:

@@ -13,7 +13,7 @@ from tuneworthy.types import Message, calls_of, frozen, role_of, text_of
 
 # Of English text, rather too few: an estimate that is too long costs memory, one too short loses rows.
 BYTES_A_TOKEN = 3.0
-# What a chat template puts around a turn: role, markers, line breaks.
+# Tokens that a chat template puts around a turn: role, markers, line breaks.
 TURN_TOKENS = 6
 
 

@@ -1,4 +1,4 @@
-"""`train` as a whole: base, rows, settings, the run, and the adapter that comes of it (or the model, of `full`).
+"""`train` as a whole: base, rows, settings, the run, and the resulting adapter (or the model, with `full`).
 
     .tuneworthy/training/<run>/   see `checkpoints`; gone when the adapter is written
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 # Rows whose text and mask are shown and stored.
 SHOWN = 3
 RATE_FACTORS = (0.4, 1.0, 2.5)
-# Steps of each run of the check of the learning rate, at most; a third of the run's own if that is less.
+# Most steps per run of the learning-rate check; a third of the training run's steps if that is less.
 RATE_STEPS = 40
 
 
@@ -54,7 +54,7 @@ class Prepared:
     """All that a run starts from.
 
     Attributes:
-        base: What is trained.
+        base: The model to train.
         material: On what.
         settings: How.
         rendered: The rows as ids and mask.
@@ -192,7 +192,7 @@ def train_project(
         lr_check: Run three short trainings first and take the best learning rate.
         full: Also take the rows that overlap with cases.
         say: Gets a sentence now and then.
-        show: Gets what the run starts from, before it starts.
+        show: Gets the inputs of the run, before it starts.
 
     Returns:
         The artifact, and whether it existed already.
@@ -272,7 +272,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
 
 
 def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float]:
-    """Train three times for a few steps, without rehearsal; return learning rate and loss of the last quarter of them.
+    """Train three times for a few steps, without rehearsal; return the loss of the last quarter, by learning rate.
 
     All three see the same rows in the same order, so their losses are compared row by row. A rate at which training
     diverges has an infinite loss. The losses are stored in `folder`: the same check again trains nothing.

@@ -86,7 +86,7 @@ class TrainingSettings:
         return self.batch_size // self.micro_batch_size
 
     def n_rehearsal(self, n_rows: int) -> int:
-        """Return how many rows the base writes besides `n_rows` of the task: whole steps of them, at least one.
+        """Return how many rows the base writes besides `n_rows` of the task: whole steps, at least one.
 
         >>> TrainingSettings(rehearsal=0.05).n_rehearsal(1229), TrainingSettings(rehearsal=0.0).n_rehearsal(1229)
         (64, 0)
@@ -100,7 +100,7 @@ class TrainingSettings:
 
     @property
     def identity(self) -> JsonObject:
-        """What the adapter depends on: all but how a step is spread over memory, which follows from what is free."""
+        """Settings that the adapter depends on: all but the split of a step, which follows from the free memory."""
         idle = _MEMORY if self.paired else _MEMORY | {"beta"}
         return {key: value for key, value in self.to_dict().items() if key not in idle}
 

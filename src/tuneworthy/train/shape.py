@@ -23,8 +23,8 @@ from tuneworthy.types import JsonMapping, Texts, frozen
 MAX_SIZE = 2**24
 # Most layers, and experts of a layer: libraries name and make them one by one. The deepest models have 130.
 MAX_COUNT = 4096
-# Architectures whose weights are estimated to 2%; of these, the ones whose embeddings and head are one matrix where
-# config.json does not say, and the ones whose MLP has no gate.
+# Architectures whose weights are estimated to 2%; of these, those whose embeddings and head are one matrix
+# where config.json does not say, and those whose MLP has no gate.
 KNOWN = frozenset({
     "llama", "mistral", "qwen2", "qwen3", "granite", "smollm3", "olmo2", "gemma", "gemma2", "gemma3_text", "phi3",
     "starcoder2", "gpt_neox", "mixtral", "qwen2_moe", "qwen3_moe",

@@ -40,11 +40,11 @@ EVALS_PER_EPOCH = 2.0
 # The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
 # of two epochs can end early.
 PATIENCE = 2
-# Most that the loss of the first rows may differ between our batches and plain ones, as a share of it.
+# Largest relative difference of the first rows' loss between our batches and plain batches.
 LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 1e-2}
 # Settings of models with experts, which PEFT would adapt as fused parameters: `merge` cannot write these.
 EXPERTS = ("num_experts", "num_local_experts")
-# What a run on pairs records of each step beside: share of pairs in the right order, and by how much.
+# Further records per step of a run on pairs: share of pairs in the right order, and by how much.
 PAIRED = ("accuracies", "margins")
 # About as many are written in a run, besides those at each evaluation; and seconds between two, at most.
 CHECKPOINTS, CHECKPOINT_S = 20, 300.0
@@ -160,7 +160,7 @@ def loaded(base: Path, settings: TrainingSettings) -> Any:
     model = load_model(base, "float32" if settings.method == "full" else settings.dtype, **options)
     if settings.method == "qlora" and not torch.cuda.is_available():
         for weight in filter(torch.Tensor.is_floating_point, model.parameters()):
-            weight.data = weight.data.clone()  # it lies in the file, all of which would stay mapped
+            weight.data = weight.data.clone()  # it lies in the file, which would stay mapped as a whole
     return model
 
 
@@ -198,7 +198,7 @@ class RowTrainer(checkpoints.PlainTrainer, SFTTrainer):
     """SFTTrainer over batches of `batch_layout.collate`.
 
     Args:
-        attention: Gets the layout of each batch; None for plain batches of `input_ids` and `attention_mask`.
+        attention: Gets the layout per batch; None for plain batches of `input_ids` and `attention_mask`.
         named: Arguments of `PlainTrainer` and SFTTrainer.
     """
 
@@ -385,7 +385,7 @@ class Watcher(TrainerCallback):
 
 
 def keep_best(model: Any, run: Path, step: int) -> None:
-    """Write the weights as the best so far; those before stay, as a checkpoint may name one of them."""
+    """Write the weights as the best so far; earlier best weights stay, as a checkpoint may name them."""
     part = run / ".best"
     shutil.rmtree(part, ignore_errors=True)
     checkpoints.save_weights(model, part)

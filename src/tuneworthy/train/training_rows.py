@@ -1,7 +1,7 @@
-"""What a run trains on and is measured on: rows with the prompt that will be served, and a slice held out of them.
+"""Rows that a run trains on and is measured on: rows with the prompt that will be served, and a held-out slice.
 
 Invariant: neither dev nor test is here. The frozen version lost them when it was built; an examples file loses them
-now. What is held out to stop in time is drawn from the rest.
+now. The rows held out for early stopping are drawn from the rest.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ HELD_OUT_MOST = 128
 HELD_OUT_SHARE = 0.1
 # Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end.
 HELD_OUT_FEWEST = 20
-# Answers may be so many times as long as the longest answer of the rows: longer ones are wrong.
+# Answers may be so many times as long as the longest answer of the rows: longer answers are wrong.
 ANSWER_SLACK = 2
 
 
@@ -114,7 +114,7 @@ class TaskMetric:
         """Return the score of the set, 0..1.
 
         Args:
-            answers: (text, finish reason) of each case, in their order.
+            answers: (text, finish reason) per case, in the order of the cases.
             say: Gets how many could not be scored.
 
         Raises:
@@ -157,7 +157,7 @@ class Material:
         train: Rows that are trained on.
         student: How they are asked.
         kind: Of the task, with its labels.
-        metric: What the run is stopped by; None if there are too few rows, or only a judge can score them.
+        metric: Metric that stops the run; None if there are too few rows, or only a judge can score them.
         notes: For the reader.
         held_out: Ids of the rows that are kept for `metric`.
         paired: Whether pairs are trained on; all of `train` are pairs then.
@@ -198,7 +198,7 @@ def gather(
     dataset: Dataset | None = None,
     full: bool = False,
 ) -> Material:
-    """Read what the project trains on.
+    """Read the training data of the project.
 
     Args:
         project: The project.
@@ -209,7 +209,7 @@ def gather(
         full: Also take the rows that overlap with cases: for a model to ship, which is not measured.
 
     Raises:
-        UserError: There are no rows, none that holds the variables of [prompt], or no pair where pairs are trained on.
+        UserError: There are no rows, no row has the variables of [prompt], or there are no pairs to train on.
         GateFailed: The version did not pass its gates, and `unsafe` was not given.
     """
     version = _version(store, unsafe, full)
@@ -355,7 +355,7 @@ def start_of(project: Project, store: Folder, base: str | None, prompt: JsonMapp
     Args:
         project: Its `[train] method` says whether the rows are pairs.
         store: The project's folder.
-        base: Id of the base's artifact; None if `train` made none yet.
+        base: Id of the base's artifact; None before the first training.
         prompt: The prompt that is served with the adapter: only an adapter with the same prompt is taken.
     """
     if project.train.method != "preference":

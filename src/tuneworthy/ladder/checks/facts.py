@@ -104,7 +104,7 @@ class Facts:
 
     @property
     def reader_notes(self) -> list[str]:
-        """Guesses and dropped rows of each file."""
+        """Guesses and dropped rows per file."""
         examples = self.project.examples.path if self.project.examples else ""
         return [
             f"{path}: {line}"

@@ -79,7 +79,7 @@ def power_of_test(facts: Facts) -> Findings:
 
 
 def plan_lines(facts: Facts) -> list[str]:
-    """Return what a run compares, the data, the cost of the whole run without stored answers, and what it can show."""
+    """Return the options that a run compares, its data, its cost without stored answers, and its power."""
     if facts.data is None or facts.estimate is None or facts.power is None:
         return []
     project, split, power, stored = facts.project, facts.data.split, facts.power, 0

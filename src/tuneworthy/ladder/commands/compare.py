@@ -51,7 +51,7 @@ class VariantComparison(Shown):
         on: `dev` or `test`.
         answer: How B did.
         margin: Of the project file.
-        prompts: Characters of each variant's prompt.
+        prompts: Characters of A's prompt and of B's.
         variants: A and B.
         paired: The numbers; None if A is B.
         lower: One-sided lower bound of the difference.

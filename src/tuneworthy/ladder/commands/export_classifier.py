@@ -77,7 +77,7 @@ class MeasuredAnswer:
 
 @frozen
 class ClassifierExport:
-    """What was exported.
+    """An exported classifier.
 
     Attributes:
         name: Of the variant.

@@ -130,7 +130,7 @@ print(json.dumps([router.answer(text, lambda _: large, filled=filled) for filled
 
 @frozen
 class RouterExport:
-    """What was exported, as it was measured on test.
+    """An exported router, as it was measured on test.
 
     Attributes:
         name: Of the cascade.

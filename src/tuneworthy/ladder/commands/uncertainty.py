@@ -169,7 +169,7 @@ async def measure_uncertainty(
         variant: The variant that answers.
         limit: Dev cases, at most: drawn at random, the same each time, a smaller limit's among a larger one's.
         samples: Further answers to each case at temperature 1, at least 2: their disagreement is the second signal, or
-            of a model without log-probabilities the only one; 0 for none.
+            and the only one for a model without log-probabilities; 0 for no further answers.
 
     Raises:
         Undecided: The model gives no log-probabilities, and no further answers are wanted.

@@ -190,5 +190,5 @@ def label(setting: JsonMapping) -> str:
 
 
 def prompt_key(variant: Variant) -> str:
-    """Return a variant's key without its sampling parameters: its sweep fits any of them."""
+    """Return a variant's key without its sampling parameters, on which its sweep does not depend."""
     return replace(variant, decoding={}).id

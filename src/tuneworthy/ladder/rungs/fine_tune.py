@@ -31,7 +31,7 @@ GREEDY: JsonMapping = {"temperature": 0.0}
 
 @rung("fine_tune")
 class FineTuneRung(Rung):
-    """Each tuned model as a sweep of it adopted, greedy, greedy and constrained, and as [decoding] says.
+    """Each tuned model with its adopted sweep settings, greedy, greedy and constrained, and with those of [decoding].
 
     The first of these, of the newest model, is preregistered; a classifier that was made after all models comes first.
     """

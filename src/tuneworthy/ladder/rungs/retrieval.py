@@ -1,8 +1,7 @@
 """Rung `retrieval`: passages of the project's documents before the question.
 
-The search is tuned first, without a language model, where dev cases name their documents; what it finds best is then
-given to the model with different numbers of passages. The tuning, and all that is reported of the winner, use dev
-alone.
+Where dev cases name their documents, the search is tuned first, without a language model. The model then gets different
+numbers of passages from the best search. The tuning and every figure on the winner use dev only.
 """
 
 from collections import Counter
@@ -59,7 +58,7 @@ CAUSES = (
     "used_and_wrong",
     "no_document_named",
 )
-# Those of cases of which a document is out of reach, or none was shown.
+# Causes where a document is out of reach, or the model got no document of the case.
 LOST = frozenset({"not_in_index", "not_retrieved"})
 # Documents that are named as missed, at most.
 MOST_MISSED = 10
@@ -146,7 +145,7 @@ class RetrievalRung(Rung):
 
 
 async def tuned_forms(library: DocumentLibrary, dev: Cases) -> tuple[list[SearchForm], list[SearchForm]]:
-    """Return the forms of the search to try, and those that were measured on dev (what was searched is stored).
+    """Return the forms of the search to try, and those that were measured on dev (their search results are stored).
 
     That is the best of all forms; where too few cases name documents, plain forms for the race.
     """

@@ -39,8 +39,8 @@ class NextToken:
 def divergence(p: NextToken, q: NextToken) -> float:
     """Return KL(p || q) in nats, over the tokens that `p` names and one bucket of all others.
 
-    A token that `q` does not name counts as likely as the least that it does name, which is at least what it was: the
-    figure is at most the true one.
+    A token that `q` does not name gets the lowest probability that `q` does name, which is at least its own: the
+    result is at most the true divergence.
 
     >>> divergence(NextToken({1: log(0.5), 2: log(0.5)}), NextToken({1: log(0.5), 2: log(0.5)}))
     0.0
@@ -109,7 +109,7 @@ class ParityPlan:
         prompt_ids: Ids of the prompts.
         answer_ids: Ids of the answers.
         end: The token that ends an answer.
-        marks: Text of each token that was added to the vocabulary, with its id.
+        marks: Tokens that were added to the vocabulary: text to id.
         facts: Places of the rows whose answer the adapter gives word by word and the base does not.
         rows: Rows that are asked.
         n_left: Further rows that could be asked.
@@ -150,10 +150,10 @@ class FormAnswers:
         name: `base`, `adapter`, `merged`, `gguf` (or `gguf-TYPE`), `served`.
         kind: How its weights are stored, e.g. `q8_0`.
         template: The chat template that it carries, or None.
-        prompt_ids: Ids of each chat, as it reads them.
-        marks: Ids of each added token.
-        first: What follows each of the first `COMPARED` prompts.
-        end: What follows each of these with its answer.
+        prompt_ids: Ids per chat, as the form tokenizes it.
+        marks: Ids per added token.
+        first: Next-token distribution after each of the first `COMPARED` prompts.
+        end: Next-token distribution after each of these prompts with its answer.
         greedy: Its answer to each chat.
     """
 

@@ -85,9 +85,9 @@ def _subject(store: Folder, request: ParityRequest, base_folder: Path, say: Say)
 def document_of(subject: Subject) -> JsonObject:
     """Run the checks and return the document on them.
 
-    Its status is `fail` if a check failed, `unknown` if none did and the scores of the forms could not be compared.
-    `models` has the same of the merged model, and of it with each GGUF file alone, by id: a file that fails does not
-    condemn another, nor does another prove it.
+    Its status is `fail` if a check failed; `unknown` if no check failed but the forms' scores could not be compared.
+    `models` has the same document by id, for the merged model, and for it with each GGUF file alone: a file that fails
+    does not condemn another, nor does another prove it.
     """
     request = subject.request
     files = named_files(request)
@@ -155,7 +155,7 @@ def _trained(
 def facts_of(plan: ParityPlan, adapter: FormAnswers, bare: ModelForm) -> list[int]:
     """Return the places of rows whose answer the adapter gives word by word and the base does not.
 
-    The base, `bare`, is asked a few of them at a time, until there are enough.
+    The base, `bare`, answers a few rows at a time, until there are enough.
     """
     known = [at for at, answer in enumerate(plan.answers) if adapter.greedy[at].text.strip() == answer.strip()]
     facts: list[int] = []

@@ -115,7 +115,7 @@ def ends_of(model: Any, more: Tokens) -> list[int]:
 
 
 def with_adapter(model: Any, folder: Path) -> Any:
-    """Return the model with an adapter applied, not merged, and computed as in training; of all weights, what they are.
+    """Return the model with an adapter applied, not merged, and computed as in training; or the fully trained model.
 
     Raises:
         ModelError: It may not be loaded.
