@@ -463,6 +463,11 @@ def test_a_command_without_its_slash_is_taken_unless_it_is_a_label_or_free_text(
         assert given(folder) == answers
 
 
+def test_a_label_leaves_a_guideline_that_was_deleted_meanwhile(tmp_path: Path) -> None:
+    Guideline.read(path := tmp_path / "guideline.md").remove("a")
+    assert not path.exists()
+
+
 def test_labels_of_a_closed_list_are_taken_by_name_case_and_number(tmp_path: Path) -> None:
     both = LabelList(["yes", "No"], True, Guideline.read(tmp_path / "guideline.md"))
     assert [both.choose(line) for line in ("yes", "no", "2")] == ["yes", "No", "No"]
@@ -486,7 +491,9 @@ def test_without_a_name_the_most_useful_open_queue_is_opened_and_named(
     assert [name for name, queue in found.items() if not isinstance(queue, str)] == ["cases", "review", "findings"]
     assert not (root / "reviews.jsonl").exists() and not (root / "cases.labels.jsonl").exists()
     assert label(root, "--status", "--json") == 0
-    n = {row["queue"]: row["waiting"] for row in printed(capsys)["queues"]}
+    queues = printed(capsys)["queues"]
+    n = {row["queue"]: row["waiting"] for row in queues}
+    assert all((row["minutes"] > 0) is (row["waiting"] > 0) for row in queues)
     assert n == {"cases": 2, "judge": 0, "suspects": 0, "shadow": 0, "review": 81, "findings": 0}
     say(monkeypatch, "a", "a")
     assert label(root, "--labeller", "ada") == 0

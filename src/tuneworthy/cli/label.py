@@ -1,5 +1,6 @@
 """`tuneworthy label`: one queue for every judgement of a person."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def _show_status(request: LabelRequest, kind: str | None) -> int:
     rows, found = [], counted(request, *filter(None, [kind]))
     for name, queue in found.items():
         n, why = (0, queue) if isinstance(queue, str) else (queue.waiting, KINDS[name][0])
-        rows.append({"queue": name, "waiting": n, "minutes": round(n * KINDS[name][1] / 60), "why": why})
+        rows.append({"queue": name, "waiting": n, "minutes": math.ceil(n * KINDS[name][1] / 60), "why": why})
     shown = [row for row in rows if kind or row["waiting"]]
     lines = [f"{row['queue']}: {row['waiting']} rows, {row['minutes']} min. {row['why']}" for row in shown]
     empty = [str(row["queue"]) for row in rows if not row["waiting"]]

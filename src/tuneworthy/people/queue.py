@@ -61,8 +61,9 @@ class Guideline:
             file.write("\n" * is_cut + "\n".join(lines) + "\n")
 
     def remove(self, label: str) -> None:
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        self.path.write_text("".join(line for line in lines if line.rstrip() != f"- `{label}`"), encoding="utf-8")
+        if self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            self.path.write_text("".join(line for line in lines if line.rstrip() != f"- `{label}`"), encoding="utf-8")
 
 
 @dataclass(slots=True)
