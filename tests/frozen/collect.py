@@ -152,7 +152,7 @@ def of_run(told: Tree) -> Tree:
     document["differences"] = {f"{one['a']}/{one['b']}": one for one in document.get("differences", ())}
     for rung in document.get("rungs", ()):
         rung.pop("reason")  # a sentence
-        for key in ("calibration", "detail", "bounds95", "delta_today", "delta_today_ci", "dev_answers"):
+        for key in ("calibration", "detail", "delta_today", "delta_today_ci", "dev_answers"):
             rung.pop(key, None)
         if len(rung.get("graders") or ()) < 2:
             rung["graders"] = None

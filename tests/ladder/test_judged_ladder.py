@@ -26,6 +26,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
+from tuneworthy.stats.intervals import target_bounds
 from tuneworthy.stats.paired import compare, non_inferior
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import RungStatus
@@ -139,7 +140,9 @@ def test_a_judge_that_prefers_a_variant_is_corrected(tmp_path: Path) -> None:
     assert document(root)["status"] == "pass"
     assert model.graders["judge"] > 0.95  # by the judge alone it is nearly perfect
     assert model.score is not None and model.score < 0.7
-    assert model.bounds95 and model.bounds95[0] < 0.55 < model.bounds95[1] < 0.75
+    assert model.n_effective
+    lower, upper = target_bounds(model.score, model.n_effective)
+    assert lower < 0.55 < upper < 0.75
     assert "(judge alone: " in model.notes[-1]
     assert model.delta is not None and abs(model.delta) < 0.25
     assert model.status is not RungStatus.ADOPTED

@@ -375,11 +375,10 @@ def _priced(root: Path, extra: str = "") -> Path:
 
 
 ROWS: dict[str, dict[str, Any]] = {
-    "baseline": {"model": "weak", "score": 0.6, "bounds95": (0.5, 0.7), "usd_per_1k": 0.0},
+    "baseline": {"model": "weak", "score": 0.6, "usd_per_1k": 0.0},
     "model": {
         "model": "strong",
         "score": 0.93,
-        "bounds95": (0.88, 0.96),
         "usd_per_1k": 3.0,
         "input_tokens": 250.0,
         "output_tokens": 50.0,
@@ -391,7 +390,7 @@ ROWS: dict[str, dict[str, Any]] = {
 def test_a_run_is_read_with_prices_that_are_known(tmp_path: Path) -> None:
     project = load(_priced(tmp_path))
     rows = {name: dict(row) for name, row in ROWS.items()} | {
-        "classical": {"model": "classical:linear", "score": 0.95, "bounds95": (0.92, 0.97), "usd_per_1k": None}
+        "classical": {"model": "classical:linear", "score": 0.95, "usd_per_1k": None}
     }
     bills = bills_of(project, _record("classical", **rows))
     assert {name: bill.usd_per_1k for name, bill in bills.items()} == {"baseline": 0.0, "model": 3.0, "classical": 0.0}

@@ -138,7 +138,7 @@ def test_each_training_is_a_priced_row_by_hand() -> None:
     assert cost_note(verdict(LARGE, PAGE, 1).options[0]) == ""  # less than a dollar
     said = serving_sentence(busy)
     assert "hosted model (tuned Amazon Nova Micro" in said
-    assert "$3,600 rows, $25 training, $2,160 checking" in said
+    assert "rows $3,600, training $25, checking $2,160" in said
 
 
 def test_a_training_that_the_project_rules_out_has_no_row() -> None:

@@ -17,7 +17,7 @@ from tuneworthy.ladder.record import (
     RunRecord,
     SplitRecord,
 )
-from tuneworthy.stats.intervals import lower_bound, upper_bound, wilson
+from tuneworthy.stats.intervals import wilson
 from tuneworthy.types import RungStatus, Variant
 
 N = 200
@@ -41,7 +41,6 @@ def rung(name: str, variant: str, right: int, status: RungStatus = RungStatus.RE
             n=N,
             score=right / N,
             ci95=wilson(right, N),
-            bounds95=(lower_bound(right, N), upper_bound(right, N)),
             n_effective=N,
             usd_per_1k=0.0,
             latency_p50_ms=12.0,
@@ -182,7 +181,6 @@ def quick() -> RunRecord:
         "n": 0,
         "score": None,
         "ci95": None,
-        "bounds95": None,
         "n_effective": None,
         "graders": {},
         "usd_per_1k": None,

@@ -13,7 +13,7 @@ from tuneworthy.config.project import load
 from tuneworthy.ladder.record import ComparisonCount
 from tuneworthy.report import findings, tables
 from tuneworthy.report.text import clean, markdown_code, markdown_text
-from tuneworthy.stats.intervals import lower_bound, target_status, upper_bound
+from tuneworthy.stats.intervals import lower_bound, target_bounds, target_status, upper_bound
 
 TODAY = date(2026, 11, 24)
 # One-sided 95% bounds of 170 and of 160 of 200.
@@ -44,7 +44,7 @@ def test_of_several_options_and_after_added_cases_the_target_is_met_at_a_stricte
 
 def test_the_target_is_judged_by_the_one_sided_bounds() -> None:
     met = findings.target_sentence(records.plain())
-    assert "is met" in met and "92.9%" in met  # Clopper-Pearson, 192 of 200
+    assert "is met" in met
     assert "unresolved" in findings.target_sentence(records.classical_best())
     assert "is missed" in findings.target_sentence(replace(records.classical_best(), target=0.95))
 
@@ -67,10 +67,16 @@ def test_the_scores_of_a_judge_that_is_not_validated_leave_the_target_open() -> 
         assert findings.status_of(open_, open_.rungs[-1]) == "unresolved"
 
 
-def test_a_record_without_bounds_is_judged_by_its_interval_and_says_so() -> None:
+def test_the_bound_of_the_target_is_that_of_the_verdict_over_all_options() -> None:
     record = records.plain()
-    record = replace(record, rungs=[replace(rung, bounds95=None) for rung in record.rungs])
-    assert "95% interval limit" in findings.target_sentence(record)
+    best = findings.best_of(record)
+    assert best and best.score and best.n_effective and record.options > 1
+    lower, _ = target_bounds(best.score, best.n_effective, options=record.options)
+    said = findings.target_sentence(record)
+    assert f"{lower:.1%}" in said and f"corrected for {record.options} options" in said
+    alone = replace(record, rungs=[best], comparisons=replace(record.comparisons, options=1))
+    assert f"{target_bounds(best.score, best.n_effective)[0]:.1%}" in findings.target_sentence(alone)
+    assert "corrected" not in findings.target_sentence(alone)
 
 
 def test_the_answer_names_what_it_is_in_plain_words() -> None:

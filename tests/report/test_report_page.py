@@ -195,8 +195,7 @@ def test_a_record_read_back_gives_the_same_page() -> None:
 def test_a_run_in_which_nothing_could_be_scored_still_gives_a_page() -> None:
     record = records.plain()
     failed = [
-        replace(r, status=RungStatus.FAILED, score=0.0, ci95=None, bounds95=None, graders={}, unscored=r.n)
-        for r in record.rungs
+        replace(r, status=RungStatus.FAILED, score=0.0, ci95=None, graders={}, unscored=r.n) for r in record.rungs
     ]
     found: RunRecord = replace(record, rungs=failed, best=None)
     text = Page(render_html(found)).text

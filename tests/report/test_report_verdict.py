@@ -23,6 +23,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.config.task import TaskSection
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.document import Document
+from tuneworthy.report.first_screen import cards as first_screen_cards
 from tuneworthy.report.first_screen import in_short, paragraph
 from tuneworthy.report.render import first_screen, render_html, render_markdown
 from tuneworthy.report.run_report import document
@@ -160,9 +161,11 @@ def test_the_paragraph_holds_answer_scores_intervals_n_money_and_the_command() -
 def test_the_card_without_training_says_which_rule_chose_its_option() -> None:
     cards = {name: report(EVIDENCE[name]).cards[1] for name in EVIDENCE} | {"met": report(with_rungs(MET)).cards[1]}
     assert {card.label for card in cards.values()} == {"Without training"}
-    assert cards["met"].details[0] == (
-        "recommended: it meets the target at the lowest cost, or is significantly better at the same cost"
-    )
+    assert cards["met"].details[0] == "recommended: it meets the target at the lowest cost"
+    verdict = decide(with_rungs(MET))
+    cheaper = [replace(one, target="met", usd_per_1k=-1.0) if one.kind == "today" else one for one in verdict.options]
+    (_, dearer, _) = first_screen_cards(records.plain(), cheaper, verdict)
+    assert "significantly better than a cheaper" in dearer.details[0]
     today = report(with_rungs(replace(MET, rung="baseline", name="baseline/small"))).cards[1]
     assert today.details[0].startswith("recommended: it meets the target, and no other option is")
     adopted = document(records.plain(), today=TODAY).cards[1]  # few_shot scores higher, which no test shows

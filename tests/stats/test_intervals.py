@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bounds import score_bound
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,6 @@ from tuneworthy.stats.intervals import (
     clopper_pearson,
     effective_n,
     lower_bound,
-    score_bound,
     score_interval,
     upper_bound,
     wilson,

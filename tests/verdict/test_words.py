@@ -99,10 +99,10 @@ def test_no_chance_is_called_certain() -> None:
 def test_a_month_says_what_it_is_made_of_where_answers_are_not_all_of_it() -> None:
     running = RunningCost(usd_per_1k=2.0, upkeep_usd=300.0)  # 10,000 requests: $20, servers $80
     option = Option(option="a", rung="fine_tune", kind="tuned", usd_per_1k=40.0, usd_per_month=400.0, running=running)
-    assert cost_note(option) == "A month costs $20 for answers, $80 for servers, $300 for upkeep and retraining."
+    assert cost_note(option) == "Monthly cost: $20 for answers, $80 for servers, $300 for upkeep and retraining."
     assert not cost_note(replace(option, usd_per_1k=2.0, usd_per_month=20.0, running=RunningCost(usd_per_1k=2.0)))
     assert not cost_note(replace(option, usd_per_month=None)) and not cost_note(replace(option, running=None))
-    assert "A month costs $20" in cost_note(replace(option, unreported=0.5)) and "upper limit" in cost_note(
+    assert "Monthly cost: $20" in cost_note(replace(option, unreported=0.5)) and "upper limit" in cost_note(
         replace(option, unreported=0.5)
     )
     server = replace(option, usd_per_1k=58.4, usd_per_month=584.0, running=RunningCost(usd_per_1k=0.0))

@@ -9,6 +9,8 @@ from tuneworthy.types import Case, Cases, Score, Texts, Trace, Traces, frozen
 
 # Dev cases in the record, and characters per text.
 MAX_CASES, MAX_CHARS = 200, 200
+# Shown instead of a label that the answer does not name.
+NO_LABEL = "(no label)"
 
 
 @frozen
@@ -69,7 +71,7 @@ def _failures(case: Case, trace: Trace, score: Score, find: LabelFinder | None, 
         return ()
     if find is not None:
         labels, expected = find(trace.text), _expected(case)
-        answered = labels[0] if len(labels) == 1 else "(no label)"
+        answered = labels[0] if len(labels) == 1 else NO_LABEL
         if answered != expected:
             return [f"{short(expected)} → {short(answered)}"]
     fields = score.detail.get("fields") or {}

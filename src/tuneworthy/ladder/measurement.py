@@ -39,7 +39,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.search.racing import DevScores
 from tuneworthy.stats.calibration import LabelCalibration, calibration
-from tuneworthy.stats.intervals import effective_n, score_bound, score_interval
+from tuneworthy.stats.intervals import effective_n, score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, compare, non_inferior, worst_case
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.types import (
@@ -161,7 +161,7 @@ async def measure_on_test(
         (score.value or 0.0) < 1 and differs_in_form(trace.text, case.expected)
         for trace, score, case in zip(traces, scores, (case for case in test for _ in range(repeats)), strict=True)
     )
-    score, ci95, bounds, size, notes = _score(session, trial, test)
+    score, ci95, size, notes = _score(session, trial, test)
     if 0 < n_lost < len(traces):
         why = next(score.unscored for score in scores if score.unscored)
         notes = [
@@ -182,7 +182,6 @@ async def measure_on_test(
         unscored=trial.unscored,
         score=score,
         ci95=ci95,
-        bounds95=bounds,
         n_effective=size,
         unread=unread / len(traces),
         constant=len(traces) > 1 and len({" ".join(words(trace.text)) for trace in traces if trace.response}) == 1,
@@ -267,7 +266,7 @@ def meets_target(session: Session, one: Measurement) -> bool:
     Scores of a judge show it once the judge is validated and people's ratings correct them.
     """
     task, split, judging = session.project.task, session.split, session.judging
-    score, _, _, size, corrected = _score(session, one, split.test)
+    score, _, size, corrected = _score(session, one, split.test)
     record = RungRecord(
         rung=one.rung,
         status=RungStatus.INCONCLUSIVE,
@@ -407,7 +406,7 @@ def on_cases(session: Session, trial: Measurement, cases: Cases) -> tuple[Measur
         num=trial.num[chosen],
         den=trial.den[chosen],
     )
-    score, ci95, _, size, corrected = _score(session, part, cases)
+    score, ci95, size, corrected = _score(session, part, cases)
     if ci95 is None or size is None or (session.judging and not corrected):
         return part, None
     return part, DistinctScore(n=len(cases), score=score, ci95=ci95, n_effective=size)
@@ -478,26 +477,23 @@ async def recall_of(session: Session, cases: Cases, traces: Traces) -> tuple[Nam
     return recall, n
 
 
-def _score(
-    session: Session, trial: Measurement, test: Cases
-) -> tuple[float, Bounds | None, Bounds | None, float | None, list[str]]:
-    """Return the score on test cases, its interval, its one-sided bounds, its effective n, and notes.
+def _score(session: Session, trial: Measurement, test: Cases) -> tuple[float, Bounds | None, float | None, list[str]]:
+    """Return the score on test cases, its interval, its effective n, and notes.
 
     Where a judge grades and people judged enough, all are corrected by their verdicts.
     """
     scored = ~np.isnan(trial.num)
     if not scored.any():
-        return trial.score, None, None, None, []
+        return trial.score, None, None, []
     groups = session.groups(test)
     if session.judging and (level := session.judging.level(test, trial, groups=groups)):
         note = f"score corrected with human ratings of {level.n_human} cases (judge alone: {trial.score:.1%})"
         spread = max(level.b * (1 - level.b), 1e-9)
         size = min(float(level.n), spread / level.error**2) if level.error > 0 else float(level.n_human)
-        return level.b, _within(level.interval()), _within(level.interval(0.1)), max(1.0, size), [note]
+        return level.b, _within(level.interval()), max(1.0, size), [note]
     values = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
     interval = score_interval(*values)
-    bounds = score_bound(*values, side="lower"), score_bound(*values, side="upper")
-    return trial.score, (interval.lo, interval.hi), bounds, effective_n(*values), []
+    return trial.score, (interval.lo, interval.hi), effective_n(*values), []
 
 
 def with_decision(record: RungRecord, against: Variant, gain: PairedResult, decision: Adoption) -> RungRecord:

@@ -107,7 +107,6 @@ class RungRecord:
         n: Test cases.
         unscored: Those that could not be scored; lost repeats count in proportion, rounded up.
         score: Primary grader, with its 95 % interval.
-        bounds95: One-sided 95 % lower and upper bound, each on its own.
         n_effective: Independent right/wrong cases that would be as precise.
         on_distinct_cases: The same on the distinct test cases; None without such cases.
         delta_today: Paired difference to today's option, with its 95 % interval; descriptive.
@@ -156,7 +155,6 @@ class RungRecord:
     unscored: int = 0
     score: float | None = None
     ci95: Bounds | None = None
-    bounds95: Bounds | None = None
     n_effective: float | None = None
     on_distinct_cases: DistinctScore | None = None
     delta_today: float | None = None

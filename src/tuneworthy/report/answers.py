@@ -8,7 +8,8 @@ from functools import partial
 from itertools import zip_longest
 from typing import Literal
 
-from tuneworthy.graders.dev_answers import DevAnswer, DevCase
+from tuneworthy.errors import join_sentences
+from tuneworthy.graders.dev_answers import NO_LABEL, DevAnswer, DevCase
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.names import OUTPUTS, title
 from tuneworthy.report.numbers import percent
@@ -38,8 +39,8 @@ def cases_table(record: RunRecord, chosen: str, names: NamedTexts) -> Table | No
     columns = [text_column("question", "question"), text_column("expected", "expected")]
     columns += [text_column(rung, names.get(rung, rung), partial(_marked, by)) for rung, by in by_rung.items()]
     note = (
-        f"{RIGHT} right, {WRONG} wrong. These dev cases were selected to show both. Long texts are cut, and personal "
-        "data is masked. Answers to test cases stay hidden."
+        f"{RIGHT} right, {WRONG} wrong. The cases were selected to show both right and wrong answers. Personal data is "
+        "masked. Answers to test cases stay hidden."
     )
     return Table.of(f"{len(shown)} of {len(both)} dev cases", columns, shown, note)
 
@@ -67,17 +68,16 @@ def failures_table(record: RunRecord, chosen: str, names: NamedTexts) -> Table |
     )
     shown = [kind for kind, _ in kinds.most_common(MAX_KINDS)]
     columns = [
-        text_column("kind", "failure", str),
+        text_column("kind", "expected → answered" if record.kind == "label" else "failure", str),
         Column("n", "times", value=kinds.get),
         Column("fixed", f"fixed by {names.get(chosen, chosen)}", value=lambda kind: fixed[kind]),
     ]
     more = len(kinds) - len(shown)
-    table = Table.of(
-        f"Today's setup fails on {len(failed)} of {len(today)} dev cases",
-        columns,
-        shown,
+    note = join_sentences(
+        f"{NO_LABEL}: the answer names no label." if any(NO_LABEL in kind for kind in shown) else "",
         f"{count(more, 'rarer kind')} of failure {'is' if more == 1 else 'are'} left out." if more else "",
     )
+    table = Table.of(f"Today's setup fails on {len(failed)} of {len(today)} dev cases", columns, shown, note)
     return table if other and chosen != "baseline" else table.only("kind", "n")
 
 
@@ -109,8 +109,12 @@ def fixes_table(record: RunRecord, names: NamedTexts) -> Table | None:
         Column("wrong", "still wrong", value=lambda row: row[1].count((False, False))),
         Column("n", "dev cases", value=lambda row: len(row[1])),
     ]
-    note = "The options were chosen on dev, so these counts favour them. The scores above come from test."
-    return Table.of("Failures that each option fixes and breaks", columns, rows, note) if today and rows else None
+    note = (
+        "The options were chosen on dev, so these counts favour them. An option that was behind early answered fewer "
+        "dev cases. The scores above come from test."
+    )
+    title = "Today's failures that each option fixes, and right answers that it breaks"
+    return Table.of(title, columns, rows, note) if today and rows else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tuneworthy.report.names import in_sentence
 from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.retrieval import injection_warning
 from tuneworthy.report.text import clean
-from tuneworthy.stats.intervals import Target
+from tuneworthy.stats.intervals import Target, target_bounds
 
 # Graders whose score is the share of cases that are answered correctly.
 RIGHT_OR_WRONG = frozenset(
@@ -41,10 +41,11 @@ def measured(rung: RungRecord) -> bool:
 def target_sentence(record: RunRecord) -> str:
     """Say whether the best variant meets the target, and why; "" where not all that should be was compared."""
     best, target = best_of(record), record.target
-    if record.quick or record.partial or target is None or best is None or best.score is None or best.ci95 is None:
+    if record.quick or record.partial or target is None or best is None or best.score is None or not best.n_effective:
         return ""
-    lower, upper = best.bounds95 or best.ci95
-    bound = "one-sided 95% bound" if best.bounds95 else "95% interval limit"
+    options = 1 if best.rung == "fine_tune" else record.options
+    lower, upper = target_bounds(best.score, best.n_effective, options=options, additions=record.split.additions)
+    bound = f"one-sided 95% bound{f', corrected for {options} options' if options > 1 else ''}"
     status, met = status_of(record, best), f"the target of {target:.1%} is met"
     score = percent(best.score)
     if best.has_holes:
@@ -62,11 +63,11 @@ def target_sentence(record: RunRecord) -> str:
     if status == "missed":
         return (
             f"The target of {target:.1%} is missed: the score is {score}, and even its upper limit of "
-            f"{upper:.1%} ({bound}) is below the target."
+            f"{upper:.1%} (one-sided 95% bound) is below the target."
         )
     return (
         f"It is unresolved whether {met}: the score is {score}, but with {best.n} test cases the true score may "
-        f"lie anywhere in {percent_range((lower, upper))} ({bound}s). More test cases would narrow "
+        f"lie anywhere in {percent_range((lower, upper))} ({bound}). More test cases would narrow "
         "this range."
     )
 

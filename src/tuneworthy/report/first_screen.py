@@ -4,6 +4,7 @@ Invariant: an outdated verdict gives no answer, only the changes. Without a vali
 of the run, and the answer is that nothing was decided.
 """
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
@@ -175,7 +176,9 @@ def _rule(best: Option, options: Options, verdict: Verdict | None) -> str:
         return (
             "recommended: it meets the target, and no other option is shown to be better or 20% cheaper or faster"
             if best.kind == "today"
-            else "recommended: it meets the target at the lowest cost, or is significantly better at the same cost"
+            else "recommended: it meets the target at the lowest cost"
+            if all(_usd(best) <= _usd(one) for one in options if one.target == "met")
+            else "recommended: it meets the target and is significantly better than a cheaper option that does"
         )
     most = max((option.score or 0.0 for option in options if option.kind not in TRAINED), default=0.0)
     return (
@@ -183,6 +186,10 @@ def _rule(best: Option, options: Options, verdict: Verdict | None) -> str:
         if (best.score or 0.0) >= most
         else "adopted: no other option scores significantly higher"
     )
+
+
+def _usd(option: Option) -> float:
+    return math.inf if option.usd_per_1k is None else option.usd_per_1k
 
 
 def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", name: str = "") -> Card:

@@ -17,6 +17,7 @@ from tuneworthy.report.numbers import integer, percent, percent_range, points, p
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean, plain
+from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.text import count, plural
 from tuneworthy.types import Bounds, Texts
 from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
@@ -25,6 +26,8 @@ from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.options import Option
 
 RARE_LABELS = 3
+# Characters of the list of labels.
+MOST_LABELS = 300
 
 
 def document(
@@ -111,7 +114,7 @@ def _questions(
     chosen = shown.rung if shown else "baseline"
     cases = cases_table(record, chosen, names)
     few = "" if cases else "The run has no answers to dev cases, and answers to test cases stay hidden."
-    yield _section("tested", "What was tested?", cases, few)
+    yield _section("tested", "What was tested?", _tested(record), cases, few)
     errors = verdict.errors if verdict else ()
     by_kind = failures_table(record, chosen, names)
     probed = best_language_model(record)
@@ -137,6 +140,18 @@ def _questions(
     yield _section("certainty", "How certain is it?", *certain)
 
 
+def _tested(record: RunRecord) -> str:
+    if record.quick:
+        return ""
+    labels = sorted({label for rung in record.rungs for label in rung.recall})
+    listed = f", each with one of {count(len(labels), 'label')}: {clean(', '.join(labels), MOST_LABELS)}"
+    return (
+        f"All scores come from {count(record.n_test, 'test case')}{listed if labels else ''}. "
+        f"{count(record.n_dev, 'other case')}, called dev, served to choose between the options; only their answers "
+        "are shown."
+    )
+
+
 def _change(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | None]:
     """Yield the changes from today's prompt to that of the recommended option; without one, to the best prompt."""
     if shown and shown.rung == "baseline":
@@ -150,8 +165,10 @@ def _change(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | Non
     baseline = record.rung("baseline")
     today, other = (record.variant_of(rung) if rung else None for rung in (baseline, best))
     if today and other and best:
-        which = "the recommended option" if best is shown else "the best prompt"
-        yield prompt_diff(today, other, f"From today's setup to {which}: {clean(best.name)}")
+        which = "From today's setup to the recommended option"
+        if best is not shown:
+            which = "For comparison only: from today's setup to the best prompt"
+        yield prompt_diff(today, other, f"{which}, {clean(best.name)}")
 
 
 def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | None]:
@@ -166,21 +183,24 @@ def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | N
     for words, half in zip(("first half of the file", "second half of the file"), shown.halves, strict=False):
         rows.append(_certainty_row(words, half.n, half))
     rare = sorted(shown.recall_n, key=lambda label: shown.recall_n[label])[:RARE_LABELS]
-    rows += [
-        [f"label {clean(one, 60)}", integer(shown.recall_n[one]), percent(shown.recall[one]), *"–––"] for one in rare
-    ]
+    rows += [_recall_row(one, shown.recall[one], shown.recall_n[one]) for one in rare]
     headings = ("n", "score", "95% interval", "vs today", "difference, 95% interval")
     columns = [text_column("cases", "test cases"), *(Column(heading, heading) for heading in headings)]
     dropped = sum((record.overlaps.cases or {}).values())
     gone = count(dropped, "example that overlaps a case was", "examples that overlap a case were")
     note = join_sentences(
-        "If the file is in order of time, the two halves show drift." if shown.halves else "",
+        "Where the file is in order of time, a difference between its halves is drift." if shown.halves else "",
         f"The {len(rare)} rarest labels are shown." if rare else "",
         f"{gone} removed before the run." if dropped else "",
         f"The chance of any false gain in the {count(record.comparisons.made, 'test comparison')} is at most 5%.",
     )
     yield plain(findings.target_sentence(record))
     yield Table(f"Score of {clean(shown.name)}", columns, rows, note).filled()
+
+
+def _recall_row(label: str, recall: float, n: float) -> list[str]:
+    interval = clopper_pearson(min(n, recall * n), n)
+    return [f"label {clean(label, 60)}", integer(n), percent(recall), percent_range(interval), *"––"]
 
 
 def _certainty_row(
@@ -202,7 +222,9 @@ def _cost(verdict: Verdict | None, options: Table | None) -> PagePart:
     if verdict is None or options is None:
         return _section("cost", "")
     columns = ("option", "usd_per_month", "usd_per_1k", "one_off_usd", "p50", "p95", "share_sent")
-    title, note = "Cost and latency of each option", plain(serving_sentence(verdict))
+    own = any(one.kind == "classical" for one in verdict.options)
+    inside = "A classifier runs inside the application: no server is charged for it." if own else ""
+    title, note = "Cost and latency of each option", join_sentences(plain(serving_sentence(verdict)), inside)
     table = replace(options.only(*columns).filled(), title=title, note=note)
     return _section("cost", "What does it cost?", plain(money_sentence(verdict.economics)), table)
 

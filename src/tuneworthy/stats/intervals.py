@@ -141,27 +141,6 @@ def score_interval(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = No
     return Interval(value, lo, hi, num.size, n_groups, alpha, "korn_graubard")
 
 
-def score_bound(
-    num: ArrayLike,
-    den: ArrayLike,
-    groups: ArrayLike | None = None,
-    *,
-    side: Literal["lower", "upper"],
-    alpha: float = 0.05,
-) -> float:
-    """One-sided bound of `sum(num) / sum(den)` at `1 - alpha`.
-
-    Clopper-Pearson's, with the effective sample size where cases are not right/wrong or share sources: one-sided,
-    Wilson's limit is too bold near 0 and 1.
-
-    Source: Cai 2005 (J. Stat. Plan. Inference 131:63); Korn and Graubard 1998 (Survey Methodology 24:193).
-    """
-    size = effective_n(num, den, groups, alpha=alpha)
-    num, den = as_ratio(num, den)
-    k = size * float(num.sum() / den.sum())
-    return lower_bound(k, size, alpha) if side == "lower" else upper_bound(k, size, alpha)
-
-
 def effective_n(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None, *, alpha: float = 0.05) -> float:
     """Return how many independent right/wrong cases are as precise as these, as the basis of a one-sided bound.
 
@@ -169,6 +148,8 @@ def effective_n(num: ArrayLike, den: ArrayLike, groups: ArrayLike | None = None,
         num, den: `(n_cases,)` contributions, as in `score_interval`.
         groups: `(n_cases,)` labels of cases that share a source.
         alpha: one-sided error.
+
+    Source: Cai 2005 (J. Stat. Plan. Inference 131:63); Korn and Graubard 1998 (Survey Methodology 24:193).
 
     >>> effective_n([1, 0, 1, 1], [1, 1, 1, 1])
     4.0
@@ -229,6 +210,12 @@ def target_level(additions: int) -> float:
     return LEVEL if additions == 0 else FIRST_LEVEL if additions == 1 else (LEVEL - FIRST_LEVEL) / 2 ** (additions - 1)
 
 
+def target_bounds(score: float, n: float, *, options: int = 1, additions: int = 0) -> Bounds:
+    """Return the one-sided lower and upper bounds that `target_status` compares; arguments as there."""
+    k = min(n, score * n)
+    return lower_bound(k, n, target_level(additions) / options), upper_bound(k, n, LEVEL)
+
+
 def target_status(
     score: float, n: float, target: float, margin: float, *, options: int = 1, additions: int = 0
 ) -> Target:
@@ -251,10 +238,10 @@ def target_status(
     >>> target_status(0.86, 200, 0.85, 0.05), target_status(0.86, 200, 0.85, 0.05, options=8)
     ('met', 'unresolved')
     """
-    k, least = min(n, score * n), target - margin + ROUNDING
-    if score >= target - ROUNDING and lower_bound(k, n, target_level(additions) / options) > least:
+    lower, upper = target_bounds(score, n, options=options, additions=additions)
+    if score >= target - ROUNDING and lower > target - margin + ROUNDING:
         return "met"
-    return "missed" if upper_bound(k, n, LEVEL) < target else "unresolved"
+    return "missed" if upper < target else "unresolved"
 
 
 def chance_of_status(

@@ -145,8 +145,8 @@ def serving_sentence(verdict: Verdict) -> str:
     if not question or not trainings:
         return text
     each = "; ".join(f"{_TRAININGS[row.training]} ({row.serving}) ${row.usd_per_month:,.0f}" for row in trainings)
-    once = ", ".join(f"${usd:,.0f} {part}" for part, usd in verdict.economics.one_off.items())
-    return join_sentences(text, f"A month of each training, upkeep included: {each}. Once: {once}.")
+    once = ", ".join(f"{part} ${usd:,.0f}" for part, usd in verdict.economics.one_off.items())
+    return join_sentences(text, f"Monthly cost of each kind of training, upkeep included: {each}. One-off: {once}.")
 
 
 _TRAININGS = {"own": "own model", "hosted": "hosted model", "encoder": "encoder"}

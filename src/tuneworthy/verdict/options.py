@@ -256,7 +256,8 @@ def distinct_words(options: Options, chosen: str | None) -> str:
 def legend(options: Options) -> list[str]:
     """Explain the words that replace a number in a table of options, as far as they occur."""
     lines = {
-        "unresolved: the test cases do not settle whether the target is met.": lambda one: one.target == "unresolved",
+        "unresolved: the test cases do not settle whether the target is met. The bound is stricter than the 95% "
+        "interval where several options are compared.": lambda one: one.target == "unresolved",
         "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it.": (
             lambda one: one.server and one.usd_per_month is None and one.usd_per_1k is None
         ),
@@ -288,7 +289,7 @@ def cost_note(option: Option) -> str:
         if usd >= 1
     ]
     is_plain = len(parts) == 1 and running.upkeep_usd < 1 and not option.serving
-    made_of = f"A month costs {', '.join(parts)}." if parts and not is_plain else ""
+    made_of = f"Monthly cost: {', '.join(parts)}." if parts and not is_plain else ""
     return join_sentences(made_of, upper)
 
 
