@@ -114,6 +114,12 @@ def frozen(kind: type[T]) -> type[T]:
     return dataclass(frozen=True, slots=True, kw_only=True, repr=not own)(kind)
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def positional(kind: type[T]) -> type[T]:
+    """Make a class a dataclass that is frozen, has slots, and takes its fields by position or name."""
+    return dataclass(frozen=True, slots=True)(kind)
+
+
 @frozen
 class Case:
     """A question and its expected answer.

@@ -8,12 +8,12 @@ from typing import Generic, TypeVar
 
 from tuneworthy.cases.splits import OverlapHit
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.types import Case, CaseOrExample, Example, Examples, NamedInts, grouped
+from tuneworthy.types import Case, CaseOrExample, Example, Examples, NamedInts, grouped, positional
 
 R = TypeVar("R", Case, Example)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class AnswerLoss:
     """Rows of one answer that are dropped as copies: a label, or the keys of JSON answers.
 

@@ -8,7 +8,7 @@ asked again.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,23 @@ from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.store.lines import append_line, now, refuse_link
 from tuneworthy.store.shapes import DamagedRecord
-from tuneworthy.types import SECOND_SHARE, UNLABELLED, Bounds, Cases, Ids, JsonObject, canonical, grouped
+from tuneworthy.types import (
+    SECOND_SHARE,
+    UNLABELLED,
+    Bounds,
+    Cases,
+    Ids,
+    JsonObject,
+    canonical,
+    frozen,
+    grouped,
+    positional,
+)
 
 MIN_SECOND = 30
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Label:
     """One labeller's label of one case; None means that declining is right."""
 
@@ -200,7 +211,7 @@ class LabelSession(RowSession):
         append_line(self.path, {"case": row, "labeller": self.labeller, "undo": True, "time": now()})
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Disagreement:
     """A case with different labels, by labeller."""
 
@@ -208,7 +219,7 @@ class Disagreement:
     labels: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Agreement:
     """How far two labellers agree: the ceiling of any score.
 
@@ -277,7 +288,7 @@ def agreement(labels: Iterable[Label]) -> Agreement:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Applied:
     """The result of writing labels into a file of cases.
 

@@ -31,13 +31,13 @@ from stdnum import luhn, numdb
 from stdnum.iso7064 import mod_97_10
 
 from tuneworthy.text import number_text
-from tuneworthy.types import Texts
+from tuneworthy.types import Texts, positional
 
 # In the order in which they are looked for: a stretch that is one is not taken for the next.
 KINDS = ("key", "email", "iban", "id", "account", "device", "card", "ip", "birth_date", "phone", "address")
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class PiiMatch:
     """The place of personal data in a text; the value itself is not kept.
 

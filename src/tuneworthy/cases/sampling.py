@@ -6,7 +6,7 @@ The result depends on the content of the file, `n` and `seed`, not on the order 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tuneworthy.cases.normalize import normalise, question_of, words
@@ -19,7 +19,7 @@ from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import open_input
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Cases, Example, Texts, TextTuple, content_hash, grouped
+from tuneworthy.types import UNLABELLED, Case, Cases, Example, Texts, TextTuple, content_hash, grouped, positional
 
 NEAR = 0.8
 MIN_CLUSTERED = 50
@@ -30,7 +30,7 @@ _TABLES_AND_JSON = frozenset(
 _NUMBER = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Sample:
     """Cases drawn from logs, unlabelled.
 

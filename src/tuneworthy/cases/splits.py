@@ -25,6 +25,7 @@ from tuneworthy.types import (
     NamedTexts,
     TextTuple,
     content_hash,
+    positional,
 )
 
 MIN_EXAMPLES = 200
@@ -38,7 +39,7 @@ DEV = "dev"
 _MOST_ANSWERS = 5_000
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class OverlapHit:
     """A row that overlaps with cases.
 
@@ -62,7 +63,7 @@ class OverlapHit:
         return self.cases[0]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class CaseFingerprint:
     """A case in a stored split: its id, and hashes of the question and the expected answer."""
 
@@ -224,7 +225,7 @@ def fingerprint(case: Case) -> CaseFingerprint:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Changes:
     """How cases differ from those of a stored split: ids, sorted.
 

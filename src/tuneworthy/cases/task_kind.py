@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
@@ -11,7 +10,7 @@ import orjson
 from tuneworthy.cases.normalize import words
 from tuneworthy.errors import nearest
 from tuneworthy.text import plural
-from tuneworthy.types import UNLABELLED, Case, NamedInts, Texts, TextTuple
+from tuneworthy.types import UNLABELLED, Case, NamedInts, Texts, TextTuple, positional
 
 TaskKind = Literal["label", "json", "short_answer", "free_text"]
 
@@ -43,7 +42,7 @@ _SEPARATOR = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 _SAME_WORD, _FREQUENT = 0.85, 10
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Kind:
     """The kind of a task, the reason in words, the labels if it is one of labels, and whether the answers are clear."""
 

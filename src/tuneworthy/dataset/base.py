@@ -16,7 +16,7 @@ Rules that hold for every check:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import field, fields, is_dataclass, replace
 from typing import Any, cast
 
 from tuneworthy.dataset import messages
@@ -24,7 +24,18 @@ from tuneworthy.dataset.records import Action
 from tuneworthy.graders.base import accepted
 from tuneworthy.retrieval.encoder import Encoder
 from tuneworthy.rules import Finding, R, Rule, RuleBook
-from tuneworthy.types import Cases, Example, Examples, JsonObject, NamedFloats, Texts, Turns, content_hash, frozen
+from tuneworthy.types import (
+    Cases,
+    Example,
+    Examples,
+    JsonObject,
+    NamedFloats,
+    Texts,
+    Turns,
+    content_hash,
+    frozen,
+    positional,
+)
 
 # The `row` of a finding that is about all rows together.
 WHOLE_SET = -1
@@ -98,7 +109,7 @@ class DataCheck(Rule[RowFinding]):
         return getattr(self.examine, "repair", None)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class AuditResult:
     """A judge's opinions of rows.
 

@@ -6,7 +6,6 @@ case only the place is shown, as its text is that of the case.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from tuneworthy.cases.pii import Look, Masker
@@ -15,7 +14,7 @@ from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord
-from tuneworthy.types import Example, JsonMapping, Texts, frozen, role_of
+from tuneworthy.types import Example, JsonMapping, Texts, frozen, positional, role_of
 
 # Rows that are shown for each reason.
 EXAMPLES = 3
@@ -26,7 +25,7 @@ _LABEL = 60
 _BOUNDS = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class FunnelStep:
     """One check in the funnel.
 
@@ -49,7 +48,7 @@ class FunnelStep:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class CardRow:
     """A row as it is shown.
 
@@ -72,7 +71,7 @@ class CardRow:
 Examples = dict[tuple[str, str], list[CardRow]]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Reason:
     """A code that a check found, with rows.
 
@@ -93,7 +92,7 @@ class Reason:
     examples: Sequence[CardRow]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class CheckEffect:
     """What it does to accuracy that the rows of one check leave.
 
@@ -112,7 +111,7 @@ class CheckEffect:
     effect: str
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class RowCounts:
     """How many rows fall under each heading, in order."""
 

@@ -38,7 +38,7 @@ from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
-from tuneworthy.types import Example, Say, grouped
+from tuneworthy.types import Example, Say, grouped, positional
 
 # Rows that a check gets at a time if it does not need all of them.
 BATCH = 20_000
@@ -353,7 +353,7 @@ def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mappin
     return Stage(check, stage.n_in, decisions, stage.seconds + time.perf_counter() - started, effect)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class StageEnd:
     """The last line of a stored stage."""
 

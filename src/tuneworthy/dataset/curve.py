@@ -10,7 +10,7 @@ dev cases only: rows that stayed are those that the checks agree with, so they f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from heapq import nsmallest
 from itertools import chain, repeat
@@ -36,7 +36,7 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
 from tuneworthy.store import Folder
-from tuneworthy.types import Bounds, Say, frozen
+from tuneworthy.types import Bounds, Say, frozen, positional
 
 # Times that the largest size is halved at most, and the smallest size.
 HALVINGS = 4
@@ -47,7 +47,7 @@ DRAWS = 3
 Subset = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class SizePoint:
     """What the baseline reaches with so many of the built rows.
 
@@ -198,7 +198,7 @@ def _drawn(sample: AskedSample, draws: Sequence[tuple[str, int, int]], train: Bo
     return [orders[name, draw][:size] for name, size, draw in draws]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class SubsetScores:
     """The scores of all subsets, with intervals that cover both the choice of the questions and that of the rows.
 

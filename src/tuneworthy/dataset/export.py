@@ -7,7 +7,6 @@ the same version and seed give the same split in every format.
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,14 @@ from tuneworthy.people.review_state import State
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.trust import own_path
-from tuneworthy.types import Examples, NamedInts, Texts, frozen
+from tuneworthy.types import Examples, NamedInts, Texts, frozen, positional
 
 MANIFEST = "manifest.json"
 # Folder in that of an export where its files are written before they are moved to their places.
 SCRATCH = ".export"
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class FileHash:
     """Hash and size of a file."""
 
@@ -42,7 +41,7 @@ class FileHash:
     n_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class DrawnSplit:
     """How rows were split: seed, share of validation rows, rows per side, and which rows stay together."""
 

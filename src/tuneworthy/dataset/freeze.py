@@ -9,7 +9,6 @@ See `store.frozen` for how it is written, and what its id is a hash of.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from tuneworthy.dataset import messages
@@ -20,12 +19,12 @@ from tuneworthy.store import Folder
 from tuneworthy.store.frozen import changed, freeze_folder
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.shapes import Pointer
-from tuneworthy.types import Example
+from tuneworthy.types import Example, positional
 
 RECIPE = "recipe.json"
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Version(RowFolder):
     """A frozen version: its folder and the content of its `recipe.json`."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal
 
-from tuneworthy.types import Bounds, Example, JsonObject, TextTuple, frozen
+from tuneworthy.types import Bounds, Example, JsonObject, TextTuple, frozen, positional
 
 SCHEMA_VERSION: Final = 5
 
@@ -19,7 +19,7 @@ Action = Literal["drop", "mask", "report"]
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class RowPlace:
     """Id and source (file:line) of a row."""
 
@@ -98,7 +98,7 @@ class ReadAs(ImportRequest):
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class ShownTurn:
     """Beginning of a turn, with the names of its tool calls."""
 
@@ -192,7 +192,7 @@ class TeacherRecord(TeacherPin):
     last: str
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class TeacherScore:
     """Score of the teacher's first answers against known answers, with its 95% interval."""
 
@@ -272,7 +272,7 @@ class ImportRecord:
 # --- versions -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Difference:
     """Accuracy with some rows minus accuracy with others.
 
@@ -334,7 +334,7 @@ class CodeCounts:
     report: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class SetFinding:
     """A finding on the whole set."""
 
@@ -361,7 +361,7 @@ class CheckRecord:
     effect: Effect | None
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class DataGate:
     """Gate of a version: passes if no row that its check bars remains; `detail` says why it fails."""
 
@@ -370,7 +370,7 @@ class DataGate:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class LabelRow:
     """Rows of a label before and after the checks, and its cases."""
 
@@ -380,7 +380,7 @@ class LabelRow:
     cases: int
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class HashedCount:
     """Number of items and their hash."""
 
@@ -424,7 +424,7 @@ class FileRecord:
     n: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BuildTimes:
     """When a version was frozen, and the seconds per check."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from tuneworthy.dataset.records import RowLine, row_of
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.store.shapes import parsed
-from tuneworthy.types import Example, Examples, JsonObject
+from tuneworthy.types import Example, Examples, JsonObject, positional
 
 # Rows of a scan, or of as many random reads, after which the memory of their lines is freed.
 _RELEASED = 1 << 10
@@ -24,7 +23,7 @@ ROWS = "rows.jsonl"
 REJECTS = "rejects.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class RowFolder:
     """A folder of rows, named by its id."""
 

@@ -11,7 +11,7 @@ Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised fine-tun
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.registry import Registry
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Example, JsonObject, NamedTexts, TextTuple, calls_of, frozen, role_of
+from tuneworthy.types import Example, JsonObject, NamedTexts, TextTuple, calls_of, frozen, positional, role_of
 
 Convert = Callable[[Example], JsonObject]
 
@@ -34,7 +34,7 @@ class CannotHold(Exception):
     """The format has no place for something in the row; the argument says for what."""
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Written:
     """The written files.
 

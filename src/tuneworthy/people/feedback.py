@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tuneworthy.cases.formats.chats import is_blank, text_of_parts
 from tuneworthy.cases.pairs import with_rejected
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import Bounds, JsonMapping, JsonObject, Messages, Turns, content_hash, role_of
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, Messages, Turns, content_hash, positional, role_of
 
 Opinion = Literal["none", "good", "unclear", "bad"]
 
@@ -129,7 +129,7 @@ class Scales:
         return "bad" if value < middle else "good"
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Feedback:
     """What people said about the answer of a row.
 
@@ -337,7 +337,7 @@ def _bare(text: str) -> str:
     return re.sub(r"[\s_:.\-]+", "", text).casefold()
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Settled:
     """A row after its feedback.
 

@@ -18,7 +18,7 @@ from tuneworthy.input_files import read_input_text
 from tuneworthy.people.review import Reviewing
 from tuneworthy.store.lines import refuse_link
 from tuneworthy.text import count, plural
-from tuneworthy.types import NamedTexts, Texts, content_hash
+from tuneworthy.types import NamedTexts, Texts, content_hash, positional
 
 GUIDELINE = "guideline.md"
 FREE_TEXT = "The answer is free text."
@@ -27,7 +27,7 @@ _LABEL = re.compile(r"^[-*] `([^`\n]+)`(?::[ \t]*(.*))?$", re.MULTILINE)
 _MAX_FOUND = 12
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Guideline:
     """How people label: a text, and the labels with their descriptions; both empty without a file.
 
@@ -147,7 +147,7 @@ def bare(label: str) -> str:
     return "".join(filter(str.isalnum, label)).casefold() or label
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class LabelForm:
     """The answers that a queue takes.
 
@@ -183,7 +183,7 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Queue:
     """Rows that wait for one person.
 

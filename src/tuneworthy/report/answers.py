@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import unified_diff
 from functools import partial
 from itertools import zip_longest
@@ -16,7 +15,7 @@ from tuneworthy.report.numbers import percent
 from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.text import count, number_text
-from tuneworthy.types import NamedTexts, Texts, Variant
+from tuneworthy.types import NamedTexts, Texts, Variant, positional
 
 # Cases and kinds of failures that are shown; lines of a diff, and characters per line.
 MAX_CASES, MAX_FAILED, MAX_KINDS = 5, 3, 8
@@ -117,7 +116,7 @@ def fixes_table(record: RunRecord, names: NamedTexts) -> Table | None:
     return Table.of(title, columns, rows, note) if today and rows else None
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Diff:
     """Two texts, one against the other.
 

@@ -4,17 +4,16 @@ Invariant: the first screen answers, and shows each fact once; every line chart 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import LineChart
 from tuneworthy.report.table import Table
-from tuneworthy.types import Texts, frozen
+from tuneworthy.types import Texts, frozen, positional
 
 Block = str | Table | LineChart | Diff
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Card:
     """One of the three numbers of the first screen.
 
@@ -35,7 +34,7 @@ class Card:
     mark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class NextStep:
     """What to do next: a command, if there is one, and why."""
 
@@ -43,7 +42,7 @@ class NextStep:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class PagePart:
     """A part of the page below the first screen.
 

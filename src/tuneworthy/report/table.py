@@ -6,20 +6,20 @@ Invariant: every cell is cleaned (one line, no control characters).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
 from tuneworthy.report.numbers import NONE, text
 from tuneworthy.report.text import MOST, clean
-from tuneworthy.types import Bounds, JsonMapping, Texts, frozen
+from tuneworthy.types import Bounds, JsonMapping, Texts, frozen, positional
 
 ColumnKind = Literal["text", "name", "status", "number"]
 Kind = Literal["today", "best", "tuned", "plain", "lost"]
 EMPTY = frozenset({"", NONE})
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Column:
     """A column.
 
@@ -74,7 +74,7 @@ class Bar:
     kind: Kind = "best"
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Bars:
     """The bars of a table's rows, on one scale; in HTML only.
 
@@ -106,7 +106,7 @@ class Bars:
         return round(1 + 98 * (min(max(value, low), high) - low) / ((high - low) or 1), 2)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Table:
     """A table of text.
 

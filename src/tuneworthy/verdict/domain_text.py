@@ -7,7 +7,7 @@ sentence, and both are cut to the length of the shorter one. No test case is rea
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.resources import files
 from math import log
 
@@ -16,7 +16,7 @@ from tuneworthy.dataset.checks.language import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider
-from tuneworthy.types import NamedFloats, OutputFormat, Request, Texts, content_hash
+from tuneworthy.types import NamedFloats, OutputFormat, Request, Texts, content_hash, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DomainText
 
@@ -29,7 +29,7 @@ MIN_BYTES = 10
 BATCH = 8
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class StoredDomain:
     """Content of `domain.json`: the result, and a hash of its inputs."""
 

@@ -18,7 +18,7 @@ from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Texts, Variant, content_hash, frozen
+from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Texts, Variant, content_hash, frozen, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorClass, ErrorShare
 
@@ -222,7 +222,7 @@ def rows_of(
     return tuple(sorted(rows, key=lambda row: (-row.n_failed, order.index(row.name))))
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class StoredErrors:
     """What `errors.json` holds of any version: the hashes of what it depends on."""
 

@@ -6,7 +6,7 @@ Where an option is good enough, a step that costs more than it can save in a yea
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, combinations
 from math import floor, inf
@@ -15,7 +15,7 @@ from typing import Any
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import SET_TRAFFIC, has_smaller, monthly_saving, one_off, open_ranges
 from tuneworthy.stats.intervals import chance_of_status
-from tuneworthy.types import Bounds
+from tuneworthy.types import Bounds, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Cost, GateResult, NextAction
 from tuneworthy.verdict.error_analysis import LABELS
@@ -71,7 +71,7 @@ FactNames = Sequence[FactName]
 Results = frozenset[tuple[FactName, bool]]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Offer:
     """An action with the chances that it shows each of its facts true, and false.
 
@@ -318,7 +318,7 @@ def label_step(evidence: Evidence) -> NextAction:
 _uncounted = partial(_step, usd=None, calls=None)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class _Steps:
     """The steps that may settle the open facts of a project."""
 

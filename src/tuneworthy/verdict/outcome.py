@@ -5,8 +5,9 @@ it, so that what cannot matter is never enumerated.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from tuneworthy.types import positional
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.facts import DecisionFacts, FactName
 from tuneworthy.verdict.options import Options, rank, recommend
@@ -18,7 +19,7 @@ Condition = Mapping[FactName, bool]
 Ask = Callable[[Condition], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Ruling:
     """What the rules say.
 

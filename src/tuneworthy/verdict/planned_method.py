@@ -1,7 +1,5 @@
 """The method of training that `plan` names: that of the last verdict; full training where LoRA fell short on test."""
 
-from dataclasses import dataclass
-
 from tuneworthy.config.project import Project
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import read_record
@@ -10,12 +8,13 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import find_artifact
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.plan import Planned, advised
+from tuneworthy.types import positional
 from tuneworthy.verdict.base import Method
 from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.training_method import METHODS
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class PlannedMethod:
     """A method, or why no method is named.
 

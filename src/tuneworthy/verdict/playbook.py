@@ -5,12 +5,12 @@ gates of `verdict.gates`, so that the list and the verdict never disagree.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Literal, NamedTuple, get_args
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import count
-from tuneworthy.types import JsonObject, Texts, frozen
+from tuneworthy.types import JsonObject, Texts, frozen, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.base import Cost, GateResult, Outcome, Stage
@@ -96,7 +96,7 @@ class ProjectState:
         return self.verdict is not None and self.verdict.outcome is not Outcome.UNDECIDED and not self.verdict_stale
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Step:
     """A step.
 

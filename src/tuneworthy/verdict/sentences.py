@@ -1,13 +1,12 @@
 """Reasons of a verdict in sentences: what decided, the reason that the team has in mind, the scores. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import NOT_REACHED
 from tuneworthy.money.economics import money_sentence, monthly_saving
 from tuneworthy.text import plural
-from tuneworthy.types import Texts
+from tuneworthy.types import Texts, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
@@ -41,7 +40,7 @@ STATUS_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Deliberation:
     """Everything that a verdict before training is made of.
 

@@ -1,10 +1,9 @@
 """Training method for a verdict to train: SFT, preference, RL, distillation or classifier. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from tuneworthy.cases.pairs import rejected_answer
-from tuneworthy.types import Example
+from tuneworthy.types import Example, positional
 from tuneworthy.verdict.base import Method, TrainingAdvice, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.outcome import Ruling
@@ -16,7 +15,7 @@ FEWEST_PREFERENCES = 50
 RATINGS = ("rating", "feedback", "score", "thumbs")
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class TrainingMethod:
     """Why a method of training fits, the source of that, and the next step for it."""
 

@@ -8,7 +8,6 @@ streamed, its journal is `Rejects`: a faulty row is set aside with its reason an
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +18,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.messages import DropReason, Fault
 from tuneworthy.errors import DataError, DataFaults
 from tuneworthy.text import count
-from tuneworthy.types import TextTuple
+from tuneworthy.types import TextTuple, positional
 
 MAX_SHOWN = 20
 NO_FACTS: Mapping[str, list[Any]] = MappingProxyType({})
@@ -56,7 +55,7 @@ def data_error(path: object, fault: Fault, got: str, line: int | None = None) ->
     return DataError(path, line, fault.expected, got, hint=fault.hint)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Reject:
     """A row that was left out; of a stream, in full: nothing is lost silently.
 

@@ -13,7 +13,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -29,7 +28,7 @@ from tuneworthy.cases.readers.table_child import json_bytes, table_rows
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.input_files import open_input
-from tuneworthy.types import JsonObject, Texts
+from tuneworthy.types import JsonObject, Texts, positional
 from tuneworthy.yaml_text import check_size
 
 Container = Literal["jsonl", "json", "csv", "excel", "parquet", "arrow", "inspect", "yaml"]
@@ -61,7 +60,7 @@ _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 _UNPARSED = (ValueError, TypeError, RecursionError, OverflowError, AttributeError, LookupError)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class RowSource:
     """An opened file: its container (`jsonl`), whether it is compressed, and its rows."""
 

@@ -6,7 +6,7 @@ keeps only a few rows in memory: each is yielded, or waits in the journal with i
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,7 +39,18 @@ from tuneworthy.cases.readers.faults import (
 from tuneworthy.cases.readers.files import Row, Rows, RowSource, open_rows
 from tuneworthy.errors import DataError
 from tuneworthy.registry import Registry
-from tuneworthy.types import UNLABELLED, Case, Example, Examples, JsonObject, Texts, TextTuple, canonical, content_hash
+from tuneworthy.types import (
+    UNLABELLED,
+    Case,
+    Example,
+    Examples,
+    JsonObject,
+    Texts,
+    TextTuple,
+    canonical,
+    content_hash,
+    positional,
+)
 
 R = TypeVar("R", Case, Example)
 # Lines with the fields of a row; None where the journal got the row.
@@ -55,7 +66,7 @@ _ANSWERED = (*EXPECTED_NAMES, "messages")
 _PARSED = (*_NESTED, "tools", "meta", "metadata", "feedback", "scores")
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class CaseFile:
     """The cases of a file.
 
@@ -72,7 +83,7 @@ class CaseFile:
     dropped: tuple[Reject, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class ExampleFile:
     """The examples of a file, read from disk on access; attributes as in `CaseFile`."""
 
@@ -82,7 +93,7 @@ class ExampleFile:
     dropped: tuple[Reject, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class ExampleStream:
     """The examples of a file, one at a time.
 
@@ -98,7 +109,7 @@ class ExampleStream:
     entry: Format | None
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class _Noun:
     formats: Registry[Format]
     read: Convert
@@ -110,7 +121,7 @@ _CASES = _Noun(CASE_FORMATS, native_fields, "cases", keep_rest=False)
 _EXAMPLES = _Noun(EXAMPLE_FORMATS, native_example, "examples", keep_rest=True)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class _Options:
     """The caller's choice of columns and format; recognised where it is empty."""
 

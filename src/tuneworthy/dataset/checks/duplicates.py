@@ -6,7 +6,6 @@ contradiction, which other checks report; questions that only share a canned ans
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -18,7 +17,7 @@ from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
-from tuneworthy.types import Example, Examples, Texts, calls_of
+from tuneworthy.types import Example, Examples, Texts, calls_of, frozen
 
 
 def exact_duplicates(texts: Iterable[str]) -> Ints:
@@ -80,7 +79,7 @@ def exact(rows: Examples, context: CheckContext) -> RowFindings:
 
 
 @data_check("near", whole=True, version=3)
-@dataclass(frozen=True, slots=True)
+@frozen
 class NearCheck:
     """Rows that repeat an earlier one but for words that say nothing, and typing errors.
 

@@ -13,7 +13,7 @@ Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, are_many, as_rows, data_check
 from tuneworthy.retrieval.bert import about_pieces, softmax
 from tuneworthy.retrieval.encoder import AFFORDABLE, Encoder
-from tuneworthy.types import Cases, Examples, Texts
+from tuneworthy.types import Cases, Examples, Texts, frozen, positional
 
 # Folds: many where rows are few, as each label then has few rows to learn from; below so many rows.
 FOLDS, MANY_FOLDS, FEW_ROWS = 4, 10, 4_000
@@ -71,7 +71,7 @@ Labelled = Sequence[tuple[str, str]]
 Predict = Callable[[Any], Floats]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Doubt:
     """A row whose label is doubted.
 
@@ -410,7 +410,7 @@ def _kappa(predicted: Ints, given: Ints) -> tuple[float, float]:
 
 @data_check("label_errors", whole=True, version=12,
             asks={"label_error": MANY, "random_label": MANY, "labels_disagree": 0.0})  # fmt: skip
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 

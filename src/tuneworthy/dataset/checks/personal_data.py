@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, ClassVar, Literal, Protocol
@@ -16,7 +16,7 @@ from tuneworthy.dataset.distill.teacher import KEY as TEACHER
 from tuneworthy.dataset.records import Action
 from tuneworthy.errors import UserError
 from tuneworthy.text import number_text, plural
-from tuneworthy.types import Example, Examples, Texts, TextTuple
+from tuneworthy.types import Example, Examples, Texts, TextTuple, frozen
 
 _DIGEST = 8
 # How often a row is masked: what stood close to a value may be found only where the value is gone.
@@ -136,7 +136,7 @@ def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
     certain=True,
     version=3,
 )
-@dataclass(frozen=True, slots=True)
+@frozen
 class PersonalData:
     """Rows with addresses, phone or account numbers, cards, national identifiers, devices, birth dates or keys.
 

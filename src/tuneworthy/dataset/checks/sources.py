@@ -7,7 +7,6 @@ date. The share of its rows that are contradicted is compared with the share amo
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -19,7 +18,7 @@ from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings,
 from tuneworthy.dataset.checks.label_errors import filled_keys, out_of_fold, shared_answers
 from tuneworthy.dataset.evidence import PairAgreement, endings, exchanged_sides, unlike
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import Example, Examples, Texts, calls_of, frozen
+from tuneworthy.types import Example, Examples, Texts, calls_of, frozen, positional
 
 # Rows that are judged at a time, in runs of neighbours; and the fewest that are judged.
 MOST_ROWS, RUN, MIN_ROWS = 6_000, 50, 100
@@ -61,7 +60,7 @@ class Judged:
     codes: dict[int, str]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class AccusedSource:
     """A source that is accused.
 

@@ -1,7 +1,6 @@
 """Rows that models answered: whether it was one teacher, and whether it stayed the same."""
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import date
 
 from tuneworthy.cases.normalize import question_of
@@ -10,11 +9,11 @@ from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_
 from tuneworthy.dataset.checks.duplicates import answer_text
 from tuneworthy.dataset.distill.teacher import KEY, name_of, pin, teacher_of
 from tuneworthy.dataset.rows import rows_with
-from tuneworthy.types import Examples, Texts
+from tuneworthy.types import Examples, Texts, frozen
 
 
 @data_check("teacher_mix", gate=frozenset({"teachers_mixed"}), whole=True)
-@dataclass(frozen=True, slots=True)
+@frozen
 class TeacherMix:
     """Answers of several teachers in one set: other models, prompts or parameters.
 

@@ -9,7 +9,6 @@ Datasets", chapter 3.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.normalize import folded, spaced
-from tuneworthy.types import Texts
+from tuneworthy.types import Texts, positional
 
 # What `cases.normalize.words` makes of a character: nothing, a gap, a word of its own, a part of a word.
 DROP, GAP, ALONE, LETTER = 1, 2, 3, 4
@@ -25,7 +24,7 @@ DROP, GAP, ALONE, LETTER = 1, 2, 3, 4
 CHUNK = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Packed:
     """Some rows.
 

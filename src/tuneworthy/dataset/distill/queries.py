@@ -8,7 +8,7 @@ Invariant: what `sift` lets through holds no personal data that the engine recog
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tuneworthy.cases.normalize import variables_text
@@ -37,6 +37,7 @@ from tuneworthy.types import (
     Paths,
     Say,
     content_hash,
+    positional,
     role_of,
 )
 
@@ -48,7 +49,7 @@ _SENT_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"}
 _QUESTION_META = ("tools", "licence", "license")
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Sifted:
     """Questions after the checks.
 

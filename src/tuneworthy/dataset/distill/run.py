@@ -54,6 +54,7 @@ from tuneworthy.types import (
     Turns,
     Variant,
     content_hash,
+    positional,
 )
 
 
@@ -82,7 +83,7 @@ class Teaching:
     runner: Runner
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class _AnsweredQuestion:
     row: Example
     traces: Traces

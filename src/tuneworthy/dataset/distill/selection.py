@@ -6,7 +6,7 @@ enough; else the one that most samples gave, if enough of them did; else the fir
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import orjson
 
@@ -16,12 +16,12 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.endings import CUT, NATURAL, REFUSED
 from tuneworthy.graders.refusals import refuses
-from tuneworthy.types import UNLABELLED, Score, Trace, Traces
+from tuneworthy.types import UNLABELLED, Score, Trace, Traces, positional
 
 _BLOCKED = REFUSED - {"refusal"}
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Selection:
     """What becomes of one question.
 

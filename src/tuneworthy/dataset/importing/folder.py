@@ -15,7 +15,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import orjson
@@ -26,10 +26,10 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import sync
 from tuneworthy.store.shapes import Pointer
-from tuneworthy.types import Example, JsonMapping, NamedTexts, content_hash
+from tuneworthy.types import Example, JsonMapping, NamedTexts, content_hash, positional
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Import(RowFolder):
     """A finished import: its folder and the content of its `import.json`."""
 
