@@ -186,7 +186,7 @@ class ContaminationIndex:
         """Yield the rows that overlap with a case, by number, with the match."""
         first = 0
         for portion in portions(rows):
-            contexts: dict[str, list[int]] = defaultdict(list)
+            contexts = defaultdict(list)
             for number, (row, question) in enumerate(portion, first):
                 for case in self._groups.get(row.group, ()) if row.group is not None else ():
                     yield number, Match(False, _GROUP, -1.0, case)
@@ -279,14 +279,14 @@ def _find(hashes: Hashes, keys: Hashes) -> tuple[Ints, Bools]:
 
 
 def _places(texts: _Texts, size: int) -> Ints:
-    places: Ints = np.flatnonzero(texts.ends[texts.owner] - np.arange(len(texts.words)) >= size)
+    places = np.flatnonzero(texts.ends[texts.owner] - np.arange(len(texts.words)) >= size)
     return places
 
 
 def _stretches(texts: _Texts, random: Hashes, size: int) -> tuple[Ints, Hashes]:
     """Return the text and the hash of each stretch of `size` words."""
     places = _places(texts, size)
-    hashes: Hashes = np.zeros(len(places), np.uint64)
+    hashes = np.zeros(len(places), np.uint64)
     for k in range(size):
         hashes = hashes * _BASE + random[texts.words[places + k]]
     return texts.owner[places], hashes
@@ -302,7 +302,7 @@ def _ones(rows: Ints, columns: Ints, shape: tuple[int, int], *, distinct: bool =
 
 def portions(rows: Iterable[CaseOrExample]) -> Iterator[list[tuple[CaseOrExample, str]]]:
     """Yield rows with their questions, in portions of bounded memory."""
-    portion: list[tuple[CaseOrExample, str]] = []
+    portion = []
     size = 0
     for row in rows:
         question = plain(question_of(row))

@@ -147,7 +147,7 @@ class StoredExamples(StoredSequence[Example]):
         self._file, self._name = file, name
         self._starts, (self._lines, self._ids) = heads[0].astype(np.int64), heads[1:]
         self._columns = columns
-        self.places: Ints = np.arange(heads.shape[1] - 1)
+        self.places = np.arange(heads.shape[1] - 1)
 
     def at(self, numbers: Ints) -> "StoredExamples":
         """Return those with these numbers, in this order."""
@@ -268,7 +268,7 @@ def units_to_draw(
     barred = (np.isin(columns.questions, tested) | np.isin(columns.groups, groups)).tolist()
     scorable = columns.scorable(kind.name).tolist()
     asked, answers = columns.asked.tolist(), columns.answers.tolist()
-    strata: dict[int, str] = {}
+    strata = {}
     shared: dict[TextTuple, Counter[str]] = {}  # a million units have few different counts
 
     def contradicts(row: int, other: int) -> bool:

@@ -330,8 +330,8 @@ def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool =
     rows = list(labels)
     by_case = _by_case(rows) | {one.case: {one.labeller: one.label} for one in rows if one.decided}
     known = {case.id: case for case in file.cases}
-    differ: list[Disagreement] = []
-    new: JsonObject = {}
+    differ = []
+    new = {}
     n_same, clash = 0, []
     for case, by in sorted(by_case.items()):
         label, differs = next(iter(by.values())), len(set(map(canonical, by.values()))) > 1

@@ -186,7 +186,7 @@ def _secrets(text: str) -> Spans:
 
 @lru_cache
 def _checker(module: str) -> Callable[[str], bool]:
-    check: Callable[[str], bool] = import_module(f"stdnum.{module}").is_valid if module else lambda number: True
+    check = import_module(f"stdnum.{module}").is_valid if module else lambda number: True
     return check
 
 
@@ -331,7 +331,7 @@ class _Pattern(NamedTuple):
 
 
 def _of_kind(kind: str) -> list[_Pattern]:
-    patterns: list[_Pattern] = []
+    patterns = []
     for module, pattern, names in _IDENTIFIERS[kind].values():
         words = re.sub(r" (\??)", r"[\\s_.-]\1", names).replace(r"\b", r"(?:\b|_)")  # also keys: "account_number"
         patterns.append(

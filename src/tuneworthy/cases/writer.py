@@ -11,7 +11,7 @@ from tuneworthy.types import Case, Example, JsonObject
 
 
 def case_row(case: Case) -> JsonObject:
-    row: JsonObject = {}
+    row = {}
     question: Any = case.input if case.input is not None else list(case.messages)
     if case.id != Case.make_id(question, case.tools):
         row["id"] = case.id
@@ -25,7 +25,7 @@ def case_row(case: Case) -> JsonObject:
 
 
 def example_row(example: Example) -> JsonObject:
-    row: JsonObject = {"messages": example.messages}
+    row = {"messages": example.messages}
     rest = {"group": example.group, "tags": example.tags, "meta": dict(example.meta)}
     return row | {name: value for name, value in rest.items() if value}
 

@@ -221,7 +221,7 @@ def _retained(version: Version, mask: Mask) -> tuple[Examples, list[RowCounts], 
         if one.id and n_drawn[key] < EXAMPLES:
             n_drawn[key] += 1
             drawn[one.source].append(one)
-    examples: Examples = defaultdict(list)
+    examples = defaultdict(list)
     questions, answers, turns = Counter[int](), Counter[int](), Counter[int]()
     files, labels, licences = Counter[str](), Counter[str](), Counter[str]()
     for row in version.examples():

@@ -142,7 +142,7 @@ def exchanged_sides(questions: Texts, answers: Texts, seed: int, n_right: int = 
     steps = -np.arange(0, _VALLEY + max(0.0, -right.min()), _VALLEY / 4)
     ordered = np.sort(right)
     above = np.searchsorted(ordered, steps + _VALLEY) - np.searchsorted(ordered, steps)
-    exchanged: Bools = right < steps[np.argmax(above <= FALSE_DROPS * n)]
+    exchanged = right < steps[np.argmax(above <= FALSE_DROPS * n)]
     return exchanged if has_cases or exchanged.mean() <= MOST_FAULTY else np.zeros(n, bool)
 
 

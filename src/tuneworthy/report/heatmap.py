@@ -141,9 +141,7 @@ def page(report: UncertaintyReport, most: int = 60) -> str:
         report: Of a watch.
         most: Answers that are shown.
     """
-    tables: Sequence[Table] = [
-        table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows
-    ]
+    tables = [table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows]
     return render_page(
         "heat.html.j2",
         extra_style=STYLE,

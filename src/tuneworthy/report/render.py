@@ -99,7 +99,7 @@ def _render(template: str, form: Callable[[str], str], **content: Any) -> str:
     )
     environment.globals.clear()
     environment.tests |= {name: kind.__instancecheck__ for name, kind in (("chart", LineChart), ("diff", Diff))}
-    filters: JsonObject = {
+    filters = {
         "clean": clean,
         "verbatim": lambda text: Markup(html_escape(text)),
         "percent": numbers.percent,
@@ -116,7 +116,7 @@ def _render(template: str, form: Callable[[str], str], **content: Any) -> str:
 
 def table_lines(table: Table, width: int = WIDTH) -> Iterator[str]:
     """Yield a table for a terminal; longer texts and columns without room follow below each row."""
-    widths: dict[int, int] = {}
+    widths = {}
     room = width - 2
     for place, column in sorted(enumerate(table.columns), key=lambda pair: pair[1].wide):
         needs = max(len(cell) for cell in (column.heading, *(row[place] for row in table.rows)))

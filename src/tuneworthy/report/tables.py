@@ -251,7 +251,7 @@ def gates_table(gates: Sequence[GateResult]) -> Table:
 def data_table(record: RunRecord) -> Table:
     """Return how the cases were split, and the examples removed because they overlap a case."""
     split, overlaps, balance = record.split, record.overlaps, record.balance
-    rows: list[tuple[str, str]] = [
+    rows = [
         ("dev cases", f"{record.n_dev:,} (from the {clean(split.origin)})"),
         ("test cases", integer(record.n_test)),
     ]

@@ -116,7 +116,7 @@ def forecast(
         `unknown`, with what a pilot would cost, if it is too small: there is no gain to tell.
     """
     built = sorted((p for p in points if p.data == "built"), key=lambda p: (p.size, p.seed, p.score))
-    seeds: dict[int, set[int]] = defaultdict(set)
+    seeds = defaultdict(set)
     for point in built:
         seeds[point.size].add(point.seed)
     measured = tuple((point.size, point.seed, point.score) for point in built)
@@ -197,7 +197,7 @@ def _noise(points: Sequence[PilotPoint], cells: Sequence[Floats]) -> Bounds:
     freedom = sum(cell.size - 1 for cell in cells)
     variance = float(sum(((cell - cell.mean()) ** 2).sum() for cell in cells)) / freedom
     level = {size: cell.mean() for size, cell in zip(sorted({p.size for p in points}), cells, strict=True)}
-    of_seed: dict[int, list[float]] = defaultdict(list)
+    of_seed = defaultdict(list)
     for point in points:
         of_seed[point.seed].append(point.score - level[point.size])
     whole = [sum(rest) ** 2 / len(rest) for rest in of_seed.values()]

@@ -73,7 +73,7 @@ def cases_to_audit(answers: StoredAnswers, *, store: bool = True) -> list[Case]:
         strata |= {case.id: case.id in failed for case in fresh}
         if store:
             session.folder.write(FILE, strata)
-    drawn: set[str] = set()
+    drawn = set()
     for stratum, n in SESSION.items():
         order = sorted((name for name, value in strata.items() if value is stratum), key=partial(rank, DRAW_SEED))
         drawn |= {*order[: (len(labels.keys() & {*order}) // n + 1) * n]}

@@ -89,7 +89,7 @@ def relabelling(report: ErrorAnalysis, labels: JsonMapping) -> Relabelling:
     m = _unbroken(order, labels)
     k = sum(_text(labels[case]) == normalise(report.answers[case]) for case in order[:m])
     alpha = LOOK_ALPHA if len(order) > RELABELLED else LEVER_ALPHA  # the only look
-    wrong: bool | None = None
+    wrong = None
     if order and m >= min(RELABELLED, len(order)) and not lower_bound(k, m, alpha) <= 0.5 <= upper_bound(k, m, alpha):
         wrong = 2 * k > m
     names = set(drawn(report, labels))

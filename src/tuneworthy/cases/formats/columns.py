@@ -189,7 +189,7 @@ class Columns:
         return self.read(self.native(row), journal)
 
     def native(self, row: JsonObject) -> JsonObject:
-        out: JsonObject = {}
+        out = {}
         for name in _PASSED_ON:
             value = parsed(row.get(name))
             if name in _LISTS and isinstance(value, str):

@@ -101,7 +101,7 @@ def _sharegpt(row: JsonObject, journal: Journal) -> Fields:
     turns = list_at(row, "conversations")
     if not turns:
         raise RowFault("a list of turns for `conversations`", at(row, "conversations"), code="no_messages")
-    chat: list[Any] = []
+    chat = []
     if system := _text(row, "system", optional=True):
         chat.append({"role": "system", "content": system})
     n_calls = 0

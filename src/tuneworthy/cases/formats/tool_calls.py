@@ -25,7 +25,7 @@ def tools_of(value: Any) -> list[JsonObject]:
         except orjson.JSONDecodeError:
             raise RowFault("JSON for `tools`", value, code="bad_tools") from None
     tools = value if isinstance(value, list) else [value]
-    out: list[JsonObject] = []
+    out = []
     for tool in tools:
         if not isinstance(tool, dict):
             raise RowFault(messages.TOOLS, tool)
@@ -49,8 +49,8 @@ def with_calls(turns: Messages) -> Turns:
     """
     if not any("tool_calls" in message or role_of(message) == "tool" for message in turns):
         return tuple(turns)
-    out: list[Message] = []
-    open_ids: list[str] = []
+    out = []
+    open_ids = []
     n = 0
     for i, message in enumerate(turns):
         new = message

@@ -330,8 +330,8 @@ def first_rows(path: Path) -> list[JsonObject]:
 
 
 def _peek(source: RowSource) -> tuple[list[Row], list[tuple[int, JsonObject]]]:
-    lines: list[Row] = []
-    head: list[tuple[int, JsonObject]] = []
+    lines = []
+    head = []
     for line, row in source.rows:
         lines.append((line, row))
         if row is not None:
@@ -426,8 +426,8 @@ def _converted(rows: Rows, convert: Convert, journal: Journal, kind: _Noun) -> C
 
 def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
     cases: list[Case] = []
-    apart: set[int] = set()
-    places: dict[str, tuple[int, int, bool]] = {}
+    apart = set()
+    places = {}
     for line, fields in rows:
         if fields is None:
             continue

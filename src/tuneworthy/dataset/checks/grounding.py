@@ -26,7 +26,7 @@ def grounding(rows: Examples, context: CheckContext) -> RowFindings:
     Bad: "A table for two at the Anchor" with the answer `{"place": "Bellini"}`.
     """
     expected = _by_key(as_rows(context.cases))
-    missing: dict[int, list[str]] = defaultdict(list)
+    missing = defaultdict(list)
     unsure = set()
     for key, values in _by_key(rows).items():
         known = expected.get(key, [])

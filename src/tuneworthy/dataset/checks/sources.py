@@ -230,7 +230,7 @@ def _by_text(questions: Texts, answers: Texts, context: CheckContext, *, prose: 
 
 def accused(rows: Examples, judged: Judged) -> Iterator[AccusedSource]:
     """Yield the sources with clearly more contradicted rows than the rest, the worst first; each without the former."""
-    members: dict[tuple[str, str], list[int]] = defaultdict(list)
+    members = defaultdict(list)
     for number, row in enumerate(rows):
         for column in {*columns_of(row)}:
             members[column].append(number)

@@ -31,7 +31,7 @@ gate = partial(GATES.rule, group="to_decide")
 @gate("test_set")
 def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, two labels and 20 effective groups: large groups and near-duplicates count for less."""
-    numbers: dict[str, float | None] = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
+    numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES or evidence.few_groups:
         few = (
             f"The test set has {count(evidence.n_test, 'case')}; at least {FEWEST_CASES} are needed."
