@@ -279,8 +279,7 @@ def _find(hashes: Hashes, keys: Hashes) -> tuple[Ints, Bools]:
 
 
 def _places(texts: _Texts, size: int) -> Ints:
-    places = np.flatnonzero(texts.ends[texts.owner] - np.arange(len(texts.words)) >= size)
-    return places
+    return np.flatnonzero(texts.ends[texts.owner] - np.arange(len(texts.words)) >= size)
 
 
 def _stretches(texts: _Texts, random: Hashes, size: int) -> tuple[Ints, Hashes]:

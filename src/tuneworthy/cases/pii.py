@@ -186,8 +186,7 @@ def _secrets(text: str) -> Spans:
 
 @lru_cache
 def _checker(module: str) -> Callable[[str], bool]:
-    check = import_module(f"stdnum.{module}").is_valid if module else lambda number: True
-    return check
+    return import_module(f"stdnum.{module}").is_valid if module else lambda number: True
 
 
 def _identifiers(module: str, pattern: str, words: str) -> Callable[[str], Spans]:

@@ -3,7 +3,6 @@
 In HTML the page needs nothing else and runs no script; on a terminal colours say the same. Text of others is cleaned.
 """
 
-from collections.abc import Sequence
 from operator import itemgetter
 
 from markupsafe import Markup

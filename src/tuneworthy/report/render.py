@@ -21,7 +21,7 @@ from tuneworthy.report.document import Document
 from tuneworthy.report.table import EMPTY, Table
 from tuneworthy.report.text import clean, markdown_code, markdown_text
 from tuneworthy.text import visible
-from tuneworthy.types import JsonObject, Texts
+from tuneworthy.types import Texts
 from tuneworthy.verdict.messages import RUNG_LABELS
 
 POLICY = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"

@@ -8,7 +8,7 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import JsonObject, Message, Messages, Turns, role_of
+from tuneworthy.types import JsonObject, Messages, Turns, role_of
 
 
 def tools_of(value: Any) -> list[JsonObject]:
