@@ -41,8 +41,8 @@ class AddedCases:
     added: Ids
     repeated: Ids
     overlapping: Ids
-    n_test: int | None = None
-    by_label: bool = False
+    n_test: int | None
+    by_label: bool
 
 
 def add_cases(

@@ -82,7 +82,7 @@ class Dataset:
     """
 
     cases: Cases
-    examples: Examples = ()
+    examples: Examples
     seed: int
     dev_size: int
     stored: StoredSplit | None = None
@@ -255,7 +255,7 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
     return dataset_of(project, case_file.cases, rows, notes=notes)
 
 
-def dataset_of(project: Project, cases: Cases, examples: Examples = (), *, notes: TextTuple = ()) -> Dataset:
+def dataset_of(project: Project, cases: Cases, examples: Examples, *, notes: TextTuple = ()) -> Dataset:
     return Dataset(
         cases=cases,
         examples=examples,

@@ -44,7 +44,7 @@ def build_version(
     project: Project,
     store: Folder,
     *,
-    unsafe: bool = False,
+    unsafe: bool,
     max_usd: float | None = None,
     progress: Progress | None = None,
     say: Say = lambda _: None,

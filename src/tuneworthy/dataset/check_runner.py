@@ -13,7 +13,7 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -129,8 +129,8 @@ class CheckedRows:
     rows: StoredRows
     before: StoredRows
     stages: Sequence[Stage]
+    policy: Mapping[str, Action]
     overlaps: frozenset[int] = frozenset()
-    policy: Mapping[str, Action] = field(default_factory=dict)
 
     def rejects(self) -> Iterator[RowLine]:
         changed: dict[int, Example] = {}

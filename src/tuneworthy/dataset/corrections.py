@@ -127,9 +127,9 @@ class SuspectRow:
 
     row: Example
     reasons: TextTuple
-    suggested: str = ""
-    rival: Example | None = None
-    gain: float | None = None
+    suggested: str
+    rival: Example | None
+    gain: float | None
 
     @property
     def id(self) -> str:

@@ -253,7 +253,7 @@ class AskedSample:
     asked: Ints
     dev: Ints
     kind: str
-    encoder: Encoder | None = None
+    encoder: Encoder | None
 
     @property
     def baseline(self) -> str:

@@ -124,7 +124,7 @@ class PairAgreement:
         return np.stack([*beyond, *ranks], axis=1)
 
 
-def exchanged_sides(questions: Texts, answers: Texts, seed: int, n_right: int = 0) -> Bools:
+def exchanged_sides(questions: Texts, answers: Texts, seed: int, n_right: int) -> Bools:
     """Whether the question looks like the answers of other rows and the answer like their questions.
 
     Right rows thin out towards such scores, so there are no more of them below a threshold than closely above it. The

@@ -121,7 +121,7 @@ def split_rows(rows: Examples, share: float, seed: int) -> tuple[Ints, Ints]:
 
 
 def export_version(
-    version: Version, name: str, folder: Path, *, share: float, seed: int, review: State | None = None
+    version: Version, name: str, folder: Path, *, share: float, seed: int, review: State | None
 ) -> tuple[tuple[Path, ...], DatasetManifest]:
     """Write a version in the format `name` into `folder`; return the files, the manifest last, and its content.
 

@@ -53,7 +53,7 @@ class StoredRows(StoredSequence[Example]):
             self._bytes: bytes | mmap.mmap = (
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
             )
-        self._starts = _line_starts(path)
+            self._starts = np.append(0, np.cumsum(np.fromiter(map(len, file), np.int64)))
         self.places: Ints = np.arange(len(self._starts) - 1)
         self._checked = bytearray(len(self.places))
         self.changed: Mapping[int, Example] = {}
@@ -130,8 +130,3 @@ def _example(row: JsonObject) -> Example:
         tags=tuple(row.get("tags", ())),
         meta=row.get("meta", {}),
     )
-
-
-def _line_starts(path: Path) -> Ints:
-    with path.open("rb") as file:
-        return np.append(0, np.cumsum(np.fromiter(map(len, file), np.int64)))

@@ -11,7 +11,6 @@ Axolotl docs/dataset-formats/conversation.qmd; OpenAI guide "Supervised fine-tun
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import field
 from itertools import islice
 from pathlib import Path
 
@@ -48,9 +47,9 @@ class Written:
 
     paths: tuple[Path, ...]
     n_rows: dict[str, int]
-    left_out: dict[str, int] = field(default_factory=dict)
-    left_out_ids: TextTuple = ()
-    notes: TextTuple = ()
+    left_out: dict[str, int]
+    left_out_ids: TextTuple
+    notes: TextTuple
 
 
 @frozen

@@ -140,10 +140,10 @@ class Feedback:
         correction: The corrected answer, if the log holds it.
     """
 
-    opinion: Opinion = "none"
-    escalated: bool = False
-    corrected: bool = False
-    correction: str | None = None
+    opinion: Opinion
+    escalated: bool
+    corrected: bool
+    correction: str | None
 
     @property
     def drops(self) -> str:

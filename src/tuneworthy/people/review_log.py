@@ -130,11 +130,8 @@ class Ledger:
         elif isinstance(one, RowVerdict):
             self.verdicts[one.sample].append(one)
         else:
-            self._take_back(one)
-
-    def _take_back(self, undo: TakenBack) -> None:
-        verdicts, own = self.verdicts[undo.sample], (undo.row, undo.reviewer)
-        verdicts.pop(max(at for at, one in enumerate(verdicts) if (one.row, one.reviewer) == own))
+            verdicts, own = self.verdicts[one.sample], (one.row, one.reviewer)
+            verdicts.pop(max(at for at, each in enumerate(verdicts) if (each.row, each.reviewer) == own))
 
     def plan_of(self, version: str) -> ReviewPlan | None:
         return next((plan for plan in reversed(self.plans) if plan.version == version), None)

@@ -129,8 +129,8 @@ class Diff:
 
     title: str
     lines: tuple[tuple[Literal["add", "remove", "same"], str], ...]
-    note: str = ""
-    whole: Texts = ()
+    note: str
+    whole: Texts
 
 
 def prompt_diff(today: Variant, other: Variant, title: str) -> Diff | None:

@@ -32,7 +32,7 @@ class Line:
     label: str
     points: Points
     band: Sequence[tuple[float, float, float]] = ()
-    kind: Kind = "plain"
+    kind: Kind
     dots: Points = ()
 
     @property
@@ -61,8 +61,8 @@ class LineChart:
     x_title: str
     y_title: str
     y_unit: Unit
-    levels: Sequence[tuple[float, str]] = ()
-    note: str = ""
+    levels: Sequence[tuple[float, str]]
+    note: str
     width: int = 1080
 
     @property

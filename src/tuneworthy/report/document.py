@@ -89,6 +89,6 @@ class Document:
     chart: Table | LineChart | None = None
     next_step: NextStep | None = None
     paragraph: str = ""
-    warnings: Texts = ()
-    sections: Sequence[PagePart] = ()
+    warnings: Texts
+    sections: Sequence[PagePart]
     made: str = ""

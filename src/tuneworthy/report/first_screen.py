@@ -44,7 +44,7 @@ def options_in(
     record: RunRecord,
     verdict: Verdict | None,
     requests_per_month: float | None,
-    costs: Mapping[str, RunningCost] = {},
+    costs: Mapping[str, RunningCost],
 ) -> list[Option]:
     """Return the options of the verdict; without one, the measurements on test (on dev in a quick run)."""
     if verdict is not None:

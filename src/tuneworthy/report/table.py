@@ -122,7 +122,7 @@ class Table:
     title: str
     columns: Sequence[Column]
     rows: Sequence[Texts]
-    note: str = ""
+    note: str
     best: int | None = None
     bars: Bars | None = None
 

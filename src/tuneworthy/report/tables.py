@@ -318,13 +318,12 @@ OPTION_COLUMNS: Sequence[Column] = (
 )
 
 
-def options_table(verdict: Verdict, target: float | None = None, serving: str = "") -> Table:
+def options_table(verdict: Verdict, target: float | None = None) -> Table:
     """Return the options of a verdict side by side.
 
     Args:
         verdict: Has the options, and which is recommended.
         target: Shown in the heading.
-        serving: Sentence on the assumed server.
     """
     heading = "target" if target is None else f"target {100 * target:.3g}%"
     columns = [
@@ -332,7 +331,7 @@ def options_table(verdict: Verdict, target: float | None = None, serving: str = 
     ]
     dropped = "usd_per_1k" if any(option.usd_per_month is not None for option in verdict.options) else "usd_per_month"
     columns = [replace(column, wide=column.wide or column.key == dropped) for column in columns]
-    note = join_sentences("", *map(plain, legend(verdict.options)), serving)
+    note = join_sentences("", *map(plain, legend(verdict.options)))
     gates = f"recommended after {', '.join(verdict.after_gates)}" if verdict.after_gates else ""
     marks = {verdict.recommendation: gates, verdict.best_within_bill: "highest score within today's bill"}
     rows = [

@@ -127,8 +127,8 @@ class SearchEvidence:
 
     failed: int
     not_retrieved: int
-    lower: float = 0.0
-    oracle: float | None = None
+    lower: float
+    oracle: float | None
     oracle_upper: float | None = None
 
 
@@ -180,14 +180,14 @@ class DatasetEvidence:
     overlaps: str = ""
     n_near: int = 0
     changed: Texts = ()
-    review: Literal["no_plan", "open", "accepted", "rejected"] = "no_plan"
-    review_words: str = ""
-    bound: float | None = None
-    effect: Effect | None = None
-    effect_words: str = ""
+    review: Literal["no_plan", "open", "accepted", "rejected"]
+    review_words: str
+    bound: float | None
+    effect: Effect | None
+    effect_words: str
     lost: Texts = ()
-    terms: Literal["pass", "fail", "unknown", "not_applicable"] = "unknown"
-    terms_words: str = ""
+    terms: Literal["pass", "fail", "unknown", "not_applicable"]
+    terms_words: str
     n_overlapping: int = 0
     newer: str = ""
 
@@ -220,7 +220,7 @@ class ProofEvidence:
     """
 
     status: Literal["pass", "fail", "unknown"]
-    detail: str = ""
+    detail: str
     changed: Texts = ()
     numbers: JsonMapping = field(default_factory=dict)
 

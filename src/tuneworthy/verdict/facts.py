@@ -54,7 +54,7 @@ class DecisionFacts:
     """
 
     values: Mapping[FactName, bool | None]
-    options: Options = ()
+    options: Options
     better: Better = frozenset()
 
     def known(self, kind: FactKind, subject: str = "") -> bool | None:

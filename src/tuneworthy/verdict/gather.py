@@ -169,7 +169,20 @@ def evidence_of(
     )
     evidence = _with_data(evidence, data) if data else evidence
     evidence = replace(evidence, lacking=_lacking(project, evidence))
-    return _with_run(evidence, project, run) if run else evidence
+    if not run:
+        return evidence
+    return replace(
+        evidence,
+        rungs=rungs_of(run, project),
+        best=run.best.rung if run.best else None,
+        options=run.options,
+        differences=run.differences,
+        distinct_differences=run.distinct_differences,
+        balance=run.balance,
+        bills=bills_of(project, run),
+        smaller_usd=smallest_usd(project, run),
+        search=search_of(run),
+    )
 
 
 def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
@@ -208,21 +221,6 @@ def _lacking(project: Project, evidence: Evidence) -> NamedTexts:
         )
         if not is_there
     }
-
-
-def _with_run(evidence: Evidence, project: Project, run: RunRecord) -> Evidence:
-    return replace(
-        evidence,
-        rungs=rungs_of(run, project),
-        best=run.best.rung if run.best else None,
-        options=run.options,
-        differences=run.differences,
-        distinct_differences=run.distinct_differences,
-        balance=run.balance,
-        bills=bills_of(project, run),
-        smaller_usd=smallest_usd(project, run),
-        search=search_of(run),
-    )
 
 
 def answers_open(data: TaskData) -> bool:

@@ -60,9 +60,9 @@ class Voter:
     """
 
     accuracy: float
-    votes: dict[str, str] = field(default_factory=dict)
-    right: set[str] = field(default_factory=set)
-    stronger: bool = False
+    votes: dict[str, str]
+    right: set[str]
+    stronger: bool
 
 
 def shown_stronger(fixed: float, broken: float) -> bool:

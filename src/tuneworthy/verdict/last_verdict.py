@@ -73,7 +73,7 @@ class StoredVerdict:
         return not self.changed
 
 
-def store_verdict(project: Project, verdict: Verdict, tried: Texts = ()) -> None:
+def store_verdict(project: Project, verdict: Verdict, tried: Texts) -> None:
     """Store a verdict, with the commands that were tried (see `tried_commands`)."""
     document = orjson.loads(orjson.dumps(verdict, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)) | {
         "of": input_hashes(project),

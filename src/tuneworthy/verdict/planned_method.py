@@ -66,7 +66,7 @@ def planned_method(project: Project) -> PlannedMethod:
     )
 
 
-def full_offer(project: Project, planned: Planned, gpu_gib: float | None = None) -> str:
+def full_offer(project: Project, planned: Planned, gpu_gib: float | None) -> str:
     """Return the sentence that offers full fine-tuning; "" where it is not offered.
 
     It is offered if an adapter on the base of this plan was compared on test, its score is below the target, and full

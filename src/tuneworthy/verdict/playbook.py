@@ -129,8 +129,8 @@ class Checklist:
 
     steps: Sequence[Step]
     next: Step | None
-    action: str = ""
-    notes: Texts = ()
+    action: str
+    notes: Texts
 
     def to_dict(self) -> JsonObject:
         """Return plain JSON-able data; `next` is the name of the step."""

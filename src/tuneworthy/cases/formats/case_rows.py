@@ -134,7 +134,14 @@ def inspect_fields(row: JsonObject, journal: Journal) -> Fields:
     if choices := at(row, "choices"):
         if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
             raise RowFault("a list of strings for `choices`", choices)
-        _append(fields, "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices)))
+        text = "\n\n" + "\n".join(f"{chr(65 + i)}) {choice}" for i, choice in enumerate(choices))
+        if "messages" in fields:
+            *before, last = fields["messages"]
+            fields["messages"] = (*before, last | {"content": f"{last['content']}{text}"})
+        elif isinstance(fields["input"], str):
+            fields["input"] += text
+        else:
+            raise RowFault("a string or a chat for `input`, because the row has `choices`", fields["input"])
         journal.note("the choices are appended to the question as a lettered list")
     target = at(row, "target")
     if target is not None and not isinstance(target, str | list):
@@ -142,16 +149,6 @@ def inspect_fields(row: JsonObject, journal: Journal) -> Fields:
     _expect(fields, target, journal)
     _note_unread(row, {"id", "input", "target", "choices"}, journal)
     return fields
-
-
-def _append(fields: Fields, text: str) -> None:
-    if "messages" in fields:
-        *before, last = fields["messages"]
-        fields["messages"] = (*before, last | {"content": f"{last['content']}{text}"})
-    elif isinstance(fields["input"], str):
-        fields["input"] += text
-    else:
-        raise RowFault("a string or a chat for `input`, because the row has `choices`", fields["input"])
 
 
 def _openai_evals(row: JsonObject, journal: Journal) -> Fields:

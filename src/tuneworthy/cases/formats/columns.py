@@ -64,7 +64,7 @@ def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
     return first
 
 
-def question_and_answers(rows: Sequence[JsonMapping], asked: Texts = ()) -> tuple[list[str], list[str]]:
+def question_and_answers(rows: Sequence[JsonMapping], asked: Texts) -> tuple[list[str], list[str]]:
     """Return the column of the question, unless no column is text, and the columns that could be the answer.
 
     Known names come first. Otherwise the question is the column with a known word in its name, or with the longest
@@ -173,17 +173,14 @@ class Columns:
             isinstance(label := parsed(row.get(self.expected or "")), list) and list(map(type, label)) == [str]
             for row in head
         )
-        self._note_choice(keys)
-
-    def _note_choice(self, keys: Set[str]) -> None:
         if self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
             names = ", ".join(map(repr, self.inputs))
-            expected = f"column {self.expected!r}" if self.expected else "no column"
-            self.journal.note(f"using column {names} as the input and {expected} as the expected answer", 0)
-        unread = keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON}
-        self.rest = tuple(sorted(unread)) if self.keep_rest else ()
-        if unread and not self.rest:
-            self.journal.note(f"ignored columns: {', '.join(sorted(unread))}", 0)
+            answer = f"column {self.expected!r}" if self.expected else "no column"
+            journal.note(f"using column {names} as the input and {answer} as the expected answer", 0)
+        unread = sorted(keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON})
+        self.rest = tuple(unread) if keep_rest else ()
+        if unread and not keep_rest:
+            journal.note(f"ignored columns: {', '.join(unread)}", 0)
 
     def __call__(self, row: JsonObject, journal: Journal) -> Fields:
         return self.read(self.native(row), journal)

@@ -124,21 +124,17 @@ def sharegpt_turn(turn: JsonObject, where: str, n_calls: int) -> JsonObject:
         raise RowFault(messages.known_role(where, ", ".join(_FROM)), speaker)
     message = {"role": _FROM[name], "content": value}
     if name == "function_call":
-        message |= {"content": None, "tool_calls": _called(value, where, n_calls)}
+        if isinstance(value, str):
+            try:
+                value = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                raise RowFault(f"a JSON value at {where}", value, code="bad_tool_call") from None
+        calls = value if isinstance(value, list) else [value]
+        message |= {"content": None, "tool_calls": [call_of(one, where, n_calls + i) for i, one in enumerate(calls)]}
     return message | {key: turn[key] for key in _TURN_KEYS if key in turn}
 
 
 _TURN_KEYS = ("name", "weight", "tool_call_id", "tool_calls", "feedback", "rating", "correction")
-
-
-def _called(value: Any, where: str, n: int) -> list[JsonObject]:
-    """Return the calls in a `function_call` turn: one, or a list, as JSON text."""
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            raise RowFault(f"a JSON value at {where}", value, code="bad_tool_call") from None
-    return [call_of(call, where, n + i) for i, call in enumerate(value if isinstance(value, list) else [value])]
 
 
 def _alpaca(row: JsonObject, journal: Journal) -> Fields:

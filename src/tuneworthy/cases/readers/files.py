@@ -66,7 +66,7 @@ class RowSource:
 
     container: Container
     rows: Rows
-    packed: bool = False
+    packed: bool
 
     @property
     def is_table(self) -> bool:
@@ -167,7 +167,11 @@ def _json(path: Path, journal: Journal) -> Rows | None:
     content = _whole(path)
     try:
         if content is not None:
-            return _document(orjson.loads(content), journal)
+            document = orjson.loads(content)
+            rows = document if isinstance(document, list) else [document]
+            if isinstance(document, dict):
+                rows = next((inner for key in LIST_KEYS if isinstance(inner := at(document, key), list)), rows)
+            return ((number, _checked(row, number, journal)) for number, row in enumerate(rows, 1))
     except orjson.JSONDecodeError:
         pass
     prefix = _list_prefix(path)
@@ -182,15 +186,6 @@ def _whole(path: Path) -> bytes | None:
         except _DAMAGED:
             return None
     return content.removeprefix(BOM) if len(content) <= _MAX_WHOLE else None
-
-
-def _document(document: Any, journal: Journal) -> Rows:
-    """Yield the elements of a list, those of the list inside an object, or the object itself."""
-    rows = document if isinstance(document, list) else [document]
-    if isinstance(document, dict):
-        rows = next((inner for key in LIST_KEYS if isinstance(inner := at(document, key), list)), rows)
-    for number, row in enumerate(rows, 1):
-        yield number, _checked(row, number, journal)
 
 
 def _list_prefix(path: Path) -> str | None:

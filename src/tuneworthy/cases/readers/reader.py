@@ -79,8 +79,8 @@ class CaseFile:
 
     cases: tuple[Case, ...]
     format: str
-    notes: TextTuple = ()
-    dropped: tuple[Reject, ...] = ()
+    notes: TextTuple
+    dropped: tuple[Reject, ...]
 
 
 @positional
@@ -89,8 +89,8 @@ class ExampleFile:
 
     examples: Examples
     format: str
-    notes: TextTuple = ()
-    dropped: tuple[Reject, ...] = ()
+    notes: TextTuple
+    dropped: tuple[Reject, ...]
 
 
 @positional
@@ -299,7 +299,7 @@ def columns_of(path: Path) -> set[str]:
     return {key for row in first_rows(path) for key in row}
 
 
-def guess_columns(path: Path, asked: Texts = (), *, examples: bool = False) -> tuple[list[str], list[str]]:
+def guess_columns(path: Path, asked: Texts, *, examples: bool = False) -> tuple[list[str], list[str]]:
     """Return the column of the question and those that could be the answer; none for a file in a known format.
 
     Args:

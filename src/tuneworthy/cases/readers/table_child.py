@@ -74,23 +74,19 @@ def _arrow(path: str, first: int, size: int, ignored: list[str]) -> Iterator[lis
 def _rows_from(first: int, batches: Iterable[Any]) -> Iterator[list[Any]]:
     position = 0
     for batch in batches:
-        classes = _classes(batch.schema)
+        # The names of classes, by column, which `datasets` writes next to their numbers.
+        about = orjson.loads((batch.schema.metadata or {}).get(b"huggingface", b"{}"))
+        classes = {
+            name: words
+            for name, feature in dict_at(about, "info/features").items()
+            if name in batch.schema.names and isinstance(words := at(feature, "names"), list)
+        }
         position += len(batch)
         if position > first:
             yield [
                 _json({**row, **{name: at(of, str(row[name])) for name, of in classes.items()}})
                 for row in batch.slice(max(0, len(batch) - (position - first))).to_pylist()
             ]
-
-
-def _classes(schema: Any) -> dict[str, list[str]]:
-    """Return the names of classes, by column, that `datasets` writes next to their numbers."""
-    about = orjson.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    return {
-        name: words
-        for name, feature in dict_at(about, "info/features").items()
-        if name in schema.names and isinstance(words := at(feature, "names"), list)
-    }
 
 
 def _inspect(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:

@@ -1,9 +1,8 @@
 """Rows that a language model calls bad; `dataset.judge_auditor` asks it."""
 
-from collections.abc import Sequence
-
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Examples
 
 
@@ -28,18 +27,14 @@ def judge_audit(rows: Examples, context: CheckContext) -> RowFindings:
             yield RowFinding(row=number, code="not_judged", message=why, action="report")
         elif not good:
             yield RowFinding(row=number, code="judged_bad")
-    yield _summary([good for good, _ in audit.opinions], audit.n_canaries)
-
-
-def _summary(verdicts: Sequence[bool | None], n_canaries: int) -> RowFinding:
-    from tuneworthy.stats.intervals import clopper_pearson
-
+    verdicts = [good for good, _ in audit.opinions]
     n_bad, n_missing = verdicts.count(False), verdicts.count(None)
     n = len(verdicts) - n_missing
-    low, high = clopper_pearson(n_bad, n) if n else (0.0, 1.0)
-    share = n_bad / n if n else 0.0
-    return RowFinding(
+    (low, high), share = (clopper_pearson(n_bad, n), n_bad / n) if n else ((0.0, 1.0), 0.0)
+    yield RowFinding(
         code="judged",
-        message=messages.say("judged", n=n, share=share, low=low, high=high, missing=n_missing, canaries=n_canaries),
+        message=messages.say(
+            "judged", n=n, share=share, low=low, high=high, missing=n_missing, canaries=audit.n_canaries
+        ),
         score=share,
     )

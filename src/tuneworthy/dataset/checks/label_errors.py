@@ -300,7 +300,7 @@ def find_doubts(
     return sorted(found, key=lambda one: one.score), float((probabilities.argmax(axis=1) == codes).mean())
 
 
-def find_random(texts: Texts, labels: Texts, cases: Cases, encoder: Encoder | None = None, seed: int = 0) -> list[int]:
+def find_random(texts: Texts, labels: Texts, cases: Cases, encoder: Encoder | None, seed: int) -> list[int]:
     """Return the rows in whose neighbourhood labels agree no more than random ones, as on topics of another task.
 
     The neighbourhoods of all its neighbours count, so that a single odd question stays, and so do rare labels, whose

@@ -117,13 +117,6 @@ def _apart(match: PiiMatch, others: Iterable[PiiMatch]) -> list[PiiMatch]:
     return [match] if all(match.end <= other.start or other.end <= match.start for other in others) else []
 
 
-def _longest(matches: Iterable[PiiMatch]) -> list[PiiMatch]:
-    chosen: list[PiiMatch] = []
-    for match in sorted(matches, key=lambda match: match.start - match.end):
-        chosen += _apart(match, chosen)
-    return sorted(chosen, key=lambda match: match.start)
-
-
 def _hashed(name: str, matches: Sequence[PiiMatch]) -> str:
     for match in reversed(matches):
         name = f"{name[: match.start]}[{match.kind.upper()}_{match.digest[:_DIGEST]}]{name[match.end :]}"
@@ -201,7 +194,10 @@ class PersonalData:
 
     def _masked(self, row: Example, masker: Masker, again: Look) -> Example:
         def look(text: str) -> list[PiiMatch]:
-            return _longest([*again(text), *self._look(text)])
+            longest: list[PiiMatch] = []
+            for match in sorted([*again(text), *self._look(text)], key=lambda match: match.start - match.end):
+                longest += _apart(match, longest)
+            return sorted(longest, key=lambda match: match.start)
 
         masker.look = look
         turns = tuple(

@@ -172,12 +172,9 @@ def _of_sources(rows: Examples, numbers: Ints, judged: Judged, done: set[int]) -
 
 def _judge(rows: Examples, context: CheckContext) -> Judged:
     questions, answers = [row.question for row in rows], [row.answer.strip() for row in rows]
-    if labels := {*context.labels} or shared_answers(answers):
-        return _by_label(questions, answers, labels, context)
-    return _by_text([*map(_values, questions)], [*map(_values, answers)], context, prose=not filled_keys(answers))
-
-
-def _by_label(questions: Texts, answers: Texts, labels: set[str], context: CheckContext) -> Judged:
+    labels = {*context.labels} or shared_answers(answers)
+    if not labels:
+        return _by_text([*map(_values, questions)], [*map(_values, answers)], context, prose=not filled_keys(answers))
     given = np.array(answers, dtype=object)
     predicted = given.copy()
     if len(known := np.array([n for n, answer in enumerate(answers) if answer in labels])) and len({*given[known]}) > 1:

@@ -133,9 +133,7 @@ def _question_row(case: Case, source: str) -> Example:
 # --- which of them are asked --------------------------------------------------------------------------------------
 
 
-def sift(
-    queries: Import, project: Project, context: CheckContext, treatment: Treatment, limit: int | None = None
-) -> Sifted:
+def sift(queries: Import, project: Project, context: CheckContext, treatment: Treatment, limit: int | None) -> Sifted:
     """Run the checks over questions, as `data build` does over rows.
 
     Args:

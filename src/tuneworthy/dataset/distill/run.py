@@ -120,8 +120,8 @@ async def distill(
     queries: Import,
     teaching: Teaching,
     *,
-    limit: int | None = None,
-    say: Say = lambda _: None,
+    limit: int | None,
+    say: Say,
 ) -> tuple[Import, int]:
     """Ask the teacher, write its answers as the latest import, and return it with the number of calls that were made.
 
