@@ -83,7 +83,14 @@ def add_cases(
     overlapping = _overlapping(dataset, candidates) if dataset.stored else set()
     added = [case for case in candidates if case.id not in overlapping]
     if rows := [case for case in new if case.id not in overlapping]:
-        _append(project.path(project.cases.path), rows)
+        path = project.path(project.cases.path)
+        if read_cases(path).format != "jsonl/native":
+            raise UserError(
+                f"Rows cannot be appended to {path}.",
+                hint="Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
+            )
+        content = path.read_bytes()
+        write_atomic(path, b"".join([content, b"\n" * (not content.endswith(b"\n")), *json_lines(map(case_row, rows))]))
     return AddedCases(
         added=tuple(case.id for case in added),
         repeated=tuple(repeated),
@@ -153,13 +160,3 @@ def _overlapping(dataset: Dataset, candidates: Cases) -> set[str]:
         if not hits:
             return refused
         refused |= hits
-
-
-def _append(path: Path, cases: Cases) -> None:
-    if read_cases(path).format != "jsonl/native":
-        raise UserError(
-            f"Rows cannot be appended to {path}.",
-            hint="Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",
-        )
-    content = path.read_bytes()
-    write_atomic(path, b"".join([content, b"\n" * (not content.endswith(b"\n")), *json_lines(map(case_row, cases))]))

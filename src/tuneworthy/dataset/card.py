@@ -13,7 +13,7 @@ from tuneworthy.dataset.checks.personal_data import open_engine
 from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
 from tuneworthy.dataset.freeze import Version
-from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord
+from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord, file_of
 from tuneworthy.types import Example, JsonMapping, Texts, frozen, positional, role_of
 
 # Rows that are shown for each reason.
@@ -228,7 +228,7 @@ def _retained(version: Version, mask: Mask) -> tuple[Examples, list[RowCounts], 
         questions[_bin(len(row.question))] += 1
         answers[_bin(len(row.answer))] += 1
         turns[sum(role_of(message) == "user" for message in row.messages)] += 1
-        files[row.source.rpartition(":")[0] or row.source] += 1
+        files[file_of(row) or row.source] += 1
         if len(labels) <= 500 and len(answer := row.answer.strip()) <= _LABEL:
             labels[answer] += 1
         licences.update(str(row.meta[key]) for key in ("licence", "license") if row.meta.get(key))

@@ -130,7 +130,19 @@ def curve_of(project: Project, version: Version, say: Say = lambda _: None) -> D
     n_raw, largest = sample.fewest_trained()
     sizes = [largest >> halvings for halvings in range(HALVINGS, -1, -1) if largest >> halvings >= MIN_SIZE]
     questions = [*sample.asked.tolist(), *sample.dev.tolist()]
-    _require_enough(largest, len(sizes), len(questions))
+    hint = "Import or distil more rows, then run `tuneworthy data build`."
+    if len(sizes) < 2:
+        raise Undecided(
+            f"A learning curve needs at least {2 * MIN_SIZE} rows to train on. Only {largest} remain after the "
+            "held-out rows are removed.",
+            hint=hint,
+        )
+    if len(questions) < MIN_ASKED:
+        raise Undecided(
+            f"A learning curve needs at least {MIN_ASKED} dev cases or held-out rows with a known answer. "
+            f"There are only {len(questions)}.",
+            hint=hint,
+        )
     has_raw = n_raw > largest and len(sample.dev) >= MIN_ASKED
     draws = [("built", size, draw) for size in sizes[:-1] for draw in range(DRAWS)] + [("built", largest, 0)]
     if has_raw:
@@ -163,22 +175,6 @@ def curve_of(project: Project, version: Version, say: Say = lambda _: None) -> D
         least=least,
         doubling=of_all.difference(("built", sizes[-2]), ("built", largest)),
     )
-
-
-def _require_enough(largest: int, n_sizes: int, n_questions: int) -> None:
-    hint = "Import or distil more rows, then run `tuneworthy data build`."
-    if n_sizes < 2:
-        raise Undecided(
-            f"A learning curve needs at least {2 * MIN_SIZE} rows to train on. Only {largest} remain after the "
-            "held-out rows are removed.",
-            hint=hint,
-        )
-    if n_questions < MIN_ASKED:
-        raise Undecided(
-            f"A learning curve needs at least {MIN_ASKED} dev cases or held-out rows with a known answer. "
-            f"There are only {n_questions}.",
-            hint=hint,
-        )
 
 
 def _sample(version: Version, meter: EffectMeter) -> AskedSample:

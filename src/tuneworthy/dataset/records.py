@@ -14,6 +14,8 @@ SCHEMA_VERSION: Final = 5
 
 # Request of a finding: drop the row, keep it as the check's `repair` changes it, or keep it and report.
 Action = Literal["drop", "mask", "report"]
+# Keys of a message that training reads.
+MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -71,6 +73,10 @@ class RowLine:
     def to_dict(self) -> JsonObject:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in values.items() if not (value is None or value is False or value == "")}
+
+
+def file_of(row: Example | RowLine) -> str:
+    return row.source.rpartition(":")[0]
 
 
 def row_of(example: Example) -> JsonObject:

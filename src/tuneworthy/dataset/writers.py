@@ -20,6 +20,7 @@ from tuneworthy.cases.formats.tool_calls import tools_of
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.dataset import messages
+from tuneworthy.dataset.records import MESSAGE_KEYS
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
 from tuneworthy.registry import Registry
@@ -301,7 +302,6 @@ def axolotl_row(row: Example) -> JsonObject:
 # --- Parquet ------------------------------------------------------------------------------------------------------
 
 _BATCH = 4096
-_MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
 
 
 def parquet_row(row: Example) -> JsonObject:
@@ -310,7 +310,7 @@ def parquet_row(row: Example) -> JsonObject:
     Raises:
         CannotHold: A message with a key that the columns do not have.
     """
-    if any(message.keys() - _MESSAGE_KEYS for message in row.messages):
+    if any(message.keys() - MESSAGE_KEYS for message in row.messages):
         raise CannotHold("a message with unsupported keys")
     tools = _tools(row)
     meta = {key: value for key, value in row.meta.items() if key != "tools"}

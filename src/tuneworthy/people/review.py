@@ -42,7 +42,7 @@ from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, TakenBa
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed, operating_characteristic
 from tuneworthy.store.lines import append_line, exclusive, now, write_line
-from tuneworthy.types import SECOND_SHARE, Example, Messages, Texts, TextTuple, content_hash, role_of, text_of
+from tuneworthy.types import SECOND_SHARE, Example, Messages, TextTuple, content_hash, role_of, text_of
 
 BOUND = 0.95
 N_PLANTED = 8
@@ -115,47 +115,40 @@ class Review:
         ids = [content_of(row) for row in self.rows]  # before the file is held: other reviewers need not wait
         with exclusive(self.path) if fix else nullcontext() as file:
             ledger = Ledger.read(self.path)
-            if (fixed := build_state(ledger, self.version).plan) is not None:
-                return fixed
-            plan = self._new_plan(
-                ledger,
-                ids,
-                max_bad,
-                secrets.randbelow(2**31) if seed is None else seed,
-                n_planted=planted,
+            if (earlier := build_state(ledger, self.version).plan) is not None:
+                return earlier
+            judged, attempt = ledger.judged(), len(ledger.plans) + 1
+            counts = Counter(map(judged.get, ids))
+            numbers = n_rows, n_known, n_known_bad = len(ids), counts[True] + counts[False], counts[False]
+            allowed = MAX_BAD_ROWS if max_bad is None else [max_bad]
+            sizes = [(sample_size(*numbers, attempt, bound=BOUND, max_bad=bad), bad) for bad in allowed]
+            plans = [(n, bad) for n, bad in sizes if n is not None]
+            if not plans:
+                raise UserError(
+                    f"No sample of the {n_rows} rows can show that at least {BOUND:.1%} are good. Earlier reviews "
+                    f"covered {n_known} rows, of which {n_known_bad} are bad (at most {most_allowed(n_rows, BOUND)} "
+                    "allowed).",
+                    hint="Run `tuneworthy data build` with more rows. It drops the bad rows.",
+                )
+            n, max_bad = next((plan for plan in plans if chance_to_pass(*plan) >= PASSES), plans[-1])
+            seed = secrets.randbelow(2**31) if seed is None else seed
+            rows = draw((row for row in ids if row not in judged), n, key=f"{seed}:{self.version}:{attempt}")
+            fixed: Any = {"version": self.version, "rows": rows, "seed": seed, "n_rows": n_rows, "attempt": attempt}
+            plan = ReviewPlan(
+                **fixed,
+                id=content_hash(["plan", fixed]),
+                time=now(),
+                alpha=attempt_alpha(attempt, ALPHA),
+                bound=BOUND,
+                max_bad=max_bad,
+                n_known=n_known,
+                n_known_bad=n_known_bad,
+                known=tuple(row for row in ids if row in judged),
+                planted=plant(self.rows, planted, seed=seed, sample=frozenset(rows)),
             )
             if file is not None:
                 write_line(file, {"kind": "plan", **asdict(plan)})
         return plan
-
-    def _new_plan(self, ledger: Ledger, ids: Texts, max_bad: int | None, seed: int, *, n_planted: int) -> ReviewPlan:
-        judged, attempt = ledger.judged(), len(ledger.plans) + 1
-        counts = Counter(map(judged.get, ids))
-        numbers = n_rows, n_known, n_known_bad = len(ids), counts[True] + counts[False], counts[False]
-        allowed = MAX_BAD_ROWS if max_bad is None else [max_bad]
-        sizes = [(sample_size(*numbers, attempt, bound=BOUND, max_bad=bad), bad) for bad in allowed]
-        plans = [(n, bad) for n, bad in sizes if n is not None]
-        if not plans:
-            raise UserError(
-                f"No sample of the {n_rows} rows can show that at least {BOUND:.1%} are good. Earlier reviews covered "
-                f"{n_known} rows, of which {n_known_bad} are bad (at most {most_allowed(n_rows, BOUND)} allowed).",
-                hint="Run `tuneworthy data build` with more rows. It drops the bad rows.",
-            )
-        n, max_bad = next((plan for plan in plans if chance_to_pass(*plan) >= PASSES), plans[-1])
-        rows = draw((row for row in ids if row not in judged), n, key=f"{seed}:{self.version}:{attempt}")
-        fixed: Any = {"version": self.version, "rows": rows, "seed": seed, "n_rows": n_rows, "attempt": attempt}
-        return ReviewPlan(
-            **fixed,
-            id=content_hash(["plan", fixed]),
-            time=now(),
-            alpha=attempt_alpha(attempt, ALPHA),
-            bound=BOUND,
-            max_bad=max_bad,
-            n_known=n_known,
-            n_known_bad=n_known_bad,
-            known=tuple(row for row in ids if row in judged),
-            planted=plant(self.rows, n_planted, seed=seed, sample=frozenset(rows)),
-        )
 
     def reviewing(self, reviewer: str, plan: ReviewPlan) -> "Reviewing":
         """Return the way of one reviewer through a plan (see `Reviewing`).

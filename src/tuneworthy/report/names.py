@@ -73,23 +73,18 @@ def _parts(variant: Variant, today: Variant | None) -> dict[str, str]:
         method = variant.name.partition("/")[2]
         return {"model": METHODS.get(method, f"a {method or variant.name}").partition(" ")[2]}
     shots, search = variant.shots, variant.retrieval
+    changed = today and (variant.system, variant.user) != (today.system, today.user)
+    notes = (PROMPTS[note] for note in reversed(variant.notes) if note in PROMPTS)
     parts = {
         "model": "fine-tuned model" if variant.model.startswith(TUNED) else f"{variant.model} model",
         "examples": shots and f"{shots.k} {'fixed examples' if shots.ids else 'examples per question'}",
         "documents": search and f"{search.k} retrieved passages",
-        "prompt": _prompt(variant, today),
+        "prompt": next(notes, "another prompt" if changed else None),
         "output": OUTPUTS.get(variant.output.kind),
         "decoding": _decoding(variant, today),
     }
     differing = {key: text for key, text in parts.items() if text is not None}
     return {key: text for key, text in differing.items() if text} | ({} if len(differing) > 1 else {"prompt": TODAY})
-
-
-def _prompt(variant: Variant, today: Variant | None) -> str | None:
-    other = today and (variant.system, variant.user) != (today.system, today.user)
-    return next(
-        (PROMPTS[note] for note in reversed(variant.notes) if note in PROMPTS), "another prompt" if other else None
-    )
 
 
 def _decoding(variant: Variant, today: Variant | None) -> str | None:

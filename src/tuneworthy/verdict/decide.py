@@ -81,6 +81,10 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     if outcome is Outcome.FINE_TUNE:
         gates += run_gates(evidence, "to_train")
     case = Deliberation(evidence, facts, gates, ruling, unknown)
+    action = step or _next(case)
+    if action.command and action.command in tried:
+        why = f"Change the project first, as `{action.command}` changed nothing. {action.why}"
+        action = replace(action, command="", why=why)
     return Verdict(
         outcome=outcome,
         stage="to_decide",
@@ -90,7 +94,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         errors=evidence.errors or (),
         forecast=evidence.forecast,
         economics=money,
-        next_action=_changing(step or _next(case), tried),
+        next_action=action,
         valid_until=min(evidence.expires, default=("", ""))[0],
         options=options,
         recommendation=chosen.option if chosen else None,
@@ -169,17 +173,6 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
     kind, subject = unknown[0]
     prefixes = {"sound": "gate", "could_meet": "rung", "lever": "errors"}
     return f"{prefixes[kind]}_{subject}" if kind in prefixes else f"{kind}_unknown"
-
-
-def _changing(action: NextAction, tried: Container[str]) -> NextAction:
-    """Return a step, or if its command changed nothing, what to change before it is run again."""
-    return (
-        action
-        if not action.command or action.command not in tried
-        else replace(
-            action, command="", why=f"Change the project first, as `{action.command}` changed nothing. {action.why}"
-        )
-    )
 
 
 def _next(case: Deliberation) -> NextAction:

@@ -125,7 +125,14 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Options) 
     status = {result.gate: result.status for result in gates}
     measured = [option for option in options if option.kind != "tuned"]
     values: dict[FactName, bool | None] = {("sound", gate): _SOUND.get(status[gate], True) for gate in SOUND}
-    values |= _of_options(evidence, measured)
+    for option in measured:
+        values["eligible", option.option] = option.eligible
+        values["meets", option.option] = _MEETS[option.target or "unresolved"]
+        values["cost", option.option] = cost_is_a_reason(
+            evidence.bill(evidence.rungs[option.rung]), today_usd(measured), evidence.economics, evidence.smaller_usd
+        )
+        if option.eligible is not True:
+            values["distil", option.option] = _can_distil(evidence, option, measured)
     values |= {("could_meet", rung): None for gate, rung in RUNG_OF.items() if status[gate] in {"fail", "unknown"}}
     limits = evidence.limits
     needs_small = limits.p95_ms or (limits.on_device and not limits.data_stays)
@@ -177,19 +184,6 @@ def most_gain(evidence: Evidence, reference: Option | None) -> float:
 def today_usd(options: Options) -> float | None:
     """Return the price of a thousand answers of today's option."""
     return next((one.usd_by_answer for one in options if one.kind == "today"), None)
-
-
-def _of_options(evidence: Evidence, measured: Options) -> dict[FactName, bool | None]:
-    values: dict[FactName, bool | None] = {}
-    for option in measured:
-        values["eligible", option.option] = option.eligible
-        values["meets", option.option] = _MEETS[option.target or "unresolved"]
-        values["cost", option.option] = cost_is_a_reason(
-            evidence.bill(evidence.rungs[option.rung]), today_usd(measured), evidence.economics, evidence.smaller_usd
-        )
-        if option.eligible is not True:
-            values["distil", option.option] = _can_distil(evidence, option, measured)
-    return values
 
 
 def _can_distil(evidence: Evidence, option: Option, measured: Options) -> bool | None:

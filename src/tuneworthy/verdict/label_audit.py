@@ -69,7 +69,11 @@ def cases_to_audit(answers: StoredAnswers, *, store: bool = True) -> list[Case]:
     session, project = answers.session, answers.session.project
     strata, labels = session.folder.read(FILE, dict[str, bool]) or {}, read_relabelled(project)
     if fresh := [case for case in session.split.test if case.id not in strata]:
-        failed = answers.failing(_best(with_eligible_best(answers.record, project)), fresh)
+        record = with_eligible_best(answers.record, project)
+        best = record.rung(record.best.rung) if record.best else None
+        least = best.ci95[0] if best and best.ci95 else 0.0
+        rungs = [row.rung for row in record.rungs if row.variant and row.score is not None and row.score >= least]
+        failed = answers.failing(rungs, fresh)
         strata |= {case.id: case.id in failed for case in fresh}
         if store:
             session.folder.write(FILE, strata)
@@ -78,12 +82,6 @@ def cases_to_audit(answers: StoredAnswers, *, store: bool = True) -> list[Case]:
         order = sorted((name for name, value in strata.items() if value is stratum), key=partial(rank, DRAW_SEED))
         drawn |= {*order[: (len(labels.keys() & {*order}) // n + 1) * n]}
     return [case for case in session.split.test if case.id in drawn]
-
-
-def _best(record: RunRecord) -> list[str]:
-    best = record.rung(record.best.rung) if record.best else None
-    least = best.ci95[0] if best and best.ci95 else 0.0
-    return [row.rung for row in record.rungs if row.variant and row.score is not None and row.score >= least]
 
 
 async def with_audit(evidence: Evidence, session: Session) -> Evidence:

@@ -173,14 +173,17 @@ class Columns:
             isinstance(label := parsed(row.get(self.expected or "")), list) and list(map(type, label)) == [str]
             for row in head
         )
+        self._note_choice(keys)
+
+    def _note_choice(self, keys: Set[str]) -> None:
         if self.inputs and (self.inputs, self.expected) != (("input",), "expected"):
             names = ", ".join(map(repr, self.inputs))
-            answer = f"column {self.expected!r}" if self.expected else "no column"
-            journal.note(f"using column {names} as the input and {answer} as the expected answer", 0)
+            expected = f"column {self.expected!r}" if self.expected else "no column"
+            self.journal.note(f"using column {names} as the input and {expected} as the expected answer", 0)
         unread = sorted(keys - {*self.inputs, self.expected, self.messages, *_PASSED_ON})
-        self.rest = tuple(unread) if keep_rest else ()
-        if unread and not keep_rest:
-            journal.note(f"ignored columns: {', '.join(unread)}", 0)
+        self.rest = tuple(unread) if self.keep_rest else ()
+        if unread and not self.keep_rest:
+            self.journal.note(f"ignored columns: {', '.join(unread)}", 0)
 
     def __call__(self, row: JsonObject, journal: Journal) -> Fields:
         return self.read(self.native(row), journal)

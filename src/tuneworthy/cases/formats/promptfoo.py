@@ -51,13 +51,6 @@ def test_fields(test: JsonObject, journal: Journal) -> JsonObject:
     asserts = at(test, "assert") or []
     if not isinstance(asserts, list) or not all(isinstance(item, dict) for item in asserts):
         raise RowFault("a list of assertions for `assert`", asserts)
-    _add_expected(fields, asserts, journal)
-    if isinstance(group := at(test, "metadata/group"), str):
-        fields["group"] = group
-    return fields
-
-
-def _add_expected(fields: JsonObject, asserts: list[JsonObject], journal: Journal) -> None:
     by_type: JsonObject = {}
     for item in asserts:
         by_type.setdefault(str(at(item, "type")), at(item, "value"))
@@ -74,6 +67,9 @@ def _add_expected(fields: JsonObject, asserts: list[JsonObject], journal: Journa
             else "the assertion `{kind}` is ignored{grader}"
         )
         journal.note(note.format(kind=kind, grader=grader))
+    if isinstance(group := at(test, "metadata/group"), str):
+        fields["group"] = group
+    return fields
 
 
 def _n_combinations(variables: JsonObject) -> int:

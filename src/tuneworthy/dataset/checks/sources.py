@@ -17,6 +17,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, with_turns
 from tuneworthy.dataset.checks.label_errors import filled_keys, out_of_fold, shared_answers
 from tuneworthy.dataset.evidence import PairAgreement, endings, exchanged_sides, unlike
+from tuneworthy.dataset.records import file_of
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.types import Example, Examples, Texts, calls_of, frozen, positional
 
@@ -93,7 +94,7 @@ def columns_of(row: Example) -> Iterator[tuple[str, str]]:
     >>> [*columns_of(Example(messages=(), id="", source="a.csv:7", meta={"by": "kim", "day": "2024-05-01"}))]
     [('', 'a.csv'), ('by', 'kim'), ('day', '2024'), ('day', '2024-Q2'), ('day', '2024-05')]
     """
-    yield "", _file_of(row)
+    yield "", file_of(row)
     yield from (("tag", tag) for tag in row.tags)
     flat = chain.from_iterable(
         ((f"{key}.{name}", one) for name, one in value.items()) if isinstance(value, dict) else [(key, value)]
@@ -243,7 +244,7 @@ def accused(rows: Examples, judged: Judged) -> Iterator[AccusedSource]:
 
 def _slipped(named: Iterable[str], numbers: Ints, rows: Examples, judged: Judged) -> Iterator[AccusedSource]:
     """Yield other files, most of whose answers fit a neighbour and not their question, whatever the other files do."""
-    files, every = np.array([_file_of(rows[n]) for n in numbers.tolist()]), np.arange(len(numbers))
+    files, every = np.array([file_of(rows[n]) for n in numbers.tolist()]), np.arange(len(numbers))
     misfits = ~judged.fits(every, every)
     for file in sorted({*files.tolist()}.difference(named)):
         own, n_bad = np.flatnonzero(files == file), int(misfits[files == file].sum())
@@ -303,11 +304,7 @@ def _neighbour(rows: Examples, number: int, step: int) -> int:
     other, places = number + step, getattr(rows, "places", range(len(rows)))
     if not 0 <= other < len(rows) or places[other] - places[number] != step:
         return -1
-    return other if _file_of(rows[number]) == _file_of(rows[other]) else -1
-
-
-def _file_of(row: Example) -> str:
-    return row.source.rpartition(":")[0]
+    return other if file_of(rows[number]) == file_of(rows[other]) else -1
 
 
 def _moved(rows: Examples, number: int, step: int) -> RowFinding:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import orjson
 
-from tuneworthy.dataset.records import ImportRecord, RejectReason, RowLine, row_of
+from tuneworthy.dataset.records import ImportRecord, RejectReason, RowLine, file_of, row_of
 from tuneworthy.dataset.rows import REJECTS, ROWS, RowFolder
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
@@ -92,21 +92,21 @@ class ImportWriter:
 
     def add(self, row: Example) -> None:
         self._write(ROWS, row_of(row))
-        self._rows[_file_of(row)] += 1
+        self._rows[file_of(row)] += 1
         self._n_repaired += row.meta.get("repaired") == "correction"
 
     def carry(self, base: Import, names: Set[str]) -> list[str]:
         for row in base.examples():
-            if _file_of(row) in names:
+            if file_of(row) in names:
                 self.add(row)
         for line in base.rejects():
-            if _file_of(line) in names:
+            if file_of(line) in names:
                 self.reject(line, base.record.reasons[line.reason].words)
         return [note for note in base.record.notes if note.partition(": ")[0] in names]
 
     def reject(self, line: RowLine, description: str) -> None:
         self._write(REJECTS, line.to_dict())
-        self._rejects[_file_of(line)] += 1
+        self._rejects[file_of(line)] += 1
         self._reasons.setdefault(line.reason, RejectReason(description, line.source)).n += 1
 
     def finish(self, about: ImportRecord, *, identity: str | None = None, seconds: float = 0.0) -> Import:
@@ -176,7 +176,3 @@ def write_import(
         for line in rejects:
             writer.reject(line, descriptions[line.reason])
         return writer.finish(about, seconds=seconds)
-
-
-def _file_of(row: Example | RowLine) -> str:
-    return row.source.rpartition(":")[0]

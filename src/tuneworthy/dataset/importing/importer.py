@@ -35,6 +35,7 @@ from tuneworthy.dataset.importing.folder import (
     latest_import,
 )
 from tuneworthy.dataset.records import (
+    MESSAGE_KEYS,
     SCHEMA_VERSION,
     ImportRecord,
     ImportRequest,
@@ -47,7 +48,19 @@ from tuneworthy.dataset.rows import REJECTS
 from tuneworthy.errors import UserError
 from tuneworthy.people.feedback import Scales, is_rated, settle, unused_scores
 from tuneworthy.store import Folder
-from tuneworthy.types import Example, Message, Messages, Paths, Say, Turns, calls_of, content_hash, role_of, text_of
+from tuneworthy.types import (
+    Example,
+    JsonObject,
+    Message,
+    Messages,
+    Paths,
+    Say,
+    Turns,
+    calls_of,
+    content_hash,
+    role_of,
+    text_of,
+)
 
 MAX_SHOWN_ROW = 64 * 1024
 # Rows whose ratings set the scales of a file.
@@ -55,7 +68,6 @@ PEEK = 1000
 DETECT = ImportRequest()
 _SAY_EVERY = 20_000
 _SHOWN = 300
-_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "reasoning_content"})
 _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u202a-\u202e]")
 
 
@@ -255,13 +267,10 @@ def _settled(place: str, line: int, fields: Fields, scales: Scales, journal: Rej
 
 def _write_rejects(rejects: Iterable[Reject], source: SourceRecord, writer: ImportWriter) -> None:
     for one in rejects:
-        row, text, n_bytes = _shown(one.raw)
-        detail = f"expected {one.words}, got {one.got}" if one.got else one.words
-        place = f"{source.name}:{one.line}"
-        writer.reject(
-            RowLine(source=place, reason=one.reason, detail=detail, row=row, text=text, n_bytes=n_bytes),
-            f"expected {one.words}" if one.got else one.words,
-        )
+        words = f"expected {one.words}" if one.got else one.words
+        detail = f"{words}, got {one.got}" if one.got else words
+        line = RowLine(source=f"{source.name}:{one.line}", reason=one.reason, detail=detail, **_shown(one.raw))
+        writer.reject(line, words)
 
 
 def _fault(line: int, turns: Messages, raw: Any, *, repaired: bool) -> Reject | None:
@@ -276,24 +285,24 @@ def _fault(line: int, turns: Messages, raw: Any, *, repaired: bool) -> Reject | 
 
 
 def _without_unread_keys(turns: Turns, journal: Rejects) -> list[Message]:
-    if all(turn.keys() <= _KEYS for turn in turns):
+    if all(turn.keys() <= MESSAGE_KEYS for turn in turns):
         return list(turns)
-    unread = sorted({key for turn in turns for key in turn} - _KEYS)
+    unread = sorted({key for turn in turns for key in turn} - MESSAGE_KEYS)
     journal.note(f"message keys dropped: {', '.join(unread)[:80]}")
-    return [{key: value for key, value in turn.items() if key in _KEYS} for turn in turns]
+    return [{key: value for key, value in turn.items() if key in MESSAGE_KEYS} for turn in turns]
 
 
-def _shown(raw: Any) -> tuple[Any, str | None, int | None]:
+def _shown(raw: Any) -> JsonObject:
     """Return a rejected row as parsed data or as text, cut if it is very long, and its size if it was cut."""
     if raw is None:
-        return None, None, None
+        return {}
     if not isinstance(raw, bytes):
         try:
             content = orjson.dumps(raw)
         except (TypeError, RecursionError):
-            return None, None, None
+            return {}
         if len(content) <= MAX_SHOWN_ROW:
-            return raw, None, None
+            return {"row": raw}
         raw = content
     text = raw[:MAX_SHOWN_ROW].decode("utf-8", "backslashreplace").rstrip("\r\n")
-    return None, text, len(raw) if len(raw) > MAX_SHOWN_ROW else None
+    return {"text": text, "n_bytes": len(raw) if len(raw) > MAX_SHOWN_ROW else None}
