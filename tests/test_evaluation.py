@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import doctest
+import json
 import time
+import warnings
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +84,8 @@ def test_a_class_label_is_read_as_its_name_and_minus_one_as_missing() -> None:
     assert tuneworthy.evaluate(labelled.select([0, 1]), {"p": "yes", "q": "no"}.get, "exact").score == 1.0
     with pytest.raises(UserError, match="row 2 is None"):
         tuneworthy.evaluate(labelled, str, "exact")
+    with pytest.warns(UserWarning, match="2 answers"):
+        assert tuneworthy.evaluate(labelled.select([0, 1]), {"p": 1, "q": 0}.get, "exact").score == 0
 
 
 def fails_on_some(text: str) -> Any:
@@ -103,13 +109,64 @@ def test_integral_floats_count_as_integers() -> None:
     assert evaluation.read_rows([{"input": "q", "expected": 0.5}], "input", "expected", None)[1][0].expected == 0.5
 
 
-def test_a_comparison_of_text_with_numbers_is_a_warning_where_no_row_is_right() -> None:
+def test_a_comparison_of_text_with_numbers_is_a_warning() -> None:
     rows = [{"input": str(i), "expected": i} for i in range(8)]
-    with pytest.warns(UserWarning, match=r"8 answers equal .* type int.*str\(expected\)"):
+    with pytest.warns(UserWarning, match=r"8 answers .* 0 \(int\) .*json\.loads\(answer\) == expected"):
         result = tuneworthy.evaluate(rows, str, lambda answer, expected: answer == expected)
-    assert result.warning in repr(result) and "str(expected)" in result._repr_html_()
-    assert not tuneworthy.evaluate(rows, str, lambda answer, expected: answer == str(expected)).warning
+    assert result.warning in repr(result) and "json.loads" in result._repr_html_()
+    assert not tuneworthy.evaluate(rows, str, lambda answer, expected: json.loads(answer) == expected).warning
     assert not tuneworthy.evaluate(rows, lambda text: "x", lambda answer, expected: answer == expected).warning
+    mixed = [*rows, *({"input": "a", "expected": "a"} for _ in range(3))]  # a right row silences nothing
+    with pytest.warns(UserWarning, match="8 answers"):
+        assert tuneworthy.evaluate(mixed, str, lambda answer, expected: answer == expected).score > 0
+
+
+DAY = datetime.date(2026, 1, 31)
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer"),
+    [
+        (250, np.float32(250)), (2.5, np.float32(2.5)), (np.float32(1.1), 1.1), (1.1, Decimal("1.10")), (True, np.bool_(True)),
+        (np.array(["a", "b"]), "b"), (DAY, "2026-01-31"), (DAY, DAY), ("a", b"a"), ({"a": np.int64(1)}, {"a": 1.0}),
+    ],
+)  # fmt: skip
+def test_values_of_other_types_are_read_as_the_json_that_they_mean(expected: Any, answer: Any) -> None:
+    rows = [{"input": "q", "expected": expected}] * 8
+    assert tuneworthy.evaluate(rows, lambda text: answer, "exact").score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "is_alike"),
+    [
+        (250, "250.0", True), ("250.0", 250, True), ("43", "43,0", True), (True, "True", True), (True, 1, True),
+        (5, [5], True), (datetime.datetime(2026, 1, 31), "2026-01-31", True), (["5"], "5.0", True),
+        (250, "251", False), ("a", "b", False), (True, "False", False), (True, 0, False), ("5", "five", False),
+    ],
+)  # fmt: skip
+def test_a_wrong_answer_with_the_right_value_in_another_form_is_a_warning(
+    expected: Any, answer: Any, is_alike: bool
+) -> None:
+    rows = [{"input": "q", "expected": expected}] * 8
+    with warnings.catch_warnings(record=True) as caught:
+        result = tuneworthy.evaluate(rows, lambda text: answer, "exact")
+    assert result.score == 0 and bool(result.warning) == bool(caught) == is_alike
+
+
+@pytest.mark.parametrize("answer", [(one for one in "a"), print, object()])
+def test_an_answer_that_is_no_json_leaves_its_row_unscored(answer: Any) -> None:
+    with pytest.warns(UserWarning, match="leaves out 20 rows"):
+        result = tuneworthy.evaluate(ROWS, lambda text: "a" if int(text.split()[1]) % 2 else answer, "exact")
+    assert result.unscored == 20 and "not text or JSON" in result.rows[0]["reason"]
+
+
+def test_a_failed_assertion_of_a_grader_is_a_wrong_answer() -> None:
+    def strict(answer: str, expected: str) -> bool:
+        assert answer == expected
+        return True
+
+    result = tuneworthy.evaluate(ROWS, always_a, strict)
+    assert (result.score, result.unscored) == (0.5, 0)
 
 
 class Client:
@@ -205,6 +262,7 @@ def test_graders_take_options_and_labels() -> None:
         ({"timeout_s": float("nan")}, "timeout_s"),
         ({"grader": "json_schema"}, "path"),
         ({"prompt": "{{ input"}, "template"),
+        ({"prompt": "Rate this."}, "every row would ask the same"),
     ],
 )
 def test_a_hostile_input_is_refused_with_its_place(change: dict[str, Any], message: str) -> None:
@@ -242,8 +300,13 @@ def test_two_evaluations_are_compared_by_row() -> None:
     reference = compare_sums([1, 0] * 20, [1] * 40, [1] * 40, [1] * 40, alpha=0.025)
     assert result.outcome == "better" and result.paired == reference
     assert tuneworthy.compare(b, a).outcome == "worse"
-    with pytest.raises(UserError, match="not scores of the same rows"):
-        tuneworthy.compare(a, tuneworthy.evaluate(ROWS[::-1], always_a, "exact"))
+    for rows in (ROWS[::-1], [{**row, "expected": "c"} for row in ROWS]):
+        with pytest.raises(UserError, match="not scores of the same rows"):
+            tuneworthy.compare(a, tuneworthy.evaluate(rows, always_a, "exact"))
+    with pytest.raises(UserError, match="two graders: exact, includes"):
+        tuneworthy.compare(a, tuneworthy.evaluate(ROWS, always_a, "includes"))
+    assert f"one-sided p = {result.paired.p_value:.4f}" in repr(result) or "one-sided p < " in repr(result)
+    assert "p = 1.0" not in repr(tuneworthy.compare(b, a))
 
 
 def test_scores_are_compared_with_a_margin_and_groups() -> None:
@@ -294,6 +357,14 @@ def test_rows_become_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (other.project.task.target, other.project.graders[0].type) == (0.8, "exact")
     with pytest.raises(UserError, match="already contains a project"):
         tuneworthy.create(tmp_path / "new", rows, input="q", expected="label")
+    for wrong, message in (
+        ({"grader": "exakt"}, "'exact'"),
+        ({"task": "integer"}, "integer"),
+        ({"model": str}, "type"),
+    ):
+        with pytest.raises(UserError, match=message):
+            tuneworthy.create(tmp_path / "wrong", rows, input="q", expected="label", **wrong)
+        assert not (tmp_path / "wrong").exists()  # so that it can be created after the repair
 
 
 def test_the_exceptions_are_those_of_the_package() -> None:

@@ -39,7 +39,7 @@ from tuneworthy.report.run_report import document
 from tuneworthy.report.write import run_and_verdict, write_last
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.text import Shown, Summary, count
-from tuneworthy.types import Texts, frozen
+from tuneworthy.types import Cases, Texts, frozen
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.messages import sentence
@@ -93,6 +93,11 @@ def create(
     Raises:
         UserError: The rows or a model cannot be used, the kind of task is not clear, or the folder has a project.
     """
+    if not isinstance(model, str):
+        raise UserError(
+            f"The model of a project is a name such as 'openai:gpt-6-luna', not a {type(model).__name__}.",
+            hint="Score a function with `tuneworthy.evaluate`, or name it in [models] of the project file.",
+        )
     _, cases = read_rows(rows, input, expected, group)
     lines = (orjson.dumps({"input": one.input, "expected": one.expected, "group": one.group}) for one in cases)
     with TemporaryDirectory() as temporary:
@@ -197,12 +202,16 @@ class OpenProject:
             return blocking(compared(calls=on_test))
         return blocking(compared(calls=True))
 
-    def score(self, path: str | Path, *names: str, max_usd: float | None = None) -> dict[str, ScoredAnswers]:
+    def score(
+        self, data: Any, *names: str, input: str = "input", expected: str = "expected", max_usd: float | None = None
+    ) -> dict[str, ScoredAnswers]:
         """Return the answers of variants to cases that are neither dev nor test, scored by the primary grader.
 
         Args:
-            path: A file of labelled cases, in any format of the project's own. No alpha is used up.
+            data: Rows as for `tuneworthy.evaluate`, or the path of a file of labelled cases. No alpha is used up.
             names: Of the variants, as in `compare`.
+            input: Column of the question.
+            expected: Column of the expected answer.
             max_usd: Most that may be spent.
 
         Raises:
@@ -211,13 +220,17 @@ class OpenProject:
 
         async def scored() -> dict[str, ScoredAnswers]:
             async with open_session(self.project, progress=RunProgress(), max_usd=max_usd) as session:
-                cases = read_cases(path).cases
+                cases: Cases = (
+                    read_cases(data, input_column=[input], expected_column=expected).cases
+                    if isinstance(data, str | Path)
+                    else read_rows(data, input, expected, None)[1]
+                )
                 parts = (session.split.dev, session.split.asked, session.split.shots)
                 used = {normalise(question_of(row)) for part in parts for row in part}
                 if seen := [case.id for case in cases if normalise(question_of(case)) in used]:
                     what = count(len(seen), "case asks", "cases ask")
                     raise UserError(
-                        f"{path}: {what} a question of the project's own cases or examples, starting with {seen[0]}.",
+                        f"{what} a question of the project's own cases or examples, starting with {seen[0]}.",
                         hint="Remove these cases: a variant was chosen on them, or has learned from them.",
                     )
                 found = {}

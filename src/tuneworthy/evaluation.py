@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from tuneworthy.arrays import Floats
@@ -24,8 +25,9 @@ from tuneworthy.config.models import Model as ModelTable
 from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import OpenModel, open_model
 from tuneworthy.engine.runner import Runner
-from tuneworthy.errors import BudgetSpent, OutsideFault, UserError
+from tuneworthy.errors import BudgetSpent, OutsideFault, UserError, join_sentences
 from tuneworthy.extras import require
+from tuneworthy.functions import plain
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext, accepted
 from tuneworthy.graders.python import FunctionGrader
@@ -140,9 +142,11 @@ class ScoreComparison(Shown):
         if self.unscored > MOST_UNSCORED * (self.unscored + one.n):
             outcome += f", because over {MOST_UNSCORED:.0%} of the rows lack a score"
         more = f", {self.unscored} without both scores" if self.unscored else ""
+        more = f"margin {points(self.bound.margin)[1:]}{more}"
+        p = p_value(one.p_value if one.delta >= 0 else one.p_worse)
         return [
             f"B against A: {outcome}. {percent(one.b)} against {percent(one.a)}, {points(one.delta)} points "
-            f"{points_range(one.ci)}, {p_value(one.p_value)}, n = {one.n}, margin {points(self.bound.margin)[1:]}{more}"
+            f"{points_range(one.ci)}, one-sided {p}, n = {one.n}, {more}"
         ], []
 
 
@@ -171,11 +175,12 @@ def evaluate(
         model: A function of the input, sync (called in threads) or async, which returns the answer. Or
             `provider:name`, as `tuneworthy init --model` takes it, or a table of `[models]`.
         grader: Name of a grader, a table of `[[graders]]`, or a function `(answer, expected) -> bool | float`. `answer`
-            is text; `expected` has the type of its column: compare `answer == str(expected)`.
+            is text; `expected` has the type of its column: compare `json.loads(answer) == expected`.
         input: Column of the question.
-        expected: Column of the expected answer. Integral floats count as integers, and a `ClassLabel` as its name.
+        expected: Column of the expected answer. An integral float counts as an integer, a date as ISO 8601, and a
+            `ClassLabel` as its name.
         group: Column of the source that rows share, for the interval; `group` if there is one.
-        prompt: Template of the question.
+        prompt: Template of the question, with `{{ input }}`.
         max_tokens: Limit of an answer, tokens.
         concurrency: Calls in flight, at most; by default 8 of a function.
         timeout_s: Limit of a call, seconds; 60 by default, 300 of an embedded model.
@@ -199,6 +204,8 @@ def evaluate(
         if value is not None and not (isinstance(value, kind) and 0 < float(value) < MAX_AMOUNT):
             noun = "whole number" if kind is Integral else "number"
             raise UserError(f"{name} must be a {noun} above 0, but it is {value!r}.")
+    if "input" not in prompt:
+        raise UserError("The prompt does not contain {{ input }}, so every row would ask the same question.")
     labels, cases = read_rows(rows, input, expected, group)
     judge, grader_name = _grader(grader, cases)
 
@@ -243,7 +250,7 @@ def evaluate(
         )
     groups = np.array([case.group or f"#{case.text}" for case in cases])
     interval = score_interval(sums[scored, 0], sums[scored, 1], groups[scored])
-    warning = "" if interval.value or isinstance(grader, str) else _type_fault(shown)
+    warning = join_sentences(_type_fault(shown, grader, _class_names(rows, expected)), _holes(shown))
     if warning:
         warnings.warn(warning, stacklevel=2)
     return Evaluation(
@@ -261,16 +268,59 @@ def evaluate(
     )
 
 
-def _type_fault(rows: Sequence[JsonMapping]) -> str:
-    """Return a warning if answers equal the expected value as text, although no row is right."""
-    typed = [(row["answer"], row["expected"]) for row in rows if not isinstance(row["expected"], str)]
-    equal = [value for answer, value in typed if answer in {str(value), *accepted(value)}]
-    if not equal:
+def _type_fault(rows: Sequence[JsonMapping], grader: Any, names: Sequence[str]) -> str:
+    """Return a warning if answers that count as wrong have the value of the expected answer in another form."""
+    wrong = [(row["answer"], row["expected"]) for row in rows if row["answer"] is not None and row["score"] == 0]
+    alike = [pair for pair in wrong if _alike(*pair, names)]
+    if not alike:
         return ""
-    return (
-        f"No row is right, but {count(len(equal), 'answer equals', 'answers equal')} the expected answer as text. "
-        f"The grader compares a text with a value of type {type(equal[0]).__name__}: compare `answer == str(expected)`."
+    (answer, expected), n = alike[0], count(len(alike), "answer that counts", "answers that count")
+    fix = (
+        "In the grader, compare `json.loads(answer) == expected`, or convert the column."
+        if callable(grader)
+        else "Convert the answers or the column of the expected answers, or use the grader numeric."
     )
+    return (
+        f"{n} as wrong may be right in another form: the answer {answer!r:.40}, where {expected!r:.40} "
+        f"({type(expected).__name__}) is expected. {fix}"
+    )
+
+
+def _alike(answer: str, expected: Any, names: Sequence[str]) -> bool:
+    """Whether an answer is the expected value as JSON, number, truth value, date, list of one, or number of a class."""
+    if isinstance(expected, list) and expected:
+        return any(_alike(answer, one, names) for one in expected)
+    try:
+        value = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        value = answer
+    if isinstance(value, int) and 0 <= value < len(names):
+        return bool(names[value] == expected)
+    text = str(expected)
+    return bool(
+        (answer != text and _number(answer) == _number(text))
+        or (not isinstance(expected, str) and expected in (value, answer))
+        or (isinstance(expected, bool) and answer.casefold() in {text.casefold(), str(int(expected))})
+        or f"{answer}T00:00:00" == expected
+        or value == [expected]
+    )
+
+
+def _number(text: str) -> float:
+    """Return the number that a text is; else NaN, which equals no number."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return float("nan")
+
+
+def _holes(rows: Sequence[JsonMapping]) -> str:
+    """Return a warning if more rows than may be left out have no score."""
+    missing = [row for row in rows if row["score"] is None]
+    if len(missing) <= MOST_UNSCORED * len(rows):
+        return ""
+    reason = f"row {missing[0]['row']}: {missing[0]['reason'].rstrip('.'):.200}"
+    return f"The score leaves out {count(len(missing), 'row')} without a score, such as {reason}."
 
 
 def _row(label: Any, case: Case, trace: Trace, score: Score) -> JsonObject:
@@ -301,7 +351,7 @@ def read_rows(rows: Any, question: str, answer: str, group: str | None) -> tuple
             f"There is no column {missing[0]!r}. The columns are: {', '.join(map(str, names))}.",
             hint="Name the columns with `input=` and `expected=`, and that of groups with `group=`.",
         )
-    class_names = getattr((getattr(rows, "features", None) or {}).get(answer), "names", [])
+    class_names = _class_names(rows, answer)
     records = [{**row, answer: _label(row.get(answer), class_names)} for row in records]
     for name, kind, fits in ((question, "text", _is_text), (answer, "an expected answer", _is_there)):
         faults = [(label, row.get(name)) for label, row in zip(labels, records, strict=True) if not fits(row.get(name))]
@@ -335,10 +385,14 @@ def _records(rows: Any) -> list[JsonMapping]:
     return records
 
 
+def _class_names(rows: Any, answer: str) -> Sequence[str]:
+    return getattr((getattr(rows, "features", None) or {}).get(answer), "names", [])
+
+
 def _label(value: Any, names: Sequence[str]) -> Any:
-    """Return an expected answer as text writes it: an integral float as an integer, a class number as its name."""
+    """Return an expected answer as JSON, and a class number as its name."""
     if not names or not isinstance(value, int):
-        return int(value) if isinstance(value, float) and value.is_integer() else value
+        return plain(value)
     return names[value] if value >= 0 else None  # -1: `datasets` has no label of the row
 
 
@@ -347,9 +401,8 @@ def _is_frame(data: Any) -> bool:
 
 
 def _is_there(value: Any) -> bool:
-    """Whether a value is there; NA and NaT are pandas' missing values, and pandas is not imported here."""
-    nothing = value is None or (isinstance(value, float) and isnan(value))
-    return not nothing and type(value).__name__ not in {"NAType", "NaTType"}
+    value = plain(value)
+    return not (value is None or (isinstance(value, float) and isnan(value)))
 
 
 def _is_text(value: Any) -> bool:
@@ -410,7 +463,13 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
     """
     labels = [_labels(one) for one in (a, b)]
     if None not in labels and labels[0] != labels[1]:
-        raise UserError("A and B are not scores of the same rows.", hint="Evaluate both on the same rows.")
+        raise UserError(
+            "A and B are not scores of the same rows in the same order, with the same expected answers.",
+            hint="Evaluate both on the same rows.",
+        )
+    graders = {one.grader for one in (a, b) if isinstance(one, Evaluation)}
+    if len(graders) > 1:
+        raise UserError(f"A and B have two graders: {', '.join(sorted(graders))}.", hint="Use one grader for both.")
     if groups is None:
         groups = next((one.groups for one in (a, b) if isinstance(one, Evaluation)), None)
     try:
@@ -434,7 +493,7 @@ def compare(a: Any, b: Any, *, groups: Any = None, margin: float = 0.05) -> Scor
 
 def _labels(scores: Any) -> list[Any] | None:
     if isinstance(scores, Evaluation):
-        return [(row["row"], row["input"]) for row in scores.rows]
+        return [(row["row"], row["input"], row["expected"]) for row in scores.rows]
     return list(scores.index) if _is_frame(scores) else None
 
 

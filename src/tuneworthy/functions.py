@@ -8,7 +8,10 @@ with the content that a person allowed.
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
+from datetime import time as clock_time
+from decimal import Decimal
 from importlib import import_module
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -25,7 +28,7 @@ from typing import Any, Final
 
 import orjson
 
-from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.errors import ProviderError, UnknownName, UserError
 from tuneworthy.input_files import read_input_text
 from tuneworthy.trust import (
     FUNCTION_FORM,
@@ -138,13 +141,45 @@ def as_answer(value: Any) -> str:
 
     >>> as_answer({"city": "Oslo"})
     '{"city":"Oslo"}'
+
+    Raises:
+        ProviderError: The value cannot be written as JSON, for example a generator.
     """
+    value = plain(value)
     if value is None or isinstance(value, str):
         return value or ""
     try:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
-        return str(value)
+        raise ProviderError(
+            f"The function returned a value of type {type(value).__name__}, not text or JSON.",
+            code="pipeline",
+            retryable=False,
+        ) from None
+
+
+def plain(value: Any) -> Any:
+    """Return the JSON value that a value of NumPy, pandas or the standard library means; others stay as they are.
+
+    >>> plain(Decimal("43.00")), plain(date(2026, 1, 31)), plain({"sizes": (1.0, 2.5)})
+    (43, '2026-01-31', {'sizes': [1, 2.5]})
+    """
+    kind = type(value).__name__
+    if kind in {"NAType", "NaTType"}:  # pandas' missing values; pandas is not imported here
+        return None
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if hasattr(value, "tolist"):
+        return plain(float(str(value)) if kind in {"float16", "float32"} else value.tolist())
+    if isinstance(value, date | clock_time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Decimal):
+        value = float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def last_line(error: BaseException) -> str:

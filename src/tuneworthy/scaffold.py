@@ -35,9 +35,10 @@ from tuneworthy.cases.task_kind import (
 )
 from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.config import FILE_NAME, load
+from tuneworthy.config.graders import GRADER_SECTIONS
 from tuneworthy.config.grants import grants_of
 from tuneworthy.config.project import LABELS
-from tuneworthy.errors import DataError, UserError
+from tuneworthy.errors import DataError, UnknownName, UserError
 from tuneworthy.extras import MISSING
 from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.providers.address import check_address
@@ -137,6 +138,9 @@ def make_project(
             the columns or the kind of task are not clear.
     """
     models = named_models(root, data, model, *compare, columns=bool(inputs or expected))
+    for noun, name, known in (("kind of task", task, TASKS), ("grader", grader, GRADER_SECTIONS)):
+        if name is not None and name not in known:
+            raise UnknownName(noun, name, [*known])
     of_cases, of_rows = _columns(data, examples, inputs, expected)
     notes, spellings, prices = _apply_labels(data), spellings or {}, prices or {}
     drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, notes, spellings, single_file=not examples)

@@ -112,3 +112,6 @@ def test_impossible_rates_are_refused():
         sample_size(0.2, 0.1)
     with pytest.raises(ValueError, match="margin"):
         n_for_non_inferiority(0, 0.1)
+    with pytest.raises(ValueError, match="margin"):
+        sample_size(0.2, 0.1, margin=0.05)
+    assert sample_size(0.05, 0.06, margin=0.05) < sample_size(0.05, 0.05, margin=0.05)

@@ -48,9 +48,11 @@ class FunctionGrader(Grader):
 
 
 def _graded(function: Callable[..., Any], *arguments: Any) -> Score:
-    """Return the result of `function` as a score, unscored if it raises."""
+    """Return the result of `function` as a score: 0 if an `assert` fails, unscored if it raises another exception."""
     try:
         return as_score(function(*arguments))
+    except AssertionError:
+        return WRONG
     except (Exception, SystemExit) as error:
         frames = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)[1:]]
         code = getattr(function, "__code__", None)

@@ -95,28 +95,32 @@ def n_for_gain(margin: float, alpha: float) -> int | None:
 
 
 @checked
-def sample_size(loss: float, gain: float, alpha: float = 0.05) -> int:
-    """Return the cases from which McNemar's one-sided mid-p test finds B better with a power of 80%.
+def sample_size(loss: float, gain: float, alpha: float = 0.05, *, margin: float = 0.0) -> int:
+    """Return the cases from which B is found better, or no worse by `margin`, with a power of 80%.
 
-    The next ten numbers of cases have that power as well: it falls a little here and there.
+    Better: by McNemar's one-sided mid-p test. The next ten numbers of cases have that power as well: it falls a little
+    here and there.
 
     Args:
         loss: Share of the cases that only A gets right, in [0, 1].
-        gain: Share that only B gets right; above `loss`, and with it at most 1.
+        gain: Share that only B gets right; with `loss` at most 1.
         alpha: Level of the one-sided test.
+        margin: Largest loss that does not matter, in [0, 1); at 0, B has to be better.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of its range, or the difference is not above `-margin`.
 
-    Source: Connor 1987 (Biometrics 43:207) for the start of the search.
+    Source: Connor 1987 (Biometrics 43:207) for the start of the search; Nam 1997 (Biometrics 53:1422) with a margin.
 
-    >>> stats.sample_size(loss=0.05, gain=0.10)
-    363
+    >>> stats.sample_size(loss=0.05, gain=0.10), stats.sample_size(loss=0.025, gain=0.025, margin=0.05)
+    (363, 124)
     """
     delta, discordance = gain - loss, loss + gain
-    if delta <= 0:
-        raise ValueError(f"gain must be above loss, got {gain} and {loss}")
+    if delta + margin <= 0:
+        raise ValueError(f"gain must be above loss - margin, got {gain}, {loss} and {margin}")
     z_alpha, z_power = -scipy.special.ndtri(alpha), scipy.special.ndtri(POWER)
+    if margin:
+        return ceil(float(z_alpha + z_power) ** 2 * (discordance - delta**2) / (margin + delta) ** 2)
     high = 2 * ceil(float(z_alpha * sqrt(discordance) + z_power * sqrt(discordance - delta**2)) ** 2 / delta**2)
     n = bisect_left(range(1, high), POWER, key=lambda size: paired_power(size, loss, gain, alpha))
     n, kept = max(1, n - 20), 0  # power falls a little here and there as n grows
@@ -127,16 +131,8 @@ def sample_size(loss: float, gain: float, alpha: float = 0.05) -> int:
 
 
 def n_for_non_inferiority(margin: float, discordance: float, alpha: float = 0.05) -> int:
-    """Cases needed to show "no worse by `margin`" if there is no difference; one-sided alpha.
-
-    Source: Nam 1997 (Biometrics 53:1422), equation for a true difference of 0.
-
-    >>> n_for_non_inferiority(0.05, 0.05)
-    124
-    """
-    if not (0 < margin < 1 and 0 < discordance <= 1):
-        raise ValueError(f"margin and discordance are rates in (0, 1), got {margin} and {discordance}")
-    return ceil(float(scipy.special.ndtri(1 - alpha) + scipy.special.ndtri(POWER)) ** 2 * discordance / margin**2)
+    """Cases needed to show "no worse by `margin`" if there is no difference, and `discordance` of the cases differ."""
+    return sample_size(discordance / 2, discordance / 2, alpha, margin=margin)
 
 
 def _most_losses(m: np.ndarray, alpha: float) -> np.ndarray:
