@@ -127,7 +127,8 @@ DAY = datetime.date(2026, 1, 31)
 @pytest.mark.parametrize(
     ("expected", "answer"),
     [
-        (250, np.float32(250)), (2.5, np.float32(2.5)), (np.float32(1.1), 1.1), (1.1, Decimal("1.10")), (True, np.bool_(True)),
+        (250, np.float32(250)), (2.5, np.float32(2.5)), (np.float32(1.1), 1.1),
+        (1.1, Decimal("1.10")), (True, np.bool_(True)),
         (np.array(["a", "b"]), "b"), (DAY, "2026-01-31"), (DAY, DAY), ("a", b"a"), ({"a": np.int64(1)}, {"a": 1.0}),
     ],
 )  # fmt: skip
