@@ -213,8 +213,6 @@ class LabelSession(RowSession):
 
 @positional
 class Disagreement:
-    """A case with different labels, by labeller."""
-
     case: str
     labels: JsonObject
 

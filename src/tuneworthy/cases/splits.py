@@ -345,7 +345,7 @@ def make_split(cases: Cases, examples: Examples = (), *, seed: int, dev_size: in
     Raises:
         UserError: A side would be empty.
     """
-    from tuneworthy.cases.example_store import by_id, columns_of
+    from tuneworthy.cases.example_store import by_id, columns_of, others, some_of, units_to_draw
 
     labelled = sorted((case for case in cases if case.labelled), key=lambda case: case.id)
     if not labelled:
@@ -358,7 +358,16 @@ def make_split(cases: Cases, examples: Examples = (), *, seed: int, dev_size: in
     test: Cases = labelled
     from_examples = n_scorable >= MIN_EXAMPLES
     if from_examples:
-        dev, shots, n_side = _from_examples(labelled, pool, kind, seed=seed, dev_size=dev_size)
+        take = min(dev_size, int(MAX_DEV_SHARE * len(pool)))
+        units = draw(units_to_draw(pool, labelled, kind, example_case), take, seed=seed, at_least=False)
+        taken = sorted({i for unit in units for i in unit.members})
+        dev = [*_dev_pool(some_of(pool, taken), kind).values()]
+        if not dev:
+            raise UserError(
+                f"No dev cases could be drawn from {len(pool)} examples (at most {take} may be used).",
+                hint="Raise dev in [split], or put fewer rows in the same group.",
+            )
+        shots, n_side = some_of(pool, others(pool, taken)), len(taken) - len(dev)
         reasons = [
             f"dev uses {len(dev)} of {n_scorable} scorable examples, and test uses all {len(labelled)} cases",
             f"dev is limited to {dev_size} examples and to {MAX_DEV_SHARE:.0%} of all examples",
@@ -413,29 +422,6 @@ def kind_of(cases: Cases, examples: Examples) -> Kind:
         return kind
     both = guess_kind([*expected, *answer_counts(examples).elements()])
     return both if both.name == "label" else kind
-
-
-def _from_examples(
-    cases: Cases, pool: Examples, kind: Kind, *, seed: int, dev_size: int
-) -> tuple[list[Case], Examples, int]:
-    """Draw dev from the examples; return it, the other examples, and the number of those set aside."""
-    from tuneworthy.cases.example_store import others, some_of, units_to_draw
-
-    take = min(dev_size, int(MAX_DEV_SHARE * len(pool)))
-    taken = sorted(
-        {
-            i
-            for unit in draw(units_to_draw(pool, cases, kind, example_case), take, seed=seed, at_least=False)
-            for i in unit.members
-        }
-    )
-    dev = [*_dev_pool(some_of(pool, taken), kind).values()]
-    if not dev:
-        raise UserError(
-            f"No dev cases could be drawn from {len(pool)} examples (at most {take} may be used).",
-            hint="Raise dev in [split], or put fewer rows in the same group.",
-        )
-    return dev, some_of(pool, others(pool, taken)), len(taken) - len(dev)
 
 
 def _from_cases(cases: Cases, kind: Kind, *, seed: int, n_scorable: int) -> tuple[Cases, Cases]:

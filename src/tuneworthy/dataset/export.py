@@ -35,8 +35,6 @@ SCRATCH = ".export"
 
 @positional
 class FileHash:
-    """Hash and size of a file."""
-
     sha256: str
     n_bytes: int
 

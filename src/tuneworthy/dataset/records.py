@@ -332,8 +332,6 @@ class Effect:
 
 @dataclass(slots=True)
 class CodeCounts:
-    """Rows with one code: its description, and rows by action."""
-
     words: str
     drop: int = 0
     mask: int = 0
@@ -342,8 +340,6 @@ class CodeCounts:
 
 @positional
 class SetFinding:
-    """A finding on the whole set."""
-
     reason: str
     words: str
     detail: str
@@ -388,8 +384,6 @@ class LabelRow:
 
 @positional
 class HashedCount:
-    """Number of items and their hash."""
-
     n: int
     sha256: str
 
@@ -423,8 +417,6 @@ class Depends:
 
 @frozen
 class FileRecord:
-    """A file of a version: hash, size and lines."""
-
     sha256: str
     n_bytes: int
     n: int

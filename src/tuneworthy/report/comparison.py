@@ -50,7 +50,6 @@ def _numbers(result: VariantComparison) -> Iterator[str]:
 
 
 def names(result: VariantComparison) -> tuple[str, str]:
-    """Return A and B by what differs."""
     first, second = differences(*result.variants) if result.variants else (result.a, result.b)
     return clean(first), clean(second)
 

@@ -111,11 +111,18 @@ def answer(record: RunRecord) -> str:
 def _answer(record: RunRecord) -> str:
     best, baseline = best_of(record), record.rung("baseline")
     if record.quick:
-        return _quick_answer(record)
+        candidates = [rung.candidates[0] for rung in record.rungs if rung.candidates]
+        if not candidates:
+            return "The quick run measured no variant on dev, so it gives no answer."
+        first = max(candidates, key=lambda candidate: candidate.score)
+        return (
+            f"This quick run on {record.n_dev} dev cases gives no verdict. The best variant is {clean(first.name)} "
+            f"with {first.score:.1%} (95% interval {percent_range(first.ci95)}, n = {first.n})."
+        )
     if best is None or best.score is None:
-        barred = [f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated]
-        if barred:
-            return f"No variant compared on the test set meets the constraints ({'; '.join(barred)})."
+        broken = [f"{clean(r.name)}: {clean(r.violated)}" for r in record.rungs if measured(r) and r.violated]
+        if broken:
+            return f"No variant compared on the test set meets the constraints ({'; '.join(broken)})."
         return "No test case could be scored, so there is no answer yet."
     share = percent(best.score)
     scores = (
@@ -125,28 +132,14 @@ def _answer(record: RunRecord) -> str:
     )
     if best.rung == "baseline":
         return f"Today's setup ({clean(best.name)}) {scores}. No other option was adopted."
+    barred = f" but violates a constraint ({clean(baseline.violated)})" if baseline and baseline.violated else ""
     today = (
-        f"; today's setup ({clean(baseline.name)}) reaches {baseline.score:.1%}{_limit(baseline)}"
+        f"; today's setup ({clean(baseline.name)}) reaches {baseline.score:.1%}{barred}"
         if baseline and baseline.score is not None and measured(baseline)
         else ""
     )
     name = in_sentence(clean(best.name))
     return f"{name[0].upper()}{name[1:]} {scores}{today}."
-
-
-def _limit(rung: RungRecord) -> str:
-    return f" but violates a constraint ({clean(rung.violated)})" if rung.violated else ""
-
-
-def _quick_answer(record: RunRecord) -> str:
-    candidates = [rung.candidates[0] for rung in record.rungs if rung.candidates]
-    if not candidates:
-        return "The quick run measured no variant on dev, so it gives no answer."
-    first = max(candidates, key=lambda candidate: candidate.score)
-    return (
-        f"This quick run on {record.n_dev} dev cases gives no verdict. The best variant is {clean(first.name)} with "
-        f"{first.score:.1%} (95% interval {percent_range(first.ci95)}, n = {first.n})."
-    )
 
 
 def warnings(record: RunRecord, project: Project | None = None, today: date | None = None) -> list[str]:
@@ -176,7 +169,6 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
 
 
 def constant_sentence(rung: RungRecord) -> str:
-    """Say that a variant answers the same to every case."""
     return f"{clean(rung.name)} gives every case the same answer."
 
 

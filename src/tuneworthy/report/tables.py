@@ -133,7 +133,6 @@ def reasons_table(record: RunRecord) -> Table:
 
 
 def candidates_table(record: RunRecord) -> Table:
-    """Return all candidates that were tried on dev, with their results."""
     columns = [
         name_column("rung", "rung", lambda pair: pair[0].rung),
         name_column("variant", "candidate", lambda pair: pair[1].name),

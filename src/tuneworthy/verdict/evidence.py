@@ -89,7 +89,6 @@ class RungEvidence(RungRecord):
 
     @property
     def failure(self) -> str:
-        """The failure of the rung as a sentence."""
         return f"The rung {self.rung} failed: {self.reason.rstrip('.')}."
 
     @property

@@ -93,7 +93,6 @@ class DecisionFacts:
 
     @property
     def within_bill(self) -> Option | None:
-        """See `best_within_bill`."""
         return best_within_bill(self.options, self.allows, self.recommendation)
 
 
@@ -182,7 +181,6 @@ def most_gain(evidence: Evidence, reference: Option | None) -> float:
 
 
 def today_usd(options: Options) -> float | None:
-    """Return the price of a thousand answers of today's option."""
     return next((one.usd_by_answer for one in options if one.kind == "today"), None)
 
 

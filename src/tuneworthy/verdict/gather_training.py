@@ -130,8 +130,6 @@ class PilotDocument:
 
 @frozen
 class ProofCheck:
-    """One check of a proof."""
-
     name: str = ""
     status: str = ""
     detail: str = ""

@@ -132,7 +132,6 @@ def error_share(row: ErrorShare) -> str:
 
 
 def passed_pilot(gates: Sequence[GateResult]) -> GateResult | None:
-    """Return the gate of the pilot, if it passed."""
     return next((result for result in gates if result.gate == "pilot" and result.status == "pass"), None)
 
 

@@ -237,7 +237,6 @@ def tuned_score(evidence: Evidence) -> Bounds | None:
 
 
 def marked(option: Option) -> str:
-    """Say what marks an option."""
     return f"{option.option}: {'; '.join(option.notes)}."
 
 

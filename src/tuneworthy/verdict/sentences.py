@@ -74,7 +74,6 @@ class Deliberation:
 
     @property
     def cost(self) -> str:
-        """Evidence of the training reason `cost`."""
         return next(row.evidence for row in self.evidence.training_reasons if row.reason == "cost")
 
     @property

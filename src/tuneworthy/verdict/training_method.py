@@ -56,7 +56,6 @@ METHODS = {
 
 
 def advice_of(evidence: Evidence, ruling: Ruling, reasons: Sequence[TrainingReason]) -> TrainingAdvice:
-    """Return the method with why it fits and its source."""
     method = method_of(evidence, ruling)
     fits, share = METHODS[method], evidence.pass_rate or 0.0
     return TrainingAdvice(method=method, why=fits.why.format(share=share), source=fits.source, reasons=reasons)

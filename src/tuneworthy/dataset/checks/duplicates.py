@@ -11,13 +11,13 @@ from itertools import chain
 import numpy as np
 from xxhash import xxh3_64_intdigest, xxh3_128_digest, xxh3_128_hexdigest
 
-from tuneworthy.arrays import Hashes, Ints
+from tuneworthy.arrays import Ints
 from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, signed, words
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
-from tuneworthy.types import Example, Examples, Texts, calls_of, frozen
+from tuneworthy.types import Example, Examples, calls_of, frozen
 
 
 def exact_duplicates(texts: Iterable[str]) -> Ints:
@@ -98,6 +98,8 @@ class NearCheck:
         require("numba")
 
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
+        from tuneworthy.dataset.dedup.near import near_duplicates
+
         first: dict[int, int] = {}
         contents, left, keys = OwnTexts(), array("q"), array("Q")
         of = {}
@@ -110,8 +112,19 @@ class NearCheck:
             contents.add(text)
             keys.append(_hash(short))
         first.clear()
-        found = self._mistyped(contents, np.array(keys))
-        typed = {left[row]: (left[other], score) for row, (other, score) in found.items()}
+        same = near_duplicates(contents, keys=np.array(keys), threshold=self.threshold)
+        pairs = {
+            row: differences
+            for row in np.flatnonzero(same.of >= 0).tolist()
+            if (differences := mistyped(contents[row], contents[same.of[row]]))
+        }
+        counts = rows_with(contents, frozenset(chain.from_iterable(chain.from_iterable(pairs.values()))))
+        # The rows that repeat an earlier one but for typing errors, with that row and the similarity.
+        typed = {
+            left[row]: (left[same.of[row]], float(same.score[row]))
+            for row, differences in pairs.items()
+            if all(min(counts[one], counts[two]) == 1 < max(counts[one], counts[two]) for one, two in differences)
+        }
         of = {row: (typed.get(other, (other,))[0], score) for row, (other, score) in of.items()} | typed
         for row in sorted(of):
             other, score = of[row]
@@ -122,24 +135,6 @@ class NearCheck:
                 other=other,
                 score=score,
             )
-
-    def _mistyped(self, contents: Texts, keys: Hashes) -> dict[int, tuple[int, float]]:
-        """Return the rows that repeat an earlier one but for typing errors, with that row and the similarity."""
-        from tuneworthy.dataset.dedup.near import near_duplicates
-
-        same = near_duplicates(contents, keys=keys, threshold=self.threshold)
-        pairs = {
-            row: differences
-            for row in np.flatnonzero(same.of >= 0).tolist()
-            if (differences := mistyped(contents[row], contents[same.of[row]]))
-        }
-        counts = rows_with(contents, frozenset(chain.from_iterable(chain.from_iterable(pairs.values()))))
-        return {
-            row: (int(same.of[row]), float(same.score[row]))
-            for row, differences in pairs.items()
-            if all(min(counts[word], counts[other]) == 1 < max(counts[word], counts[other])
-                   for word, other in differences)
-        }  # fmt: skip
 
 
 def _content(row: Example) -> tuple[str, str]:

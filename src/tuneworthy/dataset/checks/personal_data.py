@@ -27,8 +27,6 @@ EngineName = Literal["patterns", "presidio"]
 
 
 class PiiEngine(Protocol):
-    """Finds personal data in texts."""
-
     def find_all(self, texts: Texts) -> Iterator[tuple[int, list[PiiMatch]]]:
         """Yield the number of each text that holds any, with what it holds, in order and without overlaps."""
 

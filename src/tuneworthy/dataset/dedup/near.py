@@ -69,8 +69,20 @@ def near_duplicates(
     if not 0 < threshold <= 1 or min(shingle, bands, rows) < 1:
         raise ValueError(f"expected 0 < threshold <= 1 and at least 1 of the others, got {threshold}, "
                          f"{shingle}, {bands}, {rows}")  # fmt: skip
-    unique = _no_rows(len(texts), bands)
-    of, score = np.full(len(texts), -1, np.int64), np.zeros(len(texts))
+    n = len(texts)
+    slots = 1 << max(6, math.ceil(math.log2(max(1, 1.5 * bands * n))))
+    unique = UniqueRows(
+        tags=np.zeros(slots, np.uint32),
+        heads=np.empty(slots, np.int32),
+        before=np.empty((n, bands), np.int32),
+        shingles=np.empty(0, np.uint64),  # grows with the rows
+        starts=np.zeros(n + 1, np.int64),
+        numbers=np.empty(n, np.int64),
+        compared=np.full(n, -1, np.int64),
+        counts=np.zeros(3, np.int64),
+        limit=LIMIT,
+    )
+    of, score = np.full(n, -1, np.int64), np.zeros(n)
     for packed in pack(texts):
         hashes, starts = shingles(packed, shingle)
         if keys is not None:
@@ -124,22 +136,6 @@ class UniqueRows(NamedTuple):
     compared: Ints
     counts: Ints
     limit: int
-
-
-def _no_rows(n: int, bands: int) -> UniqueRows:
-    """Return room for `n` kept rows with `bands` keys each; for their shingles it is made as they come."""
-    slots = 1 << max(6, math.ceil(math.log2(max(1, 1.5 * bands * n))))
-    return UniqueRows(
-        tags=np.zeros(slots, np.uint32),
-        heads=np.empty(slots, np.int32),
-        before=np.empty((n, bands), np.int32),
-        shingles=np.empty(0, np.uint64),
-        starts=np.zeros(n + 1, np.int64),
-        numbers=np.empty(n, np.int64),
-        compared=np.full(n, -1, np.int64),
-        counts=np.zeros(3, np.int64),
-        limit=LIMIT,
-    )
 
 
 @njit(cache=True, nogil=True)

@@ -21,7 +21,6 @@ GATES = RuleBook[Finding](
 
 
 def says(status: Status, message: str, fix: str = "", /, **numbers: Any) -> Finding:
-    """Return what a gate finds."""
     return Finding(status=status, message=message, fix=fix, numbers=numbers)
 
 
