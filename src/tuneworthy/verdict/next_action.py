@@ -110,11 +110,7 @@ def next_action(
         tried: Commands that were run on this evidence and changed nothing.
     """
     if evidence.incomplete:
-        rest = sum((cost for rung, cost in costs.items() if rung not in evidence.rungs), Cost())
-        budget = "Raise `ladder.budget_usd` or `--max-usd`. " if "The budget of $" in evidence.incomplete else ""
-        why = f"{budget}Finish the run: not all rungs have been compared."
-        step = NextAction(command="tuneworthy run", why=why, calls=rest.calls, usd=rest.usd)
-        return _with_prices(step, evidence)
+        return _with_prices(_finish(evidence, costs), evidence)
     futures, offered = _Futures(facts), _Steps(facts, evidence, gates, costs).offered()
     good_enough = _good_enough(facts) and all(kind != "sound" for kind, _ in open_facts(facts))
     steps = [step for step in offered if step.action.command not in tried]
@@ -133,6 +129,13 @@ def next_action(
     chance, best = max(ranked, key=lambda pair: (round(min(pair[0], LIKELY), 1), -pair[1].price))
     action = replace(best.action, chance_to_settle=round(min(chance, best.most), 2))
     return _with_prices(action, evidence) if action.command else action
+
+
+def _finish(evidence: Evidence, costs: Mapping[str, Cost]) -> NextAction:
+    rest = sum((cost for rung, cost in costs.items() if rung not in evidence.rungs), Cost())
+    budget = "Raise `ladder.budget_usd` or `--max-usd`. " if "The budget of $" in evidence.incomplete else ""
+    why = f"{budget}Finish the run: not all rungs have been compared."
+    return NextAction(command="tuneworthy run", why=why, calls=rest.calls, usd=rest.usd)
 
 
 def _worth(facts: DecisionFacts, evidence: Evidence, step: Offer) -> float:

@@ -260,10 +260,7 @@ async def _ask(
     repeats = range(teacher.samples)
     traces = await runner.run(teaching.variant, teaching.model, cases, repeats=repeats)
     dates = runner.dates(teaching.variant, cases, repeats=repeats)
-    known = {case.id: case for case in cases if case.labelled}
-    judged = [trace for trace in traces if trace.case_id in known]
-    values = iter(await grade_all(teaching.grader, judged, known)) if judged else iter(())
-    scores = [next(values) if trace.case_id in known else None for trace in traces]
+    scores = await _graded(teaching.grader, traces, cases)
     answered = {}
     for i, n in enumerate(order):
         part = slice(i * teacher.samples, (i + 1) * teacher.samples)
@@ -276,6 +273,13 @@ async def _ask(
             own[0] if own else None,
         )
     return [answered[n] for n in range(len(rows))]
+
+
+async def _graded(grader: Grader, traces: Traces, cases: Cases) -> list[Score | None]:
+    labelled = {case.id: case for case in cases if case.labelled}
+    judged = [trace for trace in traces if trace.case_id in labelled]
+    scores = iter(await grade_all(grader, judged, labelled)) if judged else iter(())
+    return [next(scores) if trace.case_id in labelled else None for trace in traces]
 
 
 # --- selection of answers -----------------------------------------------------------------------------------------
