@@ -25,6 +25,7 @@ JsonMapping = Mapping[str, Any]
 Texts = Sequence[str]
 # Texts where they are a key or compared.
 TextTuple = tuple[str, ...]
+TextPair = tuple[str, str]
 NamedTexts = Mapping[str, str]
 NamedInts = Mapping[str, int]
 NamedFloats = Mapping[str, float]
@@ -209,6 +210,7 @@ class Example:
 
 Ids = TextTuple
 Cases = Sequence[Case]
+CaseTuple = tuple[Case, ...]
 Examples = Sequence[Example]
 CaseOrExample = Case | Example
 

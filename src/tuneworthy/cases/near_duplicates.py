@@ -12,10 +12,10 @@ import numpy as np
 
 from tuneworthy.cases.contamination_index import REASONS, ContaminationIndex
 from tuneworthy.cases.stratified import components_of, members_of, numbered, units_of
-from tuneworthy.types import Case, Cases, NamedTexts
+from tuneworthy.types import Cases, CaseTuple, NamedTexts
 
 
-def group_near_duplicates(cases: Cases, groups: NamedTexts | None = None) -> tuple[tuple[Case, ...], int]:
+def group_near_duplicates(cases: Cases, groups: NamedTexts | None = None) -> tuple[CaseTuple, int]:
     """Return `cases` with one group for those that share a source; a case without copies keeps its group.
 
     The name of a group depends on its members only: the first declared name, else the smallest id.

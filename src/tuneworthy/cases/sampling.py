@@ -19,7 +19,18 @@ from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import open_input
 from tuneworthy.text import count, plural
-from tuneworthy.types import UNLABELLED, Case, Cases, Example, Texts, TextTuple, content_hash, grouped, positional
+from tuneworthy.types import (
+    UNLABELLED,
+    Case,
+    Cases,
+    CaseTuple,
+    Example,
+    Texts,
+    TextTuple,
+    content_hash,
+    grouped,
+    positional,
+)
 
 NEAR = 0.8
 MIN_CLUSTERED = 50
@@ -45,7 +56,7 @@ class Sample:
         notes: Of the reader, and of the draw.
     """
 
-    cases: tuple[Case, ...]
+    cases: CaseTuple
     n_read: int
     n_cases: int
     n_exact: int

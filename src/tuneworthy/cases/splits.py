@@ -17,6 +17,7 @@ from tuneworthy.types import (
     UNLABELLED,
     Case,
     Cases,
+    CaseTuple,
     Example,
     Examples,
     Ids,
@@ -139,11 +140,11 @@ class Split(Draw):
         kind: The kind of task that the expected answers show.
     """
 
-    dev: tuple[Case, ...]
-    test: tuple[Case, ...]
+    dev: CaseTuple
+    test: CaseTuple
     shots: Examples
     dev_shots: tuple[Example, ...] = ()
-    chosen: tuple[Case, ...] = ()
+    chosen: CaseTuple = ()
     kind: Kind
 
     @property
@@ -155,11 +156,11 @@ class Split(Draw):
         return (*self.shots, *self.dev_shots) if self.dev_shots else self.shots
 
     @property
-    def asked(self) -> tuple[Case, ...]:
+    def asked(self) -> CaseTuple:
         return (*self.test, *self.chosen)
 
     @property
-    def drawn_dev(self) -> tuple[Case, ...]:
+    def drawn_dev(self) -> CaseTuple:
         """The dev cases if they are drawn from rows, so that they are no cases of the project's file."""
         return self.dev if self.origin == "examples" else ()
 

@@ -6,7 +6,7 @@ was killed resumes. The key of that cache is a hash of rows, cases, settings, an
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
@@ -23,12 +23,12 @@ from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, data_checks
-from tuneworthy.dataset.check_runner import CheckedRows, run_checks
+from tuneworthy.dataset.check_runner import CheckedRows, Policy, run_checks
 from tuneworthy.dataset.distill.teacher import KEY, teachers_of
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.freeze import Version, freeze
 from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
-from tuneworthy.dataset.records import Action, BuildTimes, DataGate, Depends, Effect, LabelRow, Recipe, row_of
+from tuneworthy.dataset.records import BuildTimes, DataGate, Depends, Effect, LabelRow, Recipe, row_of
 from tuneworthy.dataset.rows import ROWS, StoredRows, rows_with
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
 from tuneworthy.engine.runner import Progress
@@ -204,7 +204,7 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
 
 
 def _only_overlapping(
-    checked: CheckedRows, checks: Sequence[DataCheck], context: CheckContext, policy: Mapping[str, Action], path: Path
+    checked: CheckedRows, checks: Sequence[DataCheck], context: CheckContext, policy: Policy, path: Path
 ) -> StoredRows:
     """Return the rows that were dropped only as overlaps with cases: they pass all later checks as well."""
     names = [stage.check.name for stage in checked.stages]
@@ -215,7 +215,7 @@ def _only_overlapping(
     return run_checks(path, checks[place + 1 :], context, policy=policy, some=some).rows
 
 
-def _dearest(checked: CheckedRows, policy: Mapping[str, Action]) -> DataCheck | None:
+def _dearest(checked: CheckedRows, policy: Policy) -> DataCheck | None:
     """Return the check that drops rows at the greatest loss of accuracy, as far as it may report them instead."""
     losses = {
         shown.delta: stage.check

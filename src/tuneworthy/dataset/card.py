@@ -14,7 +14,7 @@ from tuneworthy.dataset.distill.teacher import name_of, terms_of
 from tuneworthy.dataset.effect import build_words, effect_words
 from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.records import Effect, LabelRow, Recipe, RowLine, TeacherRecord, file_of
-from tuneworthy.types import Example, JsonMapping, Texts, frozen, positional, role_of
+from tuneworthy.types import Example, JsonMapping, TextPair, Texts, frozen, positional, role_of
 
 # Rows that are shown for each reason.
 EXAMPLES = 3
@@ -68,7 +68,7 @@ class CardRow:
 
 
 # By the code and the action of the finding.
-Examples = dict[tuple[str, str], list[CardRow]]
+Examples = dict[TextPair, list[CardRow]]
 
 
 @positional
@@ -153,10 +153,10 @@ class DatasetCard:
     funnel: Sequence[FunnelStep]
     reasons: Sequence[Reason]
     effects: Sequence[CheckEffect]
-    set_findings: Sequence[tuple[str, str]]
+    set_findings: Sequence[TextPair]
     distributions: Sequence[RowCounts]
     gates: Sequence[tuple[str, str, str]]
-    provenance: Sequence[tuple[str, str]]
+    provenance: Sequence[TextPair]
     licences: Texts
     notes: Texts
 
@@ -319,7 +319,7 @@ def _binned(counts: Counter[int]) -> list[tuple[str, int]]:
     return [(name, counts[number]) for number, name in enumerate(names[: max(counts, default=-1) + 1])]
 
 
-def _provenance(recipe: Recipe) -> list[tuple[str, str]]:
+def _provenance(recipe: Recipe) -> list[TextPair]:
     depends, settings = recipe.depends, recipe.settings
     judged_by = (
         f"models.{settings['judge']['model']}; hash of the model, rubric and settings: {depends.judge}"

@@ -49,6 +49,8 @@ EVERY_S = 10.0
 SPACING = 1024
 # Check and row to the row as the check may see it.
 View = Callable[[str, Example], Example]
+# What the user decided about findings, by code or by check.
+Policy = Mapping[str, Action]
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class CheckedRows:
     rows: StoredRows
     before: StoredRows
     stages: Sequence[Stage]
-    policy: Mapping[str, Action]
+    policy: Policy
     overlaps: frozenset[int] = frozenset()
 
     def rejects(self) -> Iterator[RowLine]:
@@ -221,7 +223,7 @@ def run_checks(
     checks: Sequence[DataCheck],
     context: CheckContext,
     *,
-    policy: Mapping[str, Action],
+    policy: Policy,
     view: View | None = None,
     meter: EffectMeter | None = None,
     cache: Path | None = None,
@@ -304,7 +306,7 @@ def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> RowF
                 yield one
 
 
-def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Mapping[str, Action]) -> RowFinding:
+def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Policy) -> RowFinding:
     code = finding.code
     if code not in check.codes:
         raise UserError(
@@ -331,7 +333,7 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Map
     )
 
 
-def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Mapping[str, Action], say: Say) -> Stage:
+def _measured(stage: Stage, rows: StoredRows, meter: EffectMeter, policy: Policy, say: Say) -> Stage:
     """Return `stage` with its effect; where that is a loss, rows that no gate bars are reported instead."""
     check, started = stage.check, time.perf_counter()
     effect = meter.measure(

@@ -28,6 +28,7 @@ from tuneworthy.types import (
     Message,
     Messages,
     NamedTexts,
+    TextPair,
     TextTuple,
     content_hash,
     frozen,
@@ -89,7 +90,7 @@ def corrections_check(corrections: Mapping[str, Correction]) -> DataCheck:
     """Return the check that applies corrections: it drops rows, and gives others a new answer."""
 
     def apply(rows: Examples, context: CheckContext) -> RowFindings:
-        applied: Counter[tuple[str, str]] = Counter()
+        applied: Counter[TextPair] = Counter()
         for number, row in enumerate(rows):
             correction = corrections.get(content_of(row))
             if correction is None or correction.decision == "keep":
@@ -186,7 +187,7 @@ def _suspect(
 def _contradictions(version: Version) -> tuple[set[str], dict[str, str]]:
     answers = Counter(answer for row in version.examples() if len(answer := row.answer) <= _LONGEST_LABEL)
     labels = {answer for answer, n in answers.items() if n > 1 and answer}
-    first: dict[str, tuple[str, str]] = {}
+    first: dict[str, TextPair] = {}
     pairs = {}
     for row in version.examples():
         if row.answer in labels:

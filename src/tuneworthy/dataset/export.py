@@ -164,22 +164,16 @@ def export_version(
     except BaseException:
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
         raise
-    paths = _put(scratch, folder, list(manifest.files))  # the next export removes the files of one that stops here
-    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-    return paths, manifest
-
-
-def _put(scratch: Path, folder: Path, names: Texts) -> tuple[Path, ...]:
-    """Replace an earlier export in `folder` by files and manifest of `scratch`.
-
-    Files that only the earlier one wrote are removed first: a validation file of another split has rows that are
-    trained on now. The manifest is removed before and comes last, so it never lies next to files of another export.
-    """
-    _remove(folder, _named(folder) - set(names))
+    # Files that only an earlier export wrote are removed first: a validation file of another split has rows that are
+    # trained on now. The manifest is removed before and comes last, so it never lies next to files of another export.
+    # The next export removes the files of one that stops here.
+    _remove(folder, _named(folder) - manifest.files.keys())
     (folder / MANIFEST).unlink(missing_ok=True)
-    for name in (*names, MANIFEST):
-        (scratch / name).replace(folder / name)
-    return tuple(folder / name for name in (*names, MANIFEST))
+    names = (*manifest.files, MANIFEST)
+    for written_name in names:
+        (scratch / written_name).replace(folder / written_name)
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    return tuple(folder / written_name for written_name in names), manifest
 
 
 def _named(folder: Path) -> set[str]:

@@ -42,7 +42,7 @@ from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, TakenBa
 from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed, operating_characteristic
 from tuneworthy.store.lines import append_line, exclusive, now, write_line
-from tuneworthy.types import SECOND_SHARE, Example, Messages, TextTuple, content_hash, role_of, text_of
+from tuneworthy.types import SECOND_SHARE, Example, Messages, TextPair, TextTuple, content_hash, role_of, text_of
 
 BOUND = 0.95
 N_PLANTED = 8
@@ -269,7 +269,7 @@ def draw(rows: Iterable[str], n: int, *, key: str) -> TextTuple:
     """
     copies: Counter[str] = Counter()
 
-    def ranked() -> Iterator[tuple[str, str]]:
+    def ranked() -> Iterator[TextPair]:
         for row in rows:
             copies[row] += 1
             yield rank(0, f"{key}:{row}:{copies[row]}"), row

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tuneworthy.cases.labelling import read_entries
 from tuneworthy.cases.stratified import rank
 from tuneworthy.store.shapes import shaped
-from tuneworthy.types import Example, JsonObject, TextTuple, content_hash, frozen
+from tuneworthy.types import Example, JsonObject, TextPair, TextTuple, content_hash, frozen
 
 # In the project folder and not in the tool's own: it is people's work.
 FILE_NAME = "reviews.jsonl"
@@ -61,7 +61,7 @@ class ReviewPlan:
         return len(self.rows)
 
     @property
-    def planted_rows(self) -> dict[str, tuple[str, str]]:
+    def planted_rows(self) -> dict[str, TextPair]:
         """Name of a planted row to the rows that it is made of; no row of a version can have that name."""
         pairs = (pair.split() for pair in self.planted)
         return {content_hash(["planted", *pair]): (pair[0], pair[1]) for pair in pairs}

@@ -20,6 +20,7 @@ from tuneworthy.report.render import markdown_of, render_xml
 from tuneworthy.report.text import clean, escaped
 from tuneworthy.stats.paired import PairedResult, p_value
 from tuneworthy.stats.power import LOSS, n_for_non_inferiority
+from tuneworthy.types import TextPair
 
 # Ids of cases in a comment, at most.
 MOST_IDS = 20
@@ -49,7 +50,7 @@ def _numbers(result: VariantComparison) -> Iterator[str]:
     yield costs(result)
 
 
-def names(result: VariantComparison) -> tuple[str, str]:
+def names(result: VariantComparison) -> TextPair:
     first, second = differences(*result.variants) if result.variants else (result.a, result.b)
     return clean(first), clean(second)
 

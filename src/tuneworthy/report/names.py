@@ -14,7 +14,7 @@ from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.tuned_models import TUNED
 from tuneworthy.text import number_text
-from tuneworthy.types import NamedTexts, RungStatus, Variant
+from tuneworthy.types import NamedTexts, RungStatus, TextPair, Variant
 from tuneworthy.verdict.evidence import RungEvidence
 from tuneworthy.verdict.options import Option
 
@@ -94,7 +94,7 @@ def _decoding(variant: Variant, today: Variant | None) -> str | None:
     return " and ".join(f"{key} {number_text(variant.decoding[key])}" for key in shown)
 
 
-def differences(a: Variant, b: Variant) -> tuple[str, str]:
+def differences(a: Variant, b: Variant) -> TextPair:
     """Name two variants by their differences.
 
     >>> small = Variant(name="", model="small", model_identity={}, system=None, user="{{ input }}")

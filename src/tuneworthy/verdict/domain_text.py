@@ -16,7 +16,7 @@ from tuneworthy.dataset.checks.language import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider
-from tuneworthy.types import NamedFloats, OutputFormat, Request, Texts, content_hash, positional
+from tuneworthy.types import NamedFloats, OutputFormat, Request, TextPair, Texts, content_hash, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DomainText
 
@@ -122,7 +122,7 @@ def texts_of(session: Session) -> list[str]:
     return [*draw([case.text for case in session.split.dev], MAX_TEXTS - len(drawn)), *drawn]
 
 
-def paired(texts: Texts) -> Iterator[tuple[str, str]]:
+def paired(texts: Texts) -> Iterator[TextPair]:
     """Yield each text with a general sentence, both cut to the length of the shorter one."""
     sentences = sorted(
         files("tuneworthy.verdict").joinpath("general_sentences.txt").read_text(encoding="utf-8").splitlines(),
@@ -134,7 +134,7 @@ def paired(texts: Texts) -> Iterator[tuple[str, str]]:
         yield _cut(text, size), _cut(sentence, size)
 
 
-def compared(pairs: Sequence[tuple[str, str]], logprobs: NamedFloats) -> DomainText:
+def compared(pairs: Sequence[TextPair], logprobs: NamedFloats) -> DomainText:
     """Return the bits per byte of both sides of the pairs, from natural log-probabilities."""
     scored = [pair for pair in pairs if logprobs.keys() >= {*pair}]
     if len(scored) < MIN_TEXTS:

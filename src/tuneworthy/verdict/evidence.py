@@ -26,7 +26,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats.intervals import Target, lower_bound, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.types import Bounds, JsonMapping, NamedFloats, NamedInts, NamedTexts, Texts, frozen
+from tuneworthy.types import Bounds, JsonMapping, NamedFloats, NamedInts, NamedTexts, TextPair, Texts, frozen
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED, DomainText, ErrorShare, Forecast, LabelCeiling, TrainingReason
 
@@ -389,12 +389,12 @@ class Evidence:
     bills: Mapping[str, Bill] = field(default_factory=dict)
     smaller_usd: float | None = None
     economics: Economics = field(default_factory=Economics)
-    facts_open: Sequence[tuple[str, str]] = ()
+    facts_open: Sequence[TextPair] = ()
     training_reasons: Sequence[TrainingReason] = ()
     recommended: str | None = None
     money: EconomicsResult = field(default_factory=lambda: EconomicsResult(status="unknown"))
     training: TrainingEvidence = field(default_factory=TrainingEvidence)
-    expires: Sequence[tuple[str, str]] = ()
+    expires: Sequence[TextPair] = ()
 
     @property
     def few_groups(self) -> bool:
@@ -435,7 +435,7 @@ class Evidence:
         return best_eligible(self.upstream, self.best)
 
     @property
-    def better(self) -> frozenset[tuple[str, str]]:
+    def better(self) -> frozenset[TextPair]:
         """Names of options (a, b) where a is shown to be better than b; see `shown_better`."""
         copies = self.accepts_copies and "classical" not in self.waivers
         return frozenset(

@@ -109,6 +109,8 @@ RUNG_OF = {
     "few_shot": "few_shot",
     "decoding": "decoding",
 }
+# Class of failures to whether its lever fixes most of them.
+Levers = dict[str, bool | None]
 _SOUND = {"fail": False, "unknown": None}
 _MEETS = {"met": True, "missed": False, "unresolved": None}
 
@@ -199,7 +201,7 @@ def _can_distil(evidence: Evidence, option: Option, measured: Options) -> bool |
     )
 
 
-def _levers(evidence: Evidence, status: NamedTexts) -> dict[str, bool | None]:
+def _levers(evidence: Evidence, status: NamedTexts) -> Levers:
     """Return for each class of failures whether an untried lever fixes most of its failures.
 
     A rung that can still be compared is left to `could_meet`: once it was compared, the lever is spent.
@@ -216,12 +218,12 @@ def _levers(evidence: Evidence, status: NamedTexts) -> dict[str, bool | None]:
     return _untried(evidence, evidence.errors, status)
 
 
-def _untried(evidence: Evidence, errors: Sequence[ErrorShare], status: NamedTexts) -> dict[str, bool | None]:
+def _untried(evidence: Evidence, errors: Sequence[ErrorShare], status: NamedTexts) -> Levers:
     settled = {rung for gate, rung in RUNG_OF.items() if status[gate] in {"waived", "fail", "unknown"}}
     if status["decoding"] == "not_applicable":
         settled.add("decoding")
     reaches = _oracle_reaches(evidence)
-    levers: dict[str, bool | None] = {}
+    levers: Levers = {}
     for row in errors:
         rung, is_knowledge = evidence.rungs.get(row.fixed_by), row.name == "knowledge"
         if is_knowledge and reaches and status["retrieval"] == "fail":
@@ -236,8 +238,8 @@ def _untried(evidence: Evidence, errors: Sequence[ErrorShare], status: NamedText
     return levers | _unprobed_levers(evidence, findable=reaches and "retrieval" not in settled)
 
 
-def _unprobed_levers(evidence: Evidence, *, findable: bool) -> dict[str, bool | None]:
-    levers: dict[str, bool | None] = {}
+def _unprobed_levers(evidence: Evidence, *, findable: bool) -> Levers:
+    levers: Levers = {}
     probed = {row.name for row in evidence.errors or ()}
     people_must_tell = evidence.relabelled or (evidence.suspects and not evidence.answers_open)
     if LABELS not in probed and not evidence.label_ceiling and people_must_tell:

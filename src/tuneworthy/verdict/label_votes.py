@@ -16,7 +16,7 @@ from tuneworthy.arrays import FloatPair, Floats, Ints
 from tuneworthy.classical.base import CLASSICAL_MODELS, ProbabilisticModel, QuestionAnswer
 from tuneworthy.graders.base import accepted
 from tuneworthy.ladder.session import Session
-from tuneworthy.types import NamedFloats, NamedInts, NamedTexts, Texts, frozen
+from tuneworthy.types import NamedFloats, NamedInts, NamedTexts, TextPair, Texts, frozen
 
 # The vote for the label as it is.
 GIVEN = "\0given"
@@ -152,8 +152,8 @@ def suspect(
 
 def _silenced(votes: Mapping[str, NamedTexts], labels: NamedTexts, weights: NamedFloats) -> dict[str, dict[str, str]]:
     """Take the votes of each family against labels that it mostly gets wrong: it does not know them."""
-    right: dict[tuple[str, str], float] = defaultdict(float)
-    total: dict[tuple[str, str], float] = defaultdict(float)
+    right: dict[TextPair, float] = defaultdict(float)
+    total: dict[TextPair, float] = defaultdict(float)
     for case, row in votes.items():
         for name, vote in row.items():
             if vote:

@@ -14,7 +14,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, YOURS, RunningCost, saves
 from tuneworthy.stats.intervals import Target
 from tuneworthy.text import plural
-from tuneworthy.types import Bounds, OpenBounds, Texts, frozen
+from tuneworthy.types import Bounds, OpenBounds, TextPair, Texts, frozen
 from tuneworthy.verdict.base import TUNED
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
 
@@ -30,7 +30,7 @@ MADE_UP = frozenset({"classical", "cascade"})
 # A cost at most so many times another counts as the same.
 ALIKE = 1.05
 # Pairs of names: the first option is shown to be better than the second.
-Better = Set[tuple[str, str]]
+Better = Set[TextPair]
 # Latencies are compared in steps of so many milliseconds: smaller differences are noise of the measurement.
 STEP_MS = 25.0
 # An option whose recall of a label is at most this, where the label is rare, is marked.

@@ -42,6 +42,7 @@ from tuneworthy.registry import Registry
 from tuneworthy.types import (
     UNLABELLED,
     Case,
+    CaseTuple,
     Example,
     Examples,
     JsonObject,
@@ -77,7 +78,7 @@ class CaseFile:
         dropped: Rows that were left out.
     """
 
-    cases: tuple[Case, ...]
+    cases: CaseTuple
     format: str
     notes: TextTuple
     dropped: tuple[Reject, ...]

@@ -15,8 +15,9 @@ from tuneworthy.cases.formats.values import at, dict_at
 # Of zip archives: the number of Zstandard; and bytes of an unpacked sample of Inspect.
 _ZSTANDARD = 93
 _MAX_SAMPLE = 2**28
+Batches = Iterator[list[Any]]
 # The open file: its path, to the number of the next row and its remaining batches.
-_open: dict[str, tuple[int, Iterator[list[Any]]]] = {}
+_open: dict[str, tuple[int, Batches]] = {}
 
 
 def table_rows(first: int, size: int, path: str, kind: str) -> tuple[list[Any], str, list[str]]:
@@ -47,7 +48,7 @@ def table_rows(first: int, size: int, path: str, kind: str) -> tuple[list[Any], 
     return rows, "", ignored
 
 
-def _parquet(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:
+def _parquet(path: str, first: int, size: int, ignored: list[str]) -> Batches:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -59,7 +60,7 @@ def _parquet(path: str, first: int, size: int, ignored: list[str]) -> Iterator[l
         yield from _rows_from(first, file.iter_batches(batch_size=size, use_threads=False))
 
 
-def _arrow(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:
+def _arrow(path: str, first: int, size: int, ignored: list[str]) -> Batches:
     """Yield rows of a file or a stream of Arrow, which `datasets` writes."""
     import pyarrow as pa
 
@@ -71,7 +72,7 @@ def _arrow(path: str, first: int, size: int, ignored: list[str]) -> Iterator[lis
         yield from _rows_from(first, (batch.slice(n, size) for batch in batches for n in range(0, len(batch), size)))
 
 
-def _rows_from(first: int, batches: Iterable[Any]) -> Iterator[list[Any]]:
+def _rows_from(first: int, batches: Iterable[Any]) -> Batches:
     position = 0
     for batch in batches:
         # The names of classes, by column, which `datasets` writes next to their numbers.
@@ -89,7 +90,7 @@ def _rows_from(first: int, batches: Iterable[Any]) -> Iterator[list[Any]]:
             ]
 
 
-def _inspect(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:
+def _inspect(path: str, first: int, size: int, ignored: list[str]) -> Batches:
     """Yield the samples of an Inspect log; Python's own reader cannot unpack Zstandard."""
     import pyarrow as pa
 
@@ -128,7 +129,7 @@ def _as_text(value: Any) -> Any:
     return list(value) if isinstance(value, set | tuple) else str(value)
 
 
-def _excel(path: str, first: int, size: int, ignored: list[str]) -> Iterator[list[Any]]:
+def _excel(path: str, first: int, size: int, ignored: list[str]) -> Batches:
     """Yield rows of the first visible sheet that has any; a single far cell can expand to billions of rows."""
     from python_calamine import SheetTypeEnum, SheetVisibleEnum, load_workbook
 
@@ -146,7 +147,7 @@ def _cell_text(cell: Any) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
-_READERS: dict[str, Callable[[str, int, int, list[str]], Iterator[list[Any]]]] = {
+_READERS: dict[str, Callable[[str, int, int, list[str]], Batches]] = {
     "parquet": _parquet,
     "arrow": _arrow,
     "inspect": _inspect,

@@ -7,13 +7,13 @@ from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
 from tuneworthy.cases.readers.faults import RowFault
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
-from tuneworthy.types import Examples, Messages, calls_of, role_of
+from tuneworthy.types import Examples, Messages, TextPair, calls_of, role_of
 
 # NUL, half a character, the sign for a lost one, and UTF-8 that was read as Latin-1 or Windows-1252.
 _BROKEN = re.compile("[\x00\ud800-\udfff\ufffd]|Ã[\x80-\xbf©¤¶¼]|â€[™œ\x9d\u201c\u201d¦]")
 
 
-def chat_fault(turns: Messages) -> tuple[str, str] | None:
+def chat_fault(turns: Messages) -> TextPair | None:
     """Return code and description of what makes `turns` unfit for training, without their content; None if nothing.
 
     >>> chat_fault([{"role": "user", "content": "Hi"}])
@@ -32,7 +32,7 @@ def chat_fault(turns: Messages) -> tuple[str, str] | None:
     return _tool_fault(chat)
 
 
-def _tool_fault(chat: Messages) -> tuple[str, str] | None:
+def _tool_fault(chat: Messages) -> TextPair | None:
     """Return the fault of tool calls and their results: a result without its call, or a call without its result."""
     open_calls: set[Any] = set()
     waiting = False

@@ -17,7 +17,7 @@ from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with
 from tuneworthy.extras import require
 from tuneworthy.store.own_file import OwnTexts
-from tuneworthy.types import Example, Examples, calls_of, frozen
+from tuneworthy.types import Example, Examples, TextPair, calls_of, frozen
 
 
 def exact_duplicates(texts: Iterable[str]) -> Ints:
@@ -137,7 +137,7 @@ class NearCheck:
             )
 
 
-def _content(row: Example) -> tuple[str, str]:
+def _content(row: Example) -> TextPair:
     """Return the content of question and answer, and a short answer as a whole instead of its content."""
     question, answer = content(question_of(row)), signed(answer_text(row))
     return (f"{question}\n{content(answer)}", "") if len(words(answer)) > SHORT else (question, normalise(answer))

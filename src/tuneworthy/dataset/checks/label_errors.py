@@ -27,7 +27,7 @@ from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, are_many, as_rows, data_check
 from tuneworthy.retrieval.bert import about_pieces, softmax
 from tuneworthy.retrieval.encoder import AFFORDABLE, Encoder
-from tuneworthy.types import Cases, Examples, Texts, frozen, positional
+from tuneworthy.types import Cases, Examples, TextPair, Texts, frozen, positional
 
 # Folds: many where rows are few, as each label then has few rows to learn from; below so many rows.
 FOLDS, MANY_FOLDS, FEW_ROWS = 4, 10, 4_000
@@ -66,7 +66,7 @@ _NEAR, _RANDOM, _ABOVE_RANDOM = 11, 0.95, 3
 _FEW_CASES = 0.25
 
 # Questions with their labels.
-Labelled = Sequence[tuple[str, str]]
+Labelled = Sequence[TextPair]
 # Feature rows to the probabilities of the classes that were learned.
 Predict = Callable[[Any], Floats]
 

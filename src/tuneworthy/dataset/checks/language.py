@@ -15,7 +15,7 @@ import orjson
 from tuneworthy.cases.normalize import question_of, words
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
 from tuneworthy.stats.intervals import upper_bound
-from tuneworthy.types import Example, Examples, Texts, grouped
+from tuneworthy.types import Example, Examples, TextPair, Texts, grouped
 
 # Rows from which the usual language can be estimated.
 MIN_ROWS = 50
@@ -112,7 +112,7 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
             )
 
 
-def _languages(row: Example) -> tuple[str, str]:
+def _languages(row: Example) -> TextPair:
     """Return the languages of question and answer; of an answer in several, that of the question or the first."""
     question, answer = language_of(question_of(row)), language_of(row.answer)
     parts = [answer] if answer else [*filter(None, map(language_of, row.answer[:_CLIP].split(". ")))]

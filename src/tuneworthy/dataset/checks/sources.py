@@ -19,7 +19,7 @@ from tuneworthy.dataset.checks.label_errors import filled_keys, out_of_fold, sha
 from tuneworthy.dataset.evidence import PairAgreement, endings, exchanged_sides, unlike
 from tuneworthy.dataset.records import file_of
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import Example, Examples, Texts, calls_of, frozen, positional
+from tuneworthy.types import Example, Examples, TextPair, Texts, calls_of, frozen, positional
 
 # Rows that are judged at a time, in runs of neighbours; and the fewest that are judged.
 MOST_ROWS, RUN, MIN_ROWS = 6_000, 50, 100
@@ -73,7 +73,7 @@ class AccusedSource:
         interval: Of its share.
     """
 
-    column: tuple[str, str]
+    column: TextPair
     rows: Ints
     n_bad: int
     elsewhere: float
@@ -88,7 +88,7 @@ class AccusedSource:
         return self.n_bad / len(self.rows)
 
 
-def columns_of(row: Example) -> Iterator[tuple[str, str]]:
+def columns_of(row: Example) -> Iterator[TextPair]:
     """Yield column and value of all that a row carries besides its chat.
 
     >>> [*columns_of(Example(messages=(), id="", source="a.csv:7", meta={"by": "kim", "day": "2024-05-01"}))]
@@ -254,7 +254,7 @@ def _slipped(named: Iterable[str], numbers: Ints, rows: Examples, judged: Judged
             yield source
 
 
-def _source(key: tuple[str, str], own: Ints, left: Bools, judged: Judged, n_values: int) -> AccusedSource | None:
+def _source(key: TextPair, own: Ints, left: Bools, judged: Judged, n_values: int) -> AccusedSource | None:
     """Return the source if its share is clearly above that of the others, label by label; else None."""
     rest = left.copy()
     rest[own] = False

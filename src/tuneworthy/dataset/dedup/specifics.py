@@ -13,6 +13,7 @@ import orjson
 
 from tuneworthy.cases.normalize import signed, words
 from tuneworthy.text import n_shared
+from tuneworthy.types import TextPair
 
 _DIGIT = re.compile(r"\d")
 _WORDS = orjson.loads(files("tuneworthy.dataset.dedup").joinpath("words.json").read_bytes())
@@ -43,7 +44,7 @@ def content(text: str) -> str:
     return " ".join(left or plain)
 
 
-def mistyped(text: str, other: str) -> list[tuple[str, str]] | None:
+def mistyped(text: str, other: str) -> list[TextPair] | None:
     """Return the pairs of words in which two contents differ, if each may be one word mistyped; else None.
 
     First and last letters are rarely mistyped, and endings and beginnings change the sense (cards, unlocked).

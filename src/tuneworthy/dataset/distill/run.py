@@ -134,11 +134,25 @@ async def distill(
         say: Gets a sentence now and then.
 
     Raises:
-        UserError: No question remains, or no answer is good enough.
+        UserError: There is no section [teacher], it asks for several samples that would all be the same, no question
+            remains, or no answer is good enough.
         TuneworthyError: What ends a run as a whole (budget, key, provider down); the answers so far are stored.
     """
     started = time.monotonic()
-    teacher, description = _resolve(project, teaching)
+    teacher = project.teacher
+    if teacher is None:
+        raise UserError(
+            "The project file has no [teacher] section.",
+            hint='Add [teacher] with model = "NAME", where NAME is a model in [models].',
+        )
+    if teacher.samples > 1 and teaching.variant.decoding.get("temperature") == 0:
+        raise UserError(
+            f"At temperature 0, all {teacher.samples} samples for a question would be identical.",
+            hint="Set parameters = { temperature = 0.7 } in [teacher].",
+        )
+    description = describe_teacher(
+        teaching.variant, hosted=teaching.model.hosted, allows_training=teacher.allows_training, terms=teacher.terms
+    )
     sifted = _questions(project, store, queries, teaching, teacher.personal_data, limit=limit, say=say)
     session = teaching.runner
     shots, mask_row = (
@@ -179,28 +193,6 @@ async def distill(
         )
     store.write("imports/latest", {"id": done.id})
     return done, runner.sent
-
-
-def _resolve(project: Project, teaching: Teaching) -> tuple[Teacher, TeacherPin]:
-    """Return the section, and the description of the teacher that all rows get.
-
-    Raises:
-        UserError: There is no such section, or it asks for several samples that would all be the same.
-    """
-    teacher = project.teacher
-    if teacher is None:
-        raise UserError(
-            "The project file has no [teacher] section.",
-            hint='Add [teacher] with model = "NAME", where NAME is a model in [models].',
-        )
-    if teacher.samples > 1 and teaching.variant.decoding.get("temperature") == 0:
-        raise UserError(
-            f"At temperature 0, all {teacher.samples} samples for a question would be identical.",
-            hint="Set parameters = { temperature = 0.7 } in [teacher].",
-        )
-    return teacher, describe_teacher(
-        teaching.variant, hosted=teaching.model.hosted, allows_training=teacher.allows_training, terms=teacher.terms
-    )
 
 
 # --- before the teacher -------------------------------------------------------------------------------------------

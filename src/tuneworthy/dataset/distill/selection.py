@@ -16,7 +16,7 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.checks.endings import CUT, NATURAL, REFUSED
 from tuneworthy.graders.refusals import refuses
-from tuneworthy.types import UNLABELLED, Score, Trace, Traces, positional
+from tuneworthy.types import UNLABELLED, Score, TextPair, Trace, Traces, positional
 
 _BLOCKED = REFUSED - {"refusal"}
 
@@ -44,7 +44,7 @@ class Selection:
     worst: Trace | None = None
 
 
-def ending(trace: Trace) -> tuple[str, str]:
+def ending(trace: Trace) -> TextPair:
     """Return why an answer is unfit for training, and details; two empty texts if it is fit.
 
     >>> from tuneworthy.types import Response

@@ -7,6 +7,7 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.money.economics import SET_TRAFFIC
 from tuneworthy.rules import Finding, Status
+from tuneworthy.types import TextPair
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import TUNED
 from tuneworthy.verdict.evidence import Evidence, ProofEvidence, RungEvidence
@@ -107,7 +108,7 @@ def _non_inferior(
     return "unknown", messages.GAIN_OPEN, messages.ADD_CASES
 
 
-def _unpriced(evidence: Evidence, *rungs: RungEvidence) -> tuple[str, str] | None:
+def _unpriced(evidence: Evidence, *rungs: RungEvidence) -> TextPair | None:
     costs = [evidence.bill(rung).running(evidence.economics) for rung in rungs]
     for rung, cost in zip(rungs, costs, strict=True):
         if cost.usd_per_1k is None:

@@ -121,20 +121,16 @@ def _calls(rows: Rows, journal: Journal) -> Rows:
                 else:
                     pending[part.place].append(turn)
             elif part.name == _DETAILS or part.is_call:
-                asked, answered = _conversation(part)
+                # From the attributes of a span or, failing these, from its events.
+                asked, answered = _first_text(part, _ASKED, said=False), _first_text(part, _ANSWERED, said=True)
+                system = parsed(at(part.own, "gen_ai.system_instructions"))
+                if system and isinstance(asked, list):
+                    content = [system["message"]] if isinstance(system, dict) and "message" in system else system
+                    asked = [{"role": "system", "content": content}, *asked]
+                answered = answered[:1] if isinstance(answered, list) else answered
                 yield line, {"part": part, "asked": asked, "answered": answered, "failed": part.failed}
             elif part.name != _EVALUATION:
                 journal.note("spans and log records that are not model calls are skipped")
-
-
-def _conversation(part: _OtelPart) -> tuple[Any, Any]:
-    """Return the request and the answer from the attributes of a span or, failing these, from its events."""
-    asked, answered = _first_text(part, _ASKED, said=False), _first_text(part, _ANSWERED, said=True)
-    system = parsed(at(part.own, "gen_ai.system_instructions"))
-    if system and isinstance(asked, list):
-        content = [system["message"]] if isinstance(system, dict) and "message" in system else system
-        asked = [{"role": "system", "content": content}, *asked]
-    return asked, answered[:1] if isinstance(answered, list) else answered
 
 
 def _first_text(part: _OtelPart, places: Texts, *, said: bool) -> Any:
