@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from tests.cli.pseudo_terminal import lines_of, on_terminal
 from tuneworthy import scaffold
 from tuneworthy.cases import read_cases, read_examples
+from tuneworthy.cases.readers.reader import guess_columns
 from tuneworthy.cli import invoke
+from tuneworthy.cli.init_terminal import _names, _number
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of, missing_grants
 from tuneworthy.errors import DataError, UserError
@@ -325,7 +328,7 @@ def test_named_columns_apply_to_each_file_that_has_them(tmp_path: Path, capfd: p
     cases.write_text(
         "".join(json.dumps({"input": f"ask {i}", "expected": "ab"[i % 2], "extra": 1}) + "\n" for i in range(60))
     )
-    logs.write_text("utter,goal,was\n" + "".join(f"say {i},{'ab'[i % 2]},x\n" for i in range(20)))
+    logs.write_text("utter,goal,was\n" + "".join(f"say {i},{'ab'[i % 2]},{'xyz'[i % 3]}\n" for i in range(20)))
     other.write_text("frage,ziel\n" + "".join(f"sag {i},{'ab'[i % 2]}\n" for i in range(60)))
     made = make_project(tmp_path / "p", cases, examples=logs, inputs=["utter"], expected=["goal"])
     assert (made.n_cases, made.n_examples) == (60, 20)
@@ -346,7 +349,7 @@ def test_named_columns_apply_to_each_file_that_has_them(tmp_path: Path, capfd: p
     assert invoke([*command, "--expected", "goal", "--expected", "was"]) == 2
     assert "logs.csv has several columns that could be the expected answer: goal, was." in capfd.readouterr().err
     assert invoke(command) == 2
-    assert "logs.csv has several columns that could be the expected answer: was, goal." in capfd.readouterr().err
+    assert "logs.csv has several columns that could be the expected answer: goal, was." in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("answer", ["{}", "{} is {}\n#### {}"])
@@ -414,8 +417,8 @@ def test_json_that_is_no_chat_stays_a_question(value: Any, tmp_path: Path) -> No
         ("phrase,sent,topic", ["on day {i}", "2026-01-0{odd}", "t{odd}"], ("on day 0", "t0")),
         ("question,label,answer", ["why {i}", "good", "t{odd}"], ("why 0", "t0")),
         ("question,category,expected", ["why {i}", "x", "t{odd}"], ("why 0", "t0")),
-        ("question,category,answer", ["why {i}", "x", "t{odd}"], None),
-        ("text,coarse,fine", ["why {i}", "x", "t{odd}"], None),
+        ("question,category,answer", ["why {i}", "x{odd}", "t{odd}"], None),
+        ("text,coarse,fine", ["why {i}", "x{odd}", "t{odd}"], None),
     ],
 )
 def test_the_columns_of_a_table_are_guessed_unless_two_could_be_the_answer(
@@ -437,6 +440,104 @@ def test_the_columns_of_a_table_are_guessed_unless_two_could_be_the_answer(
     assert (first.input, first.expected) == chosen
 
 
+CELLS = {
+    "text": "why is my order {i} of {h} still not here, although you promised it",
+    "short": "order {i} late",
+    "id": "K-{h}",
+    "date": "2026-01-{d}",
+    "few": "kind {f}",
+    "bool": "{b}",
+    "code": "{f}",
+    "stars": "{s}",
+    "number": "{h}",
+    "same": "closed",
+    "person": "Person{p}",
+    "rare": "{r}",
+    "json": '{{"n": {i}}}',
+}
+"""Cells of a column, by kind."""
+HEADERS: dict[str, tuple[str, str, list[str]]] = {
+    # name: columns with the kind of their cells, the question, and the answer, or the columns that compete
+    "the mails": ("Ticket ID:id,Created:date,Subject:short,Body:text,Queue (agent):few,channel:few",
+                  "Body", ["Queue (agent)"]),
+    "Zendesk": ("ID:id,Subject:short,Description:text,Status:few,Priority:few,Type:few,Tags:few,Group:few,"
+                "Assignee:person,Created at:date",
+                "Description", ["Type", "Tags"]),
+    "Freshdesk": ("Ticket ID:id,Subject:short,Description:text,Status:few,Priority:few,Source:few,Type:few,"
+                  "Agent:person,Created time:date,Resolution status:few,First response time (in hrs):number",
+                  "Description", ["Type"]),
+    "Jira": ("Summary:short,Issue key:id,Issue id:number,Issue Type:few,Status:few,Priority:few,Assignee:person,"
+             "Created:date,Component/s:few,Description:text",
+             "Description", ["Issue Type"]),
+    "Jira labels": ("Summary:short,Issue key:id,Issue Type:same,Labels:few,Status:few,Description:text",
+                    "Description", ["Labels"]),
+    "HubSpot": ("Ticket ID:id,Ticket name:short,Ticket description:text,Pipeline:same,Ticket status:few,"
+                "Category:few,Source:few,Create date:date",
+                "Ticket description", ["Category"]),
+    "Intercom": ("conversation_id:id,started_at:date,first_message_text:text,assigned_team:few,channel:few,"
+                 "country:few", "first_message_text", ["assigned_team"]),
+    "ServiceNow": ("Number:id,Opened:date,Short description:text,Assignment group:few,Caller:person,State:few",
+                   "Short description", ["Assignment group", "Caller", "State"]),
+    "Salesforce": ("Case Number:number,Account Type:few,Subject:short,Description:text,Case Reason:few,"
+                   "Opened Date:date", "Description", ["Account Type", "Case Reason"]),
+    "Gmail": ("Message ID:id,Date:date,From:person,Body:text,Label:few", "Body", ["Label"]),
+    "SetFit": ("text:text,label:code,label_text:few", "text", ["label_text"]),
+    "IMDB": ("review:text,sentiment:few", "review", ["sentiment"]),
+    "spam": ("v1:few,v2:text", "v2", ["v1"]),
+    "tweets": ("target:few,ids:number,date:date,flag:same,user:person,text:text", "text", ["target"]),
+    "news": ("Class Index:stars,Title:short,Description:text", "Description", ["Class Index"]),
+    "clothing": ("Clothing ID:number,Age:stars,Title:short,Review Text:text,Rating:stars,Division Name:few,"
+                 "Department Name:few,Class Name:few",
+                 "Review Text", ["Department Name", "Class Name"]),
+    "bank": ("utterance:text,intent:few,split:bool", "utterance", ["intent"]),
+    "complaints": ("Date received:date,Product:few,Issue:few,Consumer complaint narrative:text,Company:few,"
+                   "Tags:rare,Complaint ID:number",
+                   "Consumer complaint narrative", ["Tags", "Product", "Issue", "Company"]),
+    "survey": ("Respondent ID:id,Start Date:date,Open-Ended Response:text,Theme:few", "Open-Ended Response", ["Theme"]),
+    "survey 2": ("Response:text,Code:few", "Response", ["Code"]),
+    "Typeform": ("#:id,How did you hear about us?:few,Any feedback?:text,Submit Date (UTC):date",
+                 "Any feedback?", ["How did you hear about us?"]),
+    "NPS": ("Email:id,Score:stars,Comment:text,Segment:few,Responded:date", "Comment", ["Score", "Segment"]),
+    "gold": ("question:text,predicted_label:few,gold_label:few", "question", ["gold_label"]),
+    "model": ("prompt:text,model_output:text,expected_output:text", "prompt", ["expected_output"]),
+    "two exact": ("text:text,category:few,intent:few", "text", ["category", "intent"]),
+    "shops": ("order_no:id,message:text,TICKET_TYPE:few,priority:few", "message", ["TICKET_TYPE"]),
+    "camel": ("ticketId:id,bodyText:text,queueName:few,isEscalated:bool", "bodyText", ["queueName"]),
+    "German": ("Nr:id,Eingang:date,Betreff:short,Nachricht:text,Abteilung:few,Kanal:few", "Nachricht", ["Abteilung"]),
+    "type of question": ("body:text,question_type:few,agent:person", "body", ["question_type"]),
+    "customers": ("subject:short,body:text,customer_type:few,topic:few", "body", ["topic"]),
+    "slots": ("utterance:text,slots:json,turn:stars", "utterance", ["slots"]),
+    "replies": ("ticket:id,customer_message:text,agent_reply:text,stars:stars", "customer_message", ["agent_reply"]),
+    "sql": ("db:few,question:text,sql:text", "question", ["sql"]),
+    "titles": ("id:id,Subject:short,Body:text", "Body", []),
+    "ids of labels": ("text:text,category_id:stars", "text", ["category_id"]),
+    "no answer": ("ticket id:id,received:date,body:text,status:same", "body", []),
+    "phones": ("name:person,phone:number,complaint:text,team:few", "complaint", ["team"]),
+    "sorted": ("text:text,label:same,lang:few", "text", ["label"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_the_column_of_the_answer_is_found_in_messy_tables_or_asked_for(name: str, tmp_path: Path) -> None:
+    columns, question, answers = HEADERS[name]
+    kinds = dict(column.rsplit(":", 1) for column in columns.split(","))
+    data = tmp_path / "d.csv"
+    with data.open("w", newline="") as file:
+        writer = csv.DictWriter(file, kinds)
+        writer.writeheader()
+        for i in range(300):
+            facts = {
+                "i": i,
+                "h": 7919 * i % 104729,
+                "d": f"{1 + i % 28:02}",
+                "f": i * 7 % 5 + 1,
+                "b": ("yes", "no")[i % 3 > 0],
+            }
+            facts |= {"p": i * i % 40, "s": i * i % 11 % 5, "r": ("Older", "Service")[i % 2] if i % 20 < 2 else ""}
+            writer.writerow({column: CELLS[kind].format(**facts) for column, kind in kinds.items()})
+    assert guess_columns(data, []) == ([question], answers)
+
+
 @pytest.mark.parametrize(("expected", "task"), [((), "label"), (["none"], None)])
 def test_rows_without_an_answer_stay_unlabelled_only_if_the_user_says_so(
     expected: list[str], task: str | None, tmp_path: Path
@@ -446,7 +547,7 @@ def test_rows_without_an_answer_stay_unlabelled_only_if_the_user_says_so(
     made = make_project(tmp_path / "p", data, inputs=["text"], expected=["none"], task="label")
     assert made.n_answered == 0 and made.kind == "label"
     assert not any(case.labelled for case in read_cases(made.root / "cases.jsonl").cases)
-    data.write_text("text,topic,product\n" + "".join(f"why {i},{'ab'[i % 2]},lamp\n" for i in range(60)))
+    data.write_text("text,area,product\n" + "".join(f"why {i},{'ab'[i % 2]},lamp {i % 3}\n" for i in range(60)))
     with pytest.raises(UserError) as refused:  # two columns could be the answer, or the kind of task is open
         make_project(tmp_path / "q", data, inputs=["text"], expected=expected, task=task)
     assert ("--task" if expected else "--expected") in refused.value.hint and not (tmp_path / "q").exists()
@@ -606,6 +707,45 @@ def test_a_conversation_refuses_and_leaves_out_what_flags_say(tmp_path: Path) ->
     assert project.task.target == 0.7
     assert [grader.type for grader in project.graders] == ["exact", "choice"]
     assert text.count("The grader ") == 2 and len(project.graders[1].labels) == 12
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("QUEUE", ["queue"]), ("que", ["queue"]), ("q", None), ("body", ["Body"]),
+        ("3 and 4", ["Terms and more", "Bodyguard"]),
+        ("3,4", ["Terms and more", "Bodyguard"]), ("1 2", ["queue", "Body"]), ("body, que", ["Body", "queue"]),
+        ("terms and more", ["Terms and more"]), ("bo", None), ("5", None), ("", None),
+    ],
+)  # fmt: skip
+def test_columns_are_named_by_number_or_beginning(line: str, names: list[str] | None) -> None:
+    with nullcontext() if names else pytest.raises(ValueError, match=r"^"):
+        assert _names(line, ["queue", "Body", "Terms and more", "Bodyguard"]) == names
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [("60k", 6e4), ("60 000", 6e4), ("1.5m", 1.5e6), ("200,000", 2e5), ("$0.6", 0.6), ("85 %", 85), ("", None),
+     ("unknown", None), ("0,15", "no"), ("1,5m", "no"), ("many", "no"), ("-1", "no"), ("1e400", "no")],
+)  # fmt: skip
+def test_numbers_are_read_as_people_write_them(line: str, value: float | str | None) -> None:
+    with nullcontext() if value != "no" else pytest.raises(ValueError, match=r"^"):
+        assert _number(line) == value
+
+
+def test_a_yes_takes_the_default_and_competing_columns_have_no_default(tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    rows = [f"why {i} of {i * 7919},q{i % 4},t{i % 3}" for i in range(60)]
+    data.write_text("\n".join(["Message,Queue (agent),Ticket type", *rows]))
+    words = ["init", str(tmp_path / "p"), "--data", str(data)]
+    status, text = on_terminal(*words, columns=80, typed="yes\n\nQUEUE\nok\nY\n0.85\n60k\n" + END)
+    project = load(tmp_path / "p")
+    assert (
+        status == 0
+        and "is no answer" not in text
+        and (project.task.target, project.economics.requests_per_month) == (0.85, 60_000)
+    )
+    assert {case.expected for case in read_cases(tmp_path / "p/cases.jsonl").cases} == {"q0", "q1", "q2", "q3"}
 
 
 def test_a_conversation_without_an_answer_column_leads_to_label(tmp_path: Path) -> None:

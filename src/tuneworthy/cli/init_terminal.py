@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -29,6 +30,9 @@ HELP = "Enter takes the default in brackets, and Ctrl-C ends without a project."
 # Graders that need no further settings.
 PLAIN = ("choice", "balanced_accuracy", "json_fields", "numeric", "exact", "normalised_exact", "includes", "squad_f1",
          "squad_em", "rouge_l", "chrf")  # fmt: skip
+_YES = {"y", "yes", "ok"}
+_BETWEEN = r",(?!\d)|/|\band\b"
+_TIMES = {"": 1, "k": 1e3, "m": 1e6}
 PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
 
 
@@ -47,10 +51,12 @@ def ask_settings(root: Path, data: Path, settings: JsonObject) -> JsonObject:
     if guess and not inputs:
         inputs = _ask("Columns of the question", ", ".join(guess), partial(_names, allowed=names))
     if inputs and not expected:
-        likely = [*guess_columns(data, inputs)[1], UNANSWERED][0]
+        likely = guess_columns(data, inputs)[1] or [UNANSWERED]
         text = f"Column of the right answer, or {UNANSWERED} if you will label the rows"
         others = [name if name not in inputs else "" for name in names]  # the numbers stay
-        expected = _ask(text, likely, lambda line: _names(line, [*others, UNANSWERED])[:1])
+        expected = _ask(
+            text, likely[0] if len(likely) == 1 else None, lambda line: _names(line, [*others, UNANSWERED])[:1]
+        )
     column = next((name for name in expected if name != UNANSWERED), "" if expected else None)
     cases = read_cases(data, input_column=inputs, expected_column=column, lenient=True).cases
     guessed, kind = guess_task(cases)
@@ -71,14 +77,14 @@ def ask_settings(root: Path, data: Path, settings: JsonObject) -> JsonObject:
     }  # fmt: skip
 
 
-def _ask(text: str, default: str, parse: Callable[[str], Any]) -> Any:
-    """Ask until `parse`, which raises ValueError for any other line, takes the answer."""
+def _ask(text: str, default: str | None, parse: Callable[[str], Any]) -> Any:
+    """Ask until `parse`, which raises ValueError for any other line, takes the answer. A default may be missing."""
 
     def answer(line: str) -> Any:
-        try:
-            return parse(line.strip())
-        except ValueError:
-            raise click.UsageError(f"{clean(line)!r} is no answer to this question.") from None
+        for one in [line.strip(), default or ""][: 2 if default and line.strip().lower() in _YES else 1]:
+            with suppress(ValueError):
+                return parse(one)
+        raise click.UsageError(f"{clean(line)!r} is no answer to this question.")
 
     click.echo()
     return click.prompt(text, default=default, value_proc=answer, show_default=bool(default))
@@ -91,7 +97,9 @@ def _is_unpriced(model: NamedModel) -> bool:
 
 def _price(model: str) -> JsonObject:
     text = f"Dollars per million input and output tokens of {model}, such as 0.15 0.60 (Enter: unknown)"
-    price: JsonObject = _ask(text, "", lambda line: dict(zip(PRICES, map(_number, line.split()), strict=bool(line))))
+    price: JsonObject = _ask(
+        text, "", lambda line: dict(zip(PRICES, map(_number, re.sub(_BETWEEN, " ", line).split()), strict=bool(line)))
+    )
     return price
 
 
@@ -144,22 +152,34 @@ def _shown_rows(data: Path, rows: Sequence[JsonObject], names: Texts) -> Texts:
 
 
 def _names(line: str, allowed: Texts) -> list[str]:
-    """Return the names in a line, each as it is or as its number; a line may also be one name with commas.
+    """Return the names in a line, each as its number or as its beginning; a line may also be one name with commas.
 
     Raises:
         ValueError: One is not allowed.
     """
-    parts = [line] if line in allowed else [*filter(None, map(str.strip, line.split(",")))]
+
     numbered = dict(zip(map(str, range(1, len(allowed) + 1)), allowed, strict=True))
-    found = [part if part in allowed else numbered.get(part, "") for part in parts]
-    if not found or not all(found):
+
+    def name_of(part: str) -> str:
+        names = [name for name in allowed if name.lower() == part.lower()]
+        names = names or [name for name in allowed if part[1:] and name.lower().startswith(part.lower())]
+        return part if part in allowed else numbered.get(part) or (names[0] if len(names) == 1 else "")
+
+    parts = [line] if name_of(line) else re.split(r"\s*(?:[,;&]|\band\b|(?<=\d)\s(?=\s*\d))\s*", line.strip(",; "))
+    found = [name_of(part) for part in parts]
+    if not all(found):
         raise ValueError(line)
     return found
 
 
 def _number(line: str, most: float = 1e12) -> float | None:
-    value = float(re.sub(r"[,_\s$%]", "", line)) if line else None
-    if value is not None and not 0 <= value <= most:
+    if line.lower() in {"", "unknown", "skip", UNANSWERED}:
+        return None
+    parts = re.fullmatch(r"[$~]?((?!0,)\d{1,3}(?:[,_\s]\d{3})+|\d*)(\.\d+)?\s*([kmKM]?)[%$]?", line)
+    if not parts:
+        raise ValueError(line)
+    value = float(re.sub(r"[,_\s]", "", parts[1] + (parts[2] or ""))) * _TIMES[parts[3].lower()]
+    if value > most:
         raise ValueError(line)
     return value
 

@@ -47,8 +47,26 @@ _REVIEWS = frozenset({"accept", "reject", "ignore"})
 _PASSED_ON = ("id", "group", "tags", "documents", "tools")
 _LISTS = ("tags", "documents")
 # Columns that say something about a row, such as its date, by a word of their name or by their cells.
-_ABOUT = frozenset("id ids uuid index idx sku url link date time timestamp created updated received metadata".split())  # noqa: SIM905
+_ABOUT = {
+    "id", "ids", "uuid", "index", "idx", "sku", "url", "link", "date", "time", "timestamp", "created", "updated",
+    "received", "closed", "resolved", "modified", "opened", "due", "metadata", "email", "phone", "count", "minutes",
+    "hours", "seconds", "key", "number", "zip",
+}  # fmt: skip
 _ABOUT_CELL = re.compile(r"\s*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|https?://\S+")
+# Words in the name of a column with the answer, and of one that has it for certain.
+_ANSWER_WORDS = {
+    "label", "category", "categories", "intent", "target", "ideal", "answer", "output", "completion", "response",
+    "class", "queue", "type", "topic", "theme", "tag", "department", "team", "reply", "solution", "sql", "sentiment",
+    "emotion", "abteilung", "thema", "kategorie", "antwort",
+}  # fmt: skip
+_RIGHT_WORDS = {"expected", "gold", "golden", "correct", "truth"}
+# Words in the name of a column with something else, such as the type of a customer.
+_OTHER = {
+    "customer", "account", "plan", "device", "file", "contact", "company", "browser", "payment", "model",
+    "predicted", "subject", "title", "headline",
+}  # fmt: skip
+# Rows that show whether two columns have the same labels.
+_MANY_ROWS = 20
 
 
 def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
@@ -67,40 +85,87 @@ def expected_column(row: JsonMapping, among: Set[str]) -> str | None:
 def question_and_answers(rows: Sequence[JsonMapping], asked: Texts) -> tuple[list[str], list[str]]:
     """Return the column of the question, unless no column is text, and the columns that could be the answer.
 
-    Known names come first. Otherwise the question is the column with a known word in its name, or with the longest
-    texts; the answer is the only other column with JSON objects, or any other, those with few values first.
+    The question is the column with a known name, or with the longest texts. The answer is the column with a known
+    name, else with JSON objects, else with a known word in its name, else with few values. Several of one kind compete.
 
     Args:
         rows: The first rows.
         asked: The columns of the question, where they are known.
 
-    >>> question_and_answers([{"qText": "Where is my card?", "day": "2026-01-02", "slots": "{}"}])
+    >>> question_and_answers([{"qText": "Where is my card?", "day": "2026-01-02", "slots": "{}"}], [])
     (['qText'], ['slots'])
     """
     cells = {name: [row.get(name) for row in rows] for name in dict.fromkeys(chain.from_iterable(rows))}
-    named = [name for name in cells if name.lower() in EXPECTED_NAMES and name not in asked]
-    named.sort(key=lambda name: EXPECTED_NAMES.index(name.lower()))
-    ranks = {name: _rank(name, cells[name]) for name in cells if name not in named}
-    rest = [name for name, (asks, *_) in ranks.items() if asks or len(cells) == 2]
+    values = {name: {str(cell) for cell in cells[name] if cell not in (None, "")} for name in cells}
+    filled = {name: sum(cell not in (None, "") for cell in cells[name]) for name in cells}
+    few = [name for name in cells if 1 < len(values[name]) <= filled[name] / 2]
+    ids = {name: {"id", "idx", "index"} if name in few and _words(name) & _ANSWER_WORDS else set() for name in cells}
+    rest = [name for name in cells if len(cells) == 2 or not _is_about(name, cells[name], ids[name])]
     objects = [name for name in rest if _are_objects(cells[name])]
-    question = [*asked] or sorted((name for name in rest if name not in objects), key=ranks.__getitem__)[-1:]
-    answer = expected_column(rows[0], set(named))
-    if answer is None:
-        others = sorted({*rest} - {*question}, key=lambda name: (len({*map(str, cells[name])}), name))
-        return question, objects if len(objects) == 1 else others
-    return question, [answer] if answer != named[0] or "expected" in answer.lower() else named
+
+    def asks(name: str) -> tuple[int, bool, bool, bool, int]:
+        known = [len(INPUT_NAMES) - i for i, word in enumerate(INPUT_NAMES) if word == name.lower()]
+        answers = name.lower() in EXPECTED_NAMES or bool(_words(name) & _ANSWER_WORDS)
+        length = sum(len(str(cell)) for cell in cells[name])
+        return sum(known), name not in few, not (_words(name) - {"user"}).isdisjoint(INPUT_NAMES), not answers, length
+
+    question = [*asked] or sorted((name for name in rest if name not in objects), key=asks)[-1:]
+    labels = [name for name in few if any(re.search(r"[^\W\d]", value) for value in values[name])]
+    others = [
+        name
+        for name in dict.fromkeys([*rest, *(name for name in cells if name.lower() in EXPECTED_NAMES)])
+        if name not in question and not any(_are_codes(cells[name], cells[label]) for label in {*labels} - {name})
+    ]
+    named = [name for name in others if name.lower() in EXPECTED_NAMES]
+    varied = [name for name in named if len(values[name]) > 1] or named
+    varied.sort(key=lambda name: EXPECTED_NAMES.index(name.lower()))
+    answer = expected_column(rows[0], set(varied))
+    if answer is not None:
+        return question, [answer] if answer != varied[0] or "expected" in answer.lower() else varied
+    objects = [name for name in objects if name in others]
+    likely = [name for name in others if name in few]
+    words = {
+        name: _words(name) for name in others if len(values[name]) > 1 and (name in few or _are_texts(values[name]))
+    }
+    right = [name for name in words if words[name] & _RIGHT_WORDS]
+    known = [name for name in words if words[name] & _ANSWER_WORDS and not words[name] & _OTHER]
+    full = [name for name in known if filled[name] >= len(rows) / 2]
+    texts = [name for name in others if len(cells) == 2 or not words.get(name, _OTHER) & _OTHER]
+    single = objects if len(objects) == 1 else []
+    return question, right or single or full or list(dict.fromkeys(known + likely)) or texts
+
+
+def _words(name: str) -> set[str]:
+    found = {word.lower() for word in re.findall("[A-Z]?[a-zà-ÿ]+|[A-Z]+", name)}
+    return found | {word.removesuffix("s") for word in found}
+
+
+def _is_about(name: str, cells: Sequence[Any], among: Set[str]) -> bool:
+    return bool(
+        _words(name) & _ABOUT - among
+        or name in _PASSED_ON
+        or all(_ABOUT_CELL.fullmatch(str(cell or "")) for cell in cells)
+    )
+
+
+def _are_codes(cells: Sequence[Any], labels: Sequence[Any]) -> bool:
+    """Whether cells are the numbers of labels."""
+    pairs = {*zip(map(str, cells), map(str, labels), strict=True)}
+    codes = {code for code, _ in pairs}
+    return (
+        len(cells) >= _MANY_ROWS
+        and all(map(str.isdigit, codes))
+        and len(pairs) == len(codes) == len({*map(str, labels)})
+    )
+
+
+def _are_texts(values: Iterable[str]) -> bool:
+    """Whether most values have several words, unlike ids."""
+    return sum(2 * (" " in value.strip()) - 1 for value in values) > 0
 
 
 def _are_objects(cells: Sequence[Any]) -> bool:
     return all(isinstance(parsed(cell), dict) for cell in cells if cell)
-
-
-def _rank(name: str, cells: Sequence[Any]) -> tuple[bool, int, int]:
-    """Return whether a column may be asked, how well its name is known, and the length of its cells."""
-    words = {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)} - {"user"}
-    about = words & _ABOUT or name in _PASSED_ON or all(_ABOUT_CELL.fullmatch(str(cell or "")) for cell in cells)
-    known = [len(INPUT_NAMES) - i for i, word in enumerate(INPUT_NAMES) if word == name.lower()]
-    return not about, sum(known) or int(not words.isdisjoint(INPUT_NAMES)), sum(len(str(cell)) for cell in cells)
 
 
 def find_column(keys: Iterable[str], names: Texts) -> str | None:

@@ -7,7 +7,7 @@ keeps only a few rows in memory: each is yielded, or waits in the journal with i
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +61,8 @@ Converted = Iterator[tuple[int, Fields | None]]
 MAX_ROWS = 5_000_000
 _PEEK = 100
 _PEEK_FAULTS = 1000
+# Further rows whose values say which column could be the answer: a file is often sorted by it.
+_COMPARED = 10_000
 _NESTED = ("messages", "conversations", "request", "response", "request_body", "response_body", "history")
 # Keys with which a row of ours needs no column to be guessed.
 _ANSWERED = (*EXPECTED_NAMES, "messages")
@@ -314,6 +316,7 @@ def guess_columns(path: Path, asked: Texts, *, examples: bool = False) -> tuple[
     source = open_rows(path, _Unheard(path))
     head = _peek(source)[1]
     rows = [row for _, row in head]
+    rows += [row for _, row in islice(source.rows, _COMPARED) if row is not None]
     with suppress(RowFault, IndexError):  # the reader of the whole file reports it
         entry = _chosen(_EXAMPLES if examples else _CASES, source, head, _Options(asked))
         known = entry and (entry.name not in {"native", "columns"} or find_column(rows[0], _ANSWERED))
