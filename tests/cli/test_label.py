@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from tests.cli.pseudo_terminal import lines_of, on_terminal
 from tests.dataset.check_rows import RECIPE
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cases.labelling import Label, apply_labels, read_labels
+from tuneworthy.cases.labelling import read_labels
 from tuneworthy.cli import invoke
 from tuneworthy.cli.label import command
 from tuneworthy.cli.label_queues import (
@@ -293,8 +293,8 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     assert label(tmp_path, "--apply") == 0
     out = capsys.readouterr().out
     assert "(new: 2, already present: " in out and out.count("  skipped ") == 2
-    assert "Labellers disagree" in out and re.search(r"\(question \d\): ada:", out) and "New labels: yes (2)" in out
-    assert "cases` shows both labels" in " ".join(out.split())
+    assert "Labellers disagree" in out and re.search(r"\(question \d\): ada:", out) and "New labels" not in out
+    assert "asks for the answer" in " ".join(out.split()) and "not meaningful" not in out
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
     assert sorted(row["expected"] for row in rows if "expected" in row) == ["yes", "yes"]
 
@@ -321,13 +321,77 @@ def test_anyone_decides_the_cases_on_which_labellers_disagree(
     assert sorted(json.loads(line)["expected"] for line in cases.read_text().splitlines()) == ["no", *["yes"] * 3]
 
 
-def test_a_case_with_an_answer_is_no_disagreement_unless_it_is_overwritten(tmp_path: Path) -> None:
-    path = write_cases(tmp_path, 1, expected="by hand")
-    labels = [Label("c0", who, value, "t") for who, value in (("ada", "x"), ("bob", "y"))]
-    assert apply_labels(path, labels).disagreements == ()
-    assert len(apply_labels(path, labels, overwrite=True).disagreements) == 1
-    write_cases(tmp_path, 1)
-    assert len(apply_labels(path, labels).disagreements) == 1
+@pytest.mark.parametrize("answer", ["x", "y", "by hand"])
+def test_a_disagreement_on_a_case_with_an_answer_is_listed_asked_and_settled(
+    answer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_cases(tmp_path, 3, expected=answer)
+    (tmp_path / "guideline.md").write_text("- `x`\n- `y`\n")
+    rows = [{"case": "c0", "labeller": who, "label": value, "time": "t"} for who, value in (("ada", "x"), ("bob", "y"))]
+    (tmp_path / "cases.labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for words in ([], ["--overwrite"]):
+        assert label(tmp_path, "--apply", *words) == 0
+        out = capsys.readouterr().out
+        assert "ada: x · bob: y" in out and out.endswith("cases --labeller ada\n")
+    say(monkeypatch, "2")
+    assert label(tmp_path, "cases", "--labeller", "carol") == 0
+    told = capsys.readouterr()
+    assert "[1 of 1]" in told.err and "ada: x · bob: y" in told.err
+    assert ("--apply" in told.out) is (answer != "y")
+    by_hand = answer == "by hand"  # is replaced only if asked
+    assert label(tmp_path, "--apply") == 0
+    assert ("Use --overwrite" in (out := capsys.readouterr().out)) is by_hand
+    assert "Labellers disagree" not in out
+    assert json.loads(path.read_text().splitlines()[0])["expected"] == ("by hand" if by_hand else "y")
+    say(monkeypatch)
+    assert label(tmp_path, "cases", "--labeller", "carol") == 0
+    assert "[1 of" not in capsys.readouterr().err
+
+
+def test_printed_commands_name_the_labeller_whose_rows_wait(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 60)
+    (tmp_path / "guideline.md").write_text("- `x`\n")
+    monkeypatch.setattr("getpass.getuser", lambda: "root")
+    say(monkeypatch, "x", "x", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "hanna") == 0
+    capsys.readouterr()
+    for words in (["--status"], ["cases", "--status"]):
+        assert label(tmp_path, *words) == 0
+        out = capsys.readouterr().out
+        assert "cases: 58 left of 60 for hanna" in out and out.endswith("--labeller hanna cases\n")
+    assert label(tmp_path, "--apply") == 0
+    assert capsys.readouterr().out.endswith("--labeller hanna\n")
+    say(monkeypatch, "x", "/quit")
+    assert label(tmp_path, "cases") == 0  # root: now both have labels
+    assert "you get 30 of the 60 cases" in " ".join(capsys.readouterr().err.split())
+    assert label(tmp_path, "--status") == 0
+    assert "cases: 29 left of 30 for root" in capsys.readouterr().out
+    say(monkeypatch, "x")
+    assert label(tmp_path) == 0  # the count of the queue is that of its rows
+    err = capsys.readouterr().err
+    assert "`cases`: 29 rows" in err and "[2 of 30]" in err
+    assert label(tmp_path, "--apply") == 0
+    assert capsys.readouterr().out.endswith("--labeller hanna\n")
+
+
+def test_a_finished_labeller_is_no_error_and_the_first_is_told_of_a_second(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 2)
+    (tmp_path / "guideline.md").write_text("- `x`\n")
+    say(monkeypatch, "x", "x")
+    assert label(tmp_path, "--labeller", "hanna") == 0
+    assert "cases --labeller NAME" in " ".join(capsys.readouterr().out.split())
+    for applied in (False, True):
+        for words in ([], ["cases"]):
+            assert label(tmp_path, "--labeller", "hanna", *words) == 0
+            out = " ".join(capsys.readouterr().out.split())
+            assert "All 2 rows of hanna are labelled." in out
+            assert ("cases --apply" in out) is ("--labeller NAME" in out) is (not applied), out
+        assert label(tmp_path, "--apply") == 0
+        capsys.readouterr()
 
 
 def test_a_new_name_is_told_whose_labels_are_unfinished_and_the_next_step_repeats_the_name(
@@ -346,8 +410,8 @@ def test_a_new_name_is_told_whose_labels_are_unfinished_and_the_next_step_repeat
     assert {one.labeller for one in read_labels(tmp_path / "cases.labels.jsonl")} == {"maria"}
     capsys.readouterr()
     for who in ("maria", "root"):
-        assert label(tmp_path, "--labeller", who) == 2
-        assert f"--labeller {who} cases --apply" in capsys.readouterr().err
+        assert label(tmp_path, "--labeller", who) == 0
+        assert f"--labeller {who} cases --apply" in capsys.readouterr().out
         assert label(tmp_path, "--status", "--labeller", who) == 0
         assert f"--labeller {who} cases --apply" in capsys.readouterr().out
     assert label(tmp_path, "--apply") == 0
@@ -365,6 +429,11 @@ def test_applying_names_labels_that_differ_only_in_spelling(tmp_path: Path, caps
     told = printed(capsys)
     assert told["spellings"] == [["ok", "Ok"]] and told["unlabelled"] == 0
     assert told["new_labels"] == {"ok": 1, "Ok": 1, "no": 1}
+    write_cases(tmp_path, 3)
+    with (tmp_path / "cases.jsonl").open("a") as file:
+        file.write('{"id": "k", "input": "known", "expected": "ok"}\n')
+    assert label(tmp_path, "--apply") == 0
+    assert "New labels: Ok (1), no (1)." in capsys.readouterr().out
 
 
 def test_a_labeller_without_a_name_is_one_line_and_applying_needs_no_name(

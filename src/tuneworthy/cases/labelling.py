@@ -30,6 +30,7 @@ from tuneworthy.types import (
     Bounds,
     Cases,
     Ids,
+    JsonMapping,
     JsonObject,
     canonical,
     frozen,
@@ -108,12 +109,12 @@ class RowSession(ABC):
 
     Args:
         rows: Id to row, in order.
-        done: Ids of rows that this person has judged, in order.
+        done: Row to this person's answer, in order.
     """
 
-    def __init__(self, rows: Mapping[str, Any], done: Iterable[str] = ()) -> None:
+    def __init__(self, rows: Mapping[str, Any], done: JsonMapping | None = None) -> None:
         self.assigned, self._rows = tuple(rows), rows
-        self._given = [name for name in done if name in rows]
+        self._given = {name: answer for name, answer in (done or {}).items() if name in rows}
         self._queue = {name: row for name, row in rows.items() if name not in self._given}
 
     @abstractmethod
@@ -142,18 +143,19 @@ class RowSession(ABC):
             raise UserError(f"The row {show(row)} is not waiting for an answer of yours.")
         self.write(row, answer)
         del self._queue[row]
-        self._given.append(row)
+        self._given[row] = answer
 
-    def undo(self) -> None:
-        """Take the last answer back, on disk; its row is the next one.
+    def undo(self) -> Any:
+        """Take the last answer back, on disk, and return it; its row is the next one.
 
         Raises:
             UserError: This person has given no answer.
         """
         if not self._given:
             raise UserError("There is no answer of yours to take back.")
-        self.take_back(row := self._given.pop())
+        self.take_back(row := [*self._given][-1])
         self._queue = {row: self._rows[row], **self._queue}
+        return self._given.pop(row)
 
     def skip(self, row: str) -> None:
         """Put a row last."""
@@ -166,7 +168,7 @@ class LabelSession(RowSession):
     The first labeller of a label file gets all cases; any other gets a seeded random share.
     Blind: a case is handed out without its expected answer, and without other labels. A label of None means that
     declining is right. A name in another case is the same labeller. Cases on which labellers disagree come last, with
-    the labels; a person without a label gets only these.
+    the labels; a person without a blind label gets only these.
 
     Args:
         cases: Cases to label.
@@ -194,13 +196,17 @@ class LabelSession(RowSession):
         order = sorted(cases, key=lambda case: rank(seed, case.id))
         own = [one for one in labels if one.labeller == self.labeller]
         if labels and labels[0].labeller != self.labeller:
-            n = 0 if disputed and all(one.decided for one in own) else max(MIN_SECOND, round(share * len(order)))
+            n = (
+                0
+                if (own or disputed) and all(one.decided for one in own)
+                else max(MIN_SECOND, round(share * len(order)))
+            )
             order = sorted(order[:n], key=lambda case: rank(seed + 1, case.id))
         self._disputed = frozenset(case.id for case in disputed)
         blind = [case for case in order if case.id not in self._disputed]
         super().__init__(
             {case.id: replace(case, expected=UNLABELLED, tags=()) for case in (*blind, *disputed)},
-            [one.case for one in own if one.decided is (one.case in self._disputed)],
+            {one.case: one.label for one in own if one.decided is (one.case in self._disputed)},
         )
 
     def write(self, row: str, answer: Any) -> None:
@@ -292,7 +298,7 @@ class Applied:
 
     Attributes:
         n_written: Cases that got a label, or a new one.
-        n_same: Cases whose label was the same already, or on which labellers disagree and that have an answer.
+        n_same: Cases whose label was the same already.
         relabelled: Ids of cases whose earlier expected answer was replaced.
         conflicts: Ids of cases that have another expected answer, which was left (see `overwrite`).
         disagreements: Cases that were left as they are because the labellers differ.
@@ -310,12 +316,10 @@ class Applied:
 def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool = False) -> Applied:
     """Write labels into the cases file `path`, atomically; all other keys of its rows stay.
 
-    Labels on which the labellers differ are listed, not merged.
-
     Args:
         path: A JSONL file of cases in our own format.
         labels: Of any number of labellers.
-        overwrite: Whether a label replaces a different expected answer that the file has.
+        overwrite: As `match_labels` takes it.
 
     Raises:
         UserError: The file is not JSONL in our own format, or has faults.
@@ -325,35 +329,46 @@ def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool =
         raise UserError(
             f"{path} must contain cases as JSONL in tuneworthy's own format, not in the {file.format} format."
         )
-    rows = list(labels)
-    by_case = _by_case(rows) | {one.case: {one.labeller: one.label} for one in rows if one.decided}
-    known = {case.id: case for case in file.cases}
-    differ = []
-    new = {}
-    n_same, clash = 0, []
-    for case, by in sorted(by_case.items()):
-        label, differs = next(iter(by.values())), len(set(map(canonical, by.values()))) > 1
-        if case not in known:
-            continue
-        if differs and (overwrite or not known[case].labelled):
-            differ.append(Disagreement(case, dict(by)))
-        elif differs or canonical(label) == canonical_or_none(known[case].expected):
-            n_same += 1
-        else:
-            if known[case].labelled:
-                clash.append(case)
-            if overwrite or not known[case].labelled:
-                new[case] = label
+    done, new = match_labels(file.cases, labels, overwrite=overwrite)
     if new:
         write_rows(path, list(_relabelled(Path(path), new)))
+    return done
+
+
+def match_labels(cases: Cases, labels: Iterable[Label], *, overwrite: bool = False) -> tuple[Applied, JsonObject]:
+    """Compare labels with cases; return the result of writing them, and the labels to write.
+
+    Labels on which the labellers differ are listed, not merged. A settled answer replaces the answer of a labeller.
+
+    Args:
+        cases: Of the file.
+        labels: Of any number of labellers.
+        overwrite: Whether a label replaces a different expected answer that the file has.
+    """
+    rows = list(labels)
+    settled = {one.case: {one.labeller: one.label} for one in rows if one.decided}
+    blind = _by_case(one for one in rows if not one.decided)
+    by_case, known = blind | settled, {case.id: case for case in cases}
+    differ, new, conflicts, n_same = [], {}, [], 0
+    for case in sorted(by_case.keys() & known.keys()):
+        label, given = next(iter(by_case[case].values())), {*map(canonical, by_case[case].values())}
+        old = canonical_or_none(known[case].expected)
+        if len(given) > 1:
+            differ.append(Disagreement(case, by_case[case]))
+        elif old in given:
+            n_same += 1
+        elif old is None or overwrite or (case in settled and old in map(canonical, blind.get(case, {}).values())):
+            new[case] = label
+        else:
+            conflicts.append(case)
     return Applied(
         n_written=len(new),
         n_same=n_same,
-        relabelled=tuple(clash) if overwrite else (),
-        conflicts=() if overwrite else tuple(clash),
+        relabelled=tuple(case for case in new if known[case].labelled),
+        conflicts=tuple(conflicts),
         disagreements=tuple(differ),
         unknown=tuple(sorted(by_case.keys() - known.keys())),
-    )
+    ), new
 
 
 def _relabelled(path: Path, labels: JsonObject) -> Iterator[JsonObject]:

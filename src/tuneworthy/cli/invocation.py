@@ -10,6 +10,7 @@ _COMMAND = re.compile(
     r"\btuneworthy (?:(?:cases|data|decode|export|models|shadow) (?!list\b)[a-z]+"
     r"|check|compare|decide|doctor|label|plan|report|run|serve|status|train|trust)\b(?! --(?:project|labeller))"
 )
+_NAMED = re.compile(" [a-z]+ --labeller")
 
 
 @dataclass
@@ -38,4 +39,9 @@ class Invocation:
         """Return `text` with `--project DIR` and `--labeller NAME` in its commands, if the user gave them."""
         folder = "" if self.project == Path() else f" --project {shlex.quote(str(self.project))}"
         name = f" --labeller {shlex.quote(self.labeller)}" if self.labeller else ""
-        return _COMMAND.sub(lambda found: found[0] + folder + name * found[0].endswith(" label"), text)
+        return _COMMAND.sub(
+            lambda found: (
+                found[0] + folder + name * (found[0].endswith(" label") and not _NAMED.match(text, found.end()))
+            ),
+            text,
+        )

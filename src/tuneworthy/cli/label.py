@@ -7,10 +7,20 @@ from pathlib import Path
 import click
 
 from tuneworthy.cases import read_cases
-from tuneworthy.cases.labelling import Applied, agreement, apply_labels, read_labels
+from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, read_labels
 from tuneworthy.cases.task_kind import answer_text, guess_kind, label_counts, spelling_variants
 from tuneworthy.cli.invocation import Invocation
-from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, label_files, review_of, said, waiting
+from tuneworthy.cli.label_queues import (
+    QUEUES,
+    LabelRequest,
+    after_labels,
+    counted,
+    known_name,
+    label_files,
+    review_of,
+    said,
+    waiting,
+)
 from tuneworthy.cli.label_terminal import work_through
 from tuneworthy.cli.options import (
     json_option,
@@ -38,6 +48,8 @@ NEXT = {
     ),
     **dict.fromkeys(("open", "no_plan"), "tuneworthy label review"),
 }
+# Common rows from which the agreement of two people limits a score.
+MIN_AGREEMENT = 20
 # Options that apply to some queues only.
 ONLY = {"--all": "cases", "--variant": "judge", "--version": "review findings", "--apply": "cases suspects audit"}
 
@@ -87,19 +99,21 @@ def command(
     for (option, queues), value in zip(ONLY.items(), (every, rungs, version_id, applied), strict=True):
         if value and (kind or "cases") not in queues.split():
             raise click.UsageError(f"{option} applies to {queues.replace(' ', ', ')} only.")
+    if status or applied:
+        labeller = known_name(root, labeller) or None
     click.get_current_context().ensure_object(Invocation).labeller = labeller or ""
     request = LabelRequest(root, labeller, every, rungs, version_id)
     if status:
         return _show_status(request, kind)
     if applied:
         return _apply(root, kind or "cases", overwrite=overwrite)
-    queue = QUEUES[kind or _most_useful(request)](request)
+    queue = QUEUES[kind](request) if kind else _most_useful(request)
     n_given = work_through(queue)
-    return _show_review(request) if queue.kind == "review" else _show_end(queue, n_given)
+    return _show_review(request) if queue.kind == "review" else _show_end(queue, request.name, n_given)
 
 
-def _most_useful(request: LabelRequest) -> str:
-    """Return the first queue in which rows wait.
+def _most_useful(request: LabelRequest) -> Queue:
+    """Open the first queue in which rows wait; without rows, that of the cases.
 
     Raises:
         UserError: There is no such queue.
@@ -107,7 +121,9 @@ def _most_useful(request: LabelRequest) -> str:
     found = counted(request)
     for kind, n in waiting(found).items():
         note(f"Queue `{kind}`: {count(n, 'row')}. {KINDS[kind][0]}")
-        return kind
+        return QUEUES[kind](request)
+    if isinstance(queue := found["cases"], Queue):
+        return queue
     raise UserError("No row waits for you.", hint=f"Run `{_next_step(found, request.root)}`.")
 
 
@@ -125,12 +141,15 @@ def _next_step(found: Mapping[str, Queue | str], root: Path) -> str:
 def _show_status(request: LabelRequest, kind: str | None) -> int:
     if kind == "review":
         return _show_review(request)
-    rows, found = [], counted(request, *filter(None, [kind]))
+    rows, lines, found = [], [], counted(request, *filter(None, [kind]))
     for name, queue in found.items():
         n, why = (0, queue) if isinstance(queue, str) else (queue.waiting, KINDS[name][0])
-        rows.append({"queue": name, "waiting": n, "minutes": math.ceil(n * KINDS[name][1] / 60), "why": why})
-    shown = [row for row in rows if kind or row["waiting"]]
-    lines = [f"{row['queue']}: {row['waiting']} rows, {row['minutes']} min. {row['why']}" for row in shown]
+        minutes = math.ceil(n * KINDS[name][1] / 60)
+        rows.append({"queue": name, "waiting": n, "minutes": minutes, "why": why})
+        if isinstance(queue, Queue) and (n or kind):
+            lines.append(f"{name}: {n} left of {queue.total} for {clean(request.name)}, {minutes} min. {why}")
+        elif kind:
+            lines.append(f"{name}: {why}")
     empty = [str(row["queue"]) for row in rows if not row["waiting"]]
     if not kind:
         lines.append(f"Nothing waits in {', '.join(empty)}. After a run, `tuneworthy label audit` draws test cases.")
@@ -138,15 +157,25 @@ def _show_status(request: LabelRequest, kind: str | None) -> int:
     return 0
 
 
-def _show_end(queue: Queue, n_given: int) -> int:
+def _show_end(queue: Queue, name: str, n_given: int) -> int:
     left = queue.waiting
     ceiling = agreement(() if queue.kind == "findings" else read_labels(queue.log))
     document = {"queue": queue.kind, "plan": queue.plan, "labels": str(queue.log), "given": n_given, "left": left}
-    lines = [f"{count(n_given, 'answer')} saved in {queue.log}, {count(left, 'row')} left."]
-    lines += [f"{ceiling} A score above this agreement is not meaningful."] * bool(ceiling.n)
+    name, n_done = clean(name), queue.session.n_done
     next_step = f"tuneworthy label {queue.kind}" if left else queue.done()
+    lines = [f"{count(n_given, 'answer')} saved in {queue.log}, {count(left, 'row')} left."]
+    if not (n_given or left):
+        lines = [f"All {count(n_done, 'row')} of {name} are labelled." if n_done else f"No row waits for {name}."]
+    if next_step.endswith("cases --apply") and len({one.labeller for one in read_labels(queue.log)}) == 1:
+        lines += ["Before you apply, ask a second person to label a share: `tuneworthy label cases --labeller NAME`."]
+    lines += _meaning(ceiling)
     print_result({**document, "agreement": ceiling}, say, *lines, f"Next: {next_step}")
     return 0
+
+
+def _meaning(ceiling: Agreement) -> list[str]:
+    limit = " A score above this agreement is not meaningful." * (ceiling.n >= MIN_AGREEMENT)
+    return [f"{ceiling}{limit}"] * bool(ceiling.n)
 
 
 def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
@@ -164,19 +193,19 @@ def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
     after = label_counts(cases) if has_labels else {}
     new, twins = {label: n for label, n in after.items() if label not in before}, spelling_variants(after)
     n_open = sum(not case.labelled for case in cases)
-    next_step = "label cases" if n_open else "run" if project else f"init my-task --data {file}"
+    next_step = after_labels(root, done, n_open)
     by_hand: list[str] = []
     if relabelled:
         by_hand, is_audited = _to_correct(root)
-        next_step = f"run{'' if is_audited else ', then tuneworthy label audit'}"
+        next_step = f"tuneworthy run{'' if is_audited else ', then tuneworthy label audit'}"
     ceiling = agreement(read_labels(path))
     document = {"applied": done, "unlabelled": n_open, "new_labels": new, "spellings": twins, "agreement": ceiling}
     lines = [*_applied(file, done, {case.id: case.text for case in cases}, relabelled=relabelled), *by_hand]
     lines += [f"{count(n_open, 'case')} still without a label."] * bool(n_open)
-    lines += [f"New labels: {', '.join(f'{clean(label)} ({n})' for label, n in new.items())}."] * bool(new)
+    lines += [f"New labels: {', '.join(f'{clean(label)} ({n})' for label, n in new.items())}."] * bool(new and before)
     lines += [f"Labels that differ only in spelling: {', '.join(map(repr, same))}. Correct them." for same in twins]
-    lines += [f"{ceiling} A score above this agreement is not meaningful."] * bool(ceiling.n)
-    print_result({"labels": str(path), **document}, say, *lines, f"Next: tuneworthy {next_step}")
+    lines += _meaning(ceiling)
+    print_result({"labels": str(path), **document}, say, *lines, f"Next: {next_step}")
     return 0
 
 
@@ -203,7 +232,7 @@ def _applied(path: Path, done: Applied, texts: NamedTexts, *, relabelled: bool) 
         *differ,
         *[
             "  Labellers disagree on these cases: "
-            + ("decide together, and edit the file." if relabelled else "`tuneworthy label cases` shows both labels.")
+            + ("decide together, and edit the file." if relabelled else "`tuneworthy label cases` asks for the answer.")
         ]
         * bool(differ),
         *[

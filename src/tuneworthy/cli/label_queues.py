@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,17 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import read_cases, read_dataset, read_examples
-from tuneworthy.cases.labelling import Label, LabelSession, RowSession, disagreements, known_labeller, read_labels
+from tuneworthy.cases.labelling import (
+    Applied,
+    Label,
+    LabelSession,
+    RowSession,
+    disagreements,
+    known_labeller,
+    match_labels,
+    read_labels,
+)
+from tuneworthy.cases.readers.reader import canonical_or_none
 from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.cli.label_terminal import ask_label_list, ask_line
 from tuneworthy.cli.options import note, person
@@ -42,7 +53,7 @@ from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
-from tuneworthy.types import Case, Cases, Example, Texts, calls_of, grouped, role_of, text_of
+from tuneworthy.types import Case, Cases, Example, Texts, calls_of, canonical, grouped, role_of, text_of
 from tuneworthy.verdict.label_audit import cases_to_audit
 from tuneworthy.verdict.suspects import (
     DRAW_SEED,
@@ -108,13 +119,32 @@ def label_files(root: Path) -> tuple[Project | None, Path, Path]:
     return project, cases, cases.with_name(f"{cases.stem}.labels.jsonl")
 
 
-def _note_other(name: str, pool: Sequence[Texts], given: Sequence[Label], n_assigned: int) -> None:
-    """Tell a new labeller that the first one has not finished; `pool` has the labellers per case."""
-    first = given[0].labeller if given else ""
-    if 0 < (n_first := sum(first in names for names in pool)) < len(pool):
+def known_name(root: Path, labeller: str | None, *, first: bool = False) -> str:
+    """Return whose queue is meant: the given name; else this user if they labelled (unless `first`) or no one has.
+
+    Otherwise it is the first labeller, who gets every case. No name means this user.
+    """
+    names = list(dict.fromkeys(one.labeller for one in read_labels(label_files(root)[2])))
+    if labeller or not names:
+        return labeller or ""
+    try:
+        user = known_labeller(person(None, ""), read_labels(label_files(root)[2]))
+    except UserError:
+        user = ""
+    return "" if user in (names[:1] if first else names) else names[0]
+
+
+def _note_share(name: str, pool: Sequence[Texts], first: str, n_assigned: int, log: Path) -> None:
+    """Explain to a new labeller that they get a share; `pool` has the labellers per case."""
+    me, other, n_first = clean(name), clean(first), sum(first in names for names in pool)
+    note(
+        f"You are {me}, a second labeller: you get {n_assigned} of the {len(pool)} cases, without seeing the labels of "
+        f"{other}."
+    )
+    if n_first < len(pool):
         note(
-            f"You are {clean(name)}. {clean(first)} has {n_first} of {len(pool)}. Continue as {clean(first)} with "
-            f"--labeller {clean(first)}; {clean(name)} gets a blind share of {n_assigned}."
+            f"{other} has {n_first} of {len(pool)}. To label all cases, continue with --labeller {other}; or, if these "
+            f"labels were only a trial, delete {log.name} and start again."
         )
 
 
@@ -128,33 +158,49 @@ def open_cases(request: LabelRequest) -> Queue:
     cases, given = read_cases(path).cases, read_labels(labels)
     by_case, name = grouped((label.case, label.labeller) for label in given), known_labeller(request.name, given)
     wanted = [case for case in cases if request.every or not case.labelled]
-    # A second labeller is welcome, but not needed.
-    pool = (
-        [case for case in wanted if name in by_case.get(case.id, [name])]
-        if request.peek
-        else [case for case in cases if request.every or not case.labelled or case.id in by_case]
-    )
-    if not (pool or wanted):
+    is_new = bool(given) and all(one.labeller != name for one in given)
+    pool = [case for case in cases if request.every or not case.labelled or case.id in by_case]
+    if request.peek and is_new and all(case.id in by_case for case in wanted):
+        pool = []  # a second labeller is welcome, but not needed
+    differ, settled = disagreements(given), {one.case: one for one in given if one.decided}
+    disputed = [
+        replace(case, input=f"{case.text}\n\nLabellers disagree. You decide: {said(differ[case.id])}")
+        for case in cases
+        if case.id in differ and _is_open(case, settled.get(case.id), name)
+    ]
+    if not (pool or wanted or disputed):
         raise UserError(
             f"All {len(cases)} cases in {path} are already labelled.",
             hint="Use --all to label them a second time, blind: the agreement shows how reliable the labels are.",
         )
-    differ, by = disagreements(given), {one.case: one.labeller for one in given if one.decided}
-    disputed = [
-        replace(case, input=f"{case.text}\n\n{said(differ[case.id])}")
-        for case in wanted
-        if case.id in differ and by.get(case.id, name) == name
-    ]
     session = LabelSession(pool, labels, name, seed=project.split.seed if project else 7, disputed=disputed)
-    if not request.peek and not disputed and all(one.labeller != name for one in given):
-        _note_other(name, [by_case.get(case.id, ()) for case in pool], given, len(session.assigned))
+    if is_new and not (request.peek or disputed):
+        _note_share(name, [by_case.get(case.id, ()) for case in pool], given[0].labeller, len(session.assigned), labels)
     form, guideline = answer_form(project, labels, cases, peek=request.peek)
 
     def done() -> str:
-        open_ = disagreements(now := read_labels(labels)).keys() - {one.case for one in now if one.decided}
-        return f"tuneworthy label cases{'' if open_ & {case.id for case in wanted} else ' --apply'}"
+        found, new = match_labels(cases, read_labels(labels))
+        if found.disagreements or new or found.conflicts:
+            return f"tuneworthy label cases{'' if found.disagreements else ' --apply'}"
+        return after_labels(request.root, found, sum(not case.labelled for case in cases))
 
     return Queue("cases", session, form, guideline, labels, done)
+
+
+def _is_open(case: Case, settled: Label | None, name: str) -> bool:
+    """Whether a disagreement waits for `name`: no one settled it, or `name` did and the case has another answer yet."""
+    return settled is None or (
+        settled.labeller == name and canonical(settled.label) != canonical_or_none(case.expected)
+    )
+
+
+def after_labels(root: Path, found: Applied, n_open: int) -> str:
+    """Return the command after labels were applied; `n_open` cases have no label."""
+    project, file, _ = label_files(root)
+    if n_open or found.disagreements:
+        first = known_name(root, None, first=True)
+        return f"tuneworthy label cases{f' --labeller {shlex.quote(first)}' * bool(first)}"
+    return "tuneworthy run" if project else f"tuneworthy init my-task --data {file}"
 
 
 def said(labels: Mapping[str, Any]) -> str:

@@ -210,8 +210,12 @@ class Queue:
     reading_s: Callable[[Any, Any], float] = lambda row, answer: 0.0
 
     @property
+    def total(self) -> int:
+        return len(self.session.assigned)
+
+    @property
     def waiting(self) -> int:
-        return 0 if self.session.next() is None else len(self.session.assigned) - self.session.n_done
+        return 0 if self.session.next() is None else self.total - self.session.n_done
 
     @property
     def plan(self) -> str:
