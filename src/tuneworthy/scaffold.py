@@ -141,7 +141,7 @@ def make_project(
     for noun, name, known in (("kind of task", task, TASKS), ("grader", grader, GRADER_SECTIONS)):
         if name is not None and name not in known:
             raise UnknownName(noun, name, [*known])
-    of_cases, of_rows = _columns(data, examples, inputs, expected)
+    of_cases, of_rows = _columns(data, examples, inputs, expected, task)
     notes, spellings, prices = _apply_labels(data), spellings or {}, prices or {}
     drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, notes, spellings, single_file=not examples)
     if examples:
@@ -333,7 +333,9 @@ def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Pat
         )
 
 
-def _columns(data: Path, examples: Path | None, inputs: Texts, expected: Texts) -> tuple[JsonObject, JsonObject]:
+def _columns(
+    data: Path, examples: Path | None, inputs: Texts, expected: Texts, task: str | None
+) -> tuple[JsonObject, JsonObject]:
     """Return the columns of `data` and of `examples`: the named columns that the file has, else guessed columns.
 
     Raises:
@@ -348,7 +350,7 @@ def _columns(data: Path, examples: Path | None, inputs: Texts, expected: Texts) 
         questions = [name for name in inputs if name in present]
         answers = [name for name in expected if name in present]
         if path and not answers and not (questions and expected):
-            questions, answers = guess_columns(path, questions, examples=path is examples)
+            questions, answers = guess_columns(path, questions, examples=path is examples, labels=task == "label")
         none = unanswered and path is data
         if len(answers) > 1 and not none:
             raise UserError(

@@ -553,6 +553,21 @@ def test_rows_without_an_answer_stay_unlabelled_only_if_the_user_says_so(
     assert ("--task" if expected else "--expected") in refused.value.hint and not (tmp_path / "q").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "n_values", "task", "answers"),
+    [("id", 60, None, []), ("ticket", 60, "label", []), ("note", 60, "label", []), ("note", 60, None, ["note"]),
+     ("note", 59, "label", ["note"]), ("ticket", 9, "label", ["ticket"])],
+)  # fmt: skip
+def test_a_column_of_ids_is_no_answer_nor_of_a_label_task_a_column_without_repeats(
+    name: str, n_values: int, task: str | None, answers: list[str], tmp_path: Path
+) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text(f"{name},message\n" + "".join(f"{1000 + i % n_values},why is {i} late?\n" for i in range(60)))
+    assert guess_columns(data, [], labels=task == "label") == (["message"], answers)
+    if task:
+        assert make_project(tmp_path / "p", data, task=task).n_answered == (60 if answers else 0)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_a_column_with_few_values_is_the_answer_whatever_its_name(suffix: str, tmp_path: Path) -> None:
     data = tmp_path / f"d.{suffix}"
@@ -751,6 +766,6 @@ def test_a_yes_takes_the_default_and_competing_columns_have_no_default(tmp_path:
 def test_a_conversation_without_an_answer_column_leads_to_label(tmp_path: Path) -> None:
     words = ["init", str(tmp_path / "p"), "--data", str(tickets(tmp_path))]
     status, text = on_terminal(*words, columns=80, typed="\nnone\nlabel\n\n\n" + END)
-    assert status == 0 and "label --project" in text and "The grader " not in text
+    assert status == 0 and "label --labeller NAME --project" in text and "The grader " not in text
     assert not any(case.labelled for case in read_cases(tmp_path / "p/cases.jsonl").cases)
     assert "{{ labels }}" not in (tmp_path / "p/prompts/system.md").read_text()

@@ -472,8 +472,12 @@ def test_the_labels_of_a_project_are_offered_and_long_lists_are_searched(
     root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=30)
     (root / "cases.jsonl").write_text('{"id": "a", "input": "one"}\n{"id": "b", "input": "two"}\n')
     say(monkeypatch, "gren", "2", "+violet")
+    assert invoke(["check", "--offline", "--project", str(root)]) == 2
+    assert "--labeller NAME cases` to label them" in capsys.readouterr().out
     assert label(root, "cases", "--labeller", "ada") == 0
     assert "'gren' is not one of the 3 known labels. Did you mean 'green'?" in capsys.readouterr().err
+    assert invoke(["check", "--offline", "--project", str(root)]) == 2
+    assert "--labeller ada cases` to label them" in capsys.readouterr().out
     assert given(root) == ["green", "violet"]
     names = [f"label number {n}" for n in range(150)]
     rows = [{"id": f"k{n}", "input": f"known {n}", "expected": names[n % 150]} for n in range(600)]

@@ -35,7 +35,12 @@ def command(root: Path, offline: bool) -> int:
     """
     report = check_project(root, contact=not offline)
     note_elsewhere(root)
-    print_result(report.to_dict(), _show, report, click.get_current_context().ensure_object(Invocation).verbose)
+    invocation = click.get_current_context().ensure_object(Invocation)
+    if any(finding.rule == "unlabelled" for finding in report.findings):
+        from tuneworthy.cli.label_queues import known_name
+
+        invocation.labeller = known_name(root, unknown="NAME")
+    print_result(report.to_dict(), _show, report, invocation.verbose)
     return 2 if report.count("error") else 0
 
 

@@ -58,7 +58,7 @@ def command(folder: Path, data: Path, **settings: Any) -> None:
         print_json({"project": str(document.pop("root")), **document})
         return
     note(*map(sentence, made.notes))
-    verbs = ("check", "run") if made.n_answered == made.n_cases else ("label", "check")
+    verbs = ("check", "run") if made.n_answered == made.n_cases else ("label --labeller NAME", "check")
     say(
         f"Created {folder} with {made.n_cases} cases and {made.n_examples} examples. Next:",
         *(f"  tuneworthy {verb} --project {folder}" for verb in verbs),

@@ -51,7 +51,7 @@ def ask_settings(root: Path, data: Path, settings: JsonObject) -> JsonObject:
     if guess and not inputs:
         inputs = _ask("Columns of the question", ", ".join(guess), partial(_names, allowed=names))
     if inputs and not expected:
-        likely = guess_columns(data, inputs)[1] or [UNANSWERED]
+        likely = guess_columns(data, inputs, labels=task == "label")[1] or [UNANSWERED]
         text = f"Column of the right answer, or {UNANSWERED} if you will label the rows"
         others = [name if name not in inputs else "" for name in names]  # the numbers stay
         expected = _ask(

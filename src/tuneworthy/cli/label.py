@@ -100,7 +100,7 @@ def command(
         if value and (kind or "cases") not in queues.split():
             raise click.UsageError(f"{option} applies to {queues.replace(' ', ', ')} only.")
     if status or applied:
-        labeller = known_name(root, labeller) or None
+        labeller = labeller or known_name(root) or None
     click.get_current_context().ensure_object(Invocation).labeller = labeller or ""
     request = LabelRequest(root, labeller, every, rungs, version_id)
     if status:

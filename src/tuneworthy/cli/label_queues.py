@@ -119,19 +119,21 @@ def label_files(root: Path) -> tuple[Project | None, Path, Path]:
     return project, cases, cases.with_name(f"{cases.stem}.labels.jsonl")
 
 
-def known_name(root: Path, labeller: str | None, *, first: bool = False) -> str:
-    """Return whose queue is meant: the given name; else this user if they labelled (unless `first`) or no one has.
+def known_name(root: Path, *, first: bool = False, unknown: str = "") -> str:
+    """Return whose queue is meant: "" for this user, if they labelled, else the first labeller, who gets every case.
 
-    Otherwise it is the first labeller, who gets every case. No name means this user.
+    Args:
+        root: The project folder.
+        first: Whether it is that of the first labeller in any case.
+        unknown: Returned if no one has labelled.
     """
-    names = list(dict.fromkeys(one.labeller for one in read_labels(label_files(root)[2])))
-    if labeller or not names:
-        return labeller or ""
+    labels = read_labels(label_files(root)[2])
+    names = [one.labeller for one in labels]
     try:
-        user = known_labeller(person(None, ""), read_labels(label_files(root)[2]))
+        user = known_labeller(person(None, ""), labels)
     except UserError:
         user = ""
-    return "" if user in (names[:1] if first else names) else names[0]
+    return unknown if not names else "" if user in (names[:1] if first else names) else names[0]
 
 
 def _note_share(name: str, pool: Sequence[Texts], first: str, n_assigned: int, log: Path) -> None:
@@ -198,7 +200,7 @@ def after_labels(root: Path, found: Applied, n_open: int) -> str:
     """Return the command after labels were applied; `n_open` cases have no label."""
     project, file, _ = label_files(root)
     if n_open or found.disagreements:
-        first = known_name(root, None, first=True)
+        first = known_name(root, first=True)
         return f"tuneworthy label cases{f' --labeller {shlex.quote(first)}' * bool(first)}"
     return "tuneworthy run" if project else f"tuneworthy init my-task --data {file}"
 

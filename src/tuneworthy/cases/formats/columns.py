@@ -65,7 +65,9 @@ _OTHER = {
     "customer", "account", "plan", "device", "file", "contact", "company", "browser", "payment", "model",
     "predicted", "subject", "title", "headline",
 }  # fmt: skip
-# Rows that show whether two columns have the same labels.
+# Words in the name of a column that counts or identifies rows, if all its values differ.
+_IDS = {"id", "idx", "index", "uuid", "key", "number", "no", "nr", "ticket", "case", "row", "ref", "reference"}
+# Rows that show whether two columns have the same labels, or one column has labels.
 _MANY_ROWS = 20
 
 
@@ -130,9 +132,19 @@ def question_and_answers(rows: Sequence[JsonMapping], asked: Texts) -> tuple[lis
     right = [name for name in words if words[name] & _RIGHT_WORDS]
     known = [name for name in words if words[name] & _ANSWER_WORDS and not words[name] & _OTHER]
     full = [name for name in known if filled[name] >= len(rows) / 2]
-    texts = [name for name in others if len(cells) == 2 or not words.get(name, _OTHER) & _OTHER]
+    texts = [
+        name
+        for name in others
+        if not (_words(name) & _IDS and all_differ(cells[name]))
+        and (len(cells) == 2 or not words.get(name, _OTHER) & _OTHER)
+    ]
     single = objects if len(objects) == 1 else []
     return question, right or single or full or list(dict.fromkeys(known + likely)) or texts
+
+
+def all_differ(cells: Sequence[Any]) -> bool:
+    """Whether cells are enough to see that no two are equal, unlike labels."""
+    return len(cells) >= _MANY_ROWS and len({*map(str, cells)}) == len(cells)
 
 
 def _words(name: str) -> set[str]:

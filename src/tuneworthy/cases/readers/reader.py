@@ -16,6 +16,7 @@ from tuneworthy.cases.formats.case_rows import native_fields
 from tuneworthy.cases.formats.columns import (
     EXPECTED_NAMES,
     Columns,
+    all_differ,
     find_column,
     is_in_words,
     parsed,
@@ -302,13 +303,16 @@ def columns_of(path: Path) -> set[str]:
     return {key for row in first_rows(path) for key in row}
 
 
-def guess_columns(path: Path, asked: Texts, *, examples: bool = False) -> tuple[list[str], list[str]]:
+def guess_columns(
+    path: Path, asked: Texts, *, examples: bool = False, labels: bool = False
+) -> tuple[list[str], list[str]]:
     """Return the column of the question and those that could be the answer; none for a file in a known format.
 
     Args:
         path: The file.
         asked: The columns of the question, where they are known.
         examples: Whether the rows are examples.
+        labels: Whether the answers are labels: a column whose values all differ is then no answer.
 
     Raises:
         DataError: The file cannot be read.
@@ -320,7 +324,8 @@ def guess_columns(path: Path, asked: Texts, *, examples: bool = False) -> tuple[
     with suppress(RowFault, IndexError):  # the reader of the whole file reports it
         entry = _chosen(_EXAMPLES if examples else _CASES, source, head, _Options(asked))
         known = entry and (entry.name not in {"native", "columns"} or find_column(rows[0], _ANSWERED))
-        return ([], []) if known else question_and_answers(rows, asked)
+        question, answers = ([], []) if known else question_and_answers(rows, asked)
+        return question, [name for name in answers if not (labels and all_differ([row.get(name) for row in rows]))]
     return [], []
 
 
