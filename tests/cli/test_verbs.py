@@ -13,7 +13,7 @@ import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import VERBS, invoke
-from tuneworthy.cli.run import with_consent
+from tuneworthy.cli.run import agree_to_spend, with_consent
 from tuneworthy.config import load
 from tuneworthy.store import Folder
 
@@ -165,6 +165,10 @@ def test_a_printed_step_carries_the_consent_it_needs_without_a_terminal(
     with monkeypatch.context() as patched:
         patched.setattr("sys.stdin.isatty", lambda: True, raising=False)
         assert with_consent(step, load(run_record)) == step
+        canary = "tuneworthy shadow proxy URL --candidate best --canary"
+        assert with_consent(canary, load(run_record), 0.5, unattended=True) == f"{canary} --max-usd 1"
+        patched.setattr("click.confirm", lambda *_, **__: pytest.fail("it asked"))
+        agree_to_spend(load(run_record), 1.0, yes=False)
     file.write_text(file.read_text().replace("[ladder]\n", "[ladder]\nbudget_usd = 5.0\n"))
     assert with_consent(step, load(run_record)) == step
 
@@ -175,6 +179,8 @@ def test_free_models_are_asked_without_a_word_beside_paid_ones(
     file = run_record / "tuneworthy.toml"
     file.write_text(file.read_text().replace("[ladder]", f"{SERVED}{PAID}[ladder]"))
     assert told(capsys, "compare", "baseline", "best", "--project", run_record)["answer"] == "better"
+    assert invoke(["compare", "baseline", "best", "--project", str(run_record)]) == 0
+    assert "Next: tuneworthy decide" in capsys.readouterr().out  # it is on test already
 
 
 # compare

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import orjson
 import pytest
 
@@ -23,14 +25,17 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.config.models import OpenAI
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.export_folder import run_closed, write_export
-from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant
+from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant, question_of
 from tuneworthy.ladder.session import Session
+from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
+from tuneworthy.retrieval import encoder
 from tuneworthy.signals import SIGNALS, STOPPING
-from tuneworthy.types import Shots
+from tuneworthy.types import Case, Example, Shots
 
 ODD = ['say "hi"\\n', "línea\n二 🍕 \u2028 @@input@@ @@a@@", "{{ input }}", "\\u0041", "a" * 5000]
 MARK = ("router.py", b"ours")
+ANSWER = {"role": "assistant", "content": "red"}
 
 
 def word(i: int) -> str:
@@ -89,7 +94,7 @@ def test_a_client_sends_for_every_case_what_is_measured(
     [
         ({}, "{{ input | upper }}", "{{ input | upper }}"),
         ({}, "{% if input %}Q: {{ input }}{% endif %}", "{% if input %}Q: "),
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "{{ input }}", "@@input@@"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "{{ input }}", "{{ input }}"),
     ],
 )
 def test_a_client_that_would_send_something_else_is_not_written(
@@ -129,12 +134,46 @@ def test_a_client_asks_a_text_and_no_chat_of_several_turns(
     assert (tmp_path / "out" / "client.py").exists() is is_written
 
 
-def test_another_export_leaves_no_file_of_the_first(tmp_path: Path) -> None:
-    root, out = world(tmp_path / "world"), tmp_path / "out"
+def as_vectors(texts: Any) -> Any:
+    """Stand-in for the encoder: counts of letters, as rows of length 1."""
+    rows = np.array([[text.count(letter) for letter in "abcdef0123456789"] for text in texts], np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("mode", ["per_case", "by_meaning"])
+def test_a_client_shows_the_nearest_examples_that_were_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Literal["per_case", "by_meaning"]
+) -> None:
+    words = ["the", "lamp", "is", "broken", "refund", "order", "late", "parcel", "where", "my", "invoice", "login"]
+    questions = [" ".join(random.Random(i).choices(words, k=5)) + f" {word(i)}" for i in range(90)]
+    root, out = world(tmp_path / "world", lambda i: {"input": questions[i]}), tmp_path / "out"
+    monkeypatch.setattr(encoder, "encode_once", as_vectors)
+
+    async def act(session: Session) -> list[Any]:
+        examples = [
+            Example(id=f"e{i}", messages=({"role": "user", "content": questions[60 + i]}, ANSWER)) for i in range(30)
+        ]
+        session.pool = ShotPool(examples, as_vectors, "x")
+        shots = Shots(k=3, mode=mode, pool_hash=session.pool._hash_for(mode))
+        variant = replace(asking(session, "served"), user="Q: {{ input }}", system="Answer {{ input }}", shots=shots)
+        export_variant(session, variant, out)
+        cases = (*session.split.test, *session.split.dev)
+        shown = session.pool.select(shots, cases)
+        return [(case.input, [dict(turn) for turn in chat(variant, case, shown[case.id])]) for case in cases]
+
+    measured, sent = within(root, act), []
+    client = client_of(out, "red", sent, monkeypatch)
+    for asked, _ in measured:
+        client["ask"](asked)
+    assert [body["messages"] for body in sent] == [turns for _, turns in measured]
+    assert len({str(body["messages"][1:-1]) for body in sent}) > 20 and len(sent[0]["messages"]) == 8
     written(root, out)
     assert {path.name for path in out.iterdir()} == {"variant.json", "prompt.md", "request.json", "client.py"}
-    written(root, out, shots=Shots(k=2, mode="per_case", pool_hash=""))
-    assert {path.name for path in out.iterdir()} == {"variant.json", "prompt.md", "shots.jsonl"}
+
+
+@pytest.mark.parametrize("case", [{"a": "x", "b": 2}, {"input": {"a": "x", "b": 2}}, {"input": "x\n2"}, "x\n2"])
+def test_the_text_to_which_examples_are_near_is_that_of_the_case(case: Any) -> None:
+    assert question_of(case) == Case(id="c", input={"a": "x", "b": 2}).text
 
 
 @pytest.mark.parametrize("theirs", ["README.md", "router.py"])

@@ -17,7 +17,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import ConfigError, UserError
-from tuneworthy.ladder.commands.compare import compare_variants
+from tuneworthy.ladder.commands.compare import _step, compare_variants
 from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.comparisons import comparison_id, read_comparisons, take_comparison
 from tuneworthy.ladder.record import write_record
@@ -55,8 +55,16 @@ def test_a_comparison_before_the_first_run_leaves_the_ladder_its_alpha(tmp_path:
     async def act(session: Session) -> float:
         return (await compare_variants(session, current(session), asking(session, "strong"), on_test=True)).paired.alpha
 
+    async def steps(session: Session) -> list[str]:
+        one = asking(session, "strong")
+        shown = replace(one, shots=Shots(k=1, mode="per_case", pool_hash=""))
+        return [(await compare_variants(session, current(session), b)).step for b in (current(session), one)] + [
+            _step(session, shown)
+        ]
+
     root = world(tmp_path)
     assert within(root, act) == RESERVE / 2
+    assert within(root, steps) == ["run", "write", "test"]
     plan = read_comparisons(within(root, _folder))
     assert plan.planned == ("classical", "prompt", "model")
     assert plan.slots["prompt"] == SHARED / 3

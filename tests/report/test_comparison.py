@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from tuneworthy.ladder.commands.compare import ComparisonOutcome, VariantComparison
+from tuneworthy.ladder.commands.compare import ComparisonOutcome, Step, VariantComparison
 from tuneworthy.report.comparison import (
     MOST_IDS,
     comparison_json,
@@ -64,10 +64,19 @@ def test_a_comment_says_the_answer_first_then_the_numbers_and_what_to_do() -> No
     ]
 
 
-def test_the_next_step_asks_only_for_a_change_that_the_project_file_lacks() -> None:
-    better = outcome(ComparisonOutcome.BETTER)
-    assert "Next: put B into the project file, then run `tuneworthy run`" in comparison_text(better)
-    assert "Next: run `tuneworthy run`" in comparison_text(replace(better, in_project=True))
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("decide", "Next: tuneworthy decide"),
+        ("run", "Next: run `tuneworthy run`"),
+        ("write", "Next: put B into the project file"),
+        ("test", "--test"),
+    ],
+)
+def test_the_next_step_asks_only_for_a_change_that_the_project_file_can_have(step: Step, words: str) -> None:
+    last = comparison_text(replace(outcome(ComparisonOutcome.BETTER), step=step)).splitlines()[-1]
+    assert words in last and ("put B" in last) is (step == "write")
+    assert ("fix the change" in comparison_text(replace(WORSE, step=step))) is (step != "decide")
 
 
 def test_what_names_hold_cannot_leave_their_cell() -> None:

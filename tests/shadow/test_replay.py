@@ -276,6 +276,22 @@ def test_without_a_label_a_pair_that_differs_is_not_called_worse(tmp_path: Path,
     assert "differ" not in change_words([worse]) and "differ" in change_words([worse, {"changes": {"agreement": -1.0}}])
 
 
+def test_the_printed_canary_has_a_limit_where_the_candidate_is_billed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_traffic_project(tmp_path / "p", "better")
+    assert replayed(root, write_log(tmp_path / "log.jsonl", 300))[0] == 0
+    file, price = root / "tuneworthy.toml", "plays_hosted = true\ninput_usd_per_mtok = 1.0\noutput_usd_per_mtok = 1.0\n"
+    for more in ("", price):
+        function = 'function = "world.py:better"\n'
+        file.write_text(file.read_text().replace(function, function + more))
+        for out in ([], ["--out", str(tmp_path / "page.md")]):
+            capsys.readouterr()
+            assert invoke(["shadow", "report", "--project", str(root), *out]) == 0
+            text = (tmp_path / "page.md").read_text() if out else " ".join(capsys.readouterr().out.split())
+            assert "--canary" in text and ("--canary --max-usd 1" in text) is bool(more)
+
+
 def test_a_candidate_that_was_rolled_back_and_repaired_can_pass_again(tmp_path: Path) -> None:
     root, log = write_traffic_project(tmp_path / "p", "better"), write_log(tmp_path / "log.jsonl", 300)
     status, record = replayed(root, log)

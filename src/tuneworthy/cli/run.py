@@ -37,8 +37,8 @@ from tuneworthy.types import Texts, Variant
 
 # Commands that ask before they spend money, to the end of the code.
 ASKING = re.compile(
-    r"tuneworthy (?:run|compare|decide --probe|data (?:build|distill)|decode (?:sweep|uncertainty)|shadow replay)\b"
-    r"(?![^`]*--(?:yes|max-usd))[^`&]*?(?=`| &&|$)"
+    r"tuneworthy (?:run|compare|decide --probe|data (?:build|distill)|decode (?:sweep|uncertainty)|"
+    r"shadow (?:replay|proxy))\b(?![^`]*--(?:yes|max-usd))[^`&]*?(?=`| &&|$)"
 )
 
 
@@ -221,7 +221,7 @@ def _own_key(model: ModelSection) -> bool:
     return bool(variable and os.environ.get(variable)) and key_grant(variable, getattr(model, "base_url", "")) is None
 
 
-def with_consent(text: str, project: Project, usd: float | None = None) -> str:
+def with_consent(text: str, project: Project, usd: float | None = None, *, unattended: bool = False) -> str:
     """Add `--max-usd` or `--yes` to commands in `text` that would be refused without a terminal to ask.
 
     The limit is twice the cost, in whole dollars, so that a run that costs somewhat more than expected ends.
@@ -230,12 +230,21 @@ def with_consent(text: str, project: Project, usd: float | None = None) -> str:
         text: The next step, in words.
         project: Its configuration.
         usd: Cost of the step; None if it is not known.
+        unattended: Whether the step runs without a terminal, even if this command has one.
     """
-    try:
-        agree_to_spend(project, None, yes=sys.stdin.isatty())
-    except UserError:
-        return ASKING.sub(rf"\g<0> --max-usd {ceil(2 * usd)}" if usd else r"\g<0> --yes", text)
-    return text
+    asks = sys.stdin.isatty() and not unattended
+    if asks or project.ladder.budget_usd is not None or not billed(project):
+        return text
+    return ASKING.sub(rf"\g<0> --max-usd {ceil(2 * usd)}" if usd else r"\g<0> --yes", text)
+
+
+def billed(project: Project, names: Container[str] | None = None) -> list[str]:
+    """Return the models, of `names` if given, and the servers that cost money."""
+    called = {name: model for name, model in project.models.items() if names is None or name in names}
+    paid = [
+        name for name, model in called.items() if not ((price := price_for(model)) and price.free) or _own_key(model)
+    ]
+    return paid + paid_servers(project)
 
 
 def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:
@@ -250,21 +259,17 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
     Raises:
         UserError: A model costs money, there is no terminal to ask, and nothing limits it.
     """
-    called = {name: model for name, model in project.models.items() if names is None or name in names}
-    paid = [
-        name for name, model in called.items() if not ((price := price_for(model)) and price.free) or _own_key(model)
-    ]
-    paid += paid_servers(project)
     limit = max_usd if max_usd is not None else project.ladder.budget_usd
-    if not paid or yes or (limit is not None and not sys.stdin.isatty()):
+    if yes or max_usd is not None or (limit is not None and not sys.stdin.isatty()):
         return
-    names = ", ".join(paid)
+    if not (paid := ", ".join(billed(project, names))):
+        return
     if not sys.stdin.isatty():
         raise UserError(
-            f"No budget is set, but these services are billed: {names}.",
+            f"No budget is set, but these services are billed: {paid}.",
             hint="Set ladder.budget_usd, or pass --max-usd or --yes.",
         )
     most = "without a limit" if limit is None else f"and spend at most ${limit:.2f}"
     click.confirm(
-        f"Answers that are not stored yet are billed by these services: {names}. Continue {most}?", abort=True, err=True
+        f"Answers that are not stored yet are billed by these services: {paid}. Continue {most}?", abort=True, err=True
     )

@@ -6,9 +6,11 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say
+from tuneworthy.cli.run import with_consent
 from tuneworthy.cli.train_steps import STATUS
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
+from tuneworthy.report.document import Document
 from tuneworthy.report.render import first_screen
 from tuneworthy.report.shadow import change_words, document, drift_lines
 from tuneworthy.report.write import write_page
@@ -65,16 +67,24 @@ def command(out: Path | None, root: Path) -> int:
     if out is None:
         print_result({**asdict(record), "drift": found}, show, record, project, found)
     else:
-        write_page(out, document(record, project.task.name, worst_pairs(Folder(project.root), PAIRS), found))
+        page = document(record, project.task.name, worst_pairs(Folder(project.root), PAIRS), found)
+        write_page(out, _affordable(page, record, project))
         note(f"Report: {out}")
     watched = record.confidence if record.verdict.status != "fail" else None
     return ALERTS[watched.status] if watched else STATUS[record.verdict.status]
 
 
+def _affordable(page: Document, record: ShadowRecord, project: Project) -> Document:
+    """Add to the next step the limit of spending without which it would be refused: the cost of the replay at least."""
+    assert page.next_step is not None
+    why = with_consent(page.next_step.why, project, max(record.cost_usd, 0.5), unattended=True)
+    return replace(page, next_step=replace(page.next_step, why=why))
+
+
 def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = None) -> None:
     """Print the first screen of a replay with its metrics in words, the place of the pairs, and the next step."""
     worse = worst_pairs(Folder(project.root), record.n_pairs)
-    page = document(record, project.task.name, worse)
+    page = _affordable(document(record, project.task.name, worse), record, project)
     labels_first = record.verdict.fix == shadow_messages.say("label")
     say(first_screen(replace(page, chart=None, next_step=None if labels_first else page.next_step)))
     for result in record.verdict.results:

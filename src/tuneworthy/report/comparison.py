@@ -26,6 +26,12 @@ from tuneworthy.types import TextPair
 MOST_IDS = 20
 # Changed cases of a kind in the text, at most.
 MAX_SHOWN = 5
+STEPS = {
+    "run": "run `tuneworthy run` to measure B on the test set",
+    "write": "put B into the project file ([prompt], and its model as ladder.baseline), then run `tuneworthy run` to "
+    "measure B on the test set",
+    "test": "run this command with --test to compare on the test set",
+}
 SIGNS = {"add": "+", "remove": "-", "same": " "}
 # Characters of an id of a variant.
 ID_LENGTH = 8
@@ -104,7 +110,7 @@ def _parts(result: VariantComparison) -> dict[str, object]:
 
 def comparison_json(result: VariantComparison) -> str:
     content = orjson.loads(orjson.dumps(result))
-    del content["variants"], content["changed"], content["in_project"]
+    del content["variants"], content["changed"], content["step"]
     return escaped(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()) + "\n"
 
 
@@ -138,12 +144,16 @@ def _next(result: VariantComparison) -> str:
             f"Next: showing non-inferiority takes about {n:,} cases. Add cases with `tuneworthy cases add`, and "
             "compare on the test set with --test."
         )
-    put = "" if result.in_project else "put B into the project file, then "
-    return {
-        "same": "Next: change the prompt, the model or a setting, then compare again.",
-        "worse": "Next: fix the change. To see why a case fails, run `tuneworthy cases show ID --variant B` where you "
-        "ran `compare`, with the same B.",
-    }.get(result.answer, f"Next: {put}run `tuneworthy run` to measure B on the test set.")
+    if result.answer == "same":
+        return "Next: change the prompt, the model or a setting, then compare again."
+    if result.step == "decide":
+        return "Next: tuneworthy decide"
+    if result.answer == "worse":
+        return (
+            "Next: fix the change. To see why a case fails, run `tuneworthy cases show ID --variant B` where you ran "
+            "`compare`, with the same B."
+        )
+    return f"Next: {STEPS[result.step]}."
 
 
 def _bounds(paired: PairedResult) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from tuneworthy.graders.dev_answers import DevCase, dev_cases, shortener
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.comparisons import take_comparison
 from tuneworthy.ladder.measurement import compare_scored, repeats_of
+from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.search.sweep import ADD_CASES
@@ -22,6 +24,10 @@ from tuneworthy.types import MOST_UNSCORED, Cases, TextTuple, Variant, frozen
 # One-sided, as all comparisons; on dev it agrees with the 95 % interval.
 DEV_ALPHA = 0.025
 FEWEST = 8
+
+
+# How B gets further: it was measured on test, is in the project file, can be written into it, or cannot.
+Step = Literal["decide", "run", "write", "test"]
 
 
 class ComparisonOutcome(StrEnum):
@@ -60,7 +66,7 @@ class VariantComparison(Shown):
         usd_per_1k: Price of a thousand answers of A and of B; None if unknown.
         changed: These cases with both answers.
         unvalidated: Why the scores may not decide (a judge that human verdicts do not correct).
-        in_project: Whether the project file has B already.
+        step: How B gets further.
     """
 
     a: str
@@ -81,7 +87,7 @@ class VariantComparison(Shown):
     usd_per_1k: tuple[float | None, float | None] = (None, None)
     changed: Sequence[ChangedCase] = ()
     unvalidated: str = ""
-    in_project: bool = False
+    step: Step = "write"
 
     def summary(self) -> Summary:
         line, one = f"{self.b} against {self.a} on {self.on}: {self.answer.replace('_', ' ')}", self.paired
@@ -122,7 +128,7 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         margin=margin,
         variants=(a, b),
         prompts=(len(f"{a.system or ''}{a.user}"), len(f"{b.system or ''}{b.user}")),
-        in_project=b.id == current(session).id,
+        step=_step(session, b),
     )
     if a.id == b.id:
         return result
@@ -167,6 +173,15 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
         changed=[] if on_test else _changed(cases, *sides),
         unvalidated=unvalidated,
     )
+
+
+def _step(session: Session, variant: Variant) -> Step:
+    last = shown_run(session.project)
+    if last and any(row.variant == variant.id and row.score is not None for row in last.rungs):
+        return "decide"
+    if variant.id == current(session).id:
+        return "run"
+    return "test" if variant.shots or variant.retrieval or variant.cascade else "write"
 
 
 def _changed(cases: Cases, a: ScoredAnswers, b: ScoredAnswers) -> list[ChangedCase]:

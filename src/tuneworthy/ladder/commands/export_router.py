@@ -63,7 +63,7 @@ litellm_settings:
     - provider: tuneworthy
       custom_handler: litellm_handler.cascade
 """,
-    "litellm_handler.py": '''"""The router as a provider of LiteLLM. It needs litellm[proxy], numpy and openai."""
+    "litellm_handler.py": '''"""The router as a LiteLLM provider. It needs litellm[proxy], numpy, openai and bm25s."""
 
 import asyncio
 import sys

@@ -6,8 +6,9 @@ Invariant: a client is written only if it sends the measured request for every c
 import inspect
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ from tuneworthy.prompts.templates import chat, plain_pieces, shot_turns
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.constraints import FIELD
 from tuneworthy.providers.openai import OpenAIProvider
+from tuneworthy.retrieval.encoder import SPEC as ENCODER
 from tuneworthy.text import visible
 from tuneworthy.types import (
     Case,
     Examples,
     JsonMapping,
     JsonObject,
+    Message,
     Messages,
     Passage,
     Request,
@@ -40,7 +43,7 @@ from tuneworthy.types import (
     text_of,
 )
 
-SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`."""
+SNIPPET = '''"""Ask a variant as it was measured by tuneworthy. Needs `pip install {packages}`{also}."""
 
 import json
 import os
@@ -59,11 +62,11 @@ client = OpenAI(base_url={base_url!r}, api_key={key}"none")
 {search}
 
 {filled}
-
+{nearest}
 def ask(text: str | Mapping[str, Any]) -> str:
     """Return the answer to `text`; where the prompt has several variables, `text` holds all of them by name."""
     body = filled(REQUEST, VARIABLES, text)
-{passages}    answer = client.{call}
+{shown}{passages}    answer = client.{call}
     return {answer}
 
 
@@ -85,6 +88,46 @@ SEARCH = ProjectSearch(PROJECT, json.loads(Path(__file__).with_name("variant.jso
 PASSAGES = """    passages = SEARCH.passages(text)
     body[{turns!r}][-1] = with_passages(body[{turns!r}][-1], passages, cite={cite})
 """
+# By mode of the shots: packages of the client, its imports, and the rest that it needs.
+MODULES = {
+    "per_case": (f"bm25s=={version('bm25s')}", "\nimport bm25s\n", ""),
+    "by_meaning": (
+        "tuneworthy",
+        "\nimport numpy as np\nfrom tuneworthy.retrieval.encoder import encode_once\n",
+        f" and `tuneworthy models pull {ENCODER}`",
+    ),
+}
+# The nearest shots of a text, by mode of the shots.
+NEAREST = {
+    "per_case": '''INDEX = bm25s.BM25()
+INDEX.index(
+    bm25s.tokenize([shot["question"] for shot in SHOTS], stopwords=None, show_progress=False), show_progress=False
+)
+
+
+def nearest(text: str) -> list[int]:
+    """Return the places in SHOTS of the nearest by words (BM25), nearest first."""
+    query = bm25s.tokenize([text], stopwords=None, show_progress=False, return_ids=False)
+    return INDEX.retrieve(query, k={k}, show_progress=False)[0][0].tolist()
+''',
+    "by_meaning": '''VECTORS = encode_once([shot["question"] for shot in SHOTS])
+
+
+def nearest(text: str) -> list[int]:
+    """Return the places in SHOTS of the nearest by meaning, nearest first."""
+    return np.argsort(-(VECTORS @ encode_once([text])[0]), kind="stable")[:{k}].tolist()
+''',
+}
+SHOTS = """
+{question_of}
+
+# Examples, of which the nearest precede the question.
+SHOTS = list(map(json.loads, Path(__file__).with_name("shots.jsonl").read_text(encoding="utf-8").strip().split("\\n")))
+{nearest}
+"""
+SHOW = """    for place in nearest(question_of(text)):  # the nearest comes last
+        body[{turns!r}][{at}:{at}] = SHOTS[place]["messages"]
+"""
 
 
 # Files of some variants only.
@@ -103,10 +146,16 @@ def filled(request: str, variables: Collection[str], case: str | Mapping[str, An
     return json.loads(re.sub(r"@@(\w+)@@", value_of, request))
 
 
+def question_of(case: str | Mapping[str, Any]) -> str:
+    """Return the text of a case, to which the nearest examples are found."""
+    case = case if isinstance(case, str) else case.get("input", case)
+    return case if isinstance(case, str) else "\n".join(map(str, case.values()))
+
+
 def export_variant(session: Session, variant: Variant, folder: Path) -> list[Path]:
     """Write `variant.json`, `prompt.md`, and for chat models `request.json` and `client.py`; return the paths.
 
-    Shots that are chosen per case are not in the request: `prompt.md` says so and `shots.jsonl` has the pool. Nor are
+    Shots that are chosen per case are not in the request: the client finds them in the pool, `shots.jsonl`. Nor are
     passages of documents: the client searches for them with this package, and `prompt.md` shows how they precede the
     question. Without a client, `prompt.md` names the differences to the measured request.
 
@@ -124,26 +173,28 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
             f"{variant.name} is a classical baseline or a classifier, which has no prompt to export.",
             hint="Run `tuneworthy export classifier`.",
         )
-    fixed = variant.shots is not None and variant.shots.mode == "fixed"
-    shots = session.pool.select(variant.shots, [Case(id="export")])["export"] if fixed else ()
-    turns = [{"role": "system", "content": _places(variant.system)}] if variant.system else []
-    turns += [turn for shot in shots for turn in shot_turns(shot, variant)]
-    turns.append({"role": "user", "content": _places(variant.user)})
-    if variant.shots is not None and not fixed:
-        pool = b"".join(json_lines([{"messages": example.messages} for example in session.pool.examples]))
-        client, differs = {"shots.jsonl": pool}, ""
-    else:
-        client, differs = _client(session, variant, turns, shots)
+    is_nearest = variant.shots is not None and variant.shots.mode != "fixed"
+    shots = session.pool.select(None if is_nearest else variant.shots, [Case(id="export")]).get("export", ())
+    client, differs = _client(session, variant, shots, is_nearest=is_nearest)
+    if is_nearest:
+        pool = [{"question": row.question, "messages": shot_turns(row, variant)} for row in session.pool.examples]
+        client["shots.jsonl"] = b"".join(json_lines(pool))
     return write_export(
         folder,
         {
             "variant.json": orjson.dumps(describe(variant), option=orjson.OPT_INDENT_2),
-            "prompt.md": _prompt(variant, turns, differs).encode(),
+            "prompt.md": _prompt(variant, _turns(variant, shots), differs).encode(),
             **client,
         },
         ("variant.json", b'"model_identity"'),
         OTHERS,
     )
+
+
+def _turns(variant: Variant, shots: Examples, written: Callable[[str], str] = str) -> list[Message]:
+    system = [{"role": "system", "content": written(variant.system)}] if variant.system else []
+    shown = [turn for shot in shots for turn in shot_turns(shot, variant)]
+    return [*system, *shown, {"role": "user", "content": written(variant.user)}]
 
 
 def _places(template: str) -> str:
@@ -186,8 +237,15 @@ def asked(case: Case, variables: Collection[str]) -> str | JsonMapping:
     return {"input": case.input, **case.input}
 
 
-def _client(session: Session, variant: Variant, turns: Messages, shots: Examples) -> tuple[dict[str, bytes], str]:
-    """Return the request body that the provider sends, and a script that sends it; else None, and the reason."""
+def _client(session: Session, variant: Variant, shots: Examples, *, is_nearest: bool) -> tuple[dict[str, bytes], str]:
+    """Return the request body that the provider sends, and a script that sends it; else nothing, and the reason.
+
+    Args:
+        session: The opened project.
+        variant: It.
+        shots: A fixed set, which is in the body.
+        is_nearest: Whether the script puts the nearest shots of a text into the body.
+    """
     provider = session.models[variant.model].provider
     config = config_of(session.project, variant.model)
     if not isinstance(provider, OpenAIProvider) or variant.output.kind == "ranked":
@@ -207,15 +265,20 @@ def _client(session: Session, variant: Variant, turns: Messages, shots: Examples
             )
         )[0]
 
-    body, variables = sent(turns), variables_of(variant)
-    template = orjson.dumps(body).decode()
-    for case in (*session.split.test, *session.split.dev):
-        measured = json.loads(orjson.dumps(sent(chat(variant, case, shots), case.tools)))
+    body, variables = sent(_turns(variant, shots, _places)), variables_of(variant)
+    template, turns = orjson.dumps(body).decode(), "input" if "input" in body else "messages"
+    at, cases = len(body[turns]) - 1, (*session.split.test, *session.split.dev)
+    chosen = session.pool.select(variant.shots if is_nearest else None, cases)
+    for case in cases:
+        shown = chosen.get(case.id, shots)
+        measured = json.loads(orjson.dumps(sent(chat(variant, case, shown), case.tools)))
         try:
-            differs = filled(template, variables, asked(case, variables)) != measured
+            client = filled(template, variables, asked(case, variables))
         except KeyError:
-            differs = True
-        if differs:
+            client = {turns: []}
+        if is_nearest:
+            client[turns][at:at] = [turn for shot in shown for turn in shot_turns(shot, variant)]
+        if client != measured or (is_nearest and question_of(asked(case, variables)) != case.text):
             return {}, (
                 "There is no `client.py`, because from a text alone it could not send every case as measured. "
                 "The template does more than insert variables, or cases have tools or several turns."
@@ -226,28 +289,38 @@ def _client(session: Session, variant: Variant, turns: Messages, shots: Examples
     }
     extra = {key: body.pop(key) for key in list(body) if key not in standard}
     body |= {"extra_body": extra} if extra else {}
-    retrieval, searching = variant.retrieval, {"packages": "openai", "imports": "", "search": "", "passages": ""}
-    if retrieval is not None:
-        searching = {
-            "packages": 'openai "tuneworthy[rag]"',
-            "imports": IMPORTS,
-            "search": SEARCH.format(root=str(session.project.root.resolve())),
-            "passages": PASSAGES.format(cite=retrieval.cite, turns="input" if "input" in body else "messages"),
-        }
     snippet = SNIPPET.format(
-        **searching,
+        **_parts(session, variant, turns, at),
         filled=inspect.getsource(filled),
         variables=variables,
         name=variant.name,
         identity=variant.id,
         base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1").removesuffix("/responses"),
         call="responses.create(**body).output_text"
-        if "input" in body
+        if turns == "input"
         else 'chat.completions.create(**body).choices[0].message.content or ""',
         key=f"os.environ.get({config.key_variable!r}) or " if config.key_variable else "",
         answer=_answer_of(variant, provider.capabilities),
     )
     return {"request.json": orjson.dumps(body, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}, ""
+
+
+def _parts(session: Session, variant: Variant, turns: str, at: int) -> dict[str, str]:
+    """Return the parts of the script that find shots and passages for the turn `at` of `turns`; "" without any."""
+    retrieval, shots = variant.retrieval, variant.shots
+    parts = {"packages": "openai", "also": "", "imports": "", "search": "", "nearest": "", "shown": "", "passages": ""}
+    if shots is not None and shots.mode in NEAREST:
+        package, parts["imports"], parts["also"] = MODULES[shots.mode]
+        nearest = NEAREST[shots.mode].format(k=min(shots.k, len(session.pool)))
+        parts["packages"] += f" {package}"
+        parts["nearest"] = SHOTS.format(question_of=inspect.getsource(question_of), nearest=nearest)
+        parts["shown"] = SHOW.format(turns=turns, at=at)
+    if retrieval is not None:
+        parts["packages"] += ' "tuneworthy[rag]"'
+        parts["imports"] += IMPORTS
+        parts["search"] = SEARCH.format(root=str(session.project.root.resolve()))
+        parts["passages"] = PASSAGES.format(cite=retrieval.cite, turns=turns)
+    return parts
 
 
 def _answer_of(variant: Variant, capabilities: Capabilities) -> str:
