@@ -128,6 +128,8 @@ class ScoreComparison(Shown):
     Attributes:
         outcome: `better`, `worse`, `no_worse` (by less than the margin) or `unresolved`.
         paired: Scores `a` and `b`, `delta` (B less A), its 95% interval `ci`, the one-sided `p_value` and others.
+            The interval allows for a rare large loss that these rows do not show, so it is wider than that of a t-test,
+            and may include 0 where graded scores are `better`.
         bound: `lower`, the one-sided 95% lower bound of the difference, and `margin`.
         unscored: Rows without one of the scores; above 2%, nothing is decided.
     """
