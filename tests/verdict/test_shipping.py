@@ -180,6 +180,10 @@ def test_a_tuned_variant_without_a_fault_is_shipped() -> None:
     assert {one.stage for one in found.gates} == {"to_decide", "to_train", "to_ship"}
     assert found.recommendation == TUNED.name and found.next_action.command == "tuneworthy serve"
     assert "pass or are waived. Waived by the project file: `shadow`." in found.reasons[0]
+    assert found.reasons[-1] == "Open, though shipping does not require them: economics."
+    unreviewed = replace(DATASET, review="open")
+    found = decide(trained(training=replace(trained().training, dataset=unreviewed)))
+    assert found.outcome is SHIP and "dataset_review" in found.reasons[-1]
 
 
 @pytest.mark.parametrize(("name", "world"), SHIP_SIMULATIONS)

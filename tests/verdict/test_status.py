@@ -232,7 +232,10 @@ def test_after_the_decision_the_steps_follow_one_by_one() -> None:
     unread = replace(unread, verdict=replace(unread.verdict, next_action=step))  # type: ignore[type-var]
     assert checklist(unread).next.do == step.command  # type: ignore[union-attr]
     last = seen(tuned, **said, best="fine_tune", training=TRAINED, waivers=waivers)
-    assert next_of(checklist(last)) == ""
+    assert next_of(checklist(last)) == "" and statuses(checklist(last))["shadow"] == "not_applicable"
+    shipped = seen(tuned, outcome="ship", next_action="Serve it.", best="fine_tune", training=TrainingEvidence())
+    shipped = replace(shipped, verdict=replace(shipped.verdict, stage="to_ship"))  # type: ignore[type-var]
+    assert (next_of(checklist(shipped)), checklist(shipped).action) == ("", "Serve it.")
 
 
 def test_training_shows_its_pilot_and_an_adapter_that_was_not_put_to_test() -> None:

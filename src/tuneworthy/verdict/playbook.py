@@ -168,6 +168,8 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
     still open need not be tried.
     """
     evidence, verdict = state.evidence, state.verdict
+    if state.decided and verdict and verdict.stage == "to_ship":
+        return None  # the verdict names the next action
     if verdict is not None and verdict.outcome is Outcome.UNDECIDED and not state.verdict_stale:
         return next(step for step in steps if step.step == "decision")
     needless = state.decided or evidence.target_of(evidence.top) == "met"
@@ -254,6 +256,8 @@ def _later(state: ProjectState, gates: Gates, name: str) -> Judged:
     verdict = state.verdict if state.decided else None
     if verdict and verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
         return "not_applicable", "The verdict is not to fine-tune, so this step is not needed.", "", None
+    if all(result.status in {"waived", "not_applicable"} for result in results):
+        return "not_applicable", text, "", None
     do = (verdict.next_action.command if verdict and name == "dataset" else "") or STEPS[name].do
     return ("open", join_sentences(text, open_gates[0].message), do, None) if open_gates else ("done", text, "", None)
 

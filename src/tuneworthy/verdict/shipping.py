@@ -46,7 +46,14 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
         outcome=outcome,
         stage="to_ship",
         reason_code=f"gate_{names[0]}" if names else "tuned_improves",
-        reasons=_reasons(evidence, tuned, still_open, options, messages.waived_gates([*before, *training, *gates])),
+        reasons=[
+            *_reasons(evidence, tuned, still_open, options, messages.waived_gates([*before, *training, *gates])),
+            *messages.not_required(
+                [one.gate for one in [*before, *training] if one.is_open and one.gate not in needed]
+                if outcome is Outcome.SHIP
+                else []
+            ),
+        ],
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
         forecast=evidence.forecast,
