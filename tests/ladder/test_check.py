@@ -22,6 +22,7 @@ from tests.ladder.check_projects import (
     model_server,
     served,
 )
+from tuneworthy.cases import dataset
 from tuneworthy.cases.addition import add_cases
 from tuneworthy.cases.dataset import ContaminationReport
 from tuneworthy.config import load
@@ -164,13 +165,17 @@ def test_a_server_that_is_not_there_is_named_and_the_key_is_not(tmp_path: Path) 
     assert "sk-test" not in str(report.to_dict())
 
 
-def test_overlaps_that_leave_too_few_examples_for_dev_are_not_called_nothing_to_do(tmp_path: Path) -> None:
+def test_overlaps_that_leave_few_examples_are_not_called_nothing_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, n_overlaps, todo in (
         ("few", 5, "fix=''"),
+        ("some", 5, "loses the most"),
         ("many", 30, "the dev set is drawn from the cases"),
         ("all", 60, "No example remains for few-shot prompts or training."),
     ):
         folder = clean(tmp_path / name)
+        monkeypatch.setattr(dataset, "MANY_DROPPED", 0.02 if name == "some" else 0.1)
         folder.examples = folder.examples[:n_overlaps] if name == "all" else folder.examples
         for number in range(n_overlaps):
             folder.examples[number]["messages"][0]["content"] = folder.cases[number]["input"].upper()

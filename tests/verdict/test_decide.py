@@ -171,6 +171,14 @@ def test_each_rule_decides_by_its_own_code(line: str) -> None:
     assert (found.outcome, found.reason_code) == (wanted, code), found.reasons
 
 
+def test_a_classifier_that_learned_from_few_examples_says_so() -> None:
+    def notes(learned: tuple[int, int] | None) -> list[str]:
+        found = decide(project(rung("classical", "classical/linear", 0.5, status="reference"), learned=learned))
+        return [note for option in found.options for note in option.notes if "learned from" in note]
+
+    assert notes(None) == [] and "learned from 20 of 50 examples" in str(notes((20, 50)))
+
+
 def test_training_is_the_answer_where_cost_decides_if_the_latency_limit_does_not() -> None:
     straddles = {"latency_p95_ms": 800.0, "latency_p95_ci": (700.0, 900.0), "usd_per_1k": 20.0}
     evidence = project(

@@ -15,6 +15,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 
 import tuneworthy
+from tuneworthy.cases import dataset
 from tuneworthy.cases.splits import example_case
 from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
@@ -273,7 +274,9 @@ def test_stale_error_analysis_is_named_and_dropped(world: Path) -> None:
     assert "the documents" in verdict(world).stale
 
 
-def test_overlaps_that_are_left_are_counted_and_those_that_left_are_not(world: Path) -> None:
+def test_overlaps_that_are_left_are_counted_and_those_that_left_are_not(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = (world / "cases.jsonl").read_bytes().splitlines()
     overlapping_rows = orjson.loads(rows[0])
     row = {
@@ -282,6 +285,10 @@ def test_overlaps_that_are_left_are_counted_and_those_that_left_are_not(world: P
     with (world / "examples.jsonl").open("ab") as file:
         file.write(orjson.dumps(row) + b"\n")
     assert evidence(world).overlaps == {}  # it leaves the examples when they are read
+    assert evidence(world).learned is None
+    monkeypatch.setattr(dataset, "MANY_DROPPED", 0.0)
+    found = evidence(world)
+    assert found.learned and 0 < found.learned[0] < found.learned[1]
 
     async def planted() -> tuple[dict[str, int], dict[str, int]]:
         async with open_session(load(world)) as session:

@@ -67,6 +67,10 @@ def test_what_stands_for_a_number_in_the_table_is_explained_only_where_it_is_the
     served = replace(open_target, target="missed", running=RunningCost(usd_per_1k=0.0, ways=(server,)))
     assert [line.partition(":")[0] for line in legend([open_target])] == ["unresolved"]
     assert [line.partition(":")[0] for line in legend([served])] == ["server"]
+    crossed = (("met", (0.79, 0.9), True), ("met", (0.81, 0.9), False), ("missed", (0.7, 0.81), True))
+    for target, ci95, explained in (*crossed, ("missed", (0.7, 0.79), False)):
+        one = replace(open_target, target=target, ci95=ci95)
+        assert [line.partition(":")[0] for line in legend([one], 0.8)] == [target] * explained
     assert legend([replace(served, usd_per_month=500.0)]) == []
     silent = replace(open_target, target="met", unreported=0.5)
     assert [line.partition(":")[0] for line in legend([silent, silent])] == ["upper limit"]

@@ -35,6 +35,8 @@ from tuneworthy.types import Case, Cases, Example, Examples, TextTuple, content_
 
 # The file of the dropped rows, in the store.
 DROPPED = "overlaps.jsonl"
+# Share of the examples that may overlap cases without a warning.
+MANY_DROPPED = 0.1
 
 
 @frozen
@@ -102,6 +104,12 @@ class Dataset:
     def contamination(self) -> ContaminationReport:
         """The dropped examples with reasons; errors as in `split`."""
         return self._drawn[1]
+
+    @property
+    def many_dropped(self) -> bool:
+        """Whether so many examples overlap cases that few-shot prompts and classifiers learn from far fewer."""
+        dropped = len(self.contamination.cases.dropped) + len(self.contamination.dev.dropped)
+        return dropped > MANY_DROPPED * len(self.examples)
 
     @property
     def changes(self) -> Changes:

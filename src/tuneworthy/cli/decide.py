@@ -64,14 +64,8 @@ def show(verdict: Verdict, project: Project) -> None:
     if verdict.recommendation:
         after = f" after {', '.join(verdict.after_gates)}" if verdict.after_gates else " for now"
         say(f"* recommended{after if verdict.outcome is Outcome.UNDECIDED else ''}")
-    if target is not None and any(one.target == "met" and one.ci95 and one.ci95[0] < target for one in verdict.options):
-        say(
-            f"met: the score reaches {target:.1%}, and its one-sided lower limit is above "
-            f"{target - project.task.margin:.1%}, the target minus the margin. The 95% interval may begin below the "
-            "target."
-        )
     distinct, ceiling = distinct_words(verdict.options, verdict.recommendation), str(verdict.label_ceiling or "")
-    for sentence in (distinct, *legend(verdict.options), serving_sentence(verdict), ceiling):
+    for sentence in (distinct, *legend(verdict.options, target), serving_sentence(verdict), ceiling):
         if sentence and sentence not in verdict.reasons[0]:
             say(clean(sentence, 0))
     _show_errors(verdict)

@@ -330,7 +330,7 @@ def options_table(verdict: Verdict, target: float | None = None) -> Table:
     ]
     dropped = "usd_per_1k" if any(option.usd_per_month is not None for option in verdict.options) else "usd_per_month"
     columns = [replace(column, wide=column.wide or column.key == dropped) for column in columns]
-    note = join_sentences("", *map(plain, legend(verdict.options)))
+    note = join_sentences("", *map(plain, legend(verdict.options, target)))
     gates = f"recommended after {', '.join(verdict.after_gates)}" if verdict.after_gates else ""
     marks = {verdict.recommendation: gates, verdict.best_within_bill: "highest score within today's bill"}
     rows = [

@@ -292,6 +292,7 @@ class Evidence:
         incomplete: How far an unfinished run is, as a sentence; "" for a whole one.
         accept: How a run that another signer measured becomes usable; "" for any other run.
         errors_stale: What changed since the failures were analysed; `errors` is then None.
+        learned: Examples that are left for shots and training, and all; None unless many overlap cases.
         has_examples: Whether there is anything to take shots from.
         only_dev: Whether that is dev cases alone, which nothing is trained on.
         lacking: Requirements of training that are missing (`ROWS`, `RIGHTS`, `BASE`), with the step that gets each.
@@ -354,6 +355,7 @@ class Evidence:
     incomplete: str = ""
     accept: str = ""
     errors_stale: Texts = ()
+    learned: tuple[int, int] | None = None
     has_examples: bool = True
     only_dev: bool = False
     lacking: NamedTexts = field(default_factory=dict)

@@ -196,6 +196,7 @@ def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
         additions=len(split.additions),
         n_groups=split.effective_groups,
         overlaps=overlaps_left(data),
+        learned=(len(split.pool), len(data.dataset.examples)) if data.dataset.many_dropped else None,
         has_examples=bool(split.pool),
         only_dev=bool(split.dev_shots and not split.shots),
         preferences=evidence.preferences or has_preferences(data.dataset.examples),

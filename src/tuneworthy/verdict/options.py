@@ -198,6 +198,8 @@ def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
 def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
     latency = open_latency(evidence.limits, rung.latency_p95_ms, rung.latency_p95_ci)
     notes = [latency] * bool(latency) + ["gives every case the same answer"] * rung.constant
+    if rung.rung == "classical" and evidence.learned:
+        notes.append("learned from {} of {} examples: `tuneworthy check` says why".format(*evidence.learned))
     if evidence.balance and evidence.balance.rarest <= RARE:
         missed = [label for label, recall in rung.recall.items() if recall <= MISSED_RECALL]
         notes += [f"recall of `{label}`: {rung.recall[label]:.1%}" for label in missed[:MOST_RECALLS]]
@@ -252,11 +254,17 @@ def distinct_words(options: Options, chosen: str | None) -> str:
     )
 
 
-def legend(options: Options) -> list[str]:
+def legend(options: Options, target: float | None = None) -> list[str]:
     """Explain the words that replace a number in a table of options, as far as they occur."""
     lines = {
         "unresolved: the test cases do not settle whether the target is met. The bound is stricter than the 95% "
         "interval where several options are compared.": lambda one: one.target == "unresolved",
+        "met: the score reaches the target, and its one-sided 95% lower bound is above the target minus the margin. "
+        "The 95% interval has two sides and may begin below the target.": (
+            lambda one: one.target == "met" and one.ci95 and one.ci95[0] < (target or 0)
+        ),
+        "missed: the one-sided 95% upper bound of the score is below the target. The 95% interval has two sides and "
+        "may end above the target.": lambda one: one.target == "missed" and one.ci95 and one.ci95[1] > (target or 1),
         "server: the cost per answer depends on the traffic. Set `economics.requests_per_month` to see it.": (
             lambda one: one.server and one.usd_per_month is None and one.usd_per_1k is None
         ),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from tuneworthy.cases import labels_of
 from tuneworthy.cases.contamination import answer_losses
+from tuneworthy.cases.dataset import DROPPED
 from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
@@ -157,11 +158,11 @@ def imbalance(facts: Facts) -> Findings:
 def overlaps(facts: Facts) -> Findings:
     """Examples overlap cases: the same question, most of its words, or its source. They are dropped and counted.
 
-    A note, unless too few examples remain.
+    A note, unless more than 10% are dropped, or too few examples remain.
 
     The file `overlaps.jsonl` in .tuneworthy lists them. Of labels and JSON, the answers that lose the largest share of
     their rows are named.
-    The gate `contamination` then passes, and no action is needed, unless too few remain to draw dev from.
+    The gate `contamination` then passes. Without a warning, no action is needed.
     """
     data = facts.run_data
     fix = ""
@@ -170,16 +171,26 @@ def overlaps(facts: Facts) -> Findings:
             f"Fewer than {MIN_EXAMPLES} scorable examples remain, so the dev set is drawn from the cases, which "
             "halves the test set. Check whether the overlap comes only from a shared template, or add examples."
         )
-    dataset, dropped, sentences = data.dataset, 0, []
+    dataset, dropped, sentences, lost = data.dataset, 0, [], []
     for side, cases in (("cases", dataset.cases), ("dev", data.split.dev)):
         counts, found = dataset.contamination.counts[side], getattr(dataset.contamination, side)
         if total := sum(counts.values()):
             where = {"cases": "cases", "dev": "dev cases"}[side]
             message = messages.say("overlapping", total=total, n_examples=len(facts.examples), side=where, **counts)
-            losses = answer_losses(found.rows, cases, found.hits)[:MOST_PRICES]
-            shares = "; ".join(f"{one.answer[:60]} {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses)
+            losses = answer_losses(found.rows, cases, found.hits)
+            shares = "; ".join(
+                f"{one.answer[:60]} {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses[:MOST_PRICES]
+            )
+            lost += losses
             sentences += [message, f"The largest shares by answer: {shares}." if losses else ""]
             dropped += total
+    if not fix and dataset.many_dropped:
+        most = max(lost, key=lambda one: one.n_dropped, default=None)
+        fix = (
+            f"Classifier, few-shot prompts and training learn from {count(len(data.split.pool), 'example')} only. "
+            f"{f'{most.answer[:60]} loses the most: {most.n_dropped} of {most.n_rows}. ' if most else ''}"
+            f"See `{DROPPED}` in .tuneworthy, and add examples with other questions."
+        )
     if dropped == len(facts.examples):
         fix = (
             "No example remains for few-shot prompts or training. Set [examples] to rows whose questions are not cases."
