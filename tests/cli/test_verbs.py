@@ -321,7 +321,7 @@ def test_each_outcome_has_its_exit_status(
 def test_status_and_models_print_json(run_record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"steps", "next"} <= set(told(capsys, "status", "--project", run_record))
     assert {"store", "models"} <= set(told(capsys, "models", "list"))
-    assert "tuneworthy check" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
+    assert "Choose one of: list, pull" in refused(capsys, "models", "probe", "nobody", "--project", run_record)
     assert invoke(["status", "--project", str(run_record)]) == 0
 
 
