@@ -24,7 +24,7 @@ SETTINGS = TrainingSettings(rank=2, dropout=0.1, dtype="float32", batch_size=4, 
 STEPS = 6
 
 
-Run = Callable[[Path], Any]
+Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     def size(model: Any) -> float:
         return sum(float(weight.abs().mean()) for name, weight in model.named_parameters() if "lora_B" in name)
 
-    def run(folder: Path) -> Any:
-        return trainer.train_rows(
-            base, rows() * 4, SETTINGS, folder, tokenizer=tokenizer, evaluate=size, evals_per_epoch=1.0, max_steps=STEPS
-        )
+    def run(folder: Path, **more: Any) -> Any:
+        options = {"tokenizer": tokenizer, "evaluate": size, "evals_per_epoch": 1.0, "max_steps": STEPS, **more}
+        return trainer.train_rows(base, rows() * 4, SETTINGS, folder, **options)
 
     torch.set_num_threads(1)  # sums are the same then
     yield run
@@ -92,7 +91,9 @@ def test_a_signal_leaves_the_last_step_as_a_checkpoint_and_the_run_resumes_exact
             run(tmp_path)
     newest = checkpoints.newest(tmp_path)
     assert (newest[0].name if newest else None) == (f"checkpoint-{saved}" if saved else None)
-    found = run(tmp_path)
+    said: list[str] = []
+    found = run(tmp_path, say=said.append)
+    assert [line for line in said if "Resuming" in line] == [f"Resuming after step {saved} of {STEPS}."] * bool(saved)
     assert [step.loss for step in found.progress.steps] == pytest.approx([step.loss for step in whole.progress.steps])
     assert [one.metric for one in found.progress.evals] == pytest.approx([one.metric for one in whole.progress.evals])
     assert found.adapter.name == whole.adapter.name and weights(found) == weights(whole)

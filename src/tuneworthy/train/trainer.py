@@ -277,6 +277,8 @@ class Watcher(TrainerCallback):
         """
         trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
         folder, done = self.checkpoint, len(self.progress.steps)
+        if folder:
+            self.say(f"Resuming after step {done} of {total}.")
         with phase("training steps", total, done) as self._advance:
             if folder is not None and self._is_due(done, total):  # it was stopped in the evaluation
                 trainer._load_from_checkpoint(str(folder))
