@@ -187,6 +187,12 @@ def _unseen_labels(folder: Folder) -> None:
     folder.cases += [case(i, expected="amber") for i in range(200, 204)]
 
 
+def _unlisted_labels(folder: Folder) -> None:
+    folder.replace('type = "exact"', f'type = "choice"\nlabels = {json.dumps([*LABELS])}')
+    row = example(20_000)
+    folder.examples.append({"messages": [row["messages"][0], {"role": "assistant", "content": "violet"}]})
+
+
 def _label_variants(folder: Folder) -> None:
     for i, label in enumerate(("Crimson", "CRIMSON", "emerald_")):
         row = example(20_000 + i)
@@ -343,6 +349,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "unknown_labels": (_unknown_labels, "warning"),
     "critical_labels": (_critical_labels, "error"),
     "unseen_labels": (_unseen_labels, "warning"),
+    "unlisted_labels": (_unlisted_labels, "warning"),
     "label_variants": (_label_variants, "warning"),
     "imbalance": (_imbalance, "warning"),
     "contamination": (_overlaps, "note"),

@@ -442,6 +442,18 @@ def test_a_damaged_store_hides_no_other_finding_and_a_whole_one_is_none(tmp_path
     assert "store" not in {one.rule for one in check_project(folder.root, contact=False).findings}
 
 
+def test_examples_with_a_label_that_the_grader_does_not_list_are_no_shots(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "project")
+    kept = read_data(load(folder.write())).split
+    PLANTED["unlisted_labels"][0](folder)
+    data = read_data(load(folder.write()))
+    assert len(data.split.pool) == len(kept.pool) and "violet" not in {row.answer for row in data.split.pool}
+    assert "violet" not in {case.expected for case in data.split.dev} and any("1 example" in one for one in data.notes)
+    folder.replace("labels = [", 'labels = ["violet", ')
+    data = read_data(load(folder.write()))
+    assert "violet" in {*(row.answer for row in data.dataset.examples)}
+
+
 def test_labels_that_differ_in_a_sign_or_are_single_letters_are_no_variants(tmp_path: Path) -> None:
     folder = clean(tmp_path / "project")
     PLANTED["label_variants"][0](folder)

@@ -23,6 +23,7 @@ from tuneworthy.cases.splits import (
     case_example,
     changes,
     fingerprint,
+    labels_of,
     make_split,
 )
 from tuneworthy.cases.task_kind import Kind
@@ -31,7 +32,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count
-from tuneworthy.types import Case, Cases, Example, Examples, TextTuple, content_hash, frozen
+from tuneworthy.types import Case, Cases, Example, Examples, NamedInts, TextTuple, content_hash, frozen
 
 # The file of the dropped rows, in the store.
 DROPPED = "overlaps.jsonl"
@@ -263,7 +264,22 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
     return dataset_of(project, case_file.cases, rows, notes=notes)
 
 
+def unlisted_labels(project: Project, cases: Cases, examples: Examples) -> NamedInts:
+    """Return the answers of examples that the first grader does not list and no case expects, with numbers of rows."""
+    from tuneworthy.cases.example_store import answer_counts
+
+    if not (listed := getattr(project.graders[0], "labels", None)):
+        return {}
+    known = {*(label.strip() for label in listed), *labels_of(cases)}
+    return {label: n for label, n in answer_counts(examples).items() if label not in known}
+
+
 def dataset_of(project: Project, cases: Cases, examples: Examples, *, notes: TextTuple = ()) -> Dataset:
+    if wrong := unlisted_labels(project, cases, examples):
+        from tuneworthy.cases.example_store import some_of
+
+        examples = some_of(examples, [at for at, row in enumerate(examples) if row.answer.strip() not in wrong])
+        notes += (f"{count(sum(wrong.values()), 'example')} left out, whose labels the grader does not list.",)
     return Dataset(
         cases=cases,
         examples=examples,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from tuneworthy.cases import labels_of
 from tuneworthy.cases.contamination import answer_losses
 from tuneworthy.cases.dataset import DROPPED
+from tuneworthy.cases.dataset import unlisted_labels as unlisted
 from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.messages import ONE_ID
 from tuneworthy.cases.splits import MIN_DEV, MIN_EXAMPLES, MIN_TEST
@@ -109,6 +110,17 @@ def unseen_labels(facts: Facts) -> Sentences:
     if counts and facts.examples:
         yield messages.say(
             "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
+        )
+
+
+@check(severity="warning", fix="Correct these labels, or add them to `labels` of the first grader.")
+def unlisted_labels(facts: Facts) -> Sentences:
+    """Examples have labels that the first grader does not list. Shots and classifiers do not get these rows."""
+    if facts.project.examples and (found := unlisted(facts.project, facts.labelled, facts.examples)):
+        labels = messages.listed([f"{name[:60]} ({n})" for name, n in found.items()])
+        yield (
+            f"{facts.project.examples.path} has {count(sum(found.values()), 'row')} with labels that the first grader "
+            f"does not list: {labels}. They are left out."
         )
 
 
