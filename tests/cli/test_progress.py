@@ -23,8 +23,8 @@ def test_without_a_terminal_a_line_is_printed_now_and_then(
     shown.end()
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert out == "" and lines[0].startswith("Calls: 41 of about 100, $0.0100")
-    assert lines[-1] == "Calls: 61 of about 100, $0.2100, about 40 s left. Now: baseline, 1.0 calls/s."
+    assert out == "" and lines[0].startswith("Answers: 41 of about 100, $0.0100")
+    assert lines[-1] == "Answers: 61 of about 100, $0.2100, about 40 s left. Now: baseline, 1.0/s."
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,23 @@ def test_a_live_line_is_one_line_on_a_narrow_terminal(monkeypatch: pytest.Monkey
     shown.begin("a variant of a long name", 1_000, 0)
     shown.advance(0.01)
     shown._screen.refresh()
-    assert "Calls: " in screen.getvalue() and "…" in screen.getvalue()
+    assert "Answers: " in screen.getvalue() and "…" in screen.getvalue()
+    shown.end()
+
+
+def test_a_classifier_that_is_fitted_is_named_before_its_first_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = RunProgress(live=False)
+    fitted, stored = "classical/embedding", "classical/linear"
+    for label, n_stored in ((fitted, 0), (stored, 9), ("prompt", 0), (fitted, 5)):
+        shown.begin(label, 9, n_stored)
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["classical/embedding"]
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", screen := Screen())
+    shown = RunProgress(live=True)
+    shown.begin("prompt", 9, 0)
+    assert "Answers: 0 of about 9" in screen.getvalue()
     shown.end()
 
 

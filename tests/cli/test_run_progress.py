@@ -56,8 +56,8 @@ def test_without_a_terminal_each_rung_and_now_and_then_the_whole_is_a_line(
     lines = err.splitlines()
     assert out == "" and lines[0] == "classical (reference, 79.3%): why"
     assert lines[3] == "retrieval (skipped): no documents"
-    assert lines[-1] == ("Calls: 129 of about 900, about 5 min left. Now: few_shot/per_case-4+choice, 2.5 calls/s.")
-    assert sum(line.startswith("Calls:") for line in lines) == 5  # of 60 seconds
+    assert lines[-1] == ("Answers: 129 of about 900, about 5 min left. Now: few_shot/per_case-4+choice, 2.5/s.")
+    assert sum(line.startswith("Answers:") for line in lines) == 5  # of 60 seconds
 
 
 def test_a_met_target_is_said_once_for_a_variant_with_the_bill_that_may_fall(

@@ -1,4 +1,4 @@
-"""Progress of calls: one live line on a terminal, a plain line every ten seconds elsewhere, and a line per rung."""
+"""Progress of answers: one live line on a terminal, a plain line every ten seconds elsewhere, and a line per rung."""
 
 import signal
 import time
@@ -40,6 +40,7 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
         self._live = output.is_terminal and not output.is_dumb_terminal if live is None else live
         self._time = TimeLeft({})
         self._rungs: set[str] = set()
+        self._fitted: set[str] = set()
         self._rung = self._label = self._met = ""
         self._cost_usd = 0.0
         self._printed = time.monotonic()
@@ -90,8 +91,11 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
         """Start counting `total` answers; `stored` are already there."""
         self._label = label if total > stored else ""
         self._time.begin(self._rung, label, total, stored, alone=alone, now=time.monotonic())
+        if self._label.startswith("classical/") and label not in self._fitted:
+            self._fitted.add(label)
+            self.note(f"Fitting {clean(label)} on the examples. This can take a minute.")
         if self._live:
-            self._screen.start()
+            self._screen.start(refresh=True)
 
     def advance(self, cost_usd: float) -> None:
         if not self._label:
@@ -117,15 +121,15 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
         self._screen.stop()
 
     def summary(self) -> str:
-        """Return the calls so far, their cost, the remaining time and the current step."""
+        """Return the answers so far (also stored and local), their cost, the remaining time and the current step."""
         rungs = self._rungs | {self._rung}
         made, missing = (sum(map(part, rungs)) for part in (self._time.made.__getitem__, self._time.calls))
         cost = f", ${self._cost_usd:,.{2 if self._cost_usd >= 1 else 4}f}" if self._cost_usd else ""
         seconds = self._time.seconds()
         left = f", about {duration(seconds)} left" if seconds else ""
-        rate = f", {self._time.rate:.1f} calls/s" if self._time.rate else ""
+        rate = f", {self._time.rate:.1f}/s" if self._time.rate else ""
         now = f" Now: {clean(self._label)}{rate}." if self._label else ""
-        return f"Calls: {made:,} of about {round(made + missing):,}{cost}{left}.{now}"
+        return f"Answers: {made:,} of about {round(made + missing):,}{cost}{left}.{now}"
 
 
 def duration(seconds: float) -> str:

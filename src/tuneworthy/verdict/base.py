@@ -247,4 +247,4 @@ class Cost:
         if not self.calls:
             return "no calls, no cost, a few seconds"
         minutes = f"{self.minutes:.0f} min" if round(self.minutes) else "less than a minute"
-        return f"at most {self.calls:,} calls, {usd}, {minutes}"
+        return f"at most {self.calls:,} calls, less those already answered, {usd}, {minutes}"
