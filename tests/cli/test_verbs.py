@@ -148,6 +148,10 @@ def test_money_is_not_spent_unasked(
     assert invoke([*verb, "--max-usd", "100"]) != 2
 
 
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_printed_step_carries_the_consent_it_needs_without_a_terminal(
     run_record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +173,11 @@ def test_a_printed_step_carries_the_consent_it_needs_without_a_terminal(
         assert with_consent(canary, load(run_record), 0.5, unattended=True) == f"{canary} --max-usd 1"
         patched.setattr("click.confirm", lambda *_, **__: pytest.fail("it asked"))
         agree_to_spend(load(run_record), 1.0, yes=False)
+        asked: list[str] = []
+        patched.setattr("click.confirm", lambda text, **_: asked.append(text))
+        patched.setattr("tuneworthy.cli.run.walk", interrupted)
+        assert invoke(["run", "--project", str(run_record)]) == 130
+        assert "calls, costs about $" in asked[0]
     file.write_text(file.read_text().replace("[ladder]\n", "[ladder]\nbudget_usd = 5.0\n"))
     assert with_consent(step, load(run_record)) == step
 
@@ -384,10 +393,6 @@ def test_a_wrong_option_exits_2_and_an_interruption_130(
     run_record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert invoke(["run", "--no-such-option"]) == 2
-
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr("tuneworthy.cli.run.walk", interrupted)
     capsys.readouterr()
     assert invoke(["run", "--project", str(run_record)]) == 130

@@ -60,10 +60,11 @@ def test_the_recall_of_a_label_is_of_its_scored_cases() -> None:
     async def score(*_: Any) -> Any:
         return num, den, []
 
-    def recalls(groups: Any) -> tuple[Any, Any]:
+    def recalls(groups: Any) -> tuple[Any, Any, Any]:
         session: Any = SimpleNamespace(score=score, groups=lambda _: groups)
         return asyncio.run(recall_of(session, test, []))
 
-    recall, n = recalls(None)
+    recall, n, n_cases = recalls(None)
     assert (recall, n) == ({"a": 1.0, "b": 0.75}, {"a": 2.0, "b": 4.0})
     assert recalls(groups)[1]["b"] < 4.0  # two cases of `b` share a source
+    assert n_cases == recalls(groups)[2] == {"a": 2, "b": 4}

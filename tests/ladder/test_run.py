@@ -508,6 +508,10 @@ def test_a_run_until_the_target_is_whole_and_a_later_run_continues_it_as_if_it_h
     assert stopped.comparisons.options == stopped.options == stopped.comparisons.planned + 1  # without `fine_tune`
     assert err.count("Target met for $") == 1 and f"${today.cost_usd:.2f}" in err and gain in err
     assert "a month" in err  # today's bill, which another model may lower
+    assert "stored" not in err
+    assert invoke([*command, "--until", "target"]) == 0
+    err = capsys.readouterr().err
+    assert "by stored answers, for $0.00" in err and "this run cost nothing" in err
     plan = read_comparisons(Folder(root))
     assert not plan.passed or plan.passed == ("classical",)  # no slot of a rung that was not reached
     assert invoke(["decide", "--project", str(root), "--json"]) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.report.report_projects import with_long_labels
 from tests.report.report_records import record, rung
 from tests.verdict.planted import failures
@@ -11,8 +12,9 @@ from tests.verdict.planted import failures
 from tuneworthy.cli.tables import closing_lines
 from tuneworthy.ladder.record import LabelBalance, RunRecord
 from tuneworthy.report.charts import causes_table
+from tuneworthy.report.first_screen import _few
 from tuneworthy.report.render import render_html
-from tuneworthy.report.run_report import document
+from tuneworthy.report.run_report import _recall_row, document
 from tuneworthy.report.tables import data_table, ladder_table, recall_table
 
 CONSTANT = "gives every case the same answer"
@@ -72,3 +74,21 @@ def test_the_error_analysis_says_how_a_class_is_found_and_what_is_not_measured()
     table = causes_table((row, failures("format", 20)))
     assert table is not None and [cells[3] for cells in table.rows] == ["40", "20"]
     assert table.rows[0][-1] == "No probe finds a cause. Wrong labels are not measured."
+
+
+def test_a_rare_label_is_shown_with_its_cases_and_not_with_the_independent_ones() -> None:
+    row = replace(FEW.rungs[0], recall={"x": 13 / 17}, recall_n={"x": 11.0}, recall_cases={"x": 17})
+    assert _recall_row("x", row)[:3] == ["label x", "17", "76.5%"]
+    assert _recall_row("x", replace(row, recall_cases={}))[1] == "11"
+
+
+@pytest.mark.parametrize(
+    ("name", "few"),
+    [
+        ("embedding classifier; mail-large where it is unsure", "embedding classifier; mail-large where it is unsure"),
+        ("small model, 4 examples per question, contract", "small model, 4 examples per question"),
+        (" ".join(["word"] * 20), " ".join(["word"] * 6)),
+    ],
+)
+def test_a_name_to_paste_is_cut_only_between_its_parts(name: str, few: str) -> None:
+    assert _few(name) == few

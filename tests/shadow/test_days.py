@@ -125,6 +125,7 @@ def test_a_dated_log_passes_by_its_days_and_one_without_dates_does_not(
         log.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in rows))
         found, record = replayed(root, log, by_day=True)
         assert found == status and record.verdict.results[0].n_days == (10 if dated else 0)
+        assert record.days == (("2026-09-01", "2026-09-10") if dated else ())
     assert invoke(["shadow", "replay", "--one-period", "--project", str(root)]) == 2
     assert "--one-period" in capsys.readouterr().err
     assert load(root).task.margin == 0.05

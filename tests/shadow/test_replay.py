@@ -276,11 +276,18 @@ def test_without_a_label_a_pair_that_differs_is_not_called_worse(tmp_path: Path,
     assert "differ" not in change_words([worse]) and "differ" in change_words([worse, {"changes": {"agreement": -1.0}}])
 
 
-def test_the_printed_canary_has_a_limit_where_the_candidate_is_billed(
+def test_the_page_names_days_and_pairs_and_a_canary_has_a_limit_where_the_candidate_is_billed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_traffic_project(tmp_path / "p", "better")
     assert replayed(root, write_log(tmp_path / "log.jsonl", 300))[0] == 0
+    record = replace(read_shadow(Folder(root)), days=("2026-11-10", "2026-11-19"))
+    pair = {"changes": {"quality": -1.0}, "source": "", "question": "", "production": "", "candidate": ""}
+    page = document(record, "t", [pair] * 35)
+    assert "2026-11-10 to 2026-11-19" in page.basis
+    assert record.date in page.basis and record.date in document(replace(record, days=()), "t", []).basis
+    (part,) = [one for one in page.sections if one.name == "worse"]
+    assert part.title.startswith("The 20 worst of 35 pairs") and len(part.blocks[0].rows) == 20
     file, price = root / "tuneworthy.toml", "plays_hosted = true\ninput_usd_per_mtok = 1.0\noutput_usd_per_mtok = 1.0\n"
     for more in ("", price):
         function = 'function = "world.py:better"\n'

@@ -42,7 +42,7 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
         self._rungs: set[str] = set()
         self._fitted: set[str] = set()
         self._rung = self._label = self._met = ""
-        self._cost_usd = 0.0
+        self.cost_usd = 0.0
         self._printed = time.monotonic()
         self._screen = Live(
             console=output,
@@ -70,9 +70,12 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
     def target_met(self, variant: str, score: float, usd: float, rest: Work, bill: str) -> bool:
         """Print the price of the remaining rungs and their possible gain, once a variant; ask whether to run them."""
         price = f"costs about ${rest.usd:.2f}" if rest.usd else f"takes about {duration(rest.seconds)}"
+        paid = f"for ${usd:.2f}"
+        if usd and not self.cost_usd:
+            paid, price = "by stored answers, for $0.00", f"{price}, or less with stored answers,"
         if variant != self._met:
             self.note(
-                f"Target met for ${usd:.2f} ({clean(variant)}: {percent(score)}). The rest {price} and can gain at "
+                f"Target met {paid} ({clean(variant)}: {percent(score)}). The rest {price} and can gain at "
                 f"most {100 * (1 - score):.1f} points{bill and ', or lower the bill of ' + bill}."
             )
         self._met = variant
@@ -102,7 +105,7 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
             return
         now = time.monotonic()
         self._time.answer(now)
-        self._cost_usd += cost_usd
+        self.cost_usd += cost_usd
         if now - self._printed >= (REDRAWN_EVERY_S if self._live else PLAIN_EVERY_S):
             self._printed = now
             if self._live:
@@ -124,7 +127,7 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
         """Return the answers so far (also stored and local), their cost, the remaining time and the current step."""
         rungs = self._rungs | {self._rung}
         made, missing = (sum(map(part, rungs)) for part in (self._time.made.__getitem__, self._time.calls))
-        cost = f", ${self._cost_usd:,.{2 if self._cost_usd >= 1 else 4}f}" if self._cost_usd else ""
+        cost = f", ${self.cost_usd:,.{2 if self.cost_usd >= 1 else 4}f}" if self.cost_usd else ""
         seconds = self._time.seconds()
         left = f", about {duration(seconds)} left" if seconds else ""
         rate = f", {self._time.rate:.1f}/s" if self._time.rate else ""

@@ -22,6 +22,7 @@ from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LocalEncoder
 from tuneworthy.errors import NotStored, OutsideFault, Undecided, UserError
 from tuneworthy.ladder.cascade import large_of
+from tuneworthy.ladder.estimate import Estimate, estimate_run
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import check_rungs, run_ladder
@@ -74,7 +75,7 @@ def command(
     project = load(root)
     check_rungs(project, rungs)
     fetch_models(project)
-    agree_to_spend(project, max_usd, yes)
+    agree_to_spend(project, max_usd, yes, estimate=lambda: estimate_run(project, read_data(project), {}))
 
     def show(record: RunRecord) -> None:
         print_result(record.to_dict(), show_run, record, project)
@@ -113,7 +114,7 @@ def walk(
             progress.end()
             stopped(record)
 
-        return run_async(
+        record = run_async(
             run_ladder(
                 project,
                 rungs,
@@ -125,6 +126,10 @@ def walk(
                 stopped=stop,
             )
         )
+        progress.end()
+        if record.cost_usd and not progress.cost_usd:
+            note("All billed answers were stored already: this run cost nothing.")
+        return record
 
 
 @asynccontextmanager
@@ -247,7 +252,14 @@ def billed(project: Project, names: Container[str] | None = None) -> list[str]:
     return paid + paid_servers(project)
 
 
-def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Container[str] | None = None) -> None:
+def agree_to_spend(
+    project: Project,
+    max_usd: float | None,
+    yes: bool,
+    names: Container[str] | None = None,
+    *,
+    estimate: Callable[[], Estimate | None] = lambda: None,
+) -> None:
     """Ask before money is spent; without a terminal a budget or `--yes` is needed.
 
     Args:
@@ -255,6 +267,7 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
         max_usd: Most that this run may spend.
         yes: Whether the user agreed already.
         names: The models that are called; all of the project if not given.
+        estimate: Returns the expected calls and their cost, for the question.
 
     Raises:
         UserError: A model costs money, there is no terminal to ask, and nothing limits it.
@@ -270,6 +283,9 @@ def agree_to_spend(project: Project, max_usd: float | None, yes: bool, names: Co
             hint="Set ladder.budget_usd, or pass --max-usd or --yes.",
         )
     most = "without a limit" if limit is None else f"and spend at most ${limit:.2f}"
+    expected = f"{found}, if nothing is stored. " if (found := estimate()) else ""
     click.confirm(
-        f"Answers that are not stored yet are billed by these services: {paid}. Continue {most}?", abort=True, err=True
+        f"{expected}Answers that are not stored yet are billed by these services: {paid}. Continue {most}?",
+        abort=True,
+        err=True,
     )

@@ -23,8 +23,6 @@ from tuneworthy.shadow.verdict import interval
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 
-# Worse pairs on the page.
-PAIRS = 20
 # Exit status by what confidence in production shows; without a margin it is not watched.
 ALERTS = {"alert": 3, "quiet": 0, "unknown": 4}
 
@@ -67,7 +65,7 @@ def command(out: Path | None, root: Path) -> int:
     if out is None:
         print_result({**asdict(record), "drift": found}, show, record, project, found)
     else:
-        page = document(record, project.task.name, worst_pairs(Folder(project.root), PAIRS), found)
+        page = document(record, project.task.name, worst_pairs(Folder(project.root), record.n_pairs), found)
         write_page(out, _affordable(page, record, project))
         note(f"Report: {out}")
     watched = record.confidence if record.verdict.status != "fail" else None

@@ -52,7 +52,7 @@ def closing_lines(record: RunRecord) -> list[str]:
         for reason in dict.fromkeys(rung.reason for rung in skipped)
     ]
     if record.cost_usd:
-        lines.append(f"All calls of this run cost {dollars(record.cost_usd)}.")
+        lines.append(f"The answers of this run cost {dollars(record.cost_usd)}; stored answers are paid for once.")
     if record.quick:
         return [*lines, "This was a quick run on dev, without a verdict. Next: tuneworthy run"]
     if record.partial:

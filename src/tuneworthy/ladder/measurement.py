@@ -48,6 +48,7 @@ from tuneworthy.types import (
     Case,
     Cases,
     NamedFloats,
+    NamedInts,
     Response,
     RungStatus,
     Trace,
@@ -127,7 +128,8 @@ async def measure_on_test(
     test, asked = session.split.test, session.split.asked
     traces = await session.ask(variant, asked, repeats=repeats_of(session.project, variant))
     repeats = len(traces) // len(asked)
-    recall, recall_n = await recall_of(session, asked, traces) if session.task.kind == "label" else ({}, {})
+    is_label = session.task.kind == "label"
+    recall, recall_n, recall_cases = await recall_of(session, asked, traces) if is_label else ({}, {}, {})
     traces = traces[: len(test) * repeats]
     num, den, scores = await session.score(traces, test)
     n_lost = sum(bool(score.unscored) for score in scores)
@@ -136,7 +138,8 @@ async def measure_on_test(
     limits, model = session.project.constraints, session.models[variant.model]
     latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
-    record = replace(record, n=len(test), repeats=repeats, recall=recall, recall_n=recall_n, **asdict(means))
+    record = replace(record, recall=recall, recall_n=recall_n, recall_cases=recall_cases)
+    record = replace(record, n=len(test), repeats=repeats, **asdict(means))
     trial = Measurement(
         rung=record.rung,
         variant=variant,
@@ -464,17 +467,18 @@ def beats_constant(session: Session, trial: Measurement, constant: Pair) -> bool
     ).better
 
 
-async def recall_of(session: Session, cases: Cases, traces: Traces) -> tuple[NamedFloats, NamedFloats]:
-    """Return, by label, the recall and the number of independent right/wrong cases that would be as precise."""
+async def recall_of(session: Session, cases: Cases, traces: Traces) -> tuple[NamedFloats, NamedFloats, NamedInts]:
+    """Return, by label, the recall, the independent right/wrong cases that would be as precise, and the cases."""
     labels = ["".join(accepted(case.expected)[:1]) if case.expected is not None else "" for case in cases]
     num, den, _ = await session.score(traces, cases)
-    scored, recall, n, groups = ~np.isnan(num + den), dict[str, float](), dict[str, float](), session.groups(cases)
+    scored, groups = ~np.isnan(num + den), session.groups(cases)
+    recall, n, n_cases = dict[str, float](), dict[str, float](), dict[str, int]()
     for label in sorted(set(labels) - {""}):
         rows = scored & np.array([one == label for one in labels])
         if total := float(den[rows].sum()):
-            recall[label] = float(num[rows].sum()) / total
+            recall[label], n_cases[label] = float(num[rows].sum()) / total, int(rows.sum())
             n[label] = effective_n(num[rows], den[rows], None if groups is None else groups[rows])
-    return recall, n
+    return recall, n, n_cases
 
 
 def _score(session: Session, trial: Measurement, test: Cases) -> tuple[float, Bounds | None, float | None, list[str]]:

@@ -117,6 +117,7 @@ class RungRecord:
         constant: Whether it answers the same to every case.
         recall: Score on the test cases by label, for a label task.
         recall_n: Scored test cases by label, as independent right/wrong cases that would be as precise.
+        recall_cases: Scored test cases by label.
         delta: Paired difference to `compared_to`, with its two-sided 95 % interval.
         p_value: One-sided; None, like `alpha`, if the difference is only described.
         alpha: Of this comparison, one-sided, with the α that earlier rungs passed on.
@@ -164,6 +165,7 @@ class RungRecord:
     constant: bool = False
     recall: NamedFloats = field(default_factory=dict)
     recall_n: NamedFloats = field(default_factory=dict)
+    recall_cases: NamedInts = field(default_factory=dict)
     delta: float | None = None
     delta_ci: Bounds | None = None
     p_value: float | None = None

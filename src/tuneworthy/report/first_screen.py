@@ -275,8 +275,10 @@ def _options_to_paste(record: RunRecord, options: Options, verdict: Verdict | No
 
 
 def _few(name: object) -> str:
-    """Return the first words of a name; of an option's name, the first two parts."""
-    return " ".join(", ".join(clean(name, MOST_CHARS).split(", ")[:2]).split()[:MOST_WORDS])
+    """Return the first two parts of a name; of a long name, the first words."""
+    first, *others = re.split("(?=[,;] )", clean(name, MOST_CHARS))
+    few = first + "".join(others[:1])
+    return few if len(few.split()) <= 2 * MOST_WORDS else " ".join(first.split()[:MOST_WORDS])
 
 
 def _scored(label: str, option: Option, where: str) -> str:

@@ -183,7 +183,7 @@ def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | N
     for words, half in zip(("first half of the file", "second half of the file"), shown.halves, strict=False):
         rows.append(_certainty_row(words, half.n, half))
     rare = sorted(shown.recall_n, key=lambda label: shown.recall_n[label])[:RARE_LABELS]
-    rows += [_recall_row(one, shown.recall[one], shown.recall_n[one]) for one in rare]
+    rows += [_recall_row(one, shown) for one in rare]
     headings = ("n", "score", "95% interval", "vs today", "difference, 95% interval")
     columns = [text_column("cases", "test cases"), *(Column(heading, heading) for heading in headings)]
     dropped = sum((record.overlaps.cases or {}).values())
@@ -198,9 +198,10 @@ def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | N
     yield Table(f"Score of {clean(shown.name)}", columns, rows, note).filled()
 
 
-def _recall_row(label: str, recall: float, n: float) -> list[str]:
-    interval = clopper_pearson(min(n, recall * n), n)
-    return [f"label {clean(label, 60)}", integer(n), percent(recall), percent_range(interval), *"––"]
+def _recall_row(label: str, shown: RungRecord) -> list[str]:
+    recall, n = shown.recall[label], shown.recall_n[label]
+    shares = (percent(recall), percent_range(clopper_pearson(min(n, recall * n), n)))
+    return [f"label {clean(label, 60)}", integer(shown.recall_cases.get(label, n)), *shares, *"––"]
 
 
 def _certainty_row(

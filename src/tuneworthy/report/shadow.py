@@ -20,6 +20,8 @@ from tuneworthy.types import JsonObject, Texts
 OUTCOMES = {"pass": "ship", "fail": "do_not_ship", "unknown": "undecided"}
 # Where the sequence is wider, it is not drawn: the first sessions show nothing.
 WIDEST = 0.6
+# Worse pairs on the page.
+MOST_PAIRS = 20
 # Longest text of an answer in the table of pairs, characters.
 MOST_CHARS = 160
 
@@ -32,7 +34,7 @@ def document(
     Args:
         record: Of the replay.
         task: Name of the project.
-        worse: Rows of the pairs that got worse, the worst first.
+        worse: Rows of all pairs that got worse, the worst first.
         found: What traffic asks and the cases hardly cover; None where it is not known.
     """
     verdict = record.verdict
@@ -46,8 +48,9 @@ def document(
         keys = ("source", "question", "production", "candidate")
         columns = [text_column(key, key, itemgetter(key), MOST_CHARS) for key in keys]
         masked = "; personal data is masked" if record.masked else ""
-        pairs = Table.of(f"Pairs that {change_words(worse)}{masked}", columns, worse)
-        parts.append(PagePart("worse", f"{count(len(worse), 'pair')} that {change_words(worse)}", [pairs]))
+        pairs = Table.of(f"Pairs that {change_words(worse)}{masked}", columns, worse[:MOST_PAIRS])
+        shown = f"The {MOST_PAIRS} worst of " if len(worse) > MOST_PAIRS else ""
+        parts.append(PagePart("worse", f"{shown}{count(len(worse), 'pair')} that {change_words(worse)}", [pairs]))
     if record.confidence:
         parts.append(PagePart("confidence", "Confidence in production", [clean(record.confidence.detail, 0)]))
     if found:
@@ -62,7 +65,7 @@ def document(
         sentence=clean(verdict.detail, 0),
         basis=(
             f"Compared with {clean(record.production)} answers on {record.n_sessions:,} of {record.n_drawn:,} "
-            f"drawn sessions ({record.n_pairs:,} pairs), {record.date}."
+            f"drawn sessions ({record.n_pairs:,} pairs){_dates(record)}."
         ),
         cards=[
             _quality_card(quality),
@@ -90,6 +93,11 @@ def document(
         ],
         made=f"Made by `tuneworthy shadow report`; replayed on {record.date}.",
     )
+
+
+def _dates(record: ShadowRecord) -> str:
+    days = f" of {clean(' to '.join(dict.fromkeys(record.days)))}" if record.days else ""
+    return f"{days}, replayed on {record.date}"
 
 
 def drift_lines(found: TrafficDrift, sources: Texts) -> list[str]:

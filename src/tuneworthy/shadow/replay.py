@@ -5,6 +5,7 @@ depends on the recording, the answers and the labels, not on the number of looks
 """
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.lines import exclusive, read_lines, write_line
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.text import plural
-from tuneworthy.types import Case, JsonObject, Texts, Trace, Variant, calls_of, content_hash, frozen, role_of
+from tuneworthy.types import Case, JsonObject, Texts, TextTuple, Trace, Variant, calls_of, content_hash, frozen, role_of
 
 # `.tuneworthy/shadow.json`: the last replay, for the gate and the report; next to it, the pairs, the worst first.
 DOCUMENT = "shadow"
@@ -52,6 +53,7 @@ QUEUE = "shadow/labels.jsonl"
 # Turns that are asked before the rules are applied again.
 TURNS = 400
 # Changes by which a pair got worse; where the truth is not known, other answers only differ.
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 DECISIVE = frozenset({*COMPARED, "judge"})
 Asked = tuple[TrafficSession, RecordedTurn]
 
@@ -86,6 +88,7 @@ class ShadowRecord:
         grader: Hash of the primary grader, as in the provenance of a run.
         sources: Files of the recording.
         confidence: Whether low confidence is more frequent than on dev; None if it is not watched.
+        days: First and last day of the traffic; empty if it has no dates.
     """
 
     verdict: ShadowVerdict
@@ -106,6 +109,7 @@ class ShadowRecord:
     grader: str = ""
     sources: Texts = ()
     confidence: ConfidenceVerdict | None = None
+    days: TextTuple = ()
 
 
 def labels_path(project: Project) -> Path:
@@ -274,6 +278,7 @@ def _record(
 ) -> ShadowRecord:
     answered = [pair for pair in pairs if pair.answered]
     before = sum(len(pair.production.text) for pair in answered)
+    days = sorted(one.day for one in recording.sessions if _DAY.fullmatch(one.day))
     return ShadowRecord(
         verdict=verdict,
         variant=candidate.id,
@@ -286,6 +291,7 @@ def _record(
         cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
         length_ratio=sum(len(pair.candidate.text) for pair in answered) / before if before else None,
         notes=[*recording.notes],
+        days=(days[0], days[-1]) if days else (),
     )
 
 
