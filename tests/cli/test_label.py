@@ -209,19 +209,58 @@ def test_the_first_session_asks_for_the_labels_and_only_those_are_taken(
     write_cases(tmp_path, 6)
     say(monkeypatch, "refund")
     assert label(tmp_path, "cases", "--labeller", "ada") == 2 and not (tmp_path / "guideline.md").exists()
-    pasted = ["?", "card lost, refund", "- report fraud", "Report_Fraud", ""]
-    answers = ["1", "Refund", "report-fraud", "refnd", "card", "help", "+pin change", "+Pin_Change", "4", "/quit"]
+    pasted = ["?", "nothing", "", "n", "card lost, refund", "- report fraud", "Report_Fraud", "skip, 12", ""]
+    answers = ["", "1", "Refund", "report-fraud", "refnd", "card", "help", "+pin change", "+Pin_Change", "4", "/quit"]
     say(monkeypatch, *pasted, *answers)
     assert label(tmp_path, "cases", "--labeller", "ada") == 0
     err = " ".join(capsys.readouterr().err.split())
     assert given(tmp_path) == ["card lost", "refund", "report fraud", "pin change", "pin change"]
     assert "'Report_Fraud' differs only in spelling" in err and "Did you mean 'refund'?" in err
     assert "1 label contains it: 1 card lost" in err and "Is this `pin change`?" in err
+    assert "named 'skip'" in err and "named '12'" in err and "1 nothing Press Enter to save" in err
     labels = Guideline.read(tmp_path / "guideline.md").labels
     assert [*labels] == ["card lost", "refund", "report fraud", "pin change"]
     say(monkeypatch, "help", "/quit")
     assert label(tmp_path, "--labeller", "bob") == 0
     assert "No label is known" not in (err := capsys.readouterr().err) and "3 report fraud" in err
+
+
+def test_a_label_with_a_comma_is_quoted_and_decline_needs_no_slash(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path)
+    say(monkeypatch, '"glass, broken", b', "", "", "+decline", "+7", "/foo", "decline", "help", "1", "undo", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert given(tmp_path) == [None] and [*Guideline.read(tmp_path / "guideline.md").labels] == ["glass, broken", "b"]
+    assert "Saved: decline." in err and "Taken back: glass, broken." in err and err.count(" cannot be named ") == 2
+    assert "'/foo' is neither a command nor an answer. Type a label or its number. +NAME" in err
+    say(monkeypatch, "undo", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    assert "Taken back: decline." in capsys.readouterr().err
+
+
+def test_help_ends_with_the_commands_and_repeats_no_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 1)
+    (tmp_path / "guideline.md").write_text("Choose.\n\n- `a`\n- `b`: second\n")
+    say(monkeypatch, "?", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    text = capsys.readouterr().err.split("> ")[1]
+    assert text.index("- `b`: second") < text.index("/undo takes back") < text.index("[1 of 1]") and "- `a`" not in text
+
+
+def test_the_time_left_follows_the_pace_of_the_session(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 60)
+    (tmp_path / "guideline.md").write_text("- `a`\n")
+    say(monkeypatch, *"aaaaa", "/quit")
+    clock = iter(range(0, 60_000, 60))
+    work_through(QUEUES["cases"](LabelRequest(tmp_path, "ada")), now=lambda: float(next(clock)))
+    err = capsys.readouterr().err
+    assert "[5 of 60] about 14 min left" in err and "[6 of 60] about 55 min left" in err
 
 
 def test_free_text_is_asked_once_and_any_text_is_an_answer(
@@ -601,7 +640,7 @@ def test_the_plan_of_a_queue_changes_with_rows_labels_and_guideline(tmp_path: Pa
 @pytest.mark.parametrize(
     ("queue", "typed", "shown"),
     [
-        ("cases", "a, b\n\n1\n/undo\nb\n2\n\n", ["1 a   2 b", "Taken back.", "Next: tuneworthy label"]),
+        ("cases", "a, b\n\n\n1\n/undo\nb\n2\n\n", ["1 a   2 b", "Taken back: a.", "Next: tuneworthy label"]),
         (
             "review",
             "b wrong\n/undo\nb\nno\n/quit\n",

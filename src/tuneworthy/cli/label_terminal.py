@@ -1,5 +1,6 @@
 """A queue on a terminal: one row at a time, with the labels and the guideline; each answer is on disk at once."""
 
+import csv
 import re
 import sys
 import time
@@ -14,23 +15,26 @@ import click
 from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.cli.options import note
 from tuneworthy.errors import UserError
-from tuneworthy.people.queue import KINDS, LabelForm, Queue, first_paragraph
+from tuneworthy.people.queue import KINDS, LabelForm, Queue, first_paragraph, refuse_label
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 
 QUIT, SKIP, UNDO, HELP = "/quit", "/skip", "/undo", ("?", "/help", "/?")
 KEYS = f"{UNDO} takes back your last answer (repeatable), {SKIP} puts the row last, {QUIT} stops, ? shows this help."
 LABEL_LIST = (
-    "Type or paste the labels, one per line or separated by commas, and end the list with an empty line. If the answer "
-    "is free text, press Enter."
+    'Type or paste the labels, one per line or separated by commas ("with quotes, if it has one"), and end the list '
+    "with an empty line. If the answer is free text, press Enter."
 )
 # Lines of the label list that every row repeats; a longer list is searched.
 _MAX_LINES = 16
+# Answers of a session that show how long a row takes.
+_MIN_TIMES = 5
+_BARE_LABEL = re.compile(r"^[-*] `[^`\n]+`[ \t]*(\n|$)", re.MULTILINE)
 
 
 def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int:
     """Show the rows of a queue until all are done or the person stops; return the number of new answers."""
-    session, n_given, began = queue.session, 0, dict[str, float]()
+    session, n_given, began, times = queue.session, 0, dict[str, float](), list[float]()
     if session.next() is not None:
         note(help_text(queue))
     while (row := session.next()) is not None or n_given:
@@ -39,21 +43,24 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
         else:
             began.setdefault(row.id, now())
             total, done = len(session.assigned), session.n_done
-            minutes = max(1, round((total - done) * KINDS[queue.kind][1] / 60))
+            usual = sorted(times)[len(times) // 2] if len(times) >= _MIN_TIMES else KINDS[queue.kind][1]
+            minutes = max(1, round((total - done) * usual / 60))
             note(f"\n[{done + 1} of {total}] about {minutes} min left", queue.show(row), *footer(queue))
         try:
             line = ask_line("(? for help) > ")
-            if f"/{line}" in {QUIT, SKIP, UNDO} and (queue.form.labels or not queue.form.commands):  # not free text
-                line = line if line in queue.form.labels else f"/{line}"
+            commands, labels = queue.form.commands, queue.form.labels
+            if f"/{line}" in {QUIT, SKIP, UNDO, *HELP, *commands} and (labels or not commands):  # not free text
+                line = line if line in labels else f"/{line}"
             if line == QUIT or (row is None and line != UNDO):
                 break
             if line == UNDO:
-                session.undo()
+                answer = session.undo()
                 queue.form.undone()
                 n_given = max(0, n_given - 1)
-                note("Taken back.")
-            elif row is not None and _answer(queue, row, line, now() - began[row.id]):
+                note(f"Taken back{_shown(queue, answer)}.")
+            elif row is not None and _answer(queue, row, line, seconds := now() - began[row.id]):
                 n_given += 1
+                times.append(seconds)
         except EOFError:
             break
         except UserError as error:
@@ -76,7 +83,7 @@ def _answer(queue: Queue, row: Any, line: str, seconds: float) -> bool:
         )
     else:
         if line[:1] in {"/", "?"} and line not in queue.form.commands:
-            raise UserError(f"{line[:40]!r} is neither a command nor an answer.", hint=KEYS)
+            raise UserError(f"{line[:40]!r} is neither a command nor an answer.", hint=f"{queue.form.keys} {KEYS}")
         answer = queue.form.parse(line)
         if seconds < queue.reading_s(row, answer):
             raise UserError(
@@ -84,16 +91,21 @@ def _answer(queue: Queue, row: Any, line: str, seconds: float) -> bool:
                 "rate it again."
             )
         queue.session.submit(row.id, answer)
-        note(f"Saved{f': {answer}' if isinstance(answer, str) else ''}.", *queue.after.get(row.id, ()))
+        note(f"Saved{_shown(queue, answer)}.", *queue.after.get(row.id, ()))
         return True
     return False
 
 
+def _shown(queue: Queue, answer: Any) -> str:
+    text = queue.form.commands[0][1:] if answer is None and queue.form.commands else answer
+    return f": {text}" if isinstance(text, str) else ""
+
+
 def help_text(queue: Queue, *, full: bool = False) -> str:
-    """Return the keys and the guideline; `full`, with all labels and the whole guideline."""
+    """Return the keys; `full`, after the guideline and a long list of labels."""
     labels = label_lines(queue.form)
-    more = [queue.guideline, *(labels if len(labels) > _MAX_LINES else ())]
-    return "\n".join([f"{queue.form.keys} {KEYS} Every answer is saved at once.", *(more if full else ())])
+    more = [*(labels if len(labels) > _MAX_LINES else ()), _BARE_LABEL.sub("", queue.guideline), ""]
+    return "\n".join([*(more if full else ()), f"{queue.form.keys} {KEYS} Every answer is saved at once."])
 
 
 def footer(queue: Queue) -> list[str]:
@@ -124,29 +136,42 @@ def ask_label_list(file: str) -> list[str]:
         UserError: The input ends before the list.
     """
     note(f"No label is known yet. {LABEL_LIST}")
-    typed: list[str] = []
     try:
-        while line := ask_line("labels > "):
-            if line == QUIT:
-                raise click.Abort
-            if line[:1] in {"/", "?"}:
-                note(LABEL_LIST)
-            else:
-                bullet = re.sub(r"^([-*•]|\d+[.)])\s+", "", line)
-                typed += [part.strip().replace("`", "'") for part in bullet.split(",")]
+        while labels := _typed_labels():
+            lines = label_lines(LabelForm("", str, labels, numbered=True))
+            note(*lines, "Press Enter to save these labels, or type n to enter them again.")
+            if ask_line("save > ").lower() in {"", "y", "yes"}:
+                break
     except EOFError:
         raise UserError("The input ended before the list of labels.", hint="End the list with an empty line.") from None
-    twins = spelling_variants(dict.fromkeys(filter(None, typed), 1))
-    for first, *others in twins:
-        note(f"Kept {first!r}: {', '.join(map(repr, others))} differs only in spelling.")
-    dropped = {"", *(label for _, *others in twins for label in others)}
-    labels = [label for label in dict.fromkeys(typed) if label not in dropped]
     note(
         f"{count(len(labels), 'label')}, saved in {file}. Describe there when to use each label."
         if labels
         else f"The answer is free text. Describe in {file} how to answer."
     )
     return labels
+
+
+def _typed_labels() -> list[str]:
+    typed: list[str] = []
+    while line := ask_line("labels > "):
+        if line == QUIT:
+            raise click.Abort
+        if line[:1] in {"/", "?"}:
+            note(LABEL_LIST)
+            continue
+        bullet = re.sub(r"^([-*•]|\d+[.)])\s+", "", line)
+        for name in next(csv.reader([bullet], skipinitialspace=True)):
+            try:
+                refuse_label(label := name.strip().replace("`", "'"))
+                typed.append(label)
+            except UserError as error:
+                note(str(error))
+    twins = spelling_variants(dict.fromkeys(filter(None, typed), 1))
+    for first, *others in twins:
+        note(f"Kept {first!r}: {', '.join(map(repr, others))} differs only in spelling.")
+    dropped = {"", *(label for _, *others in twins for label in others)}
+    return [label for label in dict.fromkeys(typed) if label not in dropped]
 
 
 def ask_line(prompt: str) -> str:

@@ -23,6 +23,7 @@ from tuneworthy.types import NamedTexts, Texts, content_hash, positional
 GUIDELINE = "guideline.md"
 FREE_TEXT = "The answer is free text."
 _LABEL = re.compile(r"^[-*] `([^`\n]+)`(?::[ \t]*(.*))?$", re.MULTILINE)
+COMMANDS = ("skip", "undo", "quit", "help", "decline")
 # Labels that a search shows.
 _MAX_FOUND = 12
 
@@ -102,20 +103,19 @@ class LabelList:
         if line.isdecimal() and 1 <= int(line) <= len(self.names):
             return self.names[int(line) - 1]
         if new and not self.closed:
-            if "`" in new:
-                raise UserError("A label cannot contain a backtick.")
+            refuse_label(new)
             counts = {**dict.fromkeys(self.names, 10), new: 1}
             near = [*same, *(first for first, *others in spelling_variants(counts) if new in others)]
             if near and line != self.asked:
                 self.asked = line
-                raise UserError(f"Is this `{near[0]}`? Then type it. To add `{new}`, type + again.")
+                raise UserError(f"Is this `{near[0]}`? Then type it. To add `{new}`, type {line} again.")
             self.added.append(new)
             self.names.append(new)
             self.guideline.add([new])
             return new
         raise UserError(
             f"{line!r} is not one of the {len(self.names)} known {plural(len(self.names), 'label', 'labels')}.",
-            hint=f"{self._near(line)} {'' if self.closed else f'To add it on purpose, type +{line}.'}".strip(),
+            hint=f"{self._near(line)} {'' if self.closed else f'To add {line!r} as a label, type +{line}.'}".strip(),
         )
 
     def forget(self, used: Container[Any]) -> None:
@@ -130,6 +130,16 @@ class LabelList:
             return did_you_mean(line, self.names) or "Type the number of a label."
         numbered = (f"{self.names.index(label) + 1} {label}" for label in found)
         return f"{count(len(found), 'label contains', 'labels contain')} it: {' · '.join(numbered)}."
+
+
+def refuse_label(name: str) -> None:
+    """Refuse the name of a new label that would be read as something else.
+
+    Raises:
+        UserError: It is a command or a number, or contains a backtick.
+    """
+    if "`" in name or name.isdecimal() or name.casefold() in COMMANDS:
+        raise UserError(f"A label cannot be named {name!r}: commands, numbers and backticks are not allowed.")
 
 
 def first_paragraph(guideline: str) -> str:
