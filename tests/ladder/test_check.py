@@ -25,6 +25,7 @@ from tests.ladder.check_projects import (
 from tuneworthy.cases import dataset
 from tuneworthy.cases.addition import add_cases
 from tuneworthy.cases.dataset import ContaminationReport
+from tuneworthy.cases.normalize import asked_id
 from tuneworthy.config import load
 from tuneworthy.doctor.examine import repair
 from tuneworthy.errors import UserError
@@ -38,6 +39,7 @@ from tuneworthy.ladder.task_data import read_data
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.rules import SEVERITIES, Finding, Rule
 from tuneworthy.store import Folder as Store
+from tuneworthy.types import Example
 
 ALWAYS = {"imbalance", "grader_tried"}
 """Checks that say a word about every project of labels: its majority label, and how its grader scores three answers."""
@@ -449,6 +451,11 @@ def test_examples_with_a_label_that_the_grader_does_not_list_are_no_shots(tmp_pa
     data = read_data(load(folder.write()))
     assert len(data.split.pool) == len(kept.pool) and "violet" not in {row.answer for row in data.split.pool}
     assert "violet" not in {case.expected for case in data.split.dev} and any("1 example" in one for one in data.notes)
+    asyncio.run(run_ladder(load(folder.root), ["baseline"]))
+    (drawn,) = [row for row in folder.examples if asked_id(Example(id="e", **row)) == data.split.dev[0].id]
+    drawn["messages"][1]["content"] = "violet"  # in dev of the first run: no case is gone, and it is no shot
+    data = read_data(load(folder.write()))
+    assert data.dataset.changes.relabelled and "violet" not in {row.answer for row in data.split.pool}
     folder.replace("labels = [", 'labels = ["violet", ')
     data = read_data(load(folder.write()))
     assert "violet" in {*(row.answer for row in data.dataset.examples)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneworthy.cases.contamination import Overlaps, R, find_overlaps
-from tuneworthy.cases.normalize import question_of
+from tuneworthy.cases.normalize import asked_id, question_of
 from tuneworthy.cases.readers.reader import read_cases, read_examples
 from tuneworthy.cases.splits import (
     DEV,
@@ -275,16 +275,19 @@ def unlisted_labels(project: Project, cases: Cases, examples: Examples) -> Named
 
 
 def dataset_of(project: Project, cases: Cases, examples: Examples, *, notes: TextTuple = ()) -> Dataset:
+    stored = Folder(project.root).read("split", StoredSplit)
     if wrong := unlisted_labels(project, cases, examples):
         from tuneworthy.cases.example_store import some_of
 
-        examples = some_of(examples, [at for at, row in enumerate(examples) if row.answer.strip() not in wrong])
-        notes += (f"{count(sum(wrong.values()), 'example')} left out, whose labels the grader does not list.",)
+        dev = {case.id for case in stored.dev} if stored else set()  # of the first run, which stay as they are
+        kept = [at for at, row in enumerate(examples) if row.answer.strip() not in wrong or asked_id(row) in dev]
+        notes += (f"{count(len(examples) - len(kept), 'example')} left out, whose labels the grader does not list.",)
+        examples = some_of(examples, kept)
     return Dataset(
         cases=cases,
         examples=examples,
         seed=project.split.seed,
         dev_size=project.split.dev,
-        stored=Folder(project.root).read("split", StoredSplit),
+        stored=stored,
         notes=notes,
     )
