@@ -51,11 +51,11 @@ def ask_settings(root: Path, data: Path, settings: JsonObject) -> JsonObject:
     if guess and not inputs:
         inputs = _ask("Columns of the question", ", ".join(guess), partial(_names, allowed=names))
     if inputs and not expected:
-        likely = guess_columns(data, inputs, labels=task == "label")[1] or [UNANSWERED]
+        likely = [*guess_columns(data, inputs, labels=task == "label")[1], UNANSWERED]
         text = f"Column of the right answer, or {UNANSWERED} if you will label the rows"
         others = [name if name not in inputs else "" for name in names]  # the numbers stay
         expected = _ask(
-            text, likely[0] if len(likely) == 1 else None, lambda line: _names(line, [*others, UNANSWERED])[:1]
+            text, likely[0] if len(likely) <= 2 else None, lambda line: _names(line, [*others, UNANSWERED])[:1]
         )
     column = next((name for name in expected if name != UNANSWERED), "" if expected else None)
     cases = read_cases(data, input_column=inputs, expected_column=column, lenient=True).cases

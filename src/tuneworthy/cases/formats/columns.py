@@ -97,87 +97,96 @@ def question_and_answers(rows: Sequence[JsonMapping], asked: Texts) -> tuple[lis
     >>> question_and_answers([{"qText": "Where is my card?", "day": "2026-01-02", "slots": "{}"}], [])
     (['qText'], ['slots'])
     """
-    cells = {name: [row.get(name) for row in rows] for name in dict.fromkeys(chain.from_iterable(rows))}
-    values = {name: {str(cell) for cell in cells[name] if cell not in (None, "")} for name in cells}
-    filled = {name: sum(cell not in (None, "") for cell in cells[name]) for name in cells}
-    few = [name for name in cells if 1 < len(values[name]) <= filled[name] / 2]
-    ids = {name: {"id", "idx", "index"} if name in few and _words(name) & _ANSWER_WORDS else set() for name in cells}
-    rest = [name for name in cells if len(cells) == 2 or not _is_about(name, cells[name], ids[name])]
-    objects = [name for name in rest if _are_objects(cells[name])]
-
-    def asks(name: str) -> tuple[int, bool, bool, bool, int]:
-        known = [len(INPUT_NAMES) - i for i, word in enumerate(INPUT_NAMES) if word == name.lower()]
-        answers = name.lower() in EXPECTED_NAMES or bool(_words(name) & _ANSWER_WORDS)
-        length = sum(len(str(cell)) for cell in cells[name])
-        return sum(known), name not in few, not (_words(name) - {"user"}).isdisjoint(INPUT_NAMES), not answers, length
-
-    question = [*asked] or sorted((name for name in rest if name not in objects), key=asks)[-1:]
-    labels = [name for name in few if any(re.search(r"[^\W\d]", value) for value in values[name])]
+    names = dict.fromkeys(chain.from_iterable(rows))
+    columns = [_Cells(name, [row.get(name) for row in rows], alone=len(names) == 2) for name in names]
+    texts = [column for column in columns if column.may_ask and not column.are_objects]
+    question = [*asked] or [column.name for column in sorted(texts, key=_Cells.asks)[-1:]]
+    labels = [column for column in columns if column.few and not column.are_codes]
     others = [
-        name
-        for name in dict.fromkeys([*rest, *(name for name in cells if name.lower() in EXPECTED_NAMES)])
-        if name not in question and not any(_are_codes(cells[name], cells[label]) for label in {*labels} - {name})
+        column
+        for column in columns
+        if column.may_answer and column.name not in question and not any(map(column.numbers, labels))
     ]
-    named = [name for name in others if name.lower() in EXPECTED_NAMES]
-    varied = [name for name in named if len(values[name]) > 1] or named
-    varied.sort(key=lambda name: EXPECTED_NAMES.index(name.lower()))
-    answer = expected_column(rows[0], set(varied))
-    if answer is not None:
-        return question, [answer] if answer != varied[0] or "expected" in answer.lower() else varied
-    objects = [name for name in objects if name in others]
-    likely = [name for name in others if name in few]
-    words = {
-        name: _words(name) for name in others if len(values[name]) > 1 and (name in few or _are_texts(values[name]))
-    }
-    right = [name for name in words if words[name] & _RIGHT_WORDS]
-    known = [name for name in words if words[name] & _ANSWER_WORDS and not words[name] & _OTHER]
-    full = [name for name in known if filled[name] >= len(rows) / 2]
-    texts = [
-        name
-        for name in others
-        if not (_words(name) & _IDS and all_differ(cells[name]))
-        and (len(cells) == 2 or not words.get(name, _OTHER) & _OTHER)
-    ]
-    single = objects if len(objects) == 1 else []
-    return question, right or single or full or list(dict.fromkeys(known + likely)) or texts
+    return question, [column.name for column in _named(others, rows[0]) or _likely(others)]
+
+
+def _named(columns: Sequence["_Cells"], row: JsonMapping) -> Sequence["_Cells"]:
+    """Return those of `columns` whose names are known and that could be the answer."""
+    named = [column for column in columns if column.named]
+    named = sorted([column for column in named if column.varied] or named, key=_Cells.order)
+    answer = expected_column(row, {column.name for column in named})
+    several = answer is not None and answer == named[0].name and "expected" not in answer.lower()
+    return named if several else [column for column in named if column.name == answer]
+
+
+def _likely(columns: Sequence["_Cells"]) -> Sequence["_Cells"]:
+    """Return those of `columns`, whose names are not known, that could be the answer."""
+
+    def with_words(words: Set[str]) -> list[_Cells]:
+        return [column for column in columns if column.likely and column.words & words]
+
+    objects, known = [column for column in columns if column.are_objects], with_words(_ANSWER_WORDS)
+    full = [column for column in known if column.n >= len(column.cells) / 2]
+    few = [column for column in columns if column.few and column not in known]
+    texts = [column for column in columns if column.alone or column.likely]
+    return with_words(_RIGHT_WORDS) or objects * (len(objects) == 1) or full or [*known, *few] or texts
+
+
+class _Cells:
+    """A column of the first rows.
+
+    Attributes:
+        alone: Whether there is only one other.
+        words: Of the name, in lower case, also in the singular.
+        values: The different cells that are not empty; `n` is the number of such cells.
+        varied: Whether there are several.
+        few: Whether a classifier could learn them.
+        likely: Whether they could be answers.
+        named: Whether the name is known as that of an answer.
+        are_codes: Whether all cells are whole numbers.
+    """
+
+    def __init__(self, name: str, cells: Sequence[Any], *, alone: bool) -> None:
+        self.name, self.cells, self.alone = name, cells, alone
+        words = {word.lower() for word in re.findall("[A-Z]?[a-zà-ÿ]+|[A-Z]+", name)}
+        self.words = words | {word.removesuffix("s") for word in words}
+        filled = [str(cell) for cell in cells if cell not in (None, "")]
+        self.values, self.n = {*filled}, len(filled)
+        self.varied = len(self.values) > 1
+        self.few = 1 < len(self.values) <= len(filled) / 2
+        self.named = name.lower() in EXPECTED_NAMES
+        self.are_codes = all(map(str.isdigit, self.values))
+        is_text = sum(" " in value.strip() for value in self.values) > len(self.values) / 2  # unlike ids
+        self.likely = self.varied and (self.few or is_text) and not self.words & _OTHER
+        about = self.words & _ABOUT - (_IDS if self.few and self.words & _ANSWER_WORDS else set())
+        dated = all(_ABOUT_CELL.fullmatch(str(cell or "")) for cell in cells)
+        self.may_ask = alone or not (about or dated or name in _PASSED_ON)
+        self.may_answer = self.named or (self.may_ask and not (self.words & _IDS and all_differ(cells)))
+
+    @property
+    def are_objects(self) -> bool:
+        return all(isinstance(parsed(cell), dict) for cell in self.cells if cell)
+
+    def order(self) -> int:
+        return EXPECTED_NAMES.index(self.name.lower())
+
+    def asks(self) -> tuple[int, bool, bool, bool, int]:
+        """Return how probably it is the question."""
+        known = [len(INPUT_NAMES) - i for i, word in enumerate(INPUT_NAMES) if word == self.name.lower()]
+        words = not (self.words - {"user"}).isdisjoint(INPUT_NAMES)
+        answers = self.named or bool(self.words & _ANSWER_WORDS)
+        return sum(known), not self.few, words, not answers, sum(len(str(cell)) for cell in self.cells)
+
+    def numbers(self, labels: "_Cells") -> bool:
+        """Whether it has the numbers of `labels`."""
+        pairs = {*zip(map(str, self.cells), map(str, labels.cells), strict=True)}
+        same = len(pairs) == len({*map(str, self.cells)}) == len({*map(str, labels.cells)})
+        return self.are_codes and same and len(self.cells) >= _MANY_ROWS
 
 
 def all_differ(cells: Sequence[Any]) -> bool:
     """Whether cells are enough to see that no two are equal, unlike labels."""
     return len(cells) >= _MANY_ROWS and len({*map(str, cells)}) == len(cells)
-
-
-def _words(name: str) -> set[str]:
-    found = {word.lower() for word in re.findall("[A-Z]?[a-zà-ÿ]+|[A-Z]+", name)}
-    return found | {word.removesuffix("s") for word in found}
-
-
-def _is_about(name: str, cells: Sequence[Any], among: Set[str]) -> bool:
-    return bool(
-        _words(name) & _ABOUT - among
-        or name in _PASSED_ON
-        or all(_ABOUT_CELL.fullmatch(str(cell or "")) for cell in cells)
-    )
-
-
-def _are_codes(cells: Sequence[Any], labels: Sequence[Any]) -> bool:
-    """Whether cells are the numbers of labels."""
-    pairs = {*zip(map(str, cells), map(str, labels), strict=True)}
-    codes = {code for code, _ in pairs}
-    return (
-        len(cells) >= _MANY_ROWS
-        and all(map(str.isdigit, codes))
-        and len(pairs) == len(codes) == len({*map(str, labels)})
-    )
-
-
-def _are_texts(values: Iterable[str]) -> bool:
-    """Whether most values have several words, unlike ids."""
-    return sum(2 * (" " in value.strip()) - 1 for value in values) > 0
-
-
-def _are_objects(cells: Sequence[Any]) -> bool:
-    return all(isinstance(parsed(cell), dict) for cell in cells if cell)
 
 
 def find_column(keys: Iterable[str], names: Texts) -> str | None:
