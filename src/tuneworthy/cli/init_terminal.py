@@ -97,10 +97,13 @@ def _is_unpriced(model: NamedModel) -> bool:
 
 def _price(model: str) -> JsonObject:
     text = f"Dollars per million input and output tokens of {model}, such as 0.15 0.60 (Enter: unknown)"
-    price: JsonObject = _ask(
-        text, "", lambda line: dict(zip(PRICES, map(_number, re.sub(_BETWEEN, " ", line).split()), strict=bool(line)))
+    return dict(
+        _ask(
+            text,
+            "",
+            lambda line: dict(zip(PRICES, map(_number, re.sub(_BETWEEN, " ", line).split()), strict=bool(line))),
+        )
     )
-    return price
 
 
 def _spellings(counts: NamedInts) -> NamedTexts:

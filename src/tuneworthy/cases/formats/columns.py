@@ -113,7 +113,10 @@ def question_and_answers(rows: Sequence[JsonMapping], asked: Texts) -> tuple[lis
 def _named(columns: Sequence["_Cells"], row: JsonMapping) -> Sequence["_Cells"]:
     """Return those of `columns` whose names are known and that could be the answer."""
     named = [column for column in columns if column.named]
-    named = sorted([column for column in named if column.varied] or named, key=_Cells.order)
+    named = sorted(
+        [column for column in named if column.varied] or named,
+        key=lambda column: EXPECTED_NAMES.index(column.name.lower()),
+    )
     answer = expected_column(row, {column.name for column in named})
     several = answer is not None and answer == named[0].name and "expected" not in answer.lower()
     return named if several else [column for column in named if column.name == answer]
@@ -167,15 +170,16 @@ class _Cells:
     def are_objects(self) -> bool:
         return all(isinstance(parsed(cell), dict) for cell in self.cells if cell)
 
-    def order(self) -> int:
-        return EXPECTED_NAMES.index(self.name.lower())
-
     def asks(self) -> tuple[int, bool, bool, bool, int]:
         """Return how probably it is the question."""
         known = [len(INPUT_NAMES) - i for i, word in enumerate(INPUT_NAMES) if word == self.name.lower()]
-        words = not (self.words - {"user"}).isdisjoint(INPUT_NAMES)
-        answers = self.named or bool(self.words & _ANSWER_WORDS)
-        return sum(known), not self.few, words, not answers, sum(len(str(cell)) for cell in self.cells)
+        return (
+            sum(known),
+            not self.few,
+            not (self.words - {"user"}).isdisjoint(INPUT_NAMES),
+            not (self.named or self.words & _ANSWER_WORDS),
+            sum(len(str(cell)) for cell in self.cells),
+        )
 
     def numbers(self, labels: "_Cells") -> bool:
         """Whether it has the numbers of `labels`."""
