@@ -263,3 +263,9 @@ def test_a_check_that_no_classifier_has_is_refused_and_nothing_is_served(
 def test_the_verdict_names_the_export_of_a_classical_winner() -> None:
     option = Option(option="classical/linear", rung="classical", kind="classical")
     assert take_home(option).command == "tuneworthy export classifier"
+
+
+def test_the_readme_shows_the_lines_that_every_text_has() -> None:
+    mails = ["Subject: Hi\nBody: Dear all,\nNote: x", "Subject: \nBody: y\nBody: z"]
+    assert command.shape_of(mails) == "Subject: ...\nBody: ..."
+    assert command.shape_of([*mails, "no such line"]) == command.shape_of([]) == ""

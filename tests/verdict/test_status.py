@@ -156,6 +156,14 @@ def test_prompting_needs_structure_and_three_shots() -> None:
     assert half_done.steps[2].cost == FREE
 
 
+def test_an_unfinished_run_is_finished_before_any_lever() -> None:
+    rungs = [rung("baseline"), rung("prompt", "prompt/x")]
+    assert checklist(seen(rungs)).next.do != "tuneworthy run"  # type: ignore[union-attr]
+    found = checklist(seen(rungs, incomplete="The run stopped after `prompt`.")).next
+    assert found is not None and found.do == "tuneworthy run" and found.cost is not None
+    assert found.cost.calls == PAID.calls + 2 * FREE.calls  # few_shot, model, decoding
+
+
 def test_retrieval_is_a_step_of_knowledge_tasks() -> None:
     assert statuses(checklist(seen(run_record())))["retrieval"] == "not_applicable"
     built = seen(run_record(), documents=True, answers_open=True)

@@ -1,6 +1,7 @@
 """`tuneworthy export`."""
 
 import re
+import shlex
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -60,9 +61,9 @@ def variant(which: str, root: Path, out: Path | None) -> None:
       tuneworthy export variant best --out winner
     """
     paths = list(map(str, run_async(_write(load(root), which, out))))
-    print_result(paths, say, "\n".join(paths))
-    first = next((path for path in paths if path.endswith("client.py")), "")
-    note(f'Next: python {first} "TEXT"' if first else f"Next: send {paths[1]} to the model from your code.")
+    client = next((path for path in paths if path.endswith("client.py")), "")
+    step = f'python {shlex.quote(client)} "TEXT"' if client else f"send {paths[1]} to the model from your code"
+    print_result(paths, say, "\n".join([*paths, f"Next: {step}"]))
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:

@@ -8,6 +8,8 @@ from tuneworthy.cli.options import json_option, print_result, project_option, sa
 from tuneworthy.cli.run import with_consent
 from tuneworthy.cli.spending import note_elsewhere, read_money, words
 from tuneworthy.config import Project, load
+from tuneworthy.ladder.provenance import shown_run
+from tuneworthy.report.names import for_people, names_of
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import read_training, training_lines
@@ -35,7 +37,8 @@ def command(root: Path) -> None:
     note_elsewhere(project.root)
     found, money = checklist(read_state(project)), read_money(project)
     document = {**found.to_dict(), "money": money, "training": read_training(Folder(project.root))}
-    print_result(document, _show, found, money, project)
+    record = shown_run(project)
+    print_result(document, _show, for_people(found, names_of(record)) if record else found, money, project)
 
 
 def _show(found: Checklist, money: JsonObject, project: Project) -> None:

@@ -5,7 +5,7 @@ gates of `verdict.gates`, so that the list and the verdict never disagree.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from typing import Literal, NamedTuple, get_args
 
 from tuneworthy.errors import join_sentences
@@ -148,6 +148,9 @@ def checklist(state: ProjectState) -> Checklist:
         Step(name, STEPS[name].day, STEPS[name].title, *judge(state, gates, name)) for name, judge in judges.items()
     ]
     following = _next(state, steps)
+    if state.evidence.incomplete and following and following.step in {*LEVERS, "baseline", "decision"}:
+        rest = sum((cost for rung, cost in state.costs.items() if rung not in state.evidence.rungs), Cost())
+        following = replace(following, title="Finish the run", do="tuneworthy run", cost=rest)
     action = str(state.verdict.next_action) if following is None and state.verdict and state.decided else ""
     note = (
         "The next step is the cheapest open one. Without --rung, `tuneworthy run` runs all rungs in ladder order, with "

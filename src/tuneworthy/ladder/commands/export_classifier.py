@@ -6,6 +6,7 @@ case with it.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +170,9 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
         p50_ms = await check_standalone(Path(name), measured)
     n_test = sum(row.test for row in measured)
     n_dev, task = len(measured) - n_test, session.project.task.name
-    files["README.md"] = _readme(task, rung, variant, model, template, n_test=n_test, n_dev=n_dev, p50_ms=p50_ms)
+    shape = shape_of([row.text for row in measured if isinstance(row.text, str)])
+    checked = {"n_test": n_test, "n_dev": n_dev, "p50_ms": p50_ms}
+    files["README.md"] = _readme(task, rung, variant, model, template, shape=shape, **checked)
     return ClassifierExport(
         name=variant.name,
         paths=write_export(folder, files, MARK),
@@ -180,8 +183,26 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
     )
 
 
+def shape_of(texts: Texts) -> str:
+    r"""Return the lines `name: ...` that all texts have, in order; "" without any.
+
+    >>> shape_of(["Subject: Hi\nBody: Dear all,\nNote: x", "Subject: \nBody: y"])
+    'Subject: ...\nBody: ...'
+    """
+    names = [re.findall(r"^([^\W\d]\w*(?: \w+)*):", text, re.MULTILINE) for text in texts] or [[]]
+    shared = set(names[0]).intersection(*names)
+    return "\n".join(f"{name}: ..." for name in dict.fromkeys(names[0]) if name in shared)
+
+
 def _readme(
-    task: str, rung: RungRecord, variant: Variant, model: ClassicalModel, template: Texts, **checked: float
+    task: str,
+    rung: RungRecord,
+    variant: Variant,
+    model: ClassicalModel,
+    template: Texts,
+    *,
+    shape: str,
+    **checked: float,
 ) -> bytes:
     variables = list(dict.fromkeys(template[1::2]))
     several, (low, high) = len(variables) > 1, rung.ci95 or (0.0, 1.0)
@@ -192,7 +213,8 @@ def _readme(
         kind=kind,
         method=METHODS[kind],
         identity=model.identity,
-        call=json.dumps(dict.fromkeys(variables, "...") if several else "..."),
+        call=json.dumps(dict.fromkeys(variables, "...") if several else shape or "...", ensure_ascii=False),
+        shape=not several and shape,
         is_json=isinstance(read_answer(model, model.predict([""])[0]), dict),
         probable=isinstance(model, ProbabilisticModel),
         several=several,
