@@ -10,7 +10,6 @@ _COMMAND = re.compile(
     r"\btuneworthy (?:(?:cases|data|decode|export|models|shadow) (?!list\b)[a-z]+"
     r"|check|compare|decide|doctor|label|plan|report|run|serve|status|train|trust)\b(?! --(?:project|labeller))"
 )
-_NAMED = re.compile(" [a-z]+ --labeller")
 
 
 @dataclass
@@ -41,7 +40,9 @@ class Invocation:
         name = f" --labeller {shlex.quote(self.labeller)}" if self.labeller else ""
         return _COMMAND.sub(
             lambda found: (
-                found[0] + folder + name * (found[0].endswith(" label") and not _NAMED.match(text, found.end()))
+                found[0]
+                + folder
+                + name * (found[0].endswith(" label") and not re.match(" [a-z]+ --labeller", text[found.end() :]))
             ),
             text,
         )

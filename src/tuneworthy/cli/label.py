@@ -146,10 +146,13 @@ def _show_status(request: LabelRequest, kind: str | None) -> int:
         n, why = (0, queue) if isinstance(queue, str) else (queue.waiting, KINDS[name][0])
         minutes = math.ceil(n * KINDS[name][1] / 60)
         rows.append({"queue": name, "waiting": n, "minutes": minutes, "why": why})
-        if isinstance(queue, Queue) and (n or kind):
-            lines.append(f"{name}: {n} left of {queue.total} for {clean(request.name)}, {minutes} min. {why}")
-        elif kind:
-            lines.append(f"{name}: {why}")
+        if n or kind:
+            whose = (
+                ""
+                if isinstance(queue, str)
+                else (f"{n} left of {len(queue.session.assigned)} for {clean(request.name)}, {minutes} min. ")
+            )
+            lines.append(f"{name}: {whose}{why}")
     empty = [str(row["queue"]) for row in rows if not row["waiting"]]
     if not kind:
         lines.append(f"Nothing waits in {', '.join(empty)}. After a run, `tuneworthy label audit` draws test cases.")
@@ -161,11 +164,11 @@ def _show_end(queue: Queue, name: str, n_given: int) -> int:
     left = queue.waiting
     ceiling = agreement(() if queue.kind == "findings" else read_labels(queue.log))
     document = {"queue": queue.kind, "plan": queue.plan, "labels": str(queue.log), "given": n_given, "left": left}
-    name, n_done = clean(name), queue.session.n_done
     next_step = f"tuneworthy label {queue.kind}" if left else queue.done()
     lines = [f"{count(n_given, 'answer')} saved in {queue.log}, {count(left, 'row')} left."]
     if not (n_given or left):
-        lines = [f"All {count(n_done, 'row')} of {name} are labelled." if n_done else f"No row waits for {name}."]
+        n = queue.session.n_done
+        lines = [f"All {count(n, 'row')} of {clean(name)} are labelled." if n else f"No row waits for {clean(name)}."]
     if next_step.endswith("cases --apply") and len({one.labeller for one in read_labels(queue.log)}) == 1:
         lines += ["Before you apply, ask a second person to label a share: `tuneworthy label cases --labeller NAME`."]
     lines += _meaning(ceiling)

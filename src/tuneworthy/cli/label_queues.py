@@ -15,7 +15,6 @@ import orjson
 from tuneworthy.cases import read_cases, read_dataset, read_examples
 from tuneworthy.cases.labelling import (
     Applied,
-    Label,
     LabelSession,
     RowSession,
     disagreements,
@@ -137,17 +136,16 @@ def known_name(root: Path, *, first: bool = False, unknown: str = "") -> str:
 
 
 def _note_share(name: str, pool: Sequence[Texts], first: str, n_assigned: int, log: Path) -> None:
-    """Explain to a new labeller that they get a share; `pool` has the labellers per case."""
-    me, other, n_first = clean(name), clean(first), sum(first in names for names in pool)
+    other, n_first = clean(first), sum(first in names for names in pool)
     note(
-        f"You are {me}, a second labeller: you get {n_assigned} of the {len(pool)} cases, without seeing the labels of "
-        f"{other}."
-    )
-    if n_first < len(pool):
-        note(
+        f"You are {clean(name)}, a second labeller: you get {n_assigned} of the {len(pool)} cases, without seeing the "
+        f"labels of {other}.",
+        *[
             f"{other} has {n_first} of {len(pool)}. To label all cases, continue with --labeller {other}; or, if these "
             f"labels were only a trial, delete {log.name} and start again."
-        )
+        ]
+        * (n_first < len(pool)),
+    )
 
 
 def open_cases(request: LabelRequest) -> Queue:
@@ -161,14 +159,19 @@ def open_cases(request: LabelRequest) -> Queue:
     by_case, name = grouped((label.case, label.labeller) for label in given), known_labeller(request.name, given)
     wanted = [case for case in cases if request.every or not case.labelled]
     is_new = bool(given) and all(one.labeller != name for one in given)
-    pool = [case for case in cases if request.every or not case.labelled or case.id in by_case]
-    if request.peek and is_new and all(case.id in by_case for case in wanted):
-        pool = []  # a second labeller is welcome, but not needed
+    # A second labeller is welcome, but not needed.
+    is_idle = request.peek and is_new and all(case.id in by_case for case in wanted)
+    pool = [case for case in cases if not is_idle and (request.every or not case.labelled or case.id in by_case)]
     differ, settled = disagreements(given), {one.case: one for one in given if one.decided}
     disputed = [
         replace(case, input=f"{case.text}\n\nLabellers disagree. You decide: {said(differ[case.id])}")
         for case in cases
-        if case.id in differ and _is_open(case, settled.get(case.id), name)
+        # Until someone decides; and, for who decided, until the answer is applied.
+        if case.id in differ
+        and (
+            (one := settled.get(case.id)) is None
+            or (one.labeller == name and canonical(one.label) != canonical_or_none(case.expected))
+        )
     ]
     if not (pool or wanted or disputed):
         raise UserError(
@@ -189,19 +192,13 @@ def open_cases(request: LabelRequest) -> Queue:
     return Queue("cases", session, form, guideline, labels, done)
 
 
-def _is_open(case: Case, settled: Label | None, name: str) -> bool:
-    """Whether a disagreement waits for `name`: no one settled it, or `name` did and the case has another answer yet."""
-    return settled is None or (
-        settled.labeller == name and canonical(settled.label) != canonical_or_none(case.expected)
-    )
-
-
 def after_labels(root: Path, found: Applied, n_open: int) -> str:
     """Return the command after labels were applied; `n_open` cases have no label."""
     project, file, _ = label_files(root)
     if n_open or found.disagreements:
-        first = known_name(root, first=True)
-        return f"tuneworthy label cases{f' --labeller {shlex.quote(first)}' * bool(first)}"
+        return "tuneworthy label cases" + (
+            f" --labeller {shlex.quote(first)}" if (first := known_name(root, first=True)) else ""
+        )
     return "tuneworthy run" if project else f"tuneworthy init my-task --data {file}"
 
 

@@ -15,15 +15,15 @@ import click
 from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.cli.options import note
 from tuneworthy.errors import UserError
-from tuneworthy.people.queue import KINDS, LabelForm, Queue, first_paragraph, refuse_label
+from tuneworthy.people.queue import KINDS, LabelForm, Queue, first_paragraph, label_fault
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 
 QUIT, SKIP, UNDO, HELP = "/quit", "/skip", "/undo", ("?", "/help", "/?")
 KEYS = f"{UNDO} takes back your last answer (repeatable), {SKIP} puts the row last, {QUIT} stops, ? shows this help."
 LABEL_LIST = (
-    'Type or paste the labels, one per line or separated by commas ("with quotes, if it has one"), and end the list '
-    "with an empty line. If the answer is free text, press Enter."
+    "Type or paste the labels, one per line or separated by commas, and end the list with an empty line. Quote a label "
+    "that contains a comma. If the answer is free text, press Enter."
 )
 # Lines of the label list that every row repeats; a longer list is searched.
 _MAX_LINES = 16
@@ -104,7 +104,7 @@ def _shown(queue: Queue, answer: Any) -> str:
 def help_text(queue: Queue, *, full: bool = False) -> str:
     """Return the keys; `full`, after the guideline and a long list of labels."""
     labels = label_lines(queue.form)
-    more = [*(labels if len(labels) > _MAX_LINES else ()), _BARE_LABEL.sub("", queue.guideline), ""]
+    more = [*(labels if len(labels) > _MAX_LINES else ()), _BARE_LABEL.sub("", queue.guideline).strip(), ""]
     return "\n".join([*(more if full else ()), f"{queue.form.keys} {KEYS} Every answer is saved at once."])
 
 
@@ -138,8 +138,10 @@ def ask_label_list(file: str) -> list[str]:
     note(f"No label is known yet. {LABEL_LIST}")
     try:
         while labels := _typed_labels():
-            lines = label_lines(LabelForm("", str, labels, numbered=True))
-            note(*lines, "Press Enter to save these labels, or type n to enter them again.")
+            note(
+                *label_lines(LabelForm("", str, labels, numbered=True)),
+                "Press Enter to save these labels, or type n to enter them again.",
+            )
             if ask_line("save > ").lower() in {"", "y", "yes"}:
                 break
     except EOFError:
@@ -161,12 +163,9 @@ def _typed_labels() -> list[str]:
             note(LABEL_LIST)
             continue
         bullet = re.sub(r"^([-*•]|\d+[.)])\s+", "", line)
-        for name in next(csv.reader([bullet], skipinitialspace=True)):
-            try:
-                refuse_label(label := name.strip().replace("`", "'"))
-                typed.append(label)
-            except UserError as error:
-                note(str(error))
+        names = [name.strip().replace("`", "'") for name in next(csv.reader([bullet], skipinitialspace=True))]
+        note(*filter(None, map(label_fault, names)))
+        typed += [name for name in names if not label_fault(name)]
     twins = spelling_variants(dict.fromkeys(filter(None, typed), 1))
     for first, *others in twins:
         note(f"Kept {first!r}: {', '.join(map(repr, others))} differs only in spelling.")

@@ -103,7 +103,8 @@ class LabelList:
         if line.isdecimal() and 1 <= int(line) <= len(self.names):
             return self.names[int(line) - 1]
         if new and not self.closed:
-            refuse_label(new)
+            if fault := label_fault(new):
+                raise UserError(fault)
             counts = {**dict.fromkeys(self.names, 10), new: 1}
             near = [*same, *(first for first, *others in spelling_variants(counts) if new in others)]
             if near and line != self.asked:
@@ -132,14 +133,10 @@ class LabelList:
         return f"{count(len(found), 'label contains', 'labels contain')} it: {' · '.join(numbered)}."
 
 
-def refuse_label(name: str) -> None:
-    """Refuse the name of a new label that would be read as something else.
-
-    Raises:
-        UserError: It is a command or a number, or contains a backtick.
-    """
-    if "`" in name or name.isdecimal() or name.casefold() in COMMANDS:
-        raise UserError(f"A label cannot be named {name!r}: commands, numbers and backticks are not allowed.")
+def label_fault(name: str) -> str:
+    """Return why a new label cannot have this name; "" if it can."""
+    is_taken = "`" in name or name.isdecimal() or name.casefold() in COMMANDS
+    return f"A label cannot be named {name!r}: commands, numbers and backticks are not allowed." * is_taken
 
 
 def first_paragraph(guideline: str) -> str:
@@ -220,12 +217,8 @@ class Queue:
     reading_s: Callable[[Any, Any], float] = lambda row, answer: 0.0
 
     @property
-    def total(self) -> int:
-        return len(self.session.assigned)
-
-    @property
     def waiting(self) -> int:
-        return 0 if self.session.next() is None else self.total - self.session.n_done
+        return 0 if self.session.next() is None else len(self.session.assigned) - self.session.n_done
 
     @property
     def plan(self) -> str:
