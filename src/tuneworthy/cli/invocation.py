@@ -8,7 +8,8 @@ from pathlib import Path
 # The commands that have `--project`, as sentences name them.
 _COMMAND = re.compile(
     r"\btuneworthy (?:(?:cases|data|decode|export|models|shadow) (?!list\b)[a-z]+"
-    r"|check|compare|decide|doctor|label|plan|report|run|serve|status|train|trust)\b(?! --(?:project|labeller))"
+    r"|check|compare|decide|doctor|label((?! [a-z]+ --labeller))?|plan|report|run|serve|status|train|trust)\b"
+    r"(?! --(?:project|labeller))"
 )
 
 
@@ -38,11 +39,4 @@ class Invocation:
         """Return `text` with `--project DIR` and `--labeller NAME` in its commands, if the user gave them."""
         folder = "" if self.project == Path() else f" --project {shlex.quote(str(self.project))}"
         name = f" --labeller {shlex.quote(self.labeller)}" if self.labeller else ""
-        return _COMMAND.sub(
-            lambda found: (
-                found[0]
-                + folder
-                + name * (found[0].endswith(" label") and not re.match(" [a-z]+ --labeller", text[found.end() :]))
-            ),
-            text,
-        )
+        return _COMMAND.sub(lambda found: found[0] + folder + name * (found[1] is not None), text)

@@ -130,12 +130,11 @@ def _most_useful(request: LabelRequest) -> Queue:
 def _next_step(found: Mapping[str, Queue | str], root: Path) -> str:
     """Return the command of the first queue with rows; without rows, the command after the labels of the cases."""
     project, file, _ = label_files(root)
-    steps = [f"tuneworthy label {kind}" for kind in waiting(found)]
-    steps += [queue.done() for kind, queue in found.items() if kind == "cases" and isinstance(queue, Queue)]
-    steps += [
-        f"tuneworthy {'status' if project else f'init my-task --data {file}' if file.exists() else 'cases sample'}"
-    ]
-    return steps[0]
+    return [
+        *(f"tuneworthy label {kind}" for kind in waiting(found)),
+        *(queue.done() for kind, queue in found.items() if kind == "cases" and isinstance(queue, Queue)),
+        f"tuneworthy {'status' if project else f'init my-task --data {file}' if file.exists() else 'cases sample'}",
+    ][0]
 
 
 def _show_status(request: LabelRequest, kind: str | None) -> int:

@@ -375,9 +375,7 @@ def _findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
 
 def _parse_rating(line: str) -> tuple[bool, str]:
     word, _, reason = line.partition(" ")
-    if good := parse_verdict(word):
-        return good, reason.strip()
-    return good, reason.strip() or ask_line("Why is it bad? ")
+    return (good := parse_verdict(word)), reason.strip() or ("" if good else ask_line("Why is it bad? "))
 
 
 def sheet(row: Example) -> str:

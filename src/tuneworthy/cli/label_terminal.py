@@ -34,7 +34,7 @@ _BARE_LABEL = re.compile(r"^[-*] `[^`\n]+`[ \t]*(\n|$)", re.MULTILINE)
 
 def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int:
     """Show the rows of a queue until all are done or the person stops; return the number of new answers."""
-    session, n_given, began, times = queue.session, 0, dict[str, float](), list[float]()
+    session, form, n_given, began, times = queue.session, queue.form, 0, dict[str, float](), list[float]()
     if session.next() is not None:
         note(help_text(queue))
     while (row := session.next()) is not None or n_given:
@@ -48,14 +48,15 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
             note(f"\n[{done + 1} of {total}] about {minutes} min left", queue.show(row), *footer(queue))
         try:
             line = ask_line("(? for help) > ")
-            commands, labels = queue.form.commands, queue.form.labels
-            if f"/{line}" in {QUIT, SKIP, UNDO, *HELP, *commands} and (labels or not commands):  # not free text
-                line = line if line in labels else f"/{line}"
+            if f"/{line}" in {QUIT, SKIP, UNDO, *HELP, *form.commands} and (
+                form.labels or not form.commands
+            ):  # not free text
+                line = line if line in form.labels else f"/{line}"
             if line == QUIT or (row is None and line != UNDO):
                 break
             if line == UNDO:
                 answer = session.undo()
-                queue.form.undone()
+                form.undone()
                 n_given = max(0, n_given - 1)
                 note(f"Taken back{_shown(queue, answer)}.")
             elif row is not None and _answer(queue, row, line, seconds := now() - began[row.id]):
@@ -97,8 +98,8 @@ def _answer(queue: Queue, row: Any, line: str, seconds: float) -> bool:
 
 
 def _shown(queue: Queue, answer: Any) -> str:
-    text = queue.form.commands[0][1:] if answer is None and queue.form.commands else answer
-    return f": {text}" if isinstance(text, str) else ""
+    is_command = answer is None and queue.form.commands
+    return f": {queue.form.commands[0][1:] if is_command else answer}" if is_command or isinstance(answer, str) else ""
 
 
 def help_text(queue: Queue, *, full: bool = False) -> str:
