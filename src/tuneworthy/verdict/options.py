@@ -259,7 +259,7 @@ def legend(options: Options, target: float | None = None) -> list[str]:
     lines = {
         "unresolved: the test cases do not settle whether the target is met. The bound is stricter than the 95% "
         "interval where several options are compared.": lambda one: one.target == "unresolved",
-        "met: the score reaches the target, and its one-sided 95% lower bound is above the target minus the margin. "
+        "met: the score reaches the target, and its one-sided lower bound is above the target minus the margin. "
         "The 95% interval has two sides and may begin below the target.": (
             lambda one: one.target == "met" and one.ci95 and one.ci95[0] < (target or 0)
         ),
