@@ -225,6 +225,13 @@ def test_the_first_session_asks_for_the_labels_and_only_those_are_taken(
     assert "No label is known" not in (err := capsys.readouterr().err) and "3 report fraud" in err
 
 
+def test_a_list_of_numbers_is_a_list_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cases(tmp_path, 3)
+    say(monkeypatch, "5, 4, 3", "2", "", "", "5", "2", "3")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    assert given(tmp_path) == ["5", "2", "3"]  # the labels, not their places
+
+
 def test_a_label_with_a_comma_is_quoted_and_decline_needs_no_slash(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,8 +165,10 @@ def _typed_labels() -> list[str]:
             continue
         bullet = re.sub(r"^([-*•]|\d+[.)])\s+", "", line)
         names = [name.strip().replace("`", "'") for name in next(csv.reader([bullet], skipinitialspace=True))]
-        note(*filter(None, map(label_fault, names)))
-        typed += [name for name in names if not label_fault(name)]
+        typed += names
+    if not all(name.isdecimal() for name in filter(None, typed)):  # a list of numbers, such as 1 to 5, is clear
+        note(*filter(None, map(label_fault, typed)))
+        typed = [name for name in typed if not label_fault(name)]
     twins = spelling_variants(dict.fromkeys(filter(None, typed), 1))
     for first, *others in twins:
         note(f"Kept {first!r}: {', '.join(map(repr, others))} differs only in spelling.")
