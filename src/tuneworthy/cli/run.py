@@ -237,19 +237,20 @@ def with_consent(text: str, project: Project, usd: float | None = None, *, unatt
         usd: Cost of the step; None if it is not known.
         unattended: Whether the step runs without a terminal, even if this command has one.
     """
-    asks = sys.stdin.isatty() and not unattended
-    if asks or project.ladder.budget_usd is not None or not billed(project):
+    if (sys.stdin.isatty() and not unattended) or project.ladder.budget_usd is not None or not billed(project):
         return text
     return ASKING.sub(rf"\g<0> --max-usd {ceil(2 * usd)}" if usd else r"\g<0> --yes", text)
 
 
 def billed(project: Project, names: Container[str] | None = None) -> list[str]:
     """Return the models, of `names` if given, and the servers that cost money."""
-    called = {name: model for name, model in project.models.items() if names is None or name in names}
-    paid = [
-        name for name, model in called.items() if not ((price := price_for(model)) and price.free) or _own_key(model)
-    ]
-    return paid + paid_servers(project)
+    paid = (
+        name
+        for name, model in project.models.items()
+        if names is None or name in names
+        if not ((price := price_for(model)) and price.free) or _own_key(model)
+    )
+    return [*paid, *paid_servers(project)]
 
 
 def agree_to_spend(

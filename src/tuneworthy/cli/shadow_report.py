@@ -74,9 +74,12 @@ def command(out: Path | None, root: Path) -> int:
 
 def _affordable(page: Document, record: ShadowRecord, project: Project) -> Document:
     """Add to the next step the limit of spending without which it would be refused: the cost of the replay at least."""
-    assert page.next_step is not None
-    why = with_consent(page.next_step.why, project, max(record.cost_usd, 0.5), unattended=True)
-    return replace(page, next_step=replace(page.next_step, why=why))
+    step = page.next_step
+    return replace(
+        page,
+        next_step=step
+        and replace(step, why=with_consent(step.why, project, max(record.cost_usd, 0.5), unattended=True)),
+    )
 
 
 def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = None) -> None:

@@ -128,8 +128,9 @@ async def measure_on_test(
     test, asked = session.split.test, session.split.asked
     traces = await session.ask(variant, asked, repeats=repeats_of(session.project, variant))
     repeats = len(traces) // len(asked)
-    is_label = session.task.kind == "label"
-    recall, recall_n, recall_cases = await recall_of(session, asked, traces) if is_label else ({}, {}, {})
+    recall, recall_n, recall_cases = (
+        await recall_of(session, asked, traces) if session.task.kind == "label" else ({}, {}, {})
+    )
     traces = traces[: len(test) * repeats]
     num, den, scores = await session.score(traces, test)
     n_lost = sum(bool(score.unscored) for score in scores)
@@ -138,8 +139,15 @@ async def measure_on_test(
     limits, model = session.project.constraints, session.models[variant.model]
     latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
     means = usage(traces)
-    record = replace(record, recall=recall, recall_n=recall_n, recall_cases=recall_cases)
-    record = replace(record, n=len(test), repeats=repeats, **asdict(means))
+    record = replace(
+        record,
+        n=len(test),
+        repeats=repeats,
+        recall=recall,
+        recall_n=recall_n,
+        recall_cases=recall_cases,
+        **asdict(means),
+    )
     trial = Measurement(
         rung=record.rung,
         variant=variant,

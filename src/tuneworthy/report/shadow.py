@@ -47,7 +47,7 @@ def document(
     if worse:
         keys = ("source", "question", "production", "candidate")
         columns = [text_column(key, key, itemgetter(key), MOST_CHARS) for key in keys]
-        masked = "; personal data is masked" if record.masked else ""
+        masked = "; personal data is masked" * record.masked
         pairs = Table.of(f"Pairs that {change_words(worse)}{masked}", columns, worse[:MOST_PAIRS])
         shown = f"The {MOST_PAIRS} worst of " if len(worse) > MOST_PAIRS else ""
         parts.append(PagePart("worse", f"{shown}{count(len(worse), 'pair')} that {change_words(worse)}", [pairs]))
@@ -96,8 +96,7 @@ def document(
 
 
 def _dates(record: ShadowRecord) -> str:
-    days = f" of {clean(' to '.join(dict.fromkeys(record.days)))}" if record.days else ""
-    return f"{days}, replayed on {record.date}"
+    return f"{' of ' * bool(record.days)}{clean(' to '.join(dict.fromkeys(record.days)))}, replayed on {record.date}"
 
 
 def drift_lines(found: TrafficDrift, sources: Texts) -> list[str]:

@@ -177,10 +177,9 @@ async def compare_variants(session: Session, a: Variant, b: Variant, *, on_test:
 
 def _step(session: Session, variant: Variant) -> Step:
     last = shown_run(session.project)
-    if last and any(row.variant == variant.id and row.score is not None for row in last.rungs):
-        return "decide"
-    if variant.id == current(session).id:
-        return "run"
+    tested = [row.variant for row in last.rungs if row.score is not None] if last else []
+    if variant.id in tested or variant.id == current(session).id:
+        return "decide" if variant.id in tested else "run"
     return "test" if variant.shots or variant.retrieval or variant.cascade else "write"
 
 

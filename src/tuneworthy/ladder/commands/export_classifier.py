@@ -171,8 +171,9 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
     n_test = sum(row.test for row in measured)
     n_dev, task = len(measured) - n_test, session.project.task.name
     shape = shape_of([row.text for row in measured if isinstance(row.text, str)])
-    checked = {"n_test": n_test, "n_dev": n_dev, "p50_ms": p50_ms}
-    files["README.md"] = _readme(task, rung, variant, model, template, shape=shape, **checked)
+    files["README.md"] = _readme(
+        task, rung, variant, model, template, shape=shape, n_test=n_test, n_dev=n_dev, p50_ms=p50_ms
+    )
     return ClassifierExport(
         name=variant.name,
         paths=write_export(folder, files, MARK),
