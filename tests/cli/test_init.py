@@ -538,6 +538,16 @@ def test_the_column_of_the_answer_is_found_in_messy_tables_or_asked_for(name: st
     assert guess_columns(data, []) == ([question], answers)
 
 
+def test_json_lines_of_no_known_format_are_guessed_like_a_table(tmp_path: Path) -> None:
+    data = tmp_path / "d.jsonl"
+    rows = [
+        {"req_id": f"r{i}", "utt_en": f"orders above {i}", "dsl_gold": f"FIND o > {i}", "who": "ana"} for i in range(60)
+    ]
+    data.write_text("\n".join(map(json.dumps, rows)))
+    assert guess_columns(data, []) == (["utt_en"], ["dsl_gold"])
+    assert make_project(tmp_path / "p", data).n_answered == 60
+
+
 @pytest.mark.parametrize(("expected", "task"), [((), "label"), (["none"], None)])
 def test_rows_without_an_answer_stay_unlabelled_only_if_the_user_says_so(
     expected: list[str], task: str | None, tmp_path: Path

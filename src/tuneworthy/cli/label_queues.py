@@ -15,6 +15,7 @@ import orjson
 from tuneworthy.cases import read_cases, read_dataset, read_examples
 from tuneworthy.cases.labelling import (
     Applied,
+    Label,
     LabelSession,
     RowSession,
     disagreements,
@@ -162,17 +163,7 @@ def open_cases(request: LabelRequest) -> Queue:
     # A second labeller is welcome, but not needed.
     is_idle = request.peek and is_new and all(case.id in by_case for case in wanted)
     pool = [case for case in cases if not is_idle and (request.every or not case.labelled or case.id in by_case)]
-    differ, settled = disagreements(given), {one.case: one for one in given if one.decided}
-    disputed = [
-        replace(case, input=f"{case.text}\n\nLabellers disagree. You decide: {said(differ[case.id])}")
-        for case in cases
-        # Until someone decides; and, for who decided, until the answer is applied.
-        if case.id in differ
-        and (
-            (one := settled.get(case.id)) is None
-            or (one.labeller == name and canonical(one.label) != canonical_or_none(case.expected))
-        )
-    ]
+    disputed = _disputed(cases, given, name)
     if not (pool or wanted or disputed):
         raise UserError(
             f"All {len(cases)} cases in {path} are already labelled.",
@@ -190,6 +181,23 @@ def open_cases(request: LabelRequest) -> Queue:
         return after_labels(request.root, found, sum(not case.labelled for case in cases))
 
     return Queue("cases", session, form, guideline, labels, done)
+
+
+def _disputed(cases: Cases, given: Sequence[Label], name: str) -> list[Case]:
+    """Return the cases on which labellers disagree, with all labels.
+
+    Until someone decides; and, for the person who decided, until the answer is applied.
+    """
+    differ, settled = disagreements(given), {one.case: one for one in given if one.decided}
+    return [
+        replace(case, input=f"{case.text}\n\nLabellers disagree. You decide: {said(differ[case.id])}")
+        for case in cases
+        if case.id in differ
+        and (
+            (one := settled.get(case.id)) is None
+            or (one.labeller == name and canonical(one.label) != canonical_or_none(case.expected))
+        )
+    ]
 
 
 def after_labels(root: Path, found: Applied, n_open: int) -> str:

@@ -30,10 +30,9 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
     before, training = run_gates(evidence), run_gates(evidence, "to_train")
     gates = run_gates(evidence, "to_ship")
     needed = {*SOUND, *stage_gates("to_ship")}
-    still_open = sorted(
-        (result for result in [*before, *gates] if result.is_open and result.gate in needed),
-        key=lambda result: result.status != "fail",
-    )
+    all_open = [result for result in [*before, *training, *gates] if result.is_open]
+    still_open = [result for result in all_open if result.gate in needed]
+    still_open.sort(key=lambda result: result.status != "fail")
     names = [result.gate for result in still_open]
     worst = still_open[0].status if still_open else "pass"
     outcome = {"pass": Outcome.SHIP, "fail": Outcome.DO_NOT_SHIP}.get(worst, Outcome.UNDECIDED)
@@ -48,11 +47,7 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
         reason_code=f"gate_{names[0]}" if names else "tuned_improves",
         reasons=[
             *_reasons(evidence, tuned, still_open, options, messages.waived_gates([*before, *training, *gates])),
-            *messages.not_required(
-                [one.gate for one in [*before, *training] if one.is_open and one.gate not in needed]
-                if outcome is Outcome.SHIP
-                else []
-            ),
+            *messages.not_required([result.gate for result in all_open] if outcome is Outcome.SHIP else []),
         ],
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
