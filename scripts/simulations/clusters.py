@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 
 from tuneworthy.stats.difference import ratio_difference_interval
-from tuneworthy.stats.intervals import lower_bound, score_bound, score_interval, wilson
+from tuneworthy.stats.intervals import effective_n, lower_bound, score_interval, upper_bound, wilson
 from tuneworthy.stats.ratios import effective_groups
 
 ALIKE = (0.0, 0.3, 0.7, 1.0)
@@ -55,8 +55,9 @@ def score_misses(sizes: np.ndarray, score: float, alike: float, rng: np.random.G
     ones = np.ones(len(groups))
     interval = score_interval(right, ones, groups)
     yield not interval.lo <= score <= interval.hi
-    yield score_bound(right, ones, groups, side="lower") > score
-    yield score_bound(right, ones, groups, side="upper") < score
+    size = effective_n(right, ones, groups)
+    yield lower_bound(right.mean() * size, size) > score
+    yield upper_bound(right.mean() * size, size) < score
     low, high = wilson(right.mean() * plain_size(right, groups, 0.05), plain_size(right, groups, 0.05))
     yield not low <= score <= high
     size = plain_size(right, groups, 0.1)

@@ -70,7 +70,7 @@ def test_top_p_09_keeps_two_tokens_of_85_5_3() -> None:
 def test_at_temperature_zero_a_penalty_still_changes_the_token(engine: str) -> None:
     logits = np.array([10.0, 9.5, 1.0])
     free = explain(logits, Sampling(temperature=0), engine_of(engine))
-    held = explain(logits, Sampling(temperature=0, repetition_penalty=1.1), engine_of(engine), prompt=[0])
+    held = explain(logits, Sampling(temperature=0, repetition_penalty=1.1), engine_of(engine), written=[0])
     assert (free.left.ids.tolist(), held.left.ids.tolist()) == ([0], [1])
     assert held.steps[1].left.logits[:2].round(2).tolist() == [9.5, 9.09]
 
@@ -101,16 +101,14 @@ def test_a_repetition_penalty_depends_on_an_offset_that_no_probability_shows() -
         assert len(shares) == 1
 
 
-def test_only_llama_cpp_counts_the_prompt_in_a_frequency_penalty_and_only_its_last_64_tokens() -> None:
+def test_llama_cpp_looks_back_at_64_tokens_and_vllm_at_all() -> None:
     logits = logits_of(GOLDEN)
-    prompt = [0] * 10 + [8] * 60
-    shares = {}
-    for engine in ("vllm", "llama_cpp"):
-        values = Sampling(temperature=1, top_k=0, top_p=1, min_p=0, frequency_penalty=0.1)
-        shares[engine] = explain(logits, values, engine_of(engine), prompt=prompt).distribution
-    assert shares["vllm"] == pytest.approx(GOLDEN)
-    expected = GOLDEN * np.exp(-0.1 * np.array([4, 0, 0, 0, 0, 0, 0, 0, 60]))
-    assert shares["llama_cpp"] == pytest.approx(expected / expected.sum())
+    written = [0] * 10 + [8] * 60
+    values = Sampling(temperature=1, top_k=0, top_p=1, min_p=0, frequency_penalty=0.1)
+    for engine, first in (("vllm", 10), ("llama_cpp", 4)):
+        share = explain(logits, values, engine_of(engine), written=written).distribution
+        expected = GOLDEN * np.exp(-0.1 * np.array([first, 0, 0, 0, 0, 0, 0, 0, 60]))
+        assert share == pytest.approx(expected / expected.sum())
 
 
 def test_what_is_not_set_is_another_thing_on_each_engine() -> None:
@@ -136,7 +134,7 @@ def test_values_that_an_engine_refuses_are_told() -> None:
     with pytest.raises(UserError, match="above 0"):
         resolve(Sampling(top_p=0), engine_of("vllm"))
     with pytest.raises(UserError, match="vocabulary"):
-        explain(logits_of(GOLDEN), Sampling(temperature=1), engine_of("hf"), prompt=[9])
+        explain(logits_of(GOLDEN), Sampling(temperature=1), engine_of("hf"), written=[9])
     with pytest.raises(UserError, match="Probabilities"):
         logits_of(np.array([0.5, -0.1]))
 
@@ -172,7 +170,7 @@ settings_of = st.fixed_dictionaries(
 def test_something_is_always_left_and_it_sums_to_one(
     logits: list[float], values: dict[str, float], engine: str
 ) -> None:
-    trail = explain(np.array(logits), Sampling.of(values), engine_of(engine), prompt=[0], written=[len(logits) - 1])
+    trail = explain(np.array(logits), Sampling.of(values), engine_of(engine), written=[0, len(logits) - 1])
     sizes = [len(step.left) for step in trail.steps]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] >= 1
     assert trail.distribution.sum() == pytest.approx(1)

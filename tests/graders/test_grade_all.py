@@ -18,7 +18,6 @@ from tuneworthy.config.graders import Exact
 from tuneworthy.errors import AuthError, BudgetSpent, ProviderError
 from tuneworthy.graders.apply import aggregate, grade_all, label_faults, make_grader
 from tuneworthy.graders.base import Grader
-from tuneworthy.graders.breakdown import breakdown
 from tuneworthy.types import UNLABELLED, Case, Score, Trace
 
 
@@ -148,18 +147,6 @@ def test_sums_follow_the_order_that_is_asked_for() -> None:
     assert np.isnan(aggregate([], [], order=["a"])[0]).all()
     with pytest.raises(ValueError, match="longer"):
         aggregate([Score()], [])
-
-
-def test_reasons_are_counted() -> None:
-    scores = [
-        Score(num=1),
-        Score(num=1),
-        Score(reason="format"),
-        Score.failed("timeout: 60 s"),
-        Score.failed("timeout: 9"),
-    ]
-    result = breakdown(scores)
-    assert (result.n, result.reasons, result.unscored) == (5, {"right": 2, "format": 1}, {"timeout": 2})
 
 
 @pytest.mark.parametrize("module", [name for _, name, _ in pkgutil.iter_modules(tuneworthy.graders.__path__)])

@@ -16,7 +16,7 @@ from tests.real_data import REAL_DATA, needs_real_data
 from tuneworthy.errors import UserError
 from tuneworthy.graders.apply import aggregate, grade_all
 from tuneworthy.graders.base import GradingContext
-from tuneworthy.graders.breakdown import breakdown
+from tuneworthy.graders.json_fields import totals
 from tuneworthy.graders.json_text import NOTHING, find_json, find_object
 from tuneworthy.types import Case
 
@@ -109,14 +109,14 @@ def test_a_label_that_is_no_object_is_a_fault() -> None:
     assert judge(build("json_fields"), "{}", "text").unscored == "'text' is not a JSON object"
 
 
-def test_fields_add_up_in_the_breakdown() -> None:
+def test_fields_add_up() -> None:
     grader = build("json_fields")
     scores = [
         judge(grader, '{"time": "8", "people": 2}', {"time": "8", "people": 3}),
         judge(grader, '{"time": "9"}', {"time": "9", "people": 2}),
         judge(grader, "?", {"time": "9"}),
     ]
-    fields = breakdown(scores).fields
+    fields = totals(scores)
     assert (fields["time"].precision, fields["time"].recall) == (1, 2 / 3)
     assert (fields["people"].tp, fields["people"].fp, fields["people"].fn, fields["people"].f1) == (0, 1, 2, 0)
 
@@ -156,7 +156,7 @@ def test_gold_against_gold_is_one_on_real_bookings() -> None:
     num, den = aggregate(scores)
     assert len(scores) == 3731
     assert num.sum() / den.sum() == 1.0
-    assert set(breakdown(scores).fields) == {"time", "date", "people", "first_name", "last_name"}
+    assert set(totals(scores)) == {"time", "date", "people", "first_name", "last_name"}
 
 
 def test_a_schema_judges_form_alone(tmp_path: Path) -> None:

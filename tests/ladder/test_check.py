@@ -31,7 +31,8 @@ from tuneworthy.doctor.examine import repair
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.check import CheckReport, check_project
 from tuneworthy.ladder.checks import CHECKS, documents
-from tuneworthy.ladder.comparisons import plan_comparisons, planned_alpha, slot_of
+from tuneworthy.ladder.comparison_plan import slot_name
+from tuneworthy.ladder.comparisons import plan_comparisons, planned_alpha
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.rung import RUNGS
 from tuneworthy.ladder.session import open_session
@@ -389,7 +390,9 @@ def test_the_power_after_cases_were_added_is_that_of_the_next_run(tmp_path: Path
     async def planned() -> tuple[float, int]:
         async with open_session(load(tmp_path)) as session:
             plan = plan_comparisons(session)
-            return planned_alpha(session) or 0.0, sum(slot_of(session, name) in plan.slots for name in RUNGS.names())
+            return planned_alpha(session) or 0.0, sum(
+                slot_name(name, session.split) in plan.slots for name in RUNGS.names()
+            )
 
     def checked() -> tuple[float, int]:
         power = check_project(tmp_path, contact=False).power

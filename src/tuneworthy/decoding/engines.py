@@ -6,19 +6,15 @@ cut after the temperature, llama.cpp before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
-from importlib.resources import files
-from typing import Literal, TypeVar
-
-import orjson
-from pydantic import TypeAdapter
+from typing import Literal
 
 from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.store.shapes import bundled_rows
 from tuneworthy.types import Bounds, JsonMapping, JsonObject, NamedFloats, NamedTexts, TextTuple, frozen
 
-T = TypeVar("T")
 EngineName = Literal["hf", "vllm", "llama_cpp"]
 NAMES: tuple[EngineName, ...] = ("hf", "vllm", "llama_cpp")
 # Who sets one of these is taken to set HF's `do_sample` as well, without which they do nothing there.
@@ -93,8 +89,7 @@ class SamplingEngine:
         least_temperature: Temperatures between that and this are raised to it.
         most_temperature: The highest that it accepts.
         lacks: Parameters that it does not have.
-        repetition_window: Tokens that the repetition penalty looks back at, the prompt's among them, or `all`.
-        counts_prompt: Other penalties that count the prompt's tokens (within the window).
+        repetition_window: Tokens that penalties look back at, or `all`.
         keeps_ties: Whether top_k keeps all tokens that are as likely as the last one.
         generation_config: Whether the model's generation_config.json fills unset parameters.
     """
@@ -110,7 +105,6 @@ class SamplingEngine:
     most_temperature: float | None = None
     lacks: TextTuple = ()
     repetition_window: int | Literal["all"] = "all"
-    counts_prompt: TextTuple = ()
     keeps_ties: bool = True
     generation_config: bool = False
     notes: str = ""
@@ -139,15 +133,9 @@ class Resolved:
     ignored: TextTuple = ()
 
 
-def read_rows(file: str, key: str, kind: type[T]) -> Iterator[T]:
-    """Yield the rows under `key` of a table of this package."""
-    table = orjson.loads(files(__package__).joinpath(file).read_bytes())
-    yield from map(TypeAdapter(kind).validate_python, table[key])
-
-
 @lru_cache(maxsize=1)
 def engines() -> dict[str, SamplingEngine]:
-    return {row.engine: row for row in read_rows("engines.json", "engines", SamplingEngine)}
+    return {row.engine: row for row in bundled_rows("tuneworthy.decoding", "engines.json", "engines", SamplingEngine)}
 
 
 def engine_of(name: str) -> SamplingEngine:

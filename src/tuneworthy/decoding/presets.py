@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of, read_rows
+from tuneworthy.decoding.engines import NEUTRAL, EngineName, engine_of
 from tuneworthy.decoding.samplers import min_p_at_one
 from tuneworthy.errors import UnknownName, UserError
-from tuneworthy.providers.capabilities import Capabilities, filter_parameters, takes_temperature
-from tuneworthy.types import JsonObject, Texts, TextTuple, frozen
+from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters, takes_temperature
+from tuneworthy.store.shapes import bundled_rows
+from tuneworthy.types import JsonMapping, JsonObject, Texts, TextTuple, frozen
 
 Mark = Literal["customary", "measured", "contested"]
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _ENGINES: Mapping[str, EngineName] = {"llama_cpp": "llama_cpp", "vllm": "vllm"}
-_VARIED = frozenset({"creative", "brainstorm"})
+# Where variety is wanted.
+VARIED = frozenset({"creative", "brainstorm"})
 
 
 @frozen
@@ -90,10 +92,14 @@ class Preset:
         """
         if capabilities.efforts and not takes_temperature(capabilities):
             return {"effort": nearest_effort(str(self.effort.value), capabilities.efforts)}
-        wanted = self.decoding(_ENGINES.get(provider))
-        _, dropped = filter_parameters(capabilities, wanted)
-        gone = {words.partition(":")[0] for words in dropped}
-        return {name: value for name, value in wanted.items() if name not in gone}
+        return accepted(capabilities, self.decoding(engine_for(provider)))[0]
+
+
+def accepted(capabilities: Capabilities, setting: JsonMapping) -> RequestParts:
+    """Split a setting into what acts on the model and, in words, what does not."""
+    _, dropped = filter_parameters(capabilities, setting)
+    names = {reason.partition(":")[0] for reason in dropped}
+    return {name: value for name, value in setting.items() if name not in names}, dropped
 
 
 def nearest_effort(wanted: str, offered: Texts) -> str:
@@ -111,7 +117,7 @@ def nearest_effort(wanted: str, offered: Texts) -> str:
 
 @lru_cache(maxsize=1)
 def presets() -> dict[str, Preset]:
-    return {preset.name: preset for preset in read_rows("presets.json", "presets", Preset)}
+    return {preset.name: preset for preset in bundled_rows("tuneworthy.decoding", "presets.json", "presets", Preset)}
 
 
 def preset_of(name: str) -> Preset:
@@ -138,15 +144,6 @@ def auto(kind: str, *, documents: bool = False) -> Preset:
         if kind in one.kinds:
             return one
     raise UserError(f"Unknown task type {kind!r}.")
-
-
-def purpose_of(preset: str) -> str:
-    """Return the purpose of a preset for the lints: `creative` where variety is wanted, else "".
-
-    >>> purpose_of("brainstorm"), purpose_of("auto")
-    ('creative', '')
-    """
-    return "creative" if preset in _VARIED else ""
 
 
 def engine_for(provider: str) -> EngineName | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from tuneworthy.decoding.engines import Resolved, Sampling, SamplingEngine, resolve
 from tuneworthy.errors import UserError
-from tuneworthy.types import JsonMapping, Tokens, frozen
+from tuneworthy.types import Tokens, frozen
 
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 NEUTRAL = {
@@ -156,7 +156,6 @@ def explain(
     sampling: Sampling,
     engine: SamplingEngine,
     *,
-    prompt: Tokens = (),
     written: Tokens = (),
 ) -> Trail:
     """Apply the samplers of `engine` to the logits of one position.
@@ -165,8 +164,7 @@ def explain(
         logits: `(vocabulary,)`, -inf is allowed; or the result of `ranked`, if several engines see the same.
         sampling: The set parameters.
         engine: Whose order, defaults and formulas.
-        prompt: Tokens of the prompt; penalties may count them.
-        written: Tokens that were written so far.
+        written: Tokens that were written so far, which penalties count.
 
     Returns:
         The steps.
@@ -176,14 +174,14 @@ def explain(
     """
     start = logits if isinstance(logits, Candidates) else ranked(logits)
     resolved = resolve(sampling, engine)
-    counts = _counts(engine, prompt, written)
-    if any(token < 0 or token >= start.size for times in counts.values() for token in times):
+    counts = Counter(written if engine.repetition_window == "all" else written[-engine.repetition_window :])
+    if any(token < 0 or token >= start.size for token in counts):
         raise UserError(f"The context contains token IDs outside the vocabulary (0 to {start.size - 1}).")
     steps = [SamplingStep("start", 0.0, "", start)]
     for name in engine.order:
         value, now = resolved.values[name], steps[-1].left
         if _acts(name, value, resolved.greedy, engine, counts):
-            after = _apply(name, value, now, counts.get(name, {}), engine)
+            after = _apply(name, value, now, counts, engine)
             steps.append(SamplingStep(name, value, resolved.origins[name], after))
     if resolved.greedy:
         left = steps[-1].left
@@ -193,23 +191,13 @@ def explain(
     return Trail(engine=engine, resolved=resolved, steps=steps)
 
 
-def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts: JsonMapping) -> bool:
+def _acts(name: str, value: float, greedy: bool, engine: SamplingEngine, counts: Mapping[int, int]) -> bool:
     """Whether a sampler can change anything. vLLM resets the cuts of a greedy request, and HF never runs them."""
     if name in PENALTIES:
-        return value != NEUTRAL[name] and bool(counts.get(name))
+        return value != NEUTRAL[name] and bool(counts)
     if greedy and (name == "temperature" or engine.engine != "llama_cpp"):
         return False
     return value > 0 if name == "top_k" else value != NEUTRAL[name]
-
-
-def _counts(engine: SamplingEngine, prompt: Tokens, written: Tokens) -> dict[str, dict[int, int]]:
-    found = {}
-    for name in PENALTIES:
-        counted = [*prompt, *written] if name == "repetition_penalty" or name in engine.counts_prompt else [*written]
-        if engine.repetition_window != "all":
-            counted = counted[-engine.repetition_window :]
-        found[name] = dict(Counter(counted))
-    return found
 
 
 def _apply(name: str, value: float, now: Candidates, counts: Mapping[int, int], engine: SamplingEngine) -> Candidates:

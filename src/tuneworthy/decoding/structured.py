@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.decoding.engines import read_rows
+from tuneworthy.store.shapes import bundled_rows
 from tuneworthy.types import JsonMapping, JsonSchema, NamedTexts, frozen
 
 _DEEPEST = 200
@@ -42,12 +42,10 @@ class StructuredOutputLimits:
 
 @lru_cache(maxsize=1)
 def limits() -> dict[str, StructuredOutputLimits]:
-    return {row.engine: row for row in read_rows("structured.json", "engines", StructuredOutputLimits)}
-
-
-def engine_limits(engine: str) -> StructuredOutputLimits:
-    """Return the row of an engine; one without limits if it is not known."""
-    return limits().get(engine, StructuredOutputLimits(engine=engine))
+    return {
+        row.engine: row
+        for row in bundled_rows("tuneworthy.decoding", "structured.json", "engines", StructuredOutputLimits)
+    }
 
 
 def depth(schema: Any, root: JsonMapping | None = None, seen: int = 0) -> int:

@@ -13,7 +13,7 @@ from tuneworthy.types import Case, Cases, Failure, JsonMapping, Trace, Variant
 
 
 class RequestBatcher:
-    """Asks through `runner`; an `ModelCaller` of the graders.
+    """Calls models for graders: through `runner`, with the store and the budget of the session.
 
     Args:
         runner: With the session's store and budget.

@@ -12,14 +12,17 @@ cases where declining is right.
 from collections.abc import Awaitable
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 from pydantic import BaseModel
 
 from tuneworthy.errors import UserError
 from tuneworthy.registry import Registry
-from tuneworthy.types import Case, Examples, JsonMapping, NamedInts, Score, Texts, TextTuple, Trace, Variant, frozen
+from tuneworthy.types import Case, Examples, JsonMapping, NamedInts, Score, Texts, TextTuple, Trace, frozen
+
+if TYPE_CHECKING:
+    from tuneworthy.engine.request_batcher import RequestBatcher
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -72,19 +75,6 @@ class AnswerGrader(Grader, Generic[C]):
         self.identity = {"version": GRADING_VERSION, **config.model_dump(mode="json"), **facts}
 
 
-class ModelCaller(Protocol):
-    """How a grader calls a model of the project: through the store and the budget of the session."""
-
-    def identity(self, model: str) -> JsonMapping:
-        """Return the resolved identity of the model `model` of `[models]`."""
-
-    def supports(self, model: str) -> frozenset[str]:
-        """Return the features that the model accepts (see `Provider.supports`)."""
-
-    async def __call__(self, variant: Variant, case: Case) -> Trace:
-        """Call the model; calls that are made at the same time go out together."""
-
-
 @frozen
 class GradingContext:
     """What graders may be built from: the project folder, the examples, the labels with their counts, models to call.
@@ -96,7 +86,7 @@ class GradingContext:
     examples: Examples = ()
     labels: Texts = ()
     label_counts: NamedInts = field(default_factory=dict)
-    asker: ModelCaller | None = None
+    asker: "RequestBatcher | None" = None
     seed: int = 0
 
     def file(self, name: str, what: str) -> Path:

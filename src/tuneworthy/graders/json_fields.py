@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,16 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from ((path, one) for one in value if one is not None)
     elif value is not None:
         yield path, value
+
+
+def totals(scores: Iterable[Score]) -> dict[str, Counts]:
+    """Return the counts of each field over all scores."""
+    fields: dict[str, Counts] = {}
+    for score in scores:
+        counts = score.detail.get("fields")
+        for path, three in counts.items() if isinstance(counts, dict) else ():
+            fields.setdefault(path, Counts()).add(three)
+    return fields
 
 
 @GRADERS.register("json_fields")

@@ -60,13 +60,13 @@ class ClassicalProvider:
 
     def __init__(self, name: str, make: Callable[[Examples], ClassicalModel], rows: Examples, **identity: Any) -> None:
         self._make, self._rows = make, rows
-        self._folds = _folds(rows, identity.get("seed", 0))
+        self.folds = _folds(rows, identity.get("seed", 0))
         self._models: dict[int | None, ClassicalModel] = {}
         self._lock = asyncio.Lock()
         self.identity: JsonMapping = {
             "provider": "classical",
             "classical": name,
-            "folds": content_hash(self._folds),
+            "folds": content_hash(self.folds),
             **identity,
             "versions": {"tuneworthy": __version__, "scikit-learn": version("scikit-learn")},
         }
@@ -82,17 +82,14 @@ class ClassicalProvider:
 
     async def fitted(self, source: str | None = None) -> ClassicalModel:
         """Return the model that answers a case of `source`; without one, that of all rows."""
-        fold = None if source is None else self._folds.get(source)
+        fold = None if source is None else self.folds.get(source)
         async with self._lock:
             if fold not in self._models:
                 rows = self._rows
                 if fold is not None:
-                    rows = [row for row in rows if row.source != DEV or self._folds.get(row.group or "") != fold]
+                    rows = [row for row in rows if row.source != DEV or self.folds.get(row.group or "") != fold]
                 self._models[fold] = await asyncio.to_thread(self._make, rows)
         return self._models[fold]
-
-    def is_cross_fitted(self, source: str) -> bool:
-        return source in self._folds
 
     async def close(self) -> None:
         self._models.clear()

@@ -22,14 +22,12 @@ def plan_comparisons(session: Session) -> ComparisonPlan:
     return plan
 
 
-def slot_of(session: Session, rung: str) -> str:
-    return slot_name(rung, session.split)
-
-
 def planned_alpha(session: Session) -> float | None:
     """Return the alpha of a comparison on the test set as it is now, before any is passed on; None before a plan."""
     plan = read_comparisons(session.folder)
-    return plan.added.get(slot_of(session, plan.planned[0]), SHARED / len(plan.planned)) if plan.planned else None
+    return (
+        plan.added.get(slot_name(plan.planned[0], session.split), SHARED / len(plan.planned)) if plan.planned else None
+    )
 
 
 def earlier_levels(session: Session, rung: str, a: Variant, b: Variant) -> list[tuple[int, float]]:
@@ -60,7 +58,7 @@ def take_comparison(session: Session, rung: str, a: Variant, b: Variant) -> floa
         UserError: There were so many that nothing can be shown on this test set any more.
     """
     name = comparison_id(session, rung, a, b)
-    return _take(session, name, lambda plan: plan.take(name, slot_of(session, rung)))
+    return _take(session, name, lambda plan: plan.take(name, slot_name(rung, session.split)))
 
 
 def pass_on(session: Session, key: str) -> None:

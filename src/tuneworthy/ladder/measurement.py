@@ -17,7 +17,7 @@ from tuneworthy.dataset.freeze import find_version
 from tuneworthy.engine.latency import Latency, measure_latency, measure_together, time_calls
 from tuneworthy.engine.runner import usage
 from tuneworthy.graders.base import accepted
-from tuneworthy.graders.breakdown import breakdown
+from tuneworthy.graders.json_fields import totals
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.graders.text import differs_in_form
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
@@ -186,7 +186,7 @@ async def measure_on_test(
         shares[kind] = float(np.nansum(num) / max(np.nansum(den), 1e-12))
         fields = fields or {
             name: FieldScores(precision=one.precision, recall=one.recall, f1=one.f1)
-            for name, one in breakdown(scores).fields.items()
+            for name, one in totals(scores).items()
         }
     return replace(
         record,

@@ -21,14 +21,13 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.cascade import CASCADE
-from tuneworthy.ladder.comparison_plan import options_of, read_comparisons
+from tuneworthy.ladder.comparison_plan import options_of, read_comparisons, slot_name
 from tuneworthy.ladder.comparisons import (
     comparison_id,
     measure_today,
     pass_on,
     plan_comparisons,
     planned_alpha,
-    slot_of,
     take_comparison,
 )
 from tuneworthy.ladder.estimate import Work, estimate_run, most_for
@@ -244,7 +243,7 @@ class LadderRun:
             if name == "baseline" and self.classical and self.leader:
                 self.classical_leads = await self._leads(self.classical, self.leader.variant, self.dev)
                 if not self.classical_leads:
-                    pass_on(self.session, slot_of(self.session, "classical"))
+                    pass_on(self.session, slot_name("classical", self.session.split))
             if name == "model" and not self.quick:
                 await self._metered_rung(TEACHER)
             if name != "classical" and self._stops(order[place:]):
@@ -326,7 +325,7 @@ class LadderRun:
         self.records[name] = replace(record, cost_usd=spent.usd)
         log.info("Rung %s: %s (%s), $%.4f", name, record.status, record.reason_code, spent.usd)
         if record.variant is None and record.reason_code not in KEEPS_ALPHA and not self.quick:
-            pass_on(self.session, slot_of(self.session, name))
+            pass_on(self.session, slot_name(name, self.session.split))
         self.write()
         self.watcher.finish(self.records[name])
 
@@ -541,7 +540,7 @@ class LadderRun:
         alpha = take_comparison(session, name, best.variant, trial.variant) if leads else None
         gain, decision = await decide(session, best, self.highest or best, trial, alpha)
         if alpha is None:
-            pass_on(session, slot_of(session, name))
+            pass_on(session, slot_name(name, session.split))
         elif gain.better and decision.reason_code == "better" and name != "classical":
             pass_on(session, comparison_id(session, name, best.variant, trial.variant))
         return gain, decision

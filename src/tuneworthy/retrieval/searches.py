@@ -13,7 +13,7 @@ from tuneworthy.store.shapes import parsed
 from tuneworthy.types import JsonMapping, JsonObject, Texts
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS searches (key TEXT PRIMARY KEY, found BLOB NOT NULL) WITHOUT ROWID;"
-_MOST_KEYS = 500
+_FIND = "SELECT key, found FROM searches WHERE key IN (SELECT value FROM json_each(?))"
 
 
 class SearchStore:
@@ -30,14 +30,9 @@ class SearchStore:
     def get(self, keys: Texts) -> JsonObject:
         if self._open is None and not self._path.exists():
             return {}
-        results: JsonObject = {}
-        for first in range(0, len(keys), _MOST_KEYS):
-            some = keys[first : first + _MOST_KEYS]
-            marks = ",".join("?" * len(some))
-            with explained(self._path):
-                rows = self._connection().execute(f"SELECT key, found FROM searches WHERE key IN ({marks})", some)
-                results |= {key: parsed(content, object, f"{self._path}, row {key}") for key, content in rows}
-        return results
+        with explained(self._path):
+            rows = self._connection().execute(_FIND, [orjson.dumps(keys).decode()])
+            return {key: parsed(content, object, f"{self._path}, row {key}") for key, content in rows}
 
     def put(self, results: JsonMapping) -> None:
         rows = [(key, orjson.dumps(content)) for key, content in results.items()]

@@ -99,15 +99,8 @@ def clustered_variance(influence: Floats, groups: ArrayLike) -> Bounds:
 
 
 def cluster_sums(columns: Floats, groups: ArrayLike | None) -> Floats:
-    """Add up the cases by cluster: `(n_cases, k)` to `(n_clusters, k)`; without groups a case is a cluster.
-
-    Raises:
-        ValueError: if `groups` is not `(n_cases,)`.
-    """
+    """Add up the cases by cluster: `(n_cases, k)` to `(n_clusters, k)`; without groups a case is a cluster."""
     if groups is None:
         return columns
-    labels: NDArray[Any] = np.asarray(groups)
-    if labels.shape != columns.shape[:1]:
-        raise ValueError(f"groups must have shape {columns.shape[:1]}, got {labels.shape}")
-    _, index = np.unique(labels, return_inverse=True)
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
     return np.stack([np.bincount(index, weights=column) for column in columns.T], axis=1)

@@ -37,6 +37,11 @@ def bundled(package: str, name: str, shape: type[T]) -> T:
     return parsed(files(package).joinpath(name).read_bytes(), shape, name)
 
 
+def bundled_rows(package: str, name: str, key: str, shape: type[T]) -> list[T]:
+    """Return the rows below `key` of a JSON table of a package."""
+    return [shaped(row, shape, name) for row in bundled(package, name, dict[str, Any])[key]]
+
+
 def parsed(content: bytes | str, shape: type[T], where: object) -> T:
     """Return the JSON text `content` as `shape`.
 

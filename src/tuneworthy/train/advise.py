@@ -11,6 +11,7 @@ from typing import Any
 
 from tuneworthy.config.train import Train
 from tuneworthy.store.artifacts import Artifact
+from tuneworthy.store.shapes import shaped
 from tuneworthy.train import messages
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device, MemoryFit, fits
@@ -187,7 +188,7 @@ class _Advisor:
         self._set("method", method, reason, messages.QLORA)
 
     def _continued(self, start: Artifact) -> None:
-        before = TrainingSettings.from_dict(start.about.settings)
+        before = shaped(start.about.settings, TrainingSettings, start.folder)
         for name in ("rank", "alpha", "target_modules", "dropout"):
             value, reason = getattr(before, name), f"As in adapter {start.id}, which training starts from."
             self.settings = replace(self.settings, **{name: value})

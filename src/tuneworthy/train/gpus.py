@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
-import orjson
+from tuneworthy.store.shapes import bundled_rows
 
 GIB = 2**30
 
@@ -25,14 +24,5 @@ class Gpu:
 @cache
 def gpus() -> Sequence[Gpu]:
     """Return all GPUs, the smallest first."""
-    rows = orjson.loads(files(__package__).joinpath("gpus.json").read_bytes())["gpus"]
-    return tuple(sorted((Gpu(**row) for row in rows), key=lambda gpu: (gpu.gib, gpu.tflops)))
-
-
-def gpus_of_at_least(n_bytes: float) -> Sequence[Gpu]:
-    return [gpu for gpu in gpus() if gpu.gib * GIB >= n_bytes][:2]
-
-
-def gpus_of(n_bytes: float) -> Sequence[Gpu]:
-    """Return the GPUs whose memory is `n_bytes`, give or take a tenth."""
-    return [gpu for gpu in gpus() if abs(gpu.gib * GIB / n_bytes - 1) < 0.1]
+    rows = bundled_rows("tuneworthy.train", "gpus.json", "gpus", Gpu)
+    return sorted(rows, key=lambda gpu: (gpu.gib, gpu.tflops))

@@ -17,7 +17,7 @@ from typing import Literal
 
 from tuneworthy.train.attention import ROUNDED
 from tuneworthy.train.batch_layout import SUPERVISED_ROUNDED, TOKENS_ROUNDED
-from tuneworthy.train.gpus import GIB, gpus_of_at_least
+from tuneworthy.train.gpus import GIB, gpus
 from tuneworthy.train.row_lengths import RowLengths
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.shape import Shape
@@ -265,5 +265,5 @@ def what_would_fit(
     lines = [f"{label} ({size / GIB:.1f} GiB)" for label, size in sizes.items() if size <= available]
     if device == "cuda":
         needed = estimate(shape, settings, device, rows).high
-        lines += [f"the same run on a larger GPU ({gpu})" for gpu in gpus_of_at_least(needed)]
+        lines += [f"the same run on a larger GPU ({gpu})" for gpu in gpus() if gpu.gib * GIB >= needed][:2]
     return lines or ["nothing fits on this device, so use a smaller model"]

@@ -17,7 +17,7 @@ from tuneworthy.train import messages
 from tuneworthy.train.advise import Advice, advise, has_bf16
 from tuneworthy.train.base_model import base_spec, end_ids, load_tokenizer, template_of
 from tuneworthy.train.duration import Duration, epoch, measure_products
-from tuneworthy.train.gpus import GIB, gpus_of
+from tuneworthy.train.gpus import GIB, gpus
 from tuneworthy.train.memory import Device
 from tuneworthy.train.rehearsal import stored_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
@@ -175,8 +175,8 @@ def material_of(project: Project) -> Material:
 def durations(shape: Shape, advice: Advice, rows: RowLengths, gpu_gib: float | None) -> Sequence[Duration]:
     """Return how long an epoch takes: on the GPUs of that size, or on this processor if torch can time it."""
     if gpu_gib is not None:
-        machines = [(gpu.tflops * 1e12, gpu.name) for gpu in gpus_of(gpu_gib * GIB)] if gpu_gib else []
-        return [epoch(shape, advice.settings, rows, peak, "cuda", name) for peak, name in machines]
+        machines = [gpu for gpu in gpus() if gpu_gib and abs(gpu.gib / gpu_gib - 1) < 0.1]
+        return [epoch(shape, advice.settings, rows, gpu.tflops * 1e12, "cuda", gpu.name) for gpu in machines]
     peak = measure_products(advice.settings.dtype)
     name = f"this CPU ({(peak or 0) / 1000000000.0:.0f} GFLOP/s measured)"
     return [epoch(shape, advice.settings, rows, peak, "cpu", name)] if peak else []

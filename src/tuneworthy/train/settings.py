@@ -3,11 +3,11 @@
 Adapters are scaled by alpha / rank: what counts is that scale together with the learning rate, never alpha alone.
 """
 
-from dataclasses import asdict, fields
-from typing import Literal, Self
+from dataclasses import asdict
+from typing import Literal
 
 from tuneworthy.errors import UserError
-from tuneworthy.types import JsonMapping, JsonObject, TextTuple, frozen
+from tuneworthy.types import JsonObject, TextTuple, frozen
 
 Method = Literal["lora", "qlora", "full", "preference"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -103,20 +103,3 @@ class TrainingSettings:
         """Settings that the adapter depends on: all but the split of a step, which follows from the free memory."""
         idle = _MEMORY if self.paired else _MEMORY | {"beta"}
         return {key: value for key, value in self.to_dict().items() if key not in idle}
-
-    @classmethod
-    def from_dict(cls, row: JsonMapping) -> Self:
-        """Return the settings that `to_dict` wrote; keys of a later version are refused.
-
-        Raises:
-            UserError: An unknown key.
-        """
-        if unknown := sorted(set(row) - {field.name for field in fields(cls)}):
-            raise UserError(
-                f"Unknown training setting {unknown[0]!r}. If a later version of tuneworthy wrote it, upgrade "
-                "tuneworthy."
-            )
-        values = dict(row)
-        if isinstance(values.get("target_modules"), list):
-            values["target_modules"] = tuple(values["target_modules"])
-        return cls(**values)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import exp
 
 from tuneworthy.decoding.lints.base import LINTS, Use
-from tuneworthy.decoding.structured import depth, engine_limits, shortest
+from tuneworthy.decoding.structured import depth, limits, shortest
 from tuneworthy.rules import Sentences
 from tuneworthy.types import JsonObject
 
@@ -107,7 +107,7 @@ def dead_structure_field(use: Use) -> Sentences:
 )
 def schema_nesting(use: Use) -> str:
     """A schema is nested deeper than the engine accepts."""
-    most = engine_limits(use.engine).nesting
+    most = limits()[use.engine].nesting if use.engine in limits() else None
     return (
         f"The schema has {levels} levels of nesting, but {use.engine} accepts at most {most}."
         if use.schema is not None and most is not None and (levels := depth(use.schema)) > most

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tuneworthy.decoding.lints import LINTS, Use
-from tuneworthy.decoding.presets import purpose_of
+from tuneworthy.decoding.presets import VARIED
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.prompts.transforms import asks_to_think
@@ -59,7 +59,7 @@ def _use(facts: Facts, setting: JsonMapping, output: OutputFormat) -> Use:
         max_tokens=project.prompt.max_tokens,
         thinks_first=asks_to_think(*facts.prompt_texts.values()),
         retrieved=project.documents is not None,
-        purpose=purpose_of(project.decoding.preset),
+        purpose="creative" if project.decoding.preset in VARIED else "",
         compares=True,
         capabilities=facts.baseline_capabilities,
     )

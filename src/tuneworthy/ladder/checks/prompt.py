@@ -1,10 +1,12 @@
 """Checks of the prompt: its files, its templates, its variables, and whether an answer fits."""
 
+from functools import partial
+
 from tuneworthy.cases.task_kind import answer_text
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
-from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
 from tuneworthy.ladder.rungs.prompt_search import why_not_optimised
 from tuneworthy.ladder.task_data import shuffled
@@ -12,14 +14,6 @@ from tuneworthy.prompts.templates import check_template, question, render
 from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.text import count, plural
 from tuneworthy.types import Variant
-
-
-def _fault(text: str) -> str:
-    try:
-        check_template(text)
-    except UserError as error:
-        return error.message
-    return ""
 
 
 @check()
@@ -42,8 +36,8 @@ def prompt_file(facts: Facts) -> Findings:
 def prompt_template(facts: Facts) -> Sentences:
     """A template of `[prompt]` is not Jinja (a brace or tag is not closed), or does not end."""
     for key, text in facts.prompt_texts.items():
-        if error := _fault(text):
-            yield f"prompt.{key} is not a valid Jinja template: {error}."
+        if error := attempt(UserError, partial(check_template, text))[1]:
+            yield f"prompt.{key} is not a valid Jinja template: {error.message}."
 
 
 @check(fix="Use only variables that every case has, or add the missing variables to the cases.")
@@ -56,7 +50,7 @@ def prompt_variables(facts: Facts) -> Sentences:
     """
     cases = {case.id: case for case in (*facts.cases, *(facts.data.split.dev if facts.data else ()))}
     for key, text in facts.prompt_texts.items():
-        if _fault(text):
+        if attempt(UserError, partial(check_template, text))[1]:
             continue
         fill = question if key == "user" else render
         lacking: list[str] = []

@@ -250,7 +250,7 @@ async def measured_answers(session: Session, variant: Variant) -> tuple[Texts, l
         if trace.response is None:
             continue
         answer, logprobs = trace.response.text, trace.response.label_logprobs
-        if provider.is_cross_fitted(case.source):
+        if case.source in provider.folds:
             answer, logprobs = model.predict([questions[case.id]])[0], None
         text, filled = texts.get(case.id, questions[case.id]), case.id not in texts
         labels = model.labels if isinstance(model, ProbabilisticModel) else ()

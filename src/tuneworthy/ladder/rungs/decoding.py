@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 
 from tuneworthy.config import Project
 from tuneworthy.decoding.lints import LINTS, Use
-from tuneworthy.decoding.presets import auto, engine_for, preset_of
+from tuneworthy.decoding.presets import accepted, auto, engine_for, preset_of
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.measurement import is_sampled
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.transforms import asks_to_think
-from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters, takes_temperature
+from tuneworthy.providers.capabilities import Capabilities, takes_temperature
 from tuneworthy.store import Folder
 from tuneworthy.types import JsonMapping, JsonObject, Variant
 
@@ -127,18 +127,6 @@ def _warnings(view: View, variant: Variant) -> list[str]:
         for one in LINTS.run(use)
         if one.severity != "note"
     ]
-
-
-def accepted(capabilities: Capabilities, setting: JsonMapping) -> RequestParts:
-    """Split a setting into what acts on the model and, in words, what does not.
-
-    Args:
-        capabilities: Its row of the capability table.
-        setting: Parameters.
-    """
-    _, dropped = filter_parameters(capabilities, setting)
-    names = {reason.partition(":")[0] for reason in dropped}
-    return {name: value for name, value in setting.items() if name not in names}, dropped
 
 
 def settings_for(project: Project, task: TaskInfo, model: str, capabilities: Capabilities) -> list[JsonObject]:

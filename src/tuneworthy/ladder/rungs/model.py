@@ -7,11 +7,11 @@ from datetime import date
 import numpy as np
 
 from tuneworthy.config.project import Project
+from tuneworthy.decoding.presets import accepted
 from tuneworthy.engine.runner import usage
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ModelDetail, ModelResult
-from tuneworthy.ladder.rungs.decoding import accepted
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
