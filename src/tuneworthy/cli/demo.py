@@ -18,7 +18,7 @@ from tuneworthy.config import Project, load
 from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.write import write_last
-from tuneworthy.scaffold import keep_file
+from tuneworthy.scaffold import keep_files
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path
 from tuneworthy.types import TextTuple
@@ -96,7 +96,6 @@ def write_demo(folder: Path) -> None:
         note(f"{folder} already exists, so the demo continues with it.")
         return
     contents = {name: files("tuneworthy.demo").joinpath(name).read_bytes() for name in FILES}
-    for name, content in contents.items():
-        keep_file(folder / name, content)
+    keep_files(folder, contents)
     for name, content in contents.items():
         write_atomic(own_path(folder, name), content)

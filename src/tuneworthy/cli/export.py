@@ -27,15 +27,16 @@ from tuneworthy.trust import own_path
 Export = TypeVar("Export")
 
 
-@click.group("export", cls=CommandGroup)
-def command() -> None:
-    """Write the winner as files to use elsewhere.
+command = CommandGroup(
+    "export",
+    help="""Write the winner as files to use elsewhere.
 
     \b
     Example:
       tuneworthy export variant best
       tuneworthy export classifier
-    """
+    """,
+)
 
 
 for _model in (gguf, ollama):
@@ -63,7 +64,7 @@ def variant(which: str, root: Path, out: Path | None) -> None:
     paths = list(map(str, run_async(_write(load(root), which, out))))
     client = next((path for path in paths if path.endswith("client.py")), "")
     step = f'python {shlex.quote(client)} "TEXT"' if client else f"send {paths[1]} to the model from your code"
-    print_result(paths, say, "\n".join([*paths, f"Next: {step}"]))
+    print_result(paths, say, *paths, f"Next: {step}")
 
 
 async def _write(project: Project, which: str, out: Path | None) -> list[Path]:
@@ -98,7 +99,7 @@ def classifier(which: str | None, root: Path, out: Path) -> None:
         f"{export.name}, {export.size / 1e6:.1f} MB. Its answers match the run on all {export.n_test:,} test cases and "
         f"{export.n_dev:,} dev cases. Median latency: {export.p50_ms:.1f} ms."
     )
-    print_result(document, say, "\n".join([*document["paths"], line]))
+    print_result(document, say, *document["paths"], line)
 
 
 async def write_export(write: Callable[..., Awaitable[Export]], project: Project, folder: Path, *names: Any) -> Export:
@@ -146,4 +147,4 @@ f"{export.sent:.1%} of the {export.n_test:,} test cases. Its answers to them are
 f"{export.score or 0.0:.1%}, at ${export.usd_per_1k or 0.0:,.2f} per 1,000 answers against "
 f"${export.large_usd_per_1k or 0.0:,.2f}.")  # fmt: skip
     document = asdict(export) | {"paths": list(map(str, export.paths))}
-    print_result(document, say, "\n".join([*document["paths"], line]))
+    print_result(document, say, *document["paths"], line)

@@ -19,9 +19,8 @@ from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.gguf import FILE, export_gguf
 from tuneworthy.ship.ollama import export_ollama
-from tuneworthy.store import Folder
+from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import open_artifact
-from tuneworthy.store.folder import write_atomic
 
 GGUF_TYPES = ("f16", "q8_0", "q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
 # Bytes copied at a time.
@@ -88,5 +87,5 @@ def ollama(out: Path, root: Path) -> None:
     with writing_to(out):
         written = export_ollama(store, open_artifact(store, "gguf", None), out)
     paths = list(map(str, written))
-    print_result(paths, say, "\n".join(paths))
+    print_result(paths, say, *paths)
     note(f"Next: cd {out} && ollama create my-task")

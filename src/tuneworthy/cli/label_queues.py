@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +55,7 @@ from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
-from tuneworthy.types import Case, Cases, Example, Texts, calls_of, canonical, grouped, role_of, text_of
+from tuneworthy.types import Case, Cases, Example, Texts, calls_of, canonical, grouped, positional, role_of, text_of
 from tuneworthy.verdict.label_audit import cases_to_audit
 from tuneworthy.verdict.suspects import (
     DRAW_SEED,
@@ -73,6 +75,8 @@ MAX_ANSWERS = 2_000
 # Known answers that show whether the task is one of labels.
 ENOUGH_ANSWERS = 10
 DECLINE = "/decline"
+# The plus of a new label; that of a number is part of the answer.
+_PLUS = re.compile(r"^\+(?=[^\W\d_])")
 # Of the order of an audit, which mixes both strata and is not that of the draw.
 AUDIT_SEED = DRAW_SEED + 1
 # Test cases whose answers people rate first; 60 more once these are rated.
@@ -87,7 +91,7 @@ REVIEW_GUIDELINE = (
 DECISIONS: Final[Mapping[str, Decision]] = {"a": "answer", "e": "answer", "k": "keep", "d": "drop"}
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class LabelRequest:
     """Whose queue to open.
 
@@ -158,11 +162,11 @@ def open_cases(request: LabelRequest) -> Queue:
     project, path, labels = label_files(request.root)
     cases, given = read_cases(path).cases, read_labels(labels)
     by_case, name = grouped((label.case, label.labeller) for label in given), known_labeller(request.name, given)
-    wanted = [case for case in cases if request.every or not case.labelled]
+    wanted = {case.id for case in cases if request.every or not case.labelled}
     is_new = bool(given) and all(one.labeller != name for one in given)
     # A second labeller is welcome, but not needed.
-    is_idle = request.peek and is_new and all(case.id in by_case for case in wanted)
-    pool = [case for case in cases if not is_idle and (request.every or not case.labelled or case.id in by_case)]
+    is_idle = request.peek and is_new and wanted <= by_case.keys()
+    pool = [] if is_idle else [case for case in cases if case.id in wanted | by_case.keys()]
     disputed = _disputed(cases, given, name)
     if not (pool or wanted or disputed):
         raise UserError(
@@ -173,14 +177,14 @@ def open_cases(request: LabelRequest) -> Queue:
     if is_new and not (request.peek or disputed):
         _note_share(name, [by_case.get(case.id, ()) for case in pool], given[0].labeller, len(session.assigned), labels)
     form, guideline = answer_form(project, labels, cases, peek=request.peek)
+    return Queue("cases", session, form, guideline, labels, partial(_after_cases, request.root, cases, labels))
 
-    def done() -> str:
-        found, new = match_labels(cases, read_labels(labels))
-        if found.disagreements or new or found.conflicts:
-            return f"tuneworthy label cases{'' if found.disagreements else ' --apply'}"
-        return after_labels(request.root, found, sum(not case.labelled for case in cases))
 
-    return Queue("cases", session, form, guideline, labels, done)
+def _after_cases(root: Path, cases: Cases, log: Path) -> str:
+    found, new = match_labels(cases, read_labels(log))
+    if found.disagreements or new or found.conflicts:
+        return f"tuneworthy label cases{'' if found.disagreements else ' --apply'}"
+    return after_labels(root, found, sum(not case.labelled for case in cases))
 
 
 def _disputed(cases: Cases, given: Sequence[Label], name: str) -> list[Case]:
@@ -223,17 +227,16 @@ def open_judge(request: LabelRequest) -> Queue:
     Raises:
         UserError: No run yet, or its primary grader is no judge.
     """
-    project, n = load(request.root), N_JUDGED
+    project = load(request.root)
     path = verdicts_path(project)
     with open_answers(project) as answers:
         rubric = answers.judge.rubric
-        while True:
+        for n in range(N_JUDGED, len(answers.session.split.test) + N_JUDGED, N_JUDGED):
             items = answers.to_judge(request.rungs, n=n, reveal=not request.peek)
             shown = [Case(id=one.id, input=f"{_sheet(one.case)}\nanswer: {clean(one.answer, 0)}") for one in items]
             session = LabelSession(shown, path, request.name, seed=project.split.seed)
-            if session.next() or request.peek or n >= len(answers.session.split.test):
+            if session.next() or request.peek:
                 break
-            n += N_JUDGED
     return Queue("judge", session, LabelForm(GOOD_OR_BAD, parse_verdict), rubric, path, lambda: "tuneworthy run")
 
 
@@ -308,9 +311,8 @@ def open_shadow(request: LabelRequest) -> Queue:
     rows, judges = label_queue(Folder(project.root)), project.graders[0].type == "judge"
     path = verdicts_path(project) if judges else labels_path(project)
     session = LabelSession(rows, path, request.name, seed=project.split.seed)
-    form, guideline = LabelForm(GOOD_OR_BAD, parse_verdict), ""
-    if not judges:
-        form, guideline = answer_form(project, path, (), peek=request.peek)
+    rating = LabelForm(GOOD_OR_BAD, parse_verdict), ""
+    form, guideline = rating if judges else answer_form(project, path, (), peek=request.peek)
 
     def done() -> str:
         record = read_shadow(Folder(project.root))
@@ -498,9 +500,7 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
         guideline.add(names, FREE_TEXT if not names else "Choose the label of the main request.")
         guideline = Guideline.read(guideline.path)
     if not names:
-        # The plus of a number is part of the answer.
-        parse = lambda line: line[1:] if line[:1] == "+" and line[1:2].isalpha() else line  # noqa: E731
-        return _expected("Type the expected answer.", parse), guideline.text
+        return _expected("Type the expected answer.", partial(_PLUS.sub, "")), guideline.text
     keys = f"Type a label or its number.{'' if closed else ' +NAME adds a label.'}"
     labels = LabelList([*names], bool(closed), guideline)
     undone = lambda: labels.forget([row.label for row in read_labels(path)])  # noqa: E731

@@ -12,15 +12,15 @@ from tuneworthy.cli.options import json_option, note, print_json, project_option
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import Progress, download_of, list_models, pull, sha256_of, store
 
-
-@click.group("models", cls=CommandGroup)
-def command() -> None:
-    """List and download models.
+command = CommandGroup(
+    "models",
+    help="""List and download models.
 
     \b
     Example:
       tuneworthy models list
-    """
+    """,
+)
 
 
 @command.command("list")

@@ -274,9 +274,8 @@ def agree_to_spend(
         UserError: A model costs money, there is no terminal to ask, and nothing limits it.
     """
     limit = max_usd if max_usd is not None else project.ladder.budget_usd
-    if yes or max_usd is not None or (limit is not None and not sys.stdin.isatty()):
-        return
-    if not (paid := ", ".join(billed(project, names))):
+    is_agreed = yes or max_usd is not None or (limit is not None and not sys.stdin.isatty())
+    if is_agreed or not (paid := ", ".join(billed(project, names))):
         return
     if not sys.stdin.isatty():
         raise UserError(

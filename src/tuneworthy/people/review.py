@@ -188,7 +188,7 @@ class Reviewing:
 
     def waiting(self) -> list[str]:
         ledger = Ledger.read(self.path)
-        plan, own = self.plan, self._own(ledger)
+        plan, own = self.plan, {*self._own(ledger)}
         others = ledger.judged_in(plan, unfinished=True).keys() - own
         if ledger.trust_in(plan).get(self.reviewer) == "distrusted":
             return []
@@ -198,8 +198,8 @@ class Reviewing:
             rows = sorted(others - ledger.judged_in(plan).keys())
         return sorted(rows, key=lambda row: (self._put_off.get(row, 0), self._order[row]))
 
-    def _own(self, ledger: Ledger) -> set[str]:
-        return {one.row for one in ledger.verdicts.get(self.plan.id, ()) if one.reviewer == self.reviewer}
+    def _own(self, ledger: Ledger) -> list[str]:
+        return [one.row for one in ledger.verdicts.get(self.plan.id, ()) if one.reviewer == self.reviewer]
 
     @property
     def assigned(self) -> list[str]:
@@ -243,10 +243,8 @@ class Reviewing:
             UserError: There is no such verdict, or it is of an earlier session and the plan is decided.
         """
         ledger = Ledger.read(self.path)
-        own = [one.row for one in ledger.verdicts.get(self.plan.id, ()) if one.reviewer == self.reviewer]
-        is_open = status_of(self.plan, tally(ledger, self.plan)) == "open"
-        is_distrusted = ledger.trust_in(self.plan).get(self.reviewer) == "distrusted"
-        if not own or is_distrusted or not (is_open or self._given):
+        own, is_distrusted = self._own(ledger), ledger.trust_in(self.plan).get(self.reviewer) == "distrusted"
+        if not own or is_distrusted or not (self._given or status_of(self.plan, tally(ledger, self.plan)) == "open"):
             raise UserError("There is no rating of yours to take back.")
         undo = TakenBack(sample=self.plan.id, row=own[-1], reviewer=self.reviewer, time=now())
         append_line(self.path, {"kind": "undo", **asdict(undo)})

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -37,7 +37,7 @@ from tuneworthy.providers.constraints import unwrap
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import cut, mapping, most_bytes
 from tuneworthy.redaction import redact_json
-from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Request, Response
+from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Request, Response, positional
 
 # Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
@@ -90,7 +90,7 @@ Result = TypeVar("Result")
 Sign = Callable[[str, str, NamedTexts, bytes], NamedTexts]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class HttpAnswer:
     """What came back, whatever its status.
 

@@ -6,18 +6,17 @@
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.trust import LOOPBACK, origin_of
-from tuneworthy.types import JsonMapping, frozen
+from tuneworthy.types import JsonMapping, frozen, positional
 
 MODEL_FORM = "Write PROVIDER:NAME, for example openai:gpt-6-luna, or openai:NAME@URL for another server."
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Vendor:
     """Where the models of a provider are called.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ import orjson
 
 from tuneworthy.input_files import open_input
 from tuneworthy.providers.gguf import header_fault, model_fault, unreadable
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonObject, positional
 
 if TYPE_CHECKING:
     from tuneworthy.arrays import Floats32
@@ -40,7 +39,7 @@ FLOATS = ("F32", "F16", "BF16")
 _PICKLE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Place:
     """Where a tensor lies.
 

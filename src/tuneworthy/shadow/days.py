@@ -5,14 +5,12 @@ sessions' mean difference (`stats.blocks`). Days count as independent of each ot
 log one period, each session is a block.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from tuneworthy.arrays import FloatPair, Floats, Ints
 from tuneworthy.shadow import messages
 from tuneworthy.stats.blocks import block_sequence, blocks_until, running_mean
-from tuneworthy.types import OpenBounds
+from tuneworthy.types import OpenBounds, positional
 
 # Finished blocks before any result: weekdays differ.
 MIN_DAYS = 7
@@ -30,7 +28,7 @@ USUAL_TRAFFIC = (30, 100, 300)
 LOSSES = (0.05, 0.1)
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Blocks:
     """Differences of finished blocks, in the order of time.
 
@@ -92,8 +90,9 @@ def decision_days(deviation: float, margin: float, pass_alpha: float, stop_alpha
         stop_alpha: Error of the stop rule.
     """
     rules = [(margin, pass_alpha), *((loss, stop_alpha) for loss in LOSSES)]
-    found = [blocks_until(effect, deviation, alpha, HORIZON) for effect, alpha in rules]
-    return [days and max(MIN_DAYS, days) for days in found]
+    return [
+        (days := blocks_until(effect, deviation, alpha, HORIZON)) and max(MIN_DAYS, days) for effect, alpha in rules
+    ]
 
 
 def forecast(margin: float, pass_alpha: float, stop_alpha: float, blocks: Blocks) -> str:

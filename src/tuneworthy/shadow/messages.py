@@ -35,7 +35,7 @@ say = Catalogue(
         "upstream_late": "{host} sends no answer.",
         # Output of a replay
         "interval": "{estimate:+.1f} points [{low:+.1f}, {high:+.1f}], n = {n} {n:session|sessions}.",
-        "no_interval": (
+        "open_interval": (
             "{estimate:+.1f} points, n = {n} {n:session|sessions}. An interval needs {days} finished days, or more."
         ),
         "level": "{estimate:.1%} [{low:.1%}, {high:.1%}], n = {n} {n:session|sessions}.",

@@ -5,7 +5,7 @@ other side is the limit. A call that the candidate failed is a comparison that i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.config.graders import SquadF1, ToolCall
@@ -17,13 +17,13 @@ from tuneworthy.graders.tool_call import read_call
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.recording import RecordedTurn, TrafficSession
 from tuneworthy.text import has_text
-from tuneworthy.types import UNLABELLED, Case, Failure, JsonMapping, OutputFormat, Response, Trace, Traces
+from tuneworthy.types import UNLABELLED, Case, Failure, JsonMapping, OutputFormat, Response, Trace, Traces, positional
 
 # Answer to a turn: production's, candidate's.
 Scores = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class AnswerPair:
     """A turn with both answers.
 

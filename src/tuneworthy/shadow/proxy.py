@@ -18,9 +18,9 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import aiohttp
@@ -36,6 +36,7 @@ from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import CHAT, LiveCanary, Visit, is_chat_answer
 from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
 from tuneworthy.shadow.protocols import STREAMS, session_name
+from tuneworthy.types import positional
 
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
 # Total bytes of request and answer bodies that are kept for copies; further bodies are passed on as they come.
@@ -95,7 +96,7 @@ class _BrokenOff(_Gone):
     """The upstream closed the connection within an answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class UserRequest:
     """Head of a request.
 
@@ -247,16 +248,8 @@ class ShadowProxy:
         except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
             if isinstance(error, _BrokenOff) or not tee or not tee.streamed:
                 raise
-        if not tee or not tee.copied or body is None:
-            return
-        if not tee.is_whole:
-            self.copies.count(LARGE)
-        elif tee.status == 200:
-            self.copies.offer(
-                CopyHead(path=tee.path, session=tee.session, streamed=tee.streamed, encoding=tee.encoding),
-                body,
-                b"".join(tee.parts),
-            )
+        if tee:
+            tee.hand_over(self.copies)
 
     def _tee(self, request: UserRequest, headers: Headers, body: bytes | None, kept: "_Kept") -> "_Tee | None":
         """Return how the answer is kept, for a copy or for the canary; None if neither needs it."""
@@ -269,7 +262,7 @@ class ShadowProxy:
         if self.canary and path == CHAT:
             visit = self.canary.visit(session, request.target, headers, body)
         copied = is_drawn(self.seed, f"copy {session}", self.share)
-        return _Tee(path, session, kept, visit, copied=copied) if copied or visit else None
+        return _Tee(path, session, body, kept, visit, copied=copied) if copied or visit else None
 
     async def _relay(
         self,
@@ -303,7 +296,7 @@ class ShadowProxy:
         if body is not None:
             watch.start()
         try:
-            if tee and await self._answer_by_candidate(tee, body or b"", send):
+            if tee and await self._answer_by_candidate(tee, send):
                 return
             # without an answer it may still have been acted on: the session sends it again only if its method is
             # idempotent (RFC 9110 section 9.2.2)
@@ -342,9 +335,10 @@ class ShadowProxy:
                     valid = valid or None
                 self.canary.note(tee.visit, tee.status, time.monotonic() - tee.started, valid=valid)
 
-    async def _answer_by_candidate(self, tee: "_Tee", body: bytes, send: Send) -> bool:
+    async def _answer_by_candidate(self, tee: "_Tee", send: Send) -> bool:
         """Return whether the candidate answered; otherwise nothing was sent, and production has to answer."""
-        if not self.canary or not tee.visit or tee.copied or not (answer := await self.canary.answer(tee.visit, body)):
+        visit = tee.visit
+        if not self.canary or not visit or tee.copied or not (answer := await self.canary.answer(visit, tee.body)):
             return False
         tee.visit = None
         self.requests["candidate"] += 1
@@ -415,7 +409,7 @@ class _Watch:
             self._leaving.cancel()
 
 
-class _Kept:
+class _Kept(AbstractContextManager["_Kept"]):
     """Bytes of a request and its answer that are kept for a copy, and of all requests.
 
     Attributes:
@@ -434,9 +428,6 @@ class _Kept:
         _Kept.total += len(part)
         return _Kept.total <= MAX_KEPT
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         _Kept.total -= self.size
 
@@ -444,8 +435,8 @@ class _Kept:
 class _Tee:
     """Keeps an answer of production, as far as it may be copied; `visit` is for the canary that sees it."""
 
-    def __init__(self, path: str, session: str, kept: _Kept, visit: Visit | None, *, copied: bool) -> None:
-        self.path, self.session, self.kept, self.is_whole = path, session, kept, True
+    def __init__(self, path: str, session: str, body: bytes, kept: _Kept, visit: Visit | None, *, copied: bool) -> None:
+        self.path, self.session, self.body, self.kept, self.is_whole = path, session, body, kept, True
         self.visit, self.copied, self.started = visit, copied, time.monotonic()
         self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
         self.parts: list[bytes] = []
@@ -462,6 +453,17 @@ class _Tee:
             self.parts.append(part)
         else:
             self.parts.clear()
+
+    def hand_over(self, copies: Copies) -> None:
+        """Hand the request and its answer over, if the session is copied and the answer is whole."""
+        if self.copied and not self.is_whole:
+            copies.count(LARGE)
+        elif self.copied and self.status == 200:
+            copies.offer(
+                CopyHead(path=self.path, session=self.session, streamed=self.streamed, encoding=self.encoding),
+                self.body,
+                b"".join(self.parts),
+            )
 
     def is_valid(self) -> bool | None:
         """Whether it is a whole answer of a chat API; None if this cannot be seen."""

@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, product
 from sys import maxsize
@@ -51,6 +51,7 @@ from tuneworthy.types import (
     calls_of,
     content_hash,
     grouped,
+    positional,
     role_of,
     text_of,
 )
@@ -84,7 +85,7 @@ class NothingEnded(UserError):
     """The proxy has recorded no session that has ended: there is nothing to judge yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class RecordedTurn:
     """What traffic asked once, and what production answered.
 
@@ -101,7 +102,7 @@ class RecordedTurn:
     failed_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class TrafficSession:
     """The turns of one conversation, in order.
 
@@ -118,7 +119,7 @@ class TrafficSession:
     day: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Recording:
     """Sessions in the order in which they are asked.
 

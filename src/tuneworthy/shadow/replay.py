@@ -167,9 +167,22 @@ async def replay(
             detail=detail,
             fix=verdict.fix if verdict.status == "fail" else messages.say("restart", command=command),
         )
-    record = _record(recording, pairs, verdict, candidate, production)
-    record = replace(
-        record,
+    answered = [pair for pair in pairs if pair.answered]
+    length = sum(len(pair.production.text) for pair in answered)
+    days = sorted(one.day for one in recording.sessions if _DAY.fullmatch(one.day))
+    record = ShadowRecord(
+        verdict=verdict,
+        variant=candidate.id,
+        candidate=candidate.name,
+        production=production.name if production else "recorded",
+        date=datetime.now(UTC).date().isoformat(),
+        n_sessions=len({pair.session.name for pair in pairs}),
+        n_drawn=len(recording.sessions),
+        n_pairs=len(pairs),
+        cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
+        length_ratio=sum(len(pair.candidate.text) for pair in answered) / length if length else None,
+        notes=[*recording.notes],
+        days=(days[0], days[-1]) if days else (),
         command=command,
         sources=[str(path) for path in recording.paths],
         masked=masker_of(session.project) is not None,
@@ -269,44 +282,19 @@ def _batches(recording: Recording, most: int) -> list[list[Asked]]:
     return batches
 
 
-def _record(
-    recording: Recording,
-    pairs: AnswerPairs,
-    verdict: ShadowVerdict,
-    candidate: Variant,
-    production: Variant | None,
-) -> ShadowRecord:
-    answered = [pair for pair in pairs if pair.answered]
-    before = sum(len(pair.production.text) for pair in answered)
-    days = sorted(one.day for one in recording.sessions if _DAY.fullmatch(one.day))
-    return ShadowRecord(
-        verdict=verdict,
-        variant=candidate.id,
-        candidate=candidate.name,
-        production=production.name if production else "recorded",
-        date=datetime.now(UTC).date().isoformat(),
-        n_sessions=len({pair.session.name for pair in pairs}),
-        n_drawn=len(recording.sessions),
-        n_pairs=len(pairs),
-        cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
-        length_ratio=sum(len(pair.candidate.text) for pair in answered) / before if before else None,
-        notes=[*recording.notes],
-        days=(days[0], days[-1]) if days else (),
-    )
-
-
 def read_shadow(folder: Folder) -> ShadowRecord | None:
     """Return the last replay, or None.
 
     Raises:
         DamagedRecord: The file has another content.
     """
-    record, here = folder.read(DOCUMENT, ShadowRecord), f"{folder.root}/"
-    return record and replace(
-        record,
-        command=record.command.replace(HERE, here),
-        sources=[name.replace(HERE, here) for name in record.sources],
-    )
+    record = folder.read(DOCUMENT, ShadowRecord)
+    return record and _moved(record, HERE, f"{folder.root}/")
+
+
+def _moved(record: ShadowRecord, old: str, new: str) -> ShadowRecord:
+    names = [name.replace(old, new) for name in (record.command, *record.sources)]
+    return replace(record, command=names[0], sources=names[1:])
 
 
 def worst_pairs(folder: Folder, most: int) -> list[JsonObject]:
@@ -337,17 +325,7 @@ def _store(session: Session, record: ShadowRecord, pairs: AnswerPairs, rules: Sh
     ]
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
     _write(folder, QUEUE, items, more=more)
-    here = f"{folder.root}/"
-    folder.write(
-        DOCUMENT,
-        asdict(
-            replace(
-                record,
-                command=record.command.replace(here, HERE),
-                sources=[name.replace(here, HERE) for name in record.sources],
-            )
-        ),
-    )
+    folder.write(DOCUMENT, asdict(_moved(record, f"{folder.root}/", HERE)))
 
 
 def _write(folder: Folder, name: str, rows: Sequence[JsonObject], *, more: bool) -> None:

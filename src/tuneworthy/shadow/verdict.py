@@ -282,24 +282,12 @@ def interval(result: MetricResult) -> str:
     """Return the difference of a metric with its sequence, in points, and n; of `SHARES`, the share."""
     if result.estimate is None:
         return "no answer was scored."
-    if result.metric in SHARES:
-        estimate, low, high = level(result)
-        return messages.say(
-            "open_level" if result.is_open else "level",
-            estimate=estimate,
-            low=low,
-            high=high,
-            n=result.n,
-            days=MIN_DAYS,
-        )
-    return messages.say(
-        "no_interval" if result.is_open else "interval",
-        n=result.n,
-        days=MIN_DAYS,
-        estimate=100 * result.estimate,
-        low=100 * result.low,
-        high=100 * result.high,
+    is_share = result.metric in SHARES
+    estimate, low, high = (
+        level(result) if is_share else (100 * end for end in (result.estimate, result.low, result.high))
     )
+    name = f"{'open_' * result.is_open}{'level' if is_share else 'interval'}"
+    return messages.say(name, estimate=estimate, low=low, high=high, n=result.n, days=MIN_DAYS)
 
 
 def level(result: MetricResult) -> tuple[float, float, float]:
@@ -333,25 +321,15 @@ def _result(
         return result
     alpha = rules.stratum_alpha if stratum else rules.overall_alpha
     single = replace(stream, days=None)
-    if metric not in SHARES:
-        result = replace(
-            result,
-            stopped_at=min(
-                filter(
-                    None,
-                    [single.reached(-margin - GROSS, alpha, above=False), stream.reached(-margin, alpha, above=False)],
-                ),
-                default=None,
-            ),
-        )
-    if metric in COMPARED:
-        result = replace(
-            result,
-            passed_at=stream.reached(-margin, ALPHA, above=True),
-            below_at=stream.reached(0.0, ALPHA, above=False),
-        )
-    if metric == "quality" and result.n_days < blocks.n:
-        result = replace(result, forecast=forecast(margin, ALPHA, alpha, blocks))
+    harm = [(single, -margin - GROSS), (stream, -margin)] if metric not in SHARES else []
+    stops = (bets.reached(bound, alpha, above=False) for bets, bound in harm)
+    result = replace(
+        result,
+        stopped_at=min(filter(None, stops), default=None),
+        passed_at=stream.reached(-margin, ALPHA, above=True) if metric in COMPARED else None,
+        below_at=stream.reached(0.0, ALPHA, above=False) if metric in COMPARED else None,
+        forecast=forecast(margin, ALPHA, alpha, blocks) if metric == "quality" and result.n_days < blocks.n else "",
+    )
     return _with_sequence(result, single if result.stopped_at is not None and result.n_days < MIN_DAYS else stream)
 
 

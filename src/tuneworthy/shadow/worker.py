@@ -19,7 +19,6 @@ import sqlite3
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ from tuneworthy.shadow.protocols import answer_of, asked_by, chat_answer, unpack
 from tuneworthy.shadow.recording import FAILED_BY, TRAFFIC, WRITTEN, LiveTraffic, NothingEnded, clean, turn_of
 from tuneworthy.shadow.replay import labels_path, replay
 from tuneworthy.store.lines import append_line
-from tuneworthy.types import Case, Example, JsonObject, Response, Variant
+from tuneworthy.types import Case, Example, JsonObject, Response, Variant, positional
 
 # The child of the proxy yields to the proxy, unless users wait for it.
 NICENESS = 19
@@ -69,7 +68,7 @@ _REPLACED = names(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class WorkerOrder:
     """Settings of a worker; JSON on its command line.
 

@@ -9,14 +9,13 @@ Gemma2Model, Gemma3Model) and src/llama-model.cpp; the `gguf` package's TensorNa
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import pi
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from tuneworthy.arrays import Floats32
 from tuneworthy.errors import UserError
@@ -24,9 +23,10 @@ from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship import messages
 from tuneworthy.ship.gguf_tokens import validated
+from tuneworthy.types import positional
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Architecture:
     """How a family of models is written.
 
@@ -66,8 +66,7 @@ class RopeConfig(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    rope_type: str | None = None
-    type: str | None = None
+    kind: str | None = Field(default="default", validation_alias=AliasChoices("rope_type", "type"))
     rope_theta: float | None = None
     factor: float = 1.0
     low_freq_factor: float = 1.0
@@ -75,10 +74,6 @@ class RopeConfig(BaseModel):
     original_max_position_embeddings: float = 1.0
     full_attention: "RopeConfig | None" = None
     sliding_attention: "RopeConfig | None" = None
-
-    @property
-    def kind(self) -> str:
-        return self.rope_type or self.type or "default"
 
 
 class HfConfig(BaseModel):
@@ -109,8 +104,7 @@ class HfConfig(BaseModel):
     query_pre_attn_scalar: float | None = None
     use_bidirectional_attention: Any = None
     quantization_config: Any = None
-    num_experts: int | None = None
-    num_local_experts: int | None = None
+    n_experts: int = Field(default=0, validation_alias=AliasChoices("num_experts", "num_local_experts"))
     num_experts_per_tok: int | None = None
     moe_intermediate_size: int | None = None
     mlp_only_layers: list[int] | None = None
@@ -121,11 +115,6 @@ class HfConfig(BaseModel):
     @property
     def n_kv_heads(self) -> int:
         return self.num_key_value_heads or self.num_attention_heads
-
-    @property
-    def n_experts(self) -> int:
-        """Experts of a layer; transformers 5 writes `num_local_experts`."""
-        return self.num_experts or self.num_local_experts or 0
 
     @property
     def head_size(self) -> int:
@@ -139,7 +128,7 @@ class HfConfig(BaseModel):
         return scaling.model_copy(update={"rope_theta": scaling.rope_theta or self.rope_theta})
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Tensor:
     """One tensor of the file to be written.
 

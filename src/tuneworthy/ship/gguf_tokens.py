@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import optional_config, read_config
@@ -42,13 +42,13 @@ class TokenizerStep(BaseModel):
     prepend: str | None = None
     prepend_scheme: str = "always"
     single: list[JsonObject] = []
-    normalizers: "list[TokenizerStep] | None" = None
-    pretokenizers: "list[TokenizerStep] | None" = None
-    processors: "list[TokenizerStep] | None" = None
+    parts: "list[TokenizerStep]" = Field(
+        default=[], validation_alias=AliasChoices("normalizers", "pretokenizers", "processors")
+    )
 
     @property
     def steps(self) -> "list[TokenizerStep]":
-        return self.normalizers or self.pretokenizers or self.processors or [self]
+        return self.parts or [self]
 
 
 class AddedToken(BaseModel):

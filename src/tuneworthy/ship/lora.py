@@ -8,7 +8,6 @@ Source: peft tuners/lora/layer.py (`get_delta_weight`), utils/save_and_load.py.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from tuneworthy.arrays import Floats32
@@ -16,11 +15,12 @@ from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import number_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship import messages
+from tuneworthy.types import positional
 
 _PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Pair:
     """The two low-rank factors of one weight.
 
@@ -39,7 +39,7 @@ class Pair:
         return (self.b.shape[0], self.a.shape[1])
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class LoraAdapter:
     """Content of an adapter folder.
 

@@ -7,7 +7,6 @@ USE_Q8 = "Pass --type q8_0."
 USE_CONVERTER = "Convert the model with llama.cpp's convert_hf_to_gguf.py."
 MERGE_INTO_16BIT = "Merge into the original 16-bit base model."
 MERGE_INTO_OWN_BASE = "Merge into the base model that the adapter was trained on."
-ADD_TEMPLATE = "Add chat_template.jinja to the folder."
 
 
 # Settings of PEFT that `train` never makes.

@@ -9,19 +9,17 @@ Source: ollama docs/modelfile.md and docs/template.md.
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import render
 from tuneworthy.providers.model_safety import optional_config, template_of
-from tuneworthy.ship import messages
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_tokens import end_ids, read_tokenizer, token_text
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
-from tuneworthy.types import Messages, NamedTexts, role_of
+from tuneworthy.types import Messages, NamedTexts, positional, role_of
 
 _SYSTEM, _USER, _ANSWER, _AGAIN = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT", "AGAINTEXT"
 # Of generation_config.json, as Ollama calls them.
@@ -29,7 +27,7 @@ _SAMPLING = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "
                     "repetition_penalty": "repeat_penalty"}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Frames:
     """Text that a chat template writes around each text.
 
@@ -146,7 +144,9 @@ def export_ollama(store: Folder, made: Artifact, out: Path) -> list[Path]:
     merged = open_artifact(store, "merged", made.parent)
     template = template_of(merged.folder)
     if template is None:
-        raise UserError(f"The model in {merged.folder} has no chat template.", hint=messages.ADD_TEMPLATE)
+        raise UserError(
+            f"The model in {merged.folder} has no chat template.", hint="Add chat_template.jinja to the folder."
+        )
     content = modelfile(merged.folder, template, context_of(store, merged))
     out.mkdir(parents=True, exist_ok=True)
     (out / "Modelfile").unlink(missing_ok=True)  # an older one is not about the model that is put there now

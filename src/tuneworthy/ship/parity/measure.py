@@ -6,11 +6,11 @@ tokenizer gives, so that another reading of the text cannot hide behind another 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import exp, log
 
 from tuneworthy.train.render import RowChat
-from tuneworthy.types import Examples, NamedInts, Texts, TokenLists, Tokens, frozen
+from tuneworthy.types import Examples, NamedInts, Texts, TokenLists, Tokens, frozen, positional
 
 # Most likely tokens that a form is asked for; the others are one bucket.
 TOP = 200
@@ -22,7 +22,7 @@ COMPARED = 100
 _LEAST = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class NextToken:
     """The next token.
 
@@ -56,7 +56,7 @@ def divergence(p: NextToken, q: NextToken) -> float:
     return max(0.0, total + p_left * log(p_left / q_left))
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Greedy:
     """An answer of the most likely tokens.
 
@@ -85,18 +85,13 @@ class ModelForm:
         """Return the ids of `text` with nothing put before or after it; special tokens in it are tokens."""
         raise NotImplementedError
 
-    def next(self, ids: Tokens) -> NextToken:
-        raise NotImplementedError
-
     def following(self, texts: TokenLists) -> list[NextToken]:
-        return [self.next(ids) for ids in texts]
-
-    def answer(self, ids: Tokens, most: int) -> Greedy:
+        """Return the next token after each text."""
         raise NotImplementedError
 
     def greedy(self, prompts: TokenLists, most: Tokens) -> list[Greedy]:
         """Return its most likely answer to each prompt, of at most as many tokens as `most` says of that prompt."""
-        return [self.answer(ids, n) for ids, n in zip(prompts, most, strict=True)]
+        raise NotImplementedError
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tuneworthy.store.artifacts import Artifact, Kind, artifacts, open_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.train.render import RowChat
 from tuneworthy.train.training_rows import Student, TaskMetric, kind_of, own_grader
-from tuneworthy.types import Case, Example, Examples, JsonMapping, Variant, frozen
+from tuneworthy.types import Case, Example, Examples, JsonMapping, Variant, frozen, positional
 
 # Rows that are asked: equal forms whose right and wrong differ in 3 % of the rows pass in 97 % (at 100: 71 %).
 N_PROMPTS = 200
@@ -29,7 +29,7 @@ N_PROMPTS = 200
 RENDERED = "rendered.json"
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class Scoring:
     """What grades the answers of a form.
 

@@ -57,7 +57,6 @@ class LlamaForm(ServerForm):
 
     def __init__(self, engine: Any) -> None:
         super().__init__(engine.address, api_key=engine.api_key)
-        self._letter: int | None = None
 
     def template(self) -> str | None:
         template: str | None = self._post("props", {}).get("chat_template")
@@ -84,17 +83,18 @@ class LlamaForm(ServerForm):
     def token_ids(self, text: str) -> list[int]:
         return self._tokenize(text, add=False)
 
-    def next(self, ids: Tokens) -> NextToken:
-        """Return what follows `ids`; log-probabilities before any sampler.
+    def following(self, texts: TokenLists) -> list[NextToken]:
+        """Return what follows each text; log-probabilities before any sampler.
 
         llama.cpp gives no probabilities where the chosen token ends the answer or is half a character, so a plain
         letter is forced: a bias is a sampler too.
         """
-        if self._letter is None:
-            self._letter = self.token_ids("a")[-1]
-        reply = self._complete(ids, 1, n_probs=TOP, logit_bias=[[self._letter, 10_000.0]])
-        top = reply["completion_probabilities"][0]["top_logprobs"]
-        return NextToken({token["id"]: token["logprob"] for token in top})
+        letter = self.token_ids("a")[-1]
+        replies = (self._complete(ids, 1, n_probs=TOP, logit_bias=[[letter, 10_000.0]]) for ids in texts)
+        return [
+            NextToken({token["id"]: token["logprob"] for token in reply["completion_probabilities"][0]["top_logprobs"]})
+            for reply in replies
+        ]
 
     def answer(self, ids: Tokens, most: int) -> Greedy:
         reply = self._complete(ids, most)
@@ -112,8 +112,7 @@ class LlamaForm(ServerForm):
         })  # fmt: skip
 
     def _tokenize(self, text: str, *, add: bool) -> list[int]:
-        ids: list[int] = self._post("tokenize", {"content": text, "add_special": add, "parse_special": True})["tokens"]
-        return ids
+        return list(self._post("tokenize", {"content": text, "add_special": add, "parse_special": True})["tokens"])
 
 
 class VllmForm(ServerForm):
@@ -134,22 +133,32 @@ class VllmForm(ServerForm):
         return [self._post("tokenize", {**_body(chat), "add_generation_prompt": True})["tokens"] for chat in chats]
 
     def token_ids(self, text: str) -> list[int]:
-        ids: list[int] = self._post("tokenize", {"prompt": text, "add_special_tokens": False})["tokens"]
-        return ids
+        return list(self._post("tokenize", {"prompt": text, "add_special_tokens": False})["tokens"])
 
-    def next(self, ids: Tokens) -> NextToken:
-        top = self._complete(ids, 1, logprobs=self._top, ignore_eos=True)["logprobs"]["top_logprobs"][0]
-        return NextToken({int(name.removeprefix("token_id:")): value for name, value in top.items()})
+    def following(self, texts: TokenLists) -> list[NextToken]:
+        replies = (self._complete(ids, 1, logprobs=self._top, ignore_eos=True) for ids in texts)
+        return [
+            NextToken({_number(name): value for name, value in reply["logprobs"]["top_logprobs"][0].items()})
+            for reply in replies
+        ]
+
+    def greedy(self, prompts: TokenLists, most: Tokens) -> list[Greedy]:
+        return list(map(self.answer, prompts, most))
 
     def answer(self, ids: Tokens, most: int) -> Greedy:
         reply = self._complete(ids, most, logprobs=0)
-        tokens = [int(token.removeprefix("token_id:")) for token in reply["logprobs"]["tokens"]]
-        return _greedy(tokens, reply["text"], ended=reply["finish_reason"] == "stop")
+        return _greedy(
+            list(map(_number, reply["logprobs"]["tokens"])), reply["text"], ended=reply["finish_reason"] == "stop"
+        )
 
     def _complete(self, ids: Tokens, n: int, **more: Any) -> Any:
         return self._post("v1/completions", {
             "prompt": list(ids), "max_tokens": n, "temperature": 0, "return_tokens_as_token_ids": True, **more,
         })["choices"][0]  # fmt: skip
+
+
+def _number(token: str) -> int:
+    return int(token.removeprefix("token_id:"))
 
 
 def _greedy(tokens: Tokens, text: str, *, ended: bool) -> Greedy:

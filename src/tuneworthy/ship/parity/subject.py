@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from tuneworthy.ship.parity.measure import FormAnswers, ParityPlan
 from tuneworthy.ship.parity.request import ParityRequest, Scoring
-from tuneworthy.types import Texts, frozen
+from tuneworthy.types import Texts, frozen, positional
 
 
-@dataclass(frozen=True, slots=True)
+@positional
 class FormLimits:
     """How far a form may be from the adapter on its base.
 
