@@ -359,10 +359,9 @@ def test_rows_become_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(UserError, match="already contains a project"):
         tuneworthy.create(tmp_path / "new", rows, input="q", expected="label")
     for wrong, message in (
-        ({"grader": "exakt"}, "'exact'"),
-        ({"task": "integer"}, "integer"),
-        ({"model": str}, "type"),
-    ):
+        ({"grader": "exakt"}, "'exact'"), ({"task": "integer"}, "integer"), ({"model": str}, "type"),
+        ({"grader": len}, "builtin"), ({"target": 90}, "between 0 and 1"),
+    ):  # fmt: skip
         with pytest.raises(UserError, match=message):
             tuneworthy.create(tmp_path / "wrong", rows, input="q", expected="label", **wrong)
         assert not (tmp_path / "wrong").exists()  # so that it can be created after the repair

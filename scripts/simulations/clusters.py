@@ -23,6 +23,13 @@ SCORES = (0.5, 0.8, 0.9, 0.95)
 CHANGES = ((0.05, 0.05), (0.15, 0.05), (0.05, 0.15), (0.3, 0.3))
 
 
+def score_bound(num, den, groups=None, *, side, alpha=0.05):  # type: ignore[no-untyped-def]
+    """Return the one-sided bound of ``sum(num) / sum(den)`` by which the verdict judges a target."""
+    size = effective_n(num, den, groups, alpha=alpha)
+    k = min(size, size * float(np.sum(num) / np.sum(den)))
+    return lower_bound(k, size, alpha) if side == "lower" else upper_bound(k, size, alpha)
+
+
 def designs() -> dict[str, np.ndarray]:
     """Return the sizes of the clusters of each design."""
     rng = np.random.default_rng(5)

@@ -93,11 +93,12 @@ def create(
     Raises:
         UserError: The rows or a model cannot be used, the kind of task is not clear, or the folder has a project.
     """
-    if not isinstance(model, str):
-        raise UserError(
-            f"The model of a project is a name such as 'openai:gpt-6-luna', not a {type(model).__name__}.",
-            hint="Score a function with `tuneworthy.evaluate`, or name it in [models] of the project file.",
-        )
+    for noun, value in (("model", model), ("grader", grader)):
+        if not isinstance(value, str | None):
+            raise UserError(
+                f"The {noun} of a project is a name, not a {type(value).__name__}.",
+                hint="Use a function with `tuneworthy.evaluate`, or name it in the project file.",
+            )
     _, cases = read_rows(rows, input, expected, group)
     lines = (orjson.dumps({"input": one.input, "expected": one.expected, "group": one.group}) for one in cases)
     with TemporaryDirectory() as temporary:

@@ -66,6 +66,8 @@ logging.getLogger("tuneworthy").addHandler(logging.NullHandler())
 
 _ROWS = "Pass a pandas DataFrame, a list of dicts, or one split of a `datasets.DatasetDict`."
 _MODEL = "Pass a function, such as `lambda text: classifier.predict([text])[0]`, or a name such as 'openai:gpt-6-luna'."
+# Words for yes and no.
+TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _GRADER = "Pass a grader's name such as 'exact', a table of `[[graders]]`, or a function `(answer, expected)`."
 
 
@@ -277,10 +279,11 @@ def _type_fault(rows: Sequence[JsonMapping], grader: Any, names: Sequence[str]) 
     if not alike:
         return ""
     (answer, expected), n = alike[0], count(len(alike), "answer that counts", "answers that count")
+    other = "json_fields" if isinstance(expected, dict) else "numeric"
     fix = (
         "In the grader, compare `json.loads(answer) == expected`, or convert the column."
         if callable(grader)
-        else "Convert the answers or the column of the expected answers, or use the grader numeric."
+        else f"Convert the answers or the column of the expected answers, or use the grader {other}."
     )
     return (
         f"{n} as wrong may be right in another form: the answer {answer!r:.40}, where {expected!r:.40} "
@@ -292,20 +295,24 @@ def _alike(answer: str, expected: Any, names: Sequence[str]) -> bool:
     """Whether an answer is the expected value as JSON, number, truth value, date, list of one, or number of a class."""
     if isinstance(expected, list) and expected:
         return any(_alike(answer, one, names) for one in expected)
-    try:
-        value = orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        value = answer
+    value, text = _json(answer), str(expected)
     if isinstance(value, int) and 0 <= value < len(names):
         return bool(names[value] == expected)
-    text = str(expected)
     return bool(
-        (answer != text and _number(answer) == _number(text))
-        or (not isinstance(expected, str) and expected in (value, answer))
-        or (isinstance(expected, bool) and answer.casefold() in {text.casefold(), str(int(expected))})
+        (not isinstance(expected, str) and expected in (value, answer))
+        or (answer != expected and _number(answer) == _number(text))
+        or (answer != expected and TRUTH.get(answer.casefold(), answer) == TRUTH.get(text.casefold(), text))
+        or (isinstance(value, dict | list) and value == _json(text))
         or f"{answer}T00:00:00" == expected
         or value == [expected]
     )
+
+
+def _json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
 
 
 def _number(text: str) -> float:

@@ -22,6 +22,7 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from importlib.util import module_from_spec, spec_from_file_location
+from math import isnan
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -168,7 +169,7 @@ def plain(value: Any) -> Any:
     if kind in {"NAType", "NaTType"}:  # pandas' missing values; pandas is not imported here
         return None
     if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
+        return {key: None if _is_nan(one) else plain(one) for key, one in value.items()}  # as pandas fills a gap
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if hasattr(value, "tolist"):
@@ -180,6 +181,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         value = float(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and isnan(value)
 
 
 def last_line(error: BaseException) -> str:

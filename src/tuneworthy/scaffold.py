@@ -138,6 +138,8 @@ def make_project(
             the columns or the kind of task are not clear.
     """
     models = named_models(root, data, model, *compare, columns=bool(inputs or expected))
+    if target is not None and not 0 < target <= 1:
+        raise UserError(f"The target is a share between 0 and 1, not {target:g}.")
     for noun, name, known in (("kind of task", task, TASKS), ("grader", grader, GRADER_SECTIONS)):
         if name is not None and name not in known:
             raise UnknownName(noun, name, [*known])

@@ -7,9 +7,9 @@ that 95 % has a Monte Carlo error of 0.5 points; 10,000 in the slow suite).
 import numpy as np
 import populations
 import pytest
-from bounds import score_bound
 from scipy.special import stdtrit
 from scipy.stats import binom, multinomial
+from scripts.simulations.clusters import score_bound
 
 from tuneworthy.stats.difference import linearised, ratio_difference_interval, tango_interval
 from tuneworthy.stats.intervals import clopper_pearson, lower_bound, score_interval, wilson

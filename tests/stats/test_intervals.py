@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from bounds import score_bound
 from hypothesis import given
 from hypothesis import strategies as st
+from scripts.simulations.clusters import score_bound
 
 from tuneworthy.stats.intervals import (
     clopper_pearson,

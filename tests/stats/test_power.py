@@ -1,10 +1,12 @@
 """Power and sample sizes: sums over all tables, and what they gave once."""
 
+from itertools import product
+
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, multinomial
 
-from tuneworthy.stats import power
+from tuneworthy.stats import non_inferiority, power
 from tuneworthy.stats.paired import mcnemar_p_value
 from tuneworthy.stats.power import (
     detectable_gain,
@@ -58,9 +60,23 @@ def test_without_a_difference_the_power_is_at_most_alpha():
             assert paired_power(300, rate, rate, alpha) <= alpha * 1.02
 
 
-def test_non_inferiority_sizes_are_those_of_the_facts():
-    sizes = [[n_for_non_inferiority(margin, d) for d in (0.05, 0.1, 0.2)] for margin in (0.05, 0.03, 0.02)]
-    assert sizes == [[124, 248, 495], [344, 687, 1374], [773, 1546, 3092]]  # the facts round 687 and 1374 up
+@pytest.mark.parametrize("rate", [0.01, 0.025, 0.05])
+def test_a_size_for_no_worse_has_the_power_of_the_test_of_no_worse(rate):
+    n, found = sample_size(rate, rate, margin=0.05), 0.0
+    assert n == n_for_non_inferiority(0.05, 2 * rate)
+    counts = range(int(n * rate + 6 * np.sqrt(n * rate)) + 2)
+    for gains, losses in product(counts, counts):
+        a = np.r_[np.zeros(gains), np.ones(losses), np.zeros(n - gains - losses)]
+        b = np.r_[np.ones(gains), np.zeros(losses), np.zeros(n - gains - losses)]
+        if losses - gains < 0.05 * n and non_inferiority(a, b, 0.05).holds:
+            found += multinomial.pmf([gains, losses, n - gains - losses], n, [rate, rate, 1 - 2 * rate])
+    assert 0.78 < found < 0.88  # counts are whole numbers, so that power jumps by a few points
+
+
+def test_without_cases_that_differ_no_worse_needs_the_rows_that_show_it():
+    n = sample_size(0.0, 0.0, margin=0.05)
+    same = [np.ones(size) for size in (n, n - 3)]
+    assert [non_inferiority(one, one, 0.05).holds for one in same] == [True, False]
 
 
 def test_n_for_difference_has_the_power_and_one_less_has_not():

@@ -113,14 +113,18 @@ def sample_size(loss: float, gain: float, alpha: float = 0.05, *, margin: float 
     Source: Connor 1987 (Biometrics 43:207) for the start of the search; Nam 1997 (Biometrics 53:1422) with a margin.
 
     >>> stats.sample_size(loss=0.05, gain=0.10), stats.sample_size(loss=0.025, gain=0.025, margin=0.05)
-    (363, 124)
+    (363, 167)
     """
     delta, discordance = gain - loss, loss + gain
     if delta + margin <= 0:
         raise ValueError(f"gain must be above loss - margin, got {gain}, {loss} and {margin}")
     z_alpha, z_power = -scipy.special.ndtri(alpha), scipy.special.ndtri(POWER)
     if margin:
-        return ceil(float(z_alpha + z_power) ** 2 * (discordance - delta**2) / (margin + delta) ** 2)
+        # the variance where B is worse by just the margin, at the rate of losses that is likeliest then
+        b = (gain - loss - 2) * margin - discordance
+        rate = (sqrt(b**2 - 8 * loss * margin * (1 + margin)) - b) / 4
+        spread = z_alpha * sqrt(2 * rate - margin * (1 + margin)) + z_power * sqrt(discordance - delta**2)
+        return ceil(float(spread) ** 2 / (margin + delta) ** 2)
     high = 2 * ceil(float(z_alpha * sqrt(discordance) + z_power * sqrt(discordance - delta**2)) ** 2 / delta**2)
     n = bisect_left(range(1, high), POWER, key=lambda size: paired_power(size, loss, gain, alpha))
     n, kept = max(1, n - 20), 0  # power falls a little here and there as n grows
