@@ -31,6 +31,16 @@ def count(n: int, noun: str, plural_form: str = "") -> str:
     return f"{n} {noun if n == 1 else plural_form or noun + 's'}"
 
 
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first few of `names`, with the count of the rest.
+
+    >>> listed(["a", "b"]), listed("abcd", 2)
+    ('a, b', 'a, b and 2 more')
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def number_text(value: float) -> str:
     """Return a number of JSON as a person writes it.
 

@@ -101,7 +101,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> GradingContext:
 
 def test_style_tells_brand_from_generic_at_one_half(project: GradingContext) -> None:
     grader: Any = build("style", project)
-    assert grader.classifier.auroc > 0.95
     assert all(judge(grader, text, None).value > 0.5 for text in BRAND)
     assert all(judge(grader, text, None).value < 0.5 for text in GENERIC)
     assert judge(grader, "Ahoy, matey! Yer chest be here.", None).value > 0.5
@@ -134,7 +133,7 @@ def test_style_knows_when_it_knows_nothing(tmp_path: Path) -> None:
     same = "".join(f'{{"text": "{text} "}}\n' for text in BRAND)
     (tmp_path / "generic.jsonl").write_text(same)
     grader: Any = build("style", GradingContext(root=tmp_path, examples=brand_examples()))
-    assert grader.classifier.auroc < 0.6
+    assert all(abs(grader.classifier(text) - 0.5) < 0.2 for text in BRAND)
 
 
 def test_rules_count_half_and_those_broken_are_named(project: GradingContext) -> None:

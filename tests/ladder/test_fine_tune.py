@@ -125,7 +125,9 @@ def test_a_model_of_the_project_file_is_the_base_if_its_weights_are(tmp_path: Pa
         )
     ))  # fmt: skip
     base, project = make_artifact(root, "base", source={"spec": "base"}), load(root)
-    models: Any = dict.fromkeys(project.models, SimpleNamespace(provider=SimpleNamespace(identity={})))
+    models: Any = dict.fromkeys(
+        project.models, SimpleNamespace(provider=SimpleNamespace(identity={}), capabilities=None)
+    )
     found = {name: _is_base(models, project, name, base) for name in project.models}
     assert found == {"weak": False, "same": True, "served": False, "other": False}
 

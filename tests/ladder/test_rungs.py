@@ -197,7 +197,7 @@ def test_the_embedded_model_is_tuned_unless_its_answers_are_greedy(tmp_path: Pat
     decoding = SimpleNamespace(grid=None, preset="auto")
     view = SimpleNamespace(
         incumbent=free,
-        models={"m": SimpleNamespace(provider=provider)},
+        models={"m": SimpleNamespace(provider=provider, capabilities=provider.capabilities)},
         project=SimpleNamespace(
             decoding=decoding,
             root=tmp_path,

@@ -79,9 +79,6 @@ class LinearSvmClassifier:
             return np.ones((matrix.shape[0], 1))
         return softmax(_margins(self._model, matrix, self.labels) * self.temperature)
 
-    def predict(self, matrix: Any) -> list[str]:
-        return [self.labels[i] for i in self.probabilities(matrix).argmax(axis=1)]
-
     def state(self) -> JsonObject:
         if self._model is None:
             return {"labels": self.labels, "columns": [], "temperature": 1.0}

@@ -13,6 +13,7 @@ from tuneworthy.engine.limiter import Limiter
 from tuneworthy.engine.served_model import ServedCalls, with_served
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.providers.base import Provider, open_provider
+from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.prices import Price, most_input_tokens, price_for
 from tuneworthy.providers.usage import believed
 from tuneworthy.types import Answer, Request, Response, canonical
@@ -55,6 +56,12 @@ class OpenModel:
             retries=config.retries,
             root=root,
         )
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """Parameters that it accepts; None if that is not known."""
+        found = getattr(self.provider, "capabilities", None)
+        return found if isinstance(found, Capabilities) else None
 
     @cached_property
     def limiter(self) -> Limiter:

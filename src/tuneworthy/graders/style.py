@@ -41,7 +41,6 @@ class StyleClassifier:
 
     def __init__(self, brand: Texts, generic: Texts) -> None:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.metrics import roc_auc_score
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
         texts = [text[:MAX_CHARS] for text in (*brand, *generic)]
@@ -50,7 +49,6 @@ class StyleClassifier:
         held_out = cross_val_predict(_pipeline(), texts, kinds, cv=folds, method="decision_function")
         self._platt: Any = LogisticRegression(class_weight="balanced").fit(held_out.reshape(-1, 1), kinds)
         self._model: Any = _pipeline().fit(texts, kinds)
-        self.auroc = float(roc_auc_score(kinds, held_out))
 
     def __call__(self, text: str) -> float:
         """Return the probability that `text` is in the brand's voice, 0..1; 0.5 is the boundary."""

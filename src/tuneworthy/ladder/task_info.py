@@ -12,6 +12,7 @@ from tuneworthy.config.graders import Choice
 from tuneworthy.config.project import Project
 from tuneworthy.ladder import messages
 from tuneworthy.prompts.schema import infer_schema
+from tuneworthy.text import listed
 from tuneworthy.types import JsonObject, OutputFormat, TextTuple, frozen
 
 
@@ -75,7 +76,7 @@ def _label_task(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
             messages.say(
                 "labels_in_test_only",
                 n=len(missing),
-                names=messages.listed(missing),
+                names=listed(missing),
                 hint=messages.say("name_labels"),
             )
         )

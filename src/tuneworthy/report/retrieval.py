@@ -8,6 +8,7 @@ from tuneworthy.report.numbers import difference, integer, interval, percent, sc
 from tuneworthy.report.table import Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.retrieval.oracle import ROOM
+from tuneworthy.text import listed
 from tuneworthy.types import NamedInts
 
 MEASURES = ("recall@1", "recall@5", "mrr", "ndcg@10")
@@ -41,11 +42,9 @@ def injection_warning(record: RunRecord) -> str:
     injected = found.documents.injected if found else {}
     if not injected:
         return ""
-    names = ", ".join(list(injected)[:MOST_NAMED])
-    more = f" and {len(injected) - MOST_NAMED} more" if len(injected) > MOST_NAMED else ""
-    text = next(iter(injected.values()))
+    names, text = listed([*injected], MOST_NAMED), next(iter(injected.values()))
     return clean(
-        f'Documents that contain instructions to a model: {len(injected)} ({names}{more}). Example: "{text}". '
+        f'Documents that contain instructions to a model: {len(injected)} ({names}). Example: "{text}". '
         "Prompts mark all document text as data. Check where these documents come from."
     )
 

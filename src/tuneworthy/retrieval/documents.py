@@ -22,12 +22,12 @@ import orjson
 from tuneworthy.errors import UserError
 from tuneworthy.input_files import open_input, read_input
 from tuneworthy.retrieval.parsing import PARSERS, DocumentSection, Unreadable
+from tuneworthy.text import listed
 from tuneworthy.types import Texts, frozen, grouped
 
 # A larger document is reported: it makes thousands of chunks.
 LARGE_BYTES = 4 * 2**20
 MOST_LINE = 16 * 2**20
-MOST_NAMED = 5
 SET_PATH = "Set [documents] path to the folder or file that contains the documents."
 TEXT_KEYS = ("text", "content", "contents", "body", "page_content")
 NAME_KEYS = ("id", "_id", "name", "doc_id", "document_id")
@@ -105,7 +105,7 @@ class Corpus:
     @property
     def notes(self) -> list[str]:
         by_reason = grouped((reason, name) for name, reason in self.left_out)
-        notes = [f"documents: {len(names)} left out ({reason}): {_first(names)}" for reason, names in by_reason.items()]
+        notes = [f"documents: {len(names)} left out ({reason}): {listed(names)}" for reason, names in by_reason.items()]
         notes += [
             (f"documents: {count} share the name {name!r}. Their IDs are numbered, and a case may match any of them.")
             for name, count in Counter(document.name for document in self.documents).items()
@@ -129,13 +129,8 @@ class Corpus:
             return ""
         return (
             f"documents: {len(flagged)} with instructions for a model "
-            f"({_first([document.id for document in flagged])}), such as {flagged[0].injection!r}"
+            f"({listed([document.id for document in flagged])}), such as {flagged[0].injection!r}"
         )
-
-
-def _first(names: Texts) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
 
 
 @dataclass

@@ -177,8 +177,6 @@ async def optimise(
     Raises:
         TuneworthyError: What `evaluate` or `reflect` raised; the search has then ended.
     """
-    if why := why_no_sides(cases, budget):
-        raise ValueError(why)
     train, val = sides(cases, budget)
     adapter = _GepaAdapter(evaluate, reflect, budget=budget, round_calls=2 * MINIBATCH + ATTEMPTS + len(val))
     import gepa

@@ -18,7 +18,7 @@ from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.ratios import LEAST_GROUPS
-from tuneworthy.text import count, plural
+from tuneworthy.text import count, listed, plural
 from tuneworthy.types import NamedTexts
 
 # Share of the most frequent label from which a share of right answers says little.
@@ -58,7 +58,7 @@ def unlabelled(facts: Facts) -> Sentences:
     if missing := [case.id for case in facts.cases if not case.labelled]:
         yield (
             f"{len(missing)} of {len(facts.cases)} cases in {facts.project.cases.path} "
-            f"{plural(len(missing), 'has', 'have')} no expected answer ({messages.listed(missing)})."
+            f"{plural(len(missing), 'has', 'have')} no expected answer ({listed(missing)})."
         )
 
 
@@ -84,7 +84,7 @@ def unknown_labels(facts: Facts) -> Sentences:
         first = min(labels)
         yield (
             f"In {facts.project.path(facts.project.cases.path)}, {count(len(labels), 'label')} of test cases "
-            f"({messages.listed(sorted(labels))}) {plural(len(labels), 'occurs', 'occur')} in no dev case, "
+            f"({listed(sorted(labels))}) {plural(len(labels), 'occurs', 'occur')} in no dev case, "
             f"example, grader or prompt. For example, case {labels[first]} has the label {first}."
         )
 
@@ -95,7 +95,7 @@ def critical_labels(facts: Facts) -> Sentences:
     data = facts.run_data
     missing = sorted(set(facts.project.task.critical) - set(labels_of(data.split.asked)))
     if missing or (facts.project.task.critical and data.task.kind != "label"):
-        yield f"`task.critical` names labels that no test case expects ({messages.listed(missing)})."
+        yield f"`task.critical` names labels that no test case expects ({listed(missing)})."
 
 
 @check(severity="warning", fix="Add examples with these labels, or correct the spelling.")
@@ -108,16 +108,14 @@ def unseen_labels(facts: Facts) -> Sentences:
     expected = {*labels_of((), facts.examples), *_unknown_labels(facts)}
     counts = Counter(label for case in facts.labelled for label in labels_of([case]) if label not in expected)
     if counts and facts.examples:
-        yield messages.say(
-            "unseen_labels", n=len(counts), labels=messages.listed(sorted(counts)), n_cases=counts.total()
-        )
+        yield messages.say("unseen_labels", n=len(counts), labels=listed(sorted(counts)), n_cases=counts.total())
 
 
 @check(severity="warning", fix="Correct these labels, or add them to `labels` of the first grader.")
 def unlisted_labels(facts: Facts) -> Sentences:
     """Examples have labels that the first grader does not list. Shots and classifiers do not get these rows."""
     if facts.project.examples and (found := unlisted(facts.project, facts.labelled, facts.examples)):
-        labels = messages.listed([f"{name[:60]} ({n})" for name, n in found.items()])
+        labels = listed([f"{name[:60]} ({n})" for name, n in found.items()])
         yield (
             f"{facts.project.examples.path} has {count(sum(found.values()), 'row')} with labels that the first grader "
             f"does not list: {labels}. They are left out."
@@ -134,7 +132,7 @@ def label_variants(facts: Facts) -> Sentences:
     if variants := spelling_variants(counts):
         yield (
             f"{count(len(variants), 'label is', 'labels are')} probably written in several ways "
-            f"({messages.listed([' / '.join(names) for names in variants])}). Each way counts as an answer of its "
+            f"({listed([' / '.join(names) for names in variants])}). Each way counts as an answer of its "
             "own: even a perfect model can lose points."
         )
 

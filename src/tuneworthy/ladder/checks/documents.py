@@ -5,7 +5,6 @@ from functools import partial
 
 from tuneworthy.config.retrieval import NO_PRICE
 from tuneworthy.errors import AuthError, UserError
-from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.providers.address import check_address
@@ -13,7 +12,7 @@ from tuneworthy.providers.keys import read_key
 from tuneworthy.retrieval.index import lancedb_missing
 from tuneworthy.retrieval.library import documents_path, servers_of
 from tuneworthy.rules import Finding, Findings, Sentences
-from tuneworthy.text import count
+from tuneworthy.text import count, listed
 
 
 @check(fix="Fix documents.path.")
@@ -39,8 +38,7 @@ def documents_named(facts: Facts) -> Sentences:
         return
     if missing := list(dict.fromkeys(one for case in facts.cases for one in case.documents if not corpus.ids([one]))):
         yield (
-            f"Cases list {count(len(missing), 'document that does', 'documents that do')} not exist: "
-            f"{messages.listed(missing)}."
+            f"Cases list {count(len(missing), 'document that does', 'documents that do')} not exist: {listed(missing)}."
         )
 
 

@@ -210,8 +210,7 @@ class Facts:
     @property
     def baseline_capabilities(self) -> Capabilities | None:
         opened = self.opened[self.project.ladder.baseline][0]
-        capabilities = getattr(opened.provider, "capabilities", None) if opened else None
-        return capabilities if isinstance(capabilities, Capabilities) else None
+        return opened.capabilities if opened else None
 
     def excluded(self, name: str) -> bool:
         """Whether nothing may be sent to the model `name`; one that only may not serve is measured all the same."""

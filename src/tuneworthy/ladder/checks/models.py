@@ -17,6 +17,7 @@ from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date
 from tuneworthy.rules import Finding, Findings, Sentences
+from tuneworthy.text import listed
 from tuneworthy.trust import Untrusted, trust_hint
 from tuneworthy.types import JsonObject
 
@@ -137,10 +138,7 @@ def model_unknown(facts: Facts) -> Sentences:
     for name, answer in facts.servers.items():
         model = getattr(facts.project.models[name], "model", "")
         if answer.models and model not in answer.models:
-            yield (
-                f"models.{name}: {answer.url} does not list the model {model!r}. It lists "
-                f"{messages.listed(answer.models)}."
-            )
+            yield (f"models.{name}: {answer.url} does not list the model {model!r}. It lists {listed(answer.models)}.")
 
 
 @check(fix="Fix the server.")

@@ -27,6 +27,7 @@ from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data, record_reveal
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.text import listed
 from tuneworthy.types import Case, Cases, JsonMapping, NamedInts, RungStatus, Say, Texts, Variant, frozen
 
 COMMAND = "cases show"
@@ -219,7 +220,7 @@ class StoredAnswers:
         hits = [case for identity, case in self._cases.items() if identity.startswith(word)]
         if len(hits) != 1:
             raise UserError(
-                f"{word!r} must match exactly one case. Matches: {messages.listed([c.id for c in hits]) or 'none'}.",
+                f"{word!r} must match exactly one case. Matches: {listed([c.id for c in hits]) or 'none'}.",
                 hint="Run `tuneworthy cases show --failed` to list the IDs of failed dev cases.",
             )
         return hits[0]

@@ -17,7 +17,7 @@ from tuneworthy.ladder.rungs.decoding import prompt_key, settings_for, store_swe
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.ladder.variant_lookup import describe
-from tuneworthy.providers.capabilities import Capabilities, takes_temperature
+from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.search.racing import DevScores
 from tuneworthy.search.sweep import WIDTH, Sweep, SweepPlan, space, sweep
 from tuneworthy.types import Cases, JsonMapping, JsonObject, Score, Traces, Variant, frozen
@@ -85,8 +85,8 @@ class DecodingSweep:
     def __init__(self, session: Session, base: Variant, repeats: int = 2) -> None:
         if repeats < 2:
             raise UserError(f"Measuring consistency needs at least 2 repeats, not {repeats}.")
-        capabilities = getattr(session.models[base.model].provider, "capabilities", None)
-        if not isinstance(capabilities, Capabilities) or not (takes_temperature(capabilities) or capabilities.efforts):
+        capabilities = session.models[base.model].capabilities
+        if capabilities is None or not (takes_temperature(capabilities) or capabilities.efforts):
             raise UserError(
                 (
                     f"{base.model} supports neither sampling parameters nor reasoning effort, so there is nothing to "

@@ -33,7 +33,7 @@ class DecodingRung(Rung):
 
     async def propose(self, view: View) -> Proposal:
         best = view.incumbent
-        capabilities = getattr(view.models[best.model].provider, "capabilities", None)
+        capabilities = view.models[best.model].capabilities
         if capabilities is None:
             return Proposal(skipped=f"{best.model} accepts no sampling parameters", skip_code="no_parameters")
         chosen = _chosen(view)
@@ -89,7 +89,7 @@ def _chosen(view: View) -> list[JsonObject]:
 def _n_repeated(view: View) -> int:
     """Return the number of dev cases to answer a second time; 0 where that says nothing."""
     best = view.incumbent
-    capabilities = getattr(view.models[best.model].provider, "capabilities", None)
+    capabilities = view.models[best.model].capabilities
     return (
         min(MAX_REPEATED, view.n_dev)
         if (capabilities is not None and takes_temperature(capabilities) and is_sampled(view.project, best))
@@ -120,7 +120,7 @@ def _warnings(view: View, variant: Variant) -> list[str]:
         thinks_first=variant.answer_after is not None or asks_to_think(variant.system or "", variant.user),
         retrieved=variant.retrieval is not None,
         compares=True,
-        capabilities=getattr(view.models[variant.model].provider, "capabilities", None),
+        capabilities=view.models[variant.model].capabilities,
     )
     return [
         f"{label(variant.decoding)}: {one.message.rstrip('.')} ({one.rule})"

@@ -55,7 +55,7 @@ def _variant(best: Variant, shots: Shots | None, output: OutputFormat) -> Varian
 
 def _greedy(view: View, best: Variant) -> Variant:
     """Return `best` at temperature 0 where the model takes one: structured output has nothing to sample for."""
-    capabilities = getattr(view.models[best.model].provider, "capabilities", None)
+    capabilities = view.models[best.model].capabilities
     effort = best.decoding.get("effort")
     if capabilities is None or not takes_temperature(capabilities, effort=effort):
         return best

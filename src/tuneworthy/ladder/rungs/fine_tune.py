@@ -102,7 +102,7 @@ def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Var
     start = replace(trained_with(view.project, tuned), model_identity=provider.identity)
     kind = f"{tuned.name.partition(':')[2]}-" if several else ""
     variants, notes = [], []
-    capabilities = getattr(provider, "capabilities", None)
+    capabilities = view.models[tuned.name].capabilities
     for setting, decoding, output in [*swept(view, start), *presets(view, tuned)]:
         dropped = filter_parameters(capabilities, decoding)[1] if capabilities else ()
         if output.kind not in {"free", *provider.supports}:
