@@ -332,7 +332,7 @@ def test_two_labellers_meet_and_their_labels_enter_the_cases(
     say(monkeypatch, "yes", "/decline")
     assert label(tmp_path, "cases", "--labeller", "ada") == 0
     out = capsys.readouterr().out
-    assert "0 rows left" in out and out.endswith("--labeller ada cases --apply\n")
+    assert "0 of 4 rows left" in out and out.endswith("--labeller ada cases --apply\n")
     say(monkeypatch, "yes", "yes", "yes", "yes")
     assert label(tmp_path, "cases", "--labeller", "bob") == 0
     assert "People agree on 2 of 4 rows. Agreement is 50.0% [" in capsys.readouterr().out
@@ -392,6 +392,26 @@ def test_a_disagreement_on_a_case_with_an_answer_is_listed_asked_and_settled(
     say(monkeypatch)
     assert label(tmp_path, "cases", "--labeller", "carol") == 0
     assert "[1 of" not in capsys.readouterr().err
+    say(monkeypatch, "undo", "1")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert label(tmp_path, "cases", "--labeller", "carol", "--all") == 0
+    told = capsys.readouterr()
+    assert "Taken back: y." in told.err and "Saved: x." in told.err
+    assert label(tmp_path, "--apply", "--overwrite") == 0
+    assert json.loads(path.read_text().splitlines()[0])["expected"] == "x"
+
+
+def test_disputed_cases_come_before_blind_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path, 9)
+    (tmp_path / "guideline.md").write_text("- `x`\n- `y`\n")
+    rows = [{"case": "c4", "labeller": who, "label": value, "time": "t"} for who, value in (("ada", "x"), ("bob", "y"))]
+    (tmp_path / "cases.labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    say(monkeypatch, "x", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    told = capsys.readouterr()
+    assert "ada: x · bob: y" in told.err and "8 of 9 rows left" in told.out
 
 
 def test_printed_commands_name_the_labeller_whose_rows_wait(

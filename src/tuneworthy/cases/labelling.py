@@ -167,7 +167,7 @@ class LabelSession(RowSession):
 
     The first labeller of a label file gets all cases; any other gets a seeded random share.
     Blind: a case is handed out without its expected answer, and without other labels. A label of None means that
-    declining is right. A name in another case is the same labeller. Cases on which labellers disagree come last, with
+    declining is right. A name in another case is the same labeller. Cases on which labellers disagree come first, with
     the labels; a person without a blind label gets only these.
 
     Args:
@@ -205,7 +205,7 @@ class LabelSession(RowSession):
         self._disputed = frozenset(case.id for case in disputed)
         blind = [case for case in order if case.id not in self._disputed]
         super().__init__(
-            {case.id: replace(case, expected=UNLABELLED, tags=()) for case in (*blind, *disputed)},
+            {case.id: replace(case, expected=UNLABELLED, tags=()) for case in (*disputed, *blind)},
             {one.case: one.label for one in own if one.decided is (one.case in self._disputed)},
         )
 

@@ -164,13 +164,16 @@ def _show_end(queue: Queue, name: str, n_given: int) -> int:
     ceiling = agreement(() if queue.kind == "findings" else read_labels(queue.log))
     document = {"queue": queue.kind, "plan": queue.plan, "labels": str(queue.log), "given": n_given, "left": left}
     next_step = f"tuneworthy label {queue.kind}" if left else queue.done()
-    lines = [f"{count(n_given, 'answer')} saved in {queue.log}, {count(left, 'row')} left."]
+    total = count(len(queue.session.assigned), "row")
+    lines = [f"{count(n_given, 'answer')} saved in {queue.log}, {left} of {total} left."]
     if not (n_given or left):
         n = queue.session.n_done
         lines = [f"All {count(n, 'row')} of {clean(name)} are labelled." if n else f"No row waits for {clean(name)}."]
     if next_step.endswith("cases --apply") and len({one.labeller for one in read_labels(queue.log)}) == 1:
         lines += ["Before you apply, ask a second person to label a share: `tuneworthy label cases --labeller NAME`."]
     lines += _meaning(ceiling)
+    if not (left or next_step.startswith("tuneworthy label")):
+        lines += ["Nothing more waits here. The next command is for the person who set up the project."]
     print_result({**document, "agreement": ceiling}, say, *lines, f"Next: {next_step}")
     return 0
 

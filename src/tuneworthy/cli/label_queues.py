@@ -167,7 +167,7 @@ def open_cases(request: LabelRequest) -> Queue:
     # A second labeller is welcome, but not needed.
     is_idle = request.peek and is_new and wanted <= by_case.keys()
     pool = [] if is_idle else [case for case in cases if case.id in wanted | by_case.keys()]
-    disputed = _disputed(cases, given, name)
+    disputed = _disputed(cases, given, name, every=request.every)
     if not (pool or wanted or disputed):
         raise UserError(
             f"All {len(cases)} cases in {path} are already labelled.",
@@ -187,10 +187,10 @@ def _after_cases(root: Path, cases: Cases, log: Path) -> str:
     return after_labels(root, found, sum(not case.labelled for case in cases))
 
 
-def _disputed(cases: Cases, given: Sequence[Label], name: str) -> list[Case]:
+def _disputed(cases: Cases, given: Sequence[Label], name: str, *, every: bool) -> list[Case]:
     """Return the cases on which labellers disagree, with all labels.
 
-    Until someone decides; and, for the person who decided, until the answer is applied.
+    Until someone decides; and, for the person who decided, until the answer is applied, or `every` case is asked for.
     """
     differ, settled = disagreements(given), {one.case: one for one in given if one.decided}
     return [
@@ -198,7 +198,8 @@ def _disputed(cases: Cases, given: Sequence[Label], name: str) -> list[Case]:
         for case in cases
         if case.id in differ
         and (
-            (one := settled.get(case.id)) is None
+            every
+            or (one := settled.get(case.id)) is None
             or (one.labeller == name and canonical(one.label) != canonical_or_none(case.expected))
         )
     ]

@@ -37,7 +37,7 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
     session, form, n_given, began, times = queue.session, queue.form, 0, dict[str, float](), list[float]()
     if session.next() is not None:
         note(help_text(queue))
-    while (row := session.next()) is not None or n_given:
+    while (row := session.next()) is not None or n_given or (session.n_done and sys.stdin.isatty()):
         if row is None:
             note(f"\nNo more rows wait. Press Enter to finish, or type {UNDO} to take your last answer back.")
         else:
