@@ -174,19 +174,19 @@ def test_a_shared_beginning_is_read_once_for_all_slots(rig: Rig) -> None:
     read_whole = [r for r in responses if (r.cached_tokens or 0) < 0.8 * (r.input_tokens or 0)]
     assert len(read_whole) <= 1
     assert rig.provider.engine is not None
-    assert rig.provider._prefix is not None
-    assert rig.provider._prefix.copied
+    assert rig.provider._slots is not None
+    assert rig.provider._slots[0].copied
 
 
 @pytest.mark.slow
 def test_repeats_of_one_request_are_not_spread(rig: Rig) -> None:
     """Spreading would overwrite what other slots hold, and read the whole prompt again for it."""
     shots = [{"role": "user", "content": "the moor and the mist " * 60}, {"role": "assistant", "content": "grey"}]
-    assert rig.provider._prefix is not None
-    before = {*rig.provider._prefix.copied}
+    assert rig.provider._slots is not None
+    before = {*rig.provider._slots[0].copied}
     for repeat in range(3):
         last = rig.ask((*shots, *ASK), max_tokens=2, repeat=repeat)
-    assert rig.provider._prefix.copied == before
+    assert rig.provider._slots[0].copied == before
     assert (last.cached_tokens or 0) > 0.8 * (last.input_tokens or 0)
 
 
@@ -206,7 +206,7 @@ def test_the_process_of_a_small_model_stays_below_its_limit(rig: Rig) -> None:
     for text in prompts:
         rig.ask(({"role": "user", "content": text},), max_tokens=1)
     assert rig.provider.engine is not None
-    status = Path(f"/proc/{rig.provider.engine.pid}/status").read_text()
+    status = Path(f"/proc/{rig.provider.engine.process.pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
     assert peak < MOST_MIB
     assert 0 < rig.provider.settings.cache_mib < MOST_MIB - BUFFERS_MIB
@@ -291,7 +291,7 @@ def test_a_crash_costs_the_calls_in_flight_and_the_next_one_works(rig: Rig) -> N
         calls = [rig.provider.complete(Request(messages=tuple(story), max_tokens=900, repeat=at)) for at in range(3)]
         running = asyncio.gather(*calls, return_exceptions=True)
         await asyncio.sleep(0.5)
-        os.kill(engine.pid or 0, signal.SIGSEGV)
+        os.kill(engine.process.pid, signal.SIGSEGV)
         return await running
 
     for error in rig.run(kill_midway()):
@@ -310,7 +310,7 @@ def test_a_request_that_crashes_each_time_is_refused_and_the_others_go_on(
 
     async def complete(self: Any, request: Request) -> Response:
         if request.messages == poison:
-            os.kill(provider.engine.pid or 0, signal.SIGKILL)  # type: ignore[union-attr]
+            os.kill(provider.engine.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
         return await real(self, request)
 
     monkeypatch.setattr(module.OpenAIProvider, "complete", complete)
@@ -337,10 +337,10 @@ def test_an_engine_that_only_crashes_is_an_outside_fault(project: Path, monkeypa
     async def story() -> None:
         for at in range(2):
             engine = await provider.start()
-            os.kill(engine.pid or 0, signal.SIGSTOP)  # it can't answer before it is killed
+            os.kill(engine.process.pid, signal.SIGSTOP)  # it can't answer before it is killed
             call = asyncio.create_task(provider.complete(Request(messages=ASK, repeat=at)))
             await asyncio.sleep(0.2)
-            os.kill(engine.pid or 0, signal.SIGKILL)
+            os.kill(engine.process.pid, signal.SIGKILL)
             with pytest.raises(ProviderError, match="SIGKILL"):
                 await call
         with pytest.raises(OutsideFault, match="crashed 2 times"):
@@ -358,7 +358,7 @@ def test_the_childs_life_hangs_on_its_parents(project: Path) -> None:
         f"p = open_provider('small', LlamaCpp(provider='llama_cpp', model={SPEC!r}, slots=1), "
         f"Path({str(project)!r}))\n"
         "async def main():\n"
-        "    print((await p.start()).pid, flush=True)\n"
+        "    print((await p.start()).process.pid, flush=True)\n"
         "    time.sleep(60)\n"
         "asyncio.run(main())\n"
     )
@@ -374,7 +374,7 @@ def test_closing_ends_the_child(project: Path) -> None:
 
     async def story() -> int:
         engine = await provider.start()
-        pid = engine.pid or 0
+        pid = engine.process.pid
         await provider.close()
         return pid
 
@@ -404,7 +404,7 @@ def test_a_start_that_takes_too_long_is_given_up(project: Path) -> None:
         engine = Engine(provider.settings, project / "slow.log")
         with pytest.raises(ModelError, match=r"not ready after 0\.01 s"):
             await engine.start(timeout_s=0.01)
-        assert engine.pid is None
+        assert engine.process is None
 
     asyncio.run(story())
 
@@ -417,7 +417,10 @@ def test_the_childs_environment_holds_no_keys(project: Path, monkeypatch: pytest
     async def story() -> str:
         engine = await provider.start()
         with suppress(OSError):
-            return Path(f"/proc/{engine.pid}/environ").read_text() + Path(f"/proc/{engine.pid}/cmdline").read_text()
+            return (
+                Path(f"/proc/{engine.process.pid}/environ").read_text()
+                + Path(f"/proc/{engine.process.pid}/cmdline").read_text()
+            )
         return ""
 
     try:

@@ -86,7 +86,7 @@ def test_in_shadow_mode_a_failed_copy_is_recorded_as_lost(tmp_path: Path) -> Non
             row = read_row(CopyHead(path=CHAT), orjson.dumps(question("a")), spoken("blue"), None)
             turn = turn_of("s", row)
             turn = replace(turn, failed_by=b.worker.candidate.id, case=replace(turn.case, expected="blue"))
-            n, recording = len(b.asked), Recording([TrafficSession("s", "", [turn])], 1, False, [])
+            n, recording = len(b.asked), Recording([TrafficSession("s", "", [turn])], False, [])
             await replay(b.worker.session, recording, b.worker.candidate)
             (pair,) = worst_pairs(b.worker.session.folder, 9)
             assert {pair["changes"][name] for name in ("format", "refusal", "quality")} == {-1} and len(b.asked) == n

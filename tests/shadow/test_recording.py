@@ -91,7 +91,7 @@ def test_a_copy_of_a_log_counts_once_and_logs_of_one_name_are_two(tmp_path: Path
         rows = [{"messages": [user(f"{day} {i}"), said("b")]} for i in range(5)]
         path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     found = read_recording(project(tmp_path / "p"), [*paths, paths[0]])
-    assert found.n_all == 10 and {len(one.turns) for one in found.sessions} == {1}
+    assert len(found.sessions) == 10 and {len(one.turns) for one in found.sessions} == {1}
     assert not any("word for word" in note for note in found.notes)
 
 
@@ -188,7 +188,7 @@ def test_a_draw_keeps_the_shares_of_the_strata_and_is_part_of_any_larger_one(tmp
     small, large = (read_recording(project(tmp_path / str(n), by="tenant", sessions=n), [log]) for n in (100, 200))
     assert set(Counter(one.stratum for one in small.sessions).values()) == {100 // TENANTS}
     assert {one.name for one in small.sessions} <= {one.name for one in large.sessions}
-    assert large.n_all == 400 and len(large.strata) == TENANTS
+    assert len(large.strata) == TENANTS
 
 
 def test_of_very_many_strata_the_smallest_are_one(tmp_path: Path) -> None:

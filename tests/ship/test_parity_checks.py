@@ -38,7 +38,7 @@ ASKED = RowChat("", ({"role": "user", "content": "?"},))
 
 def likely(token: int, p: float = 0.9) -> NextToken:
     rest = [one for one in (YES, NO, END) if one != token]
-    return NextToken({token: log(p), **{one: log((1 - p) / 2) for one in rest}})
+    return {token: log(p), **{one: log((1 - p) / 2) for one in rest}}
 
 
 def weights(folder: Path, numbers: Any, dtype: str = "BF16", k: Any = None) -> Path:
@@ -311,11 +311,11 @@ def test_the_divergence_is_that_of_two_distributions_and_never_below_0() -> None
     p = {1: 0.7, 2: 0.2, 3: 0.1}
     q = {1: 0.5, 2: 0.2, 3: 0.3}
     exact = sum(p[one] * log(p[one] / q[one]) for one in p)
-    logs = [NextToken({one: log(value) for one, value in many.items()}) for many in (p, q)]
+    logs = [{one: log(value) for one, value in many.items()} for many in (p, q)]
     assert divergence(*logs) == pytest.approx(exact, abs=1e-6)
-    cut = [NextToken({one: one_log for one, one_log in dist.top.items() if one < 3}) for dist in logs]
+    cut = [{one: one_log for one, one_log in dist.items() if one < 3} for dist in logs]
     assert divergence(*cut) == pytest.approx(exact, abs=1e-6)
-    apart = divergence(NextToken({1: log(0.98)}), NextToken({2: log(0.9), 3: log(0.05)}))
+    apart = divergence({1: log(0.98)}, {2: log(0.9), 3: log(0.05)})
     assert apart > 2.5  # nothing in common is not taken for the same
 
 

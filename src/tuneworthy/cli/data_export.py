@@ -76,5 +76,4 @@ def _say(paths: Paths, manifest: DatasetManifest) -> None:
     for reason, n in manifest.left_out.items():
         say(f"  dropped: {count(n, 'row')} ({reason})")
     say(", ".join(f"{split}: {n} rows" for split, n in manifest.n_rows.items()))
-    for path in paths:
-        say(path)
+    say(*paths)

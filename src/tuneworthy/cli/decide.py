@@ -59,8 +59,7 @@ def show(verdict: Verdict, project: Project) -> None:
     target = project.task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
     say("")
-    for line in table_lines(options_table(verdict, target)):
-        say(line)
+    say(*table_lines(options_table(verdict, target)))
     if verdict.recommendation:
         after = f" after {', '.join(verdict.after_gates)}" if verdict.after_gates else " for now"
         say(f"* recommended{after if verdict.outcome is Outcome.UNDECIDED else ''}")

@@ -184,25 +184,19 @@ def _meaning(ceiling: Agreement) -> list[str]:
 
 
 def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
-    project, file, path = label_files(root)
-    relabelled = kind != "cases"
-    if relabelled:
-        path = suspects_path(project := load(root))
-    before, labels = label_counts(read_cases(file).cases), read_labels(path)
-    if relabelled and project:
-        data = read_data(project)
-        labels = [row for row in labels if not is_rated(data, row.label)]
+    _, file, path = label_files(root)
+    data = None
+    if relabelled := kind != "cases":
+        path, data = suspects_path(project := load(root)), read_data(project)
+    before = label_counts(read_cases(file).cases)
+    labels = [row for row in read_labels(path) if not (data and is_rated(data, row.label))]
     done = apply_labels(file, labels, overwrite=overwrite or relabelled)
     cases = read_cases(file).cases
     has_labels = guess_kind(case.expected for case in cases).name == "label" or Guideline.read(path).labels
     after = label_counts(cases) if has_labels else {}
     new, twins = {label: n for label, n in after.items() if label not in before}, spelling_variants(after)
     n_open = sum(not case.labelled for case in cases)
-    next_step = after_labels(root, done, n_open)
-    by_hand: list[str] = []
-    if relabelled:
-        by_hand, is_audited = _to_correct(root)
-        next_step = f"tuneworthy run{'' if is_audited else ', then tuneworthy label audit'}"
+    by_hand, next_step = _to_correct(root) if relabelled else ([], after_labels(root, done, n_open))
     ceiling = agreement(read_labels(path))
     document = {"applied": done, "unlabelled": n_open, "new_labels": new, "spellings": twins, "agreement": ceiling}
     lines = [*_applied(file, done, {case.id: case.text for case in cases}, relabelled=relabelled), *by_hand]
@@ -214,8 +208,8 @@ def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
     return 0
 
 
-def _to_correct(root: Path) -> tuple[list[str], bool]:
-    """Return a sentence for each row that a person must correct by hand, and whether test was audited."""
+def _to_correct(root: Path) -> tuple[list[str], str]:
+    """Return a sentence for each row that a person must correct by hand, and the next command."""
     data = read_data(project := load(root))
     _, still = contradicts(data, given := read_relabelled(project, data))
     sentences = [
@@ -224,7 +218,8 @@ def _to_correct(root: Path) -> tuple[list[str], bool]:
         for case in (*data.split.dev, *data.split.test)
         if case.id in still
     ]
-    return sentences, bool(given.keys() & {case.id for case in data.split.test})
+    is_audited = given.keys() & {case.id for case in data.split.test}
+    return sentences, f"tuneworthy run{'' if is_audited else ', then tuneworthy label audit'}"
 
 
 def _applied(path: Path, done: Applied, texts: NamedTexts, *, relabelled: bool) -> list[str]:

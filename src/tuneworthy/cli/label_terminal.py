@@ -164,8 +164,7 @@ def _typed_labels() -> list[str]:
             note(LABEL_LIST)
             continue
         bullet = re.sub(r"^([-*•]|\d+[.)])\s+", "", line)
-        names = [name.strip().replace("`", "'") for name in next(csv.reader([bullet], skipinitialspace=True))]
-        typed += names
+        typed += [name.strip().replace("`", "'") for name in next(csv.reader([bullet], skipinitialspace=True))]
     if not all(name.isdecimal() for name in filter(None, typed)):  # a list of numbers, such as 1 to 5, is clear
         note(*filter(None, map(label_fault, typed)))
         typed = [name for name in typed if not label_fault(name)]

@@ -153,8 +153,7 @@ def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
         f"{planned.to_dict()['memory_bytes'] / 2**30:.2f} GiB in float32."
     )
     show_tables([_settings(planned.knobs)])
-    for line in filter(None, [*planned.material.notes, advised]):
-        say(line)
+    say(*filter(None, [*planned.material.notes, advised]))
     note("Next: tuneworthy train")
 
 
@@ -178,8 +177,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
         say(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
     for duration in planned.durations:
         say(f"One epoch: {duration}")
-    for line in filter(None, [*planned.advice.notes, *more]):
-        say(line)
+    say(*filter(None, [*planned.advice.notes, *more]))
     if emitted is None:
         note(*["Next: tuneworthy train"] * (memory.fit != "does not fit"))
         return
@@ -188,5 +186,4 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
         note(f"Use --out to write this file to a folder, together with {ROWS}.")
     else:
         say("\n" + f"Wrote these files to {folder}: {', '.join([*emitted.files, ROWS])}")
-    note(f"To start training, run this in that folder: {' '.join(emitted.command)}")
-    note(*emitted.notes)
+    note(f"To start training, run this in that folder: {' '.join(emitted.command)}", *emitted.notes)

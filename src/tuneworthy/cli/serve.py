@@ -51,7 +51,7 @@ def command(what: str, port: int | None, root: Path) -> None:
     if what == "classifier":
         _serve_classifier(project, store, port)
         return
-    choice = choose(store, what, None, port=port)  # type: ignore[arg-type]
+    choice = choose(store, what, port=port)  # type: ignore[arg-type]
     if what == "gguf":
         _serve(store, choice, port)
         return
@@ -63,7 +63,7 @@ def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
     with (
         _until_stopped(choice.line),
         llama_cpp(choice.artifact.folder / FILE, store.logs / "serve.log", choice.context, port=port) as engine,
-        noted(store, choice.artifact, "llama_cpp", engine.address),
+        noted(store, choice.artifact, engine.address),
     ):
         note(
             f"Serving the {KINDS['gguf']} {choice.artifact.id} at {engine.address}/v1 as {NAME}. Press Ctrl-C to stop."

@@ -23,14 +23,12 @@ STYLES = {"adopted": "green", "no gain": "red", "reference": "cyan", "failed": "
 
 def show_tables(tables: Iterable[Table]) -> None:
     for table in tables:
-        for line in (table.title, *table_lines(table), *filter(None, [table.note]), ""):
-            say(line)
+        say(table.title, *table_lines(table), *filter(None, [table.note]), "")
 
 
 def show_run(record: RunRecord, project: Project) -> None:
     show_ladder(record, project)
-    for line in closing_lines(record):
-        say(line)
+    say(*closing_lines(record))
 
 
 def show_ladder(record: RunRecord, project: Project) -> None:

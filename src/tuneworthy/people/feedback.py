@@ -98,8 +98,7 @@ class Scales:
             self.ranges[key] = min(low, value), max(high, value)
 
     def add_row(self, messages: Messages, meta: JsonMapping) -> None:
-        self.add(meta)
-        for entries in (*_deferred(meta), *(entries for _, entries in _feedback_on_turns(messages))):
+        for entries in (meta, *_deferred(meta), *(entries for _, entries in _feedback_on_turns(messages))):
             self.add(entries)
 
     def forget_single(self) -> None:

@@ -212,8 +212,8 @@ class Reviewing:
     def skip(self, row: str) -> None:
         self._put_off[row] = len(self._put_off) + 1
 
-    def give(self, row: str, *, good: bool, reason: str = "") -> State:
-        """Write a verdict to disk and return what the review says now.
+    def give(self, row: str, *, good: bool, reason: str = "") -> None:
+        """Write a verdict to disk.
 
         Args:
             row: Content hash.
@@ -234,7 +234,6 @@ class Reviewing:
         )
         append_line(self.path, {"kind": "verdict", **asdict(verdict)})
         self._given.append(row)
-        return state_of(self.path, self.plan.version)
 
     def undo(self) -> None:
         """Take the reviewer's last verdict back, on disk.

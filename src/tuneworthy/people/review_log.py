@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tuneworthy.cases.labelling import read_entries
 from tuneworthy.cases.stratified import rank
@@ -100,7 +100,6 @@ KINDS: dict[str, type[ReviewPlan | RowVerdict | TakenBack]] = {
     "verdict": RowVerdict,
     "undo": TakenBack,
 }
-_LISTS = frozenset({"rows", "known", "planted"})
 
 
 @dataclass(slots=True)
@@ -123,8 +122,7 @@ class Ledger:
 
     def _add(self, row: JsonObject) -> None:
         cls = KINDS[row.pop("kind")]
-        fields: Any = {key: tuple(value) if key in _LISTS else value for key, value in row.items()}
-        one = shaped(fields, cls, "")
+        one = shaped(row, cls, "")
         if isinstance(one, ReviewPlan):
             self.plans.append(one)
         elif isinstance(one, RowVerdict):

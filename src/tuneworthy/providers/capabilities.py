@@ -11,14 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from importlib.resources import files
 from math import inf
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter
-
 from tuneworthy.config.models import ModelSection
+from tuneworthy.store.shapes import bundled
 from tuneworthy.types import JsonMapping, JsonObject, TextTuple, frozen
 
 # The JSON of a request, and the parts left out (``"name: reason"``).
@@ -245,7 +243,7 @@ class _CapabilityTable:
 
 @lru_cache(maxsize=1)
 def _table() -> _CapabilityTable:
-    return TypeAdapter(_CapabilityTable).validate_json(files(__package__).joinpath("capabilities.json").read_bytes())
+    return bundled(__package__, "capabilities.json", _CapabilityTable)
 
 
 def _matches(text: str, patterns: Iterable[str]) -> bool:

@@ -15,11 +15,11 @@ import time
 import zlib
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -109,7 +109,7 @@ class HttpAnswer:
         return self.status // 100 == 2
 
 
-class HttpClient:
+class HttpClient(AbstractAsyncContextManager["HttpClient"]):
     """Sends JSON to one server over kept-alive connections; close it, or use it as a context manager.
 
     Args:
@@ -117,7 +117,7 @@ class HttpClient:
         headers: Sent with each request; a bearer token of `key` if None.
         key: Cut out of every message.
         timeout_s: Limit of one request from connecting to the last byte, seconds.
-        max_body: Largest answer that is read, bytes; `MAX_BODY` if None.
+        max_body: Largest answer that is read, bytes.
         sign: Returns the headers that authenticate one request (``method, url, headers, body``); no bearer token then.
 
     Raises:
@@ -136,7 +136,7 @@ class HttpClient:
         headers: NamedTexts | None = None,
         key: Key | None = None,
         timeout_s: float,
-        max_body: int | None = None,
+        max_body: int = MAX_BODY,
         sign: Sign | None = None,
     ) -> None:
         self._key, self._sign = key or Key(None), sign
@@ -158,9 +158,6 @@ class HttpClient:
         self._proxy = proxy_for(parts.scheme, parts.hostname)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
@@ -266,7 +263,7 @@ class HttpClient:
         return self._session
 
     async def _read(self, answer: aiohttp.ClientResponse, max_body: int | None) -> bytes:
-        limit = max_body or self._max_body or MAX_BODY
+        limit = max_body or self._max_body
         packed = answer.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
         if (answer.content_length or limit) < limit and not packed:
             return await answer.read()
@@ -437,7 +434,7 @@ def send_once(
     *,
     key: Key | None = None,
     timeout_s: float,
-    max_body: int | None = None,
+    max_body: int = MAX_BODY,
 ) -> HttpAnswer:
     """Send one request from code that is not async (see `HttpClient.send`).
 

@@ -125,15 +125,11 @@ class Engine:
         self.settings = replace(
             settings, api_key=self.api_key, parent=os.getpid(), slot_folder=f"{log.parent.resolve()}/"
         )
-        self._process: processes.Child | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        self.process: processes.Child | None = None
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self.process is not None and self.process.poll() is None
 
     async def start(self, timeout_s: float = START_S) -> None:
         """Start the child and wait until the model is loaded.
@@ -148,7 +144,7 @@ class Engine:
         fresh = not self.log.exists() or self.log.stat().st_size > MAX_LOG_BYTES
         with self.log.open("wb" if fresh else "ab") as log:
             self._log_start = log.tell()
-            self._process = processes.start(
+            self.process = processes.start(
                 processes.main_of("tuneworthy.providers.llama_child"), log, piped=True, own_session=True
             )
         try:
@@ -165,7 +161,7 @@ class Engine:
         self.address = report["address"]
 
     def close(self) -> None:
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             processes.end(process, grace_s=2.0)
 
@@ -183,7 +179,7 @@ class Engine:
 
     def _introduce(self) -> JsonObject:
         """Send the settings and read the report; {} if the child ends without one. Blocks."""
-        process = self._process
+        process = self.process
         if process is None or process.stdin is None or process.stdout is None:
             return {}
         try:
@@ -198,7 +194,7 @@ class Engine:
         return report
 
     def _status(self) -> str:
-        code = self._process.poll() if self._process else None
+        code = self.process.poll() if self.process else None
         if code is None:
             return "does not respond"
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
@@ -244,8 +240,7 @@ class LlamaCppProvider(BaseProvider):
         self.settings, self._log, self._timeout_s = settings, log, timeout_s
         self._client: OpenAIProvider | None = None
         self._timing: LlamaCppProvider | None = None
-        self._prefix: SharedPrefix | None = None
-        self._ranker: LabelRanker | None = None
+        self._slots: tuple[SharedPrefix, LabelRanker] | None = None
         self._crashes_in_a_row = 0
         self._suspects: dict[str, set[Engine]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -302,9 +297,10 @@ class LlamaCppProvider(BaseProvider):
 
     async def _answer(self, request: Request) -> Response:
         engine = self.engine if self.engine is not None and self.engine.alive else await self.start()
-        client, ranker, prefix = self._client, self._ranker, self._prefix
-        if client is None or ranker is None or prefix is None:
+        client, slots = self._client, self._slots
+        if client is None or slots is None:
             raise ProviderError("llama.cpp has been shut down.", code="connection", retryable=True)
+        prefix, ranker = slots
         ranked = request.output.kind == "ranked"
         if request.messages and not request.timing:
             await prefix.prepare(request, client.body(request)[0])
@@ -333,7 +329,7 @@ class LlamaCppProvider(BaseProvider):
         )
 
     async def _drop(self) -> None:
-        client, self._client, self._ranker, self._prefix = self._client, None, None, None
+        client, self._client, self._slots = self._client, None, None
         engine, self.engine = self.engine, None
         if client is not None:
             await client.close()
@@ -349,11 +345,9 @@ class LlamaCppProvider(BaseProvider):
 
     def _share_slots(self) -> None:
         if self._client is not None and self.engine is not None:
-            slots = self.settings.slots
-            self._ranker = LabelRanker(self._client.http, slots)
-            self._prefix = SharedPrefix(
-                self._client.http, slots if self.settings.cache_prompt else 1, self.engine.log.parent
-            )
+            http, n = self._client.http, self.settings.slots
+            prefix = SharedPrefix(http, n if self.settings.cache_prompt else 1, self.engine.log.parent)
+            self._slots = prefix, LabelRanker(http, n)
 
 
 def last_log_line(log: Path, start: int, marks: Texts) -> str:

@@ -57,8 +57,7 @@ def check_model(path: Path) -> None:
             read_header(path)
         return
     for name in _CONFIGS:
-        if (path / name).is_file():
-            read_config(path / name)
+        optional_config(path, name)
     if (path / "tokenizer.json").is_file():
         _read_json(path / "tokenizer.json", MAX_TOKENIZER_BYTES)
     tensors_of(path)

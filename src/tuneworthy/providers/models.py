@@ -20,11 +20,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 import orjson
-from pydantic import TypeAdapter
 
 from tuneworthy.errors import ModelError, TuneworthyError
 from tuneworthy.input_files import open_input
@@ -33,7 +31,7 @@ from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import count_weights
 from tuneworthy.signals import handled_by
 from tuneworthy.store.folder import write_atomic
-from tuneworthy.store.shapes import parsed
+from tuneworthy.store.shapes import bundled_rows, parsed
 from tuneworthy.trust import path_of
 from tuneworthy.types import JsonObject, Paths, frozen
 
@@ -136,8 +134,7 @@ def store() -> Path:
 
 @lru_cache(maxsize=1)
 def pinned_models() -> tuple[PinnedModel, ...]:
-    rows = orjson.loads(files(__package__).joinpath("models.json").read_bytes())
-    return TypeAdapter(tuple[PinnedModel, ...]).validate_python(rows["models"])
+    return tuple(bundled_rows(__package__, "models.json", "models", PinnedModel))
 
 
 def pin_of(spec: str) -> PinnedModel | None:

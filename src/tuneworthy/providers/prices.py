@@ -9,12 +9,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter
-
+from tuneworthy.store.shapes import bundled
 from tuneworthy.types import TextTuple, frozen
 
 # Tokens that a chat template may add to a prompt, at most.
@@ -51,7 +49,6 @@ class Price:
         tiers: ``(above_tokens, rates)`` that hold for a whole request whose prompt is longer, rising.
         batch_factor: Factor of the batch interface on all rates; None if it is not known.
         context: Longest prompt, tokens.
-        max_output: Longest answer, tokens.
         retires: Day that the model is switched off, where it is announced.
         source: Where it is from: `table`, `project file`, `local`.
         mark: V for read in the primary source, V2 in a secondary one, K for unverified.
@@ -61,7 +58,6 @@ class Price:
     tiers: tuple[tuple[int, TokenRates], ...] = ()
     batch_factor: float | None = None
     context: int | None = None
-    max_output: int | None = None
     retires: date | None = None
     source: str = "table"
     mark: str = "K"
@@ -143,12 +139,11 @@ def price_of(
     price = FREE if provider == "local" else _row_price(provider, model)
     if new_input is None and new_output is None:
         return price
-    if price is None:
-        if new_input is None or new_output is None:
-            return None
-        return Price(rates=TokenRates(input=new_input, output=new_output), source="project file", mark="V")
-    rates = TokenRates(input=_or(new_input, price.rates.input), output=_or(new_output, price.rates.output))
-    return replace(price, rates=rates, tiers=(), source="project file", mark="V")
+    if price is None and (new_input is None or new_output is None):
+        return None
+    known = price or FREE
+    rates = TokenRates(input=_or(new_input, known.rates.input), output=_or(new_output, known.rates.output))
+    return replace(known, rates=rates, tiers=(), source="project file", mark="V")
 
 
 def price_for(config: Any) -> Price | None:
@@ -203,7 +198,7 @@ class _PriceTable:
 
 @lru_cache(maxsize=1)
 def _table() -> _PriceTable:
-    return TypeAdapter(_PriceTable).validate_json(files(__package__).joinpath("prices.json").read_bytes())
+    return bundled(__package__, "prices.json", _PriceTable)
 
 
 def _row_price(provider: str, model: str) -> Price | None:

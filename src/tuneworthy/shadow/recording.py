@@ -125,7 +125,6 @@ class Recording:
 
     Attributes:
         sessions: Those that were drawn.
-        n_all: Sessions of the files.
         labelled: Whether every row of the files has the right answer of its last turn.
         notes: For the reader.
         live: Whether it still grows: the rules then allow for the sessions and strata that may come.
@@ -133,7 +132,6 @@ class Recording:
     """
 
     sessions: Sequence[TrafficSession]
-    n_all: int
     labelled: bool
     notes: Texts
     live: bool = False
@@ -188,7 +186,7 @@ def read_recording(project: Project, paths: Paths, format: str | None = None, *,
     )
     questions = {content_hash([turn.case.text for turn in session.turns]) for session in sessions}
     notes = [" ".join(summary), *notes, *_repeated(len(sessions), len(questions))]
-    return Recording(sessions, len(groups), labelled, notes, paths=paths)
+    return Recording(sessions, labelled, notes, paths=paths)
 
 
 def _strata(project: Project, groups: Mapping[str, Examples], notes: list[str]) -> dict[str, str]:
@@ -296,7 +294,7 @@ class LiveTraffic:
         notes = [messages.say("traffic", n=len(sessions), n_all=len(self._open), n_turns=self._n_turns)]
         notes += _note("unread", self._n_unread) + _note("dropped", len(self._ended) - len(sessions))
         notes += _repeated(len(sessions), len(self._questions))
-        return Recording(sessions, len(self._open), False, notes, live=True, paths=[self.path])
+        return Recording(sessions, False, notes, live=True, paths=[self.path])
 
     def forget(self) -> None:
         """Drop the turns that `read` has returned."""

@@ -217,11 +217,11 @@ def metric_stream(pairs: AnswerPairs, rules: ShadowRules, metric: str) -> Stream
 
 
 def _verdict(results: Sequence[MetricResult], pairs: AnswerPairs, rules: ShadowRules) -> ShadowVerdict:
-    status: Status
     stopped = [result for result in results if result.stopped_at is not None]
     quality, *_ = overall = results[: len(COMPARED)]
     missing, unscored = sum(pair.candidate.response is None for pair in pairs), ""
-    below, status, fix = quality.below_at is not None and not stopped, "unknown", ""
+    status: Status = "fail" if stopped else "unknown"
+    below, fix = quality.below_at is not None and not stopped, ""
     if missing > MOST_UNSCORED * len(pairs):
         unscored = messages.say("unscored", n=missing, n_all=len(pairs), most=MOST_UNSCORED)
         fix = (
@@ -229,20 +229,16 @@ def _verdict(results: Sequence[MetricResult], pairs: AnswerPairs, rules: ShadowR
             "move `.tuneworthy/shadow/traffic.jsonl` away."
         )
     if stopped:
-        reasons, status = [_stop_sentence(result, pairs, rules) for result in stopped], "fail"
-        detail = " ".join([*reasons, unscored]).rstrip()
+        detail = " ".join([*(_stop_sentence(result, pairs, rules) for result in stopped), unscored]).rstrip()
     elif unscored:
         detail = unscored
     elif quality.waiting and quality.passed_at is None:
-        detail = f"{count(quality.waiting, 'session needs', 'sessions need')} human labels."
-        if not quality.n:
-            detail = (
-                "The recording does not say which answers are correct. Without this, a candidate can fail but cannot "
-                f"pass. {detail}"
-            )
+        unlabelled = (
+            "The recording does not say which answers are correct. Without this, a candidate can fail but cannot pass. "
+        ) * (not quality.n)
+        detail = f"{unlabelled}{count(quality.waiting, 'session needs', 'sessions need')} human labels."
         fix = messages.say("label")
-    elif open_ones := [result for result in overall if result.passed_at is None]:
-        first = open_ones[0]
+    elif first := next((result for result in overall if result.passed_at is None), None):
         detail = (
             f"{messages.METRICS[first.metric]} may be more than {100 * first.margin:.1f} points worse than production: "
             f"{interval(first)} {quality.forecast}"
@@ -260,9 +256,8 @@ def _verdict(results: Sequence[MetricResult], pairs: AnswerPairs, rules: ShadowR
         status = "pass"
         detail = (
             f"{messages.METRICS[quality.metric]} is at most {100 * quality.margin:.1f} points worse than production: "
-            f"{interval(quality)}"
+            f"{interval(quality)}{' Quality is lower than in production, but by less than the margin.' * below}"
         )
-        detail += " Quality is lower than in production, but by less than the margin." * below
     return ShadowVerdict(status=status, detail=detail, fix=fix, below=below, results=results)
 
 

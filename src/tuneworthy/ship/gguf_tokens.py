@@ -62,7 +62,6 @@ class AddedToken(BaseModel):
 class TokenModel(BaseModel):
     """The vocabulary and merges of tokenizer.json."""
 
-    type: str | None = None
     vocab: dict[str, int] = {}
     merges: list[str | list[str]] = []
     byte_fallback: bool = False
@@ -114,11 +113,6 @@ def read_vocabulary(folder: Path, n_rows: int) -> Vocabulary:
     """
     document = read_tokenizer(folder)
     model = document.model
-    if model.type not in {"BPE", None}:
-        raise UserError(
-            f"{folder}: the tokenizer type {model.type} cannot be exported as GGUF. Only BPE is supported.",
-            hint=messages.USE_CONVERTER,
-        )
     tokens, types = _tokens(document, n_rows)
     pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model.merges]
     if not model.byte_fallback:
@@ -145,8 +139,8 @@ def read_tokenizer(folder: Path) -> TokenizerFile:
     """Return tokenizer.json.
 
     Raises:
-        UserError: The file is missing.
-        ModelError: It is not the file of a BPE tokenizer.
+        UserError: The file is missing, or its kind is not known here.
+        ModelError: A value is missing or has the wrong type.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -154,7 +148,10 @@ def read_tokenizer(folder: Path) -> TokenizerFile:
     document = orjson.loads(path.read_bytes())
     kind = (document.get("model") or {}).get("type")
     if kind not in {"BPE", None}:
-        document["model"] = {"type": kind}  # the vocabulary of another kind has another form
+        raise UserError(
+            f"{folder}: the tokenizer type {kind} cannot be exported as GGUF. Only BPE is supported.",
+            hint=messages.USE_CONVERTER,
+        )
     return validated(TokenizerFile, document, path)
 
 

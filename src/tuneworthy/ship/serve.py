@@ -41,8 +41,8 @@ class ServingChoice:
     context: int
 
 
-def choose(store: Folder, what: What, identity: str | None = None, *, port: int) -> ServingChoice:
-    """Return the artifact to serve, with its command line.
+def choose(store: Folder, what: What, *, port: int) -> ServingChoice:
+    """Return the latest artifact of a kind to serve, with its command line.
 
     vLLM's line sets `--generation-config vllm`, so that it does not take temperature, top_p and penalties from the
     model's own generation_config.json, and the smallest `--max-lora-rank` that fits the adapter (vLLM allows 16 unless
@@ -51,7 +51,6 @@ def choose(store: Folder, what: What, identity: str | None = None, *, port: int)
     Args:
         store: The project's folder.
         what: `gguf` for llama.cpp, `merged` or `adapter` for vLLM.
-        identity: Start of the artifact's id; the latest if not named.
         port: Port on 127.0.0.1.
 
     Raises:
@@ -60,7 +59,7 @@ def choose(store: Folder, what: What, identity: str | None = None, *, port: int)
     Source: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html and
     https://docs.vllm.ai/en/latest/features/lora.html.
     """
-    made = open_artifact(store, what, identity)
+    made = open_artifact(store, what)
     context = context_of(store, made)
     place = ["--host", "127.0.0.1", "--port", str(port)]
     if what == "gguf":

@@ -41,16 +41,15 @@ class ServedNote(OpenRecord):
 
 
 @contextmanager
-def noted(store: Folder, artifact: Artifact, engine: str, address: str) -> Iterator[None]:
+def noted(store: Folder, artifact: Artifact, address: str) -> Iterator[None]:
     """Write down what this process serves, while the block runs.
 
     Args:
         store: The project's folder.
         artifact: The artifact that is served.
-        engine: By what.
         address: Address without the version.
     """
-    note = {"artifact": artifact.id, "engine": engine, "address": address, "pid": os.getpid()}
+    note = {"artifact": artifact.id, "engine": "llama_cpp", "address": address, "pid": os.getpid()}
     path = store.write(NOTE, note)
     try:
         yield

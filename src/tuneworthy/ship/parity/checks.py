@@ -4,6 +4,7 @@ They run in order, from causes to consequences.
 """
 
 from collections.abc import Callable
+from math import exp, inf
 from statistics import mean, median
 
 import numpy as np
@@ -287,7 +288,7 @@ def end_of_turn(subject: Subject) -> FormFinding:
             "Training masked the end-of-turn token, so the loss does not cover it.",
         )
     answers, n = subject.adapter.greedy, len(subject.adapter.end)
-    middle = median(after.probability(subject.plan.end) for after in subject.adapter.end)
+    middle = median(exp(after.get(subject.plan.end, -inf)) for after in subject.adapter.end)
     numbers = {"n": n, "median_probability": middle}
     sentence = "After answers from the training data, the median probability of the end-of-turn token is"
     if middle < MIN_END:

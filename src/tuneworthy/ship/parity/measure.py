@@ -22,18 +22,8 @@ COMPARED = 100
 _LEAST = 1e-9
 
 
-@positional
-class NextToken:
-    """The next token.
-
-    Attributes:
-        top: Natural log-probabilities of the most likely tokens, by id.
-    """
-
-    top: Mapping[int, float]
-
-    def probability(self, token: int) -> float:
-        return exp(self.top[token]) if token in self.top else 0.0
+# Natural log-probabilities of the most likely next tokens, by id.
+NextToken = Mapping[int, float]
 
 
 def divergence(p: NextToken, q: NextToken) -> float:
@@ -42,13 +32,13 @@ def divergence(p: NextToken, q: NextToken) -> float:
     A token that `q` does not name gets the lowest probability that `q` does name, which is at least its own: the
     result is at most the true divergence.
 
-    >>> divergence(NextToken({1: log(0.5), 2: log(0.5)}), NextToken({1: log(0.5), 2: log(0.5)}))
+    >>> divergence({1: log(0.5), 2: log(0.5)}, {1: log(0.5), 2: log(0.5)})
     0.0
     """
-    least = min(q.top.values())
+    least = min(q.values())
     total, p_left, q_left = 0.0, 1.0, 1.0
-    for token, value in p.top.items():
-        other = q.top.get(token, least)
+    for token, value in p.items():
+        other = q.get(token, least)
         total += exp(value) * (value - other)
         p_left -= exp(value)
         q_left -= exp(other)

@@ -92,7 +92,7 @@ class LlamaForm(ServerForm):
         letter = self.token_ids("a")[-1]
         replies = (self._complete(ids, 1, n_probs=TOP, logit_bias=[[letter, 10_000.0]]) for ids in texts)
         return [
-            NextToken({token["id"]: token["logprob"] for token in reply["completion_probabilities"][0]["top_logprobs"]})
+            {token["id"]: token["logprob"] for token in reply["completion_probabilities"][0]["top_logprobs"]}
             for reply in replies
         ]
 
@@ -122,11 +122,10 @@ class VllmForm(ServerForm):
         address: Address without the version, e.g. `http://127.0.0.1:8000`.
         model: Its name on the server.
         top: Log-probabilities to ask for.
-        api_key: Sent as a bearer token if set.
     """
 
-    def __init__(self, address: str, model: str, *, top: int = VLLM_TOP, api_key: str = "") -> None:
-        super().__init__(address, api_key=api_key, fields={"model": model})
+    def __init__(self, address: str, model: str, *, top: int = VLLM_TOP) -> None:
+        super().__init__(address, fields={"model": model})
         self._top = top
 
     def prompt_ids(self, chats: Sequence[RowChat]) -> list[list[int]]:
@@ -138,8 +137,7 @@ class VllmForm(ServerForm):
     def following(self, texts: TokenLists) -> list[NextToken]:
         replies = (self._complete(ids, 1, logprobs=self._top, ignore_eos=True) for ids in texts)
         return [
-            NextToken({_number(name): value for name, value in reply["logprobs"]["top_logprobs"][0].items()})
-            for reply in replies
+            {_number(name): value for name, value in reply["logprobs"]["top_logprobs"][0].items()} for reply in replies
         ]
 
     def greedy(self, prompts: TokenLists, most: Tokens) -> list[Greedy]:

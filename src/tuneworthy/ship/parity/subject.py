@@ -24,12 +24,7 @@ class FormLimits:
     agreement: float
 
 
-LIMITS = {
-    "f32": FormLimits(0.02, 0.9),
-    "bf16": FormLimits(0.02, 0.9),
-    "f16": FormLimits(0.02, 0.9),
-    "q8_0": FormLimits(0.05, 0.8),
-}
+LIMITS = dict.fromkeys(("f32", "bf16", "f16"), FormLimits(0.02, 0.9)) | {"q8_0": FormLimits(0.05, 0.8)}
 # Limits of anything below 8 bits, where the score decides.
 COARSE = FormLimits(0.3, 0.5)
 

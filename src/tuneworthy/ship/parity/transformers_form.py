@@ -45,7 +45,7 @@ class TransformersForm(ModelForm):
         """Return what follows each text; texts of like length are read side by side, what all begin with once."""
         import torch
 
-        found = {}
+        found: dict[int, NextToken] = {}
         start, cache = shared_start(self._model, texts)
         for chosen in batches([len(ids) for ids in texts], 1, BATCH if self._keeps else 1):
             rows = [list(texts[at][start:]) for at in chosen]
@@ -61,7 +61,7 @@ class TransformersForm(ModelForm):
             for row, (at, read) in enumerate(zip(chosen, rows, strict=True)):
                 place = ends.index(len(read) - 1) if self._keeps else len(read) - 1
                 values, tokens = torch.log_softmax(logits[row, place].float(), -1).topk(min(TOP, logits.shape[-1]))
-                found[at] = NextToken(dict(zip(tokens.tolist(), values.tolist(), strict=True)))
+                found[at] = dict(zip(tokens.tolist(), values.tolist(), strict=True))
         return [found[at] for at in range(len(texts))]
 
     def greedy(self, prompts: TokenLists, most: Tokens) -> list[Greedy]:
