@@ -306,7 +306,7 @@ def test_what_bars_gepa_is_said_in_one_line_and_nothing_is_asked(
 ) -> None:
     extra, searched, why = BARRED[bar]
     found_spec = None if bar == "not_installed" else object()
-    monkeypatch.setattr("tuneworthy.search.optimise.find_spec", lambda _: found_spec)
+    monkeypatch.setattr("tuneworthy.ladder.rungs.prompt_search.find_spec", lambda _: found_spec)
     found = search(bad_prompt(tmp_path, extra=extra), searched=searched)
     assert found.asked == [] and found.variants == []
     assert found.notes == [f"the prompt is not optimised: {why}"]

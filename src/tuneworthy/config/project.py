@@ -22,7 +22,7 @@ from tuneworthy.errors import ConfigError, UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
 from tuneworthy.text import verbatim
 from tuneworthy.trust import own_path, path_of
-from tuneworthy.types import JsonObject
+from tuneworthy.types import JsonMapping, JsonObject, Variant
 
 FILE_NAME = "tuneworthy.toml"
 MAKE_PROJECT = "Change to the project folder, pass --project DIR, or create a project with `tuneworthy init`."
@@ -92,6 +92,18 @@ class Project(Section):
     def student_system(self) -> str | None:
         """System prompt of the trained model, in its rows and when it answers; None without one."""
         return self.text(self.prompt.system if self.train.system is None else self.train.system) or None
+
+    def variant(self, name: str, model: str, identity: JsonMapping, **given: Any) -> Variant:
+        """Return the prompt and the parameters of today on a model; `given` replaces parts of them."""
+        prompt = self.prompt
+        today = {
+            "system": self.text(prompt.system),
+            "user": self.text(prompt.user) or "{{ input }}",
+            "decoding": dict(prompt.parameters),
+            "max_tokens": prompt.max_tokens,
+            "stop": tuple(prompt.stop),
+        }
+        return Variant(name=name, model=model, model_identity=identity, **{**today, **given})
 
     @model_validator(mode="before")
     @classmethod

@@ -16,9 +16,6 @@ from tuneworthy.graders.base import GRADERS, Grader, GradingContext, accepted
 from tuneworthy.graders.declining import built_in
 from tuneworthy.types import UNLABELLED, Case, Cases, NamedTexts, Response, Score, Texts, Trace, Traces
 
-NO_LABEL = Score.failed("the case has no label")
-NO_CASE = Score.failed("the trace belongs to none of the cases")
-
 # Traces graded before other tasks of the event loop get their turn.
 _TURN = 512
 FIX_GRADER = "Fix this grader in [[graders]]. It must score every answer, a wrong one too."
@@ -156,12 +153,12 @@ class _Rules:
         if response is None:
             return Score.failed("the trace has no response")
         if case is None:
-            return NO_CASE
+            return Score.failed("the trace belongs to none of the cases")
         if self._grader.needs_expected:
             if case.expected is None:
                 return self._right if self._declines(response) else self._answered
             if case.expected is UNLABELLED:
-                return NO_LABEL
+                return Score.failed("the case has no label")
         try:
             score = self._grader(trace, case)
         except ProviderError as error:

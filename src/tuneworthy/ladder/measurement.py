@@ -500,9 +500,10 @@ def _score(session: Session, trial: Measurement, test: Cases) -> tuple[float, Bo
     groups = session.groups(test)
     if session.judging and (level := session.judging.level(test, trial, groups=groups)):
         note = f"score corrected with human ratings of {level.n_human} cases (judge alone: {trial.score:.1%})"
+        lo, hi = level.interval()
         spread = max(level.b * (1 - level.b), 1e-9)
         size = min(float(level.n), spread / level.error**2) if level.error > 0 else float(level.n_human)
-        return level.b, _within(level.interval()), max(1.0, size), [note]
+        return level.b, (max(0.0, lo), min(1.0, hi)), max(1.0, size), [note]
     values = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
     interval = score_interval(*values)
     return trial.score, (interval.lo, interval.hi), effective_n(*values), []
@@ -536,10 +537,6 @@ def _common(
     """Return `num` and `den` of both on the cases `among` all that both have scored, and the groups of these."""
     both = ~(np.isnan(a.num) | np.isnan(b.num)) & among
     return a.num[both], a.den[both], b.num[both], b.den[both], None if groups is None else groups[both]
-
-
-def _within(interval: Bounds) -> Bounds:
-    return max(0.0, interval[0]), min(1.0, interval[1])
 
 
 def _flips(a: Measurement, b: Measurement) -> bool:

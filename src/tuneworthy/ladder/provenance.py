@@ -171,15 +171,8 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, JsonMapp
     baseline = record.rung("baseline")
     base = record.variant_of(baseline) if baseline else None
     changed = []
-    prompt = project.prompt
-    today = {
-        "system": project.text(prompt.system),
-        "user": project.text(prompt.user) or "{{ input }}",
-        "max_tokens": prompt.max_tokens,
-        "stop": tuple(prompt.stop),
-        "decoding": dict(prompt.parameters),
-    }
-    if base is not None and any(getattr(base, name) != value for name, value in today.items()):
+    today, parts = project.variant("", "", {}), ("system", "user", "max_tokens", "stop", "decoding")
+    if base is not None and any(getattr(base, name) != getattr(today, name) for name in parts):
         changed.append("the prompt has changed")
     for name, identity in {variant.model: variant.model_identity for variant in record.variants.values()}.items():
         if name not in project.models:

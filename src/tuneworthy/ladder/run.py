@@ -64,7 +64,7 @@ from tuneworthy.ladder.record import (
     shown_better,
     write_record,
 )
-from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, view_of
+from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, View, view_of
 from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.task_data import shuffled
@@ -338,19 +338,7 @@ class LadderRun:
             )
         session, dev = self.session, self.dev or self.session.split.dev
         rung = RUNGS.get(name, session.project.root)()
-        view = view_of(
-            session,
-            best=self.best,
-            n_dev=len(dev),
-            dev=self.dev,
-            searched=session.split.explore and not self.quick,
-            tried=self.tried,
-            measured=[
-                one.variant
-                for one in self.trials.values()
-                if one.rung not in {"classical", TEACHER, "fine_tune"} and session.project.may_serve(one.variant.model)
-            ],
-        )
+        view = self._view(len(dev))
         proposal = await rung.propose(view)
         found = SearchResult() if proposal.skipped else await rung.search(view)
         distinct: dict[str, Variant] = {}
@@ -383,14 +371,28 @@ class LadderRun:
         detail = await rung.after_test(replace(view, dev=dev), winner)
         return replace(record, detail=detail or record.detail)
 
+    def _view(self, n_dev: int) -> View:
+        session = self.session
+        return view_of(
+            session,
+            best=self.best,
+            n_dev=n_dev,
+            dev=self.dev,
+            searched=session.split.explore and not self.quick,
+            tried=self.tried,
+            measured=[
+                one.variant
+                for one in self.trials.values()
+                if one.rung not in {"classical", TEACHER, "fine_tune"} and session.project.may_serve(one.variant.model)
+            ],
+        )
+
     async def _teacher(self) -> RungRecord | None:
         """Measure the hosted model that is best on dev where hosted models may not serve: it may teach.
 
         No comparison is made, as it cannot be adopted.
         """
-        variants = (
-            teachers(view_of(self.session, best=self.best, n_dev=len(self.dev), dev=self.dev)) if self.best else []
-        )
+        variants = teachers(self._view(len(self.dev))) if self.best else []
         candidates, unavailable = await self._available(variants)
         if not candidates:
             return (

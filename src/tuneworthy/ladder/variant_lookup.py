@@ -109,20 +109,12 @@ def _proposed(session: Session, folder: Path) -> Variant:
             "\n".join(["The base revision cannot judge this change:", *faults]),
             hint="Have a maintainer review and merge these edits first, or remove them. Then compare again.",
         )
-    name, prompt = change.ladder.baseline, change.prompt
+    name = change.ladder.baseline
     if change.models[name] != base.models.get(name):
         section = change.models[name]
         name = f"change/{getattr(section, 'model', name)}"
         session.models.add(open_model(name, section, base.root))
-    ladder = base.ladder.model_copy(update={"baseline": name})
-    return replace(
-        baseline_variant(base.model_copy(update={"ladder": ladder}), session.models),
-        system=change.text(prompt.system),
-        user=change.text(prompt.user) or "{{ input }}",
-        decoding=dict(prompt.parameters),
-        max_tokens=prompt.max_tokens,
-        stop=tuple(prompt.stop),
-    )
+    return change.variant(f"baseline/{name}", name, session.models[name].provider.identity)
 
 
 def _from_file(path: Path) -> Variant:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +37,6 @@ class TokenVectors:
 
     ids: NDArray[np.int32]
     vectors: NDArray[np.float16]
-
-
-class Encoder(Protocol):
-    """Turns texts into vectors whose inner product says how similar they are."""
-
-    def encode(self, texts: Texts) -> Floats32:
-        """Return (n, width) rows of length 1."""
 
 
 def load_encoder(spec: str = SPEC) -> VectorEncoder:
@@ -81,7 +73,7 @@ def read_vocabulary(folder: Path) -> list[str]:
 
 
 class VectorEncoder(SentenceEncoder):
-    """A sentence encoder that is a `ChunkEncoder` as well."""
+    """A sentence encoder that a search index uses as well."""
 
     async def encode_chunks(self, texts: Texts) -> Floats32:
         return self.encode(texts)
@@ -126,7 +118,7 @@ class CachedEncoder:
         path: The file; one for each encoder.
     """
 
-    def __init__(self, encoder: Encoder, path: Path) -> None:
+    def __init__(self, encoder: SentenceEncoder, path: Path) -> None:
         self.encoder, self.path = encoder, path
         self._record = np.dtype([("key", "V16"), ("vector", "<f4", encoder.encode([""]).shape[1])])
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,3 +147,6 @@ class CachedEncoder:
         if not self.path.stat().st_size:
             return np.empty(0, self._record)
         return np.memmap(self.path, self._record, mode="r")
+
+
+Encoder = SentenceEncoder | CachedEncoder

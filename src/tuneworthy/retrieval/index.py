@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import orjson
@@ -19,25 +19,18 @@ from tuneworthy.arrays import Floats32, Ints
 from tuneworthy.errors import UserError
 from tuneworthy.retrieval.chunking import Chunk
 from tuneworthy.retrieval.documents import SET_PATH
+from tuneworthy.retrieval.encoder import VectorEncoder
+from tuneworthy.retrieval.servers import ServerEncoder
 from tuneworthy.store import write_atomic
-from tuneworthy.types import Texts
 
 TABLE = "chunks"
 ABOUT = "about.json"
 # Chunks that are encoded and written at once.
+# What turns chunks and questions into vectors.
+ChunkEncoder = VectorEncoder | ServerEncoder
 BLOCK = 1024
 # Chunks that tell how common a word is.
 SAMPLE = 5000
-
-
-class ChunkEncoder(Protocol):
-    """Turns texts into rows of length 1."""
-
-    async def encode_chunks(self, texts: Texts) -> Floats32:
-        """Return (n, width)."""
-
-    async def encode_questions(self, texts: Texts, repeat: int = 0) -> Floats32:
-        """Return (n, width); each repeat is asked for separately where a server encodes."""
 
 
 def lancedb_missing() -> str:

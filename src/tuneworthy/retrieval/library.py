@@ -34,7 +34,7 @@ from tuneworthy.retrieval.documents import SET_PATH, Corpus, read_documents
 from tuneworthy.retrieval.encoder import VectorEncoder, load_encoder
 from tuneworthy.retrieval.index import ChunkEncoder, open_index
 from tuneworthy.retrieval.oracle import Oracle, OraclePassages
-from tuneworthy.retrieval.searcher import RERANKED, Reranker, Searcher
+from tuneworthy.retrieval.searcher import RERANKED, Searcher
 from tuneworthy.retrieval.searches import SearchStore
 from tuneworthy.retrieval.servers import BATCH, ServerEncoder, ServerReranker
 from tuneworthy.store import Folder
@@ -340,7 +340,7 @@ class DocumentLibrary:
         return ServerEncoder(config, self._paying, self._root) if isinstance(config, EncoderServer) else self.local
 
     @cached_property
-    def reranker(self) -> Reranker:
+    def reranker(self) -> CrossEncoder | ServerReranker:
         """The model or server that scores chunks; fetched and loaded when first needed."""
         config = self.settings.reranker
         if isinstance(config, CrossEncoderReranker):

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from tuneworthy.arrays import Floats, Floats32
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.bert import MAX_PIECES
 from tuneworthy.retrieval.chunking import Chunk
+from tuneworthy.retrieval.cross_encoder import CrossEncoder
 from tuneworthy.retrieval.encoder import TokenVectors, VectorEncoder
 from tuneworthy.retrieval.index import ChunkEncoder, ChunkIndex, RankedChunks
+from tuneworthy.retrieval.servers import ServerReranker
 from tuneworthy.types import NamedFloats, Passage, Retrieval, Texts
 
 # Chunks at the head of the fused list that a reranker orders.
@@ -27,13 +29,8 @@ RERANKED = 20
 TOKEN_BYTES = 512 * 2**20
 
 
-class Reranker(Protocol):
-    async def score(self, question: str, texts: Texts, repeat: int = 0) -> list[float]:
-        """Return how well each text answers `question`; each repeat is asked for separately."""
-
-
 # Of token vectors, and of scores.
-Rerankers = tuple[Callable[[], VectorEncoder], Callable[[], Reranker]]
+Rerankers = tuple[Callable[[], VectorEncoder], Callable[[], CrossEncoder | ServerReranker]]
 
 
 class Searcher:

@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,11 +120,6 @@ class Optimised:
     @property
     def score(self) -> float:
         return self.prompts[self.best].score
-
-
-def gepa_missing() -> str:
-    """Return why no prompt can be optimised; "" if GEPA is installed."""
-    return "" if find_spec("gepa") else 'GEPA is not installed; run `pip install "tuneworthy[optimise]"`'
 
 
 def sides(cases: Cases, budget: int) -> tuple[list[Case], list[Case]]:

@@ -217,17 +217,8 @@ def gather(
     cases = dataset.cases
     rows = list(version.examples()) if version else _ungated(project, dataset, say)
     kind = kind_of(store, cases, rows)
-    student = Student(
-        variant=Variant(
-            name="student",
-            model=project.ladder.baseline,
-            model_identity={},
-            system=project.student_system,
-            user=project.text(project.prompt.user) or "{{ input }}",
-            max_tokens=project.prompt.max_tokens,
-            stop=tuple(project.prompt.stop),
-        )
-    )
+    variant = project.variant("student", project.ladder.baseline, {}, system=project.student_system, decoding={})
+    student = Student(variant=variant)
     fitting = [row for row in rows if student.fits(row)]
     if rows and not fitting:
         raise UserError(

@@ -16,13 +16,4 @@ class BaselineRung(Rung):
 
 def baseline_variant(project: Project, models: Models) -> Variant:
     name = project.ladder.baseline
-    return Variant(
-        name=f"baseline/{name}",
-        model=name,
-        model_identity=models[name].provider.identity,
-        system=project.text(project.prompt.system),
-        user=project.text(project.prompt.user) or "{{ input }}",
-        decoding=dict(project.prompt.parameters),
-        max_tokens=project.prompt.max_tokens,
-        stop=tuple(project.prompt.stop),
-    )
+    return project.variant(f"baseline/{name}", name, models[name].provider.identity)

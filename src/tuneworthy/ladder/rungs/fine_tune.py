@@ -120,16 +120,9 @@ def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Var
 
 def trained_with(project: Project, tuned: TunedModel) -> Variant:
     """Return a tuned model with the prompt that it was trained with; by default the project's."""
-    prompt = tuned.prompt
-    return Variant(
-        name="fine_tune",
-        model=tuned.name,
-        model_identity={},
-        system=prompt.get("system", project.student_system),
-        user=prompt.get("user") or project.text(project.prompt.user) or "{{ input }}",
-        max_tokens=project.prompt.max_tokens,
-        stop=tuple(project.prompt.stop),
-    )
+    system, user = tuned.prompt.get("system", project.student_system), tuned.prompt.get("user")
+    own = {"user": user} if user else {}
+    return project.variant("fine_tune", tuned.name, {}, system=system, decoding={}, **own)
 
 
 # Words for it, parameters, constraint.

@@ -9,6 +9,7 @@ file is named by its text and never becomes another's.
 import re
 from collections import Counter
 from dataclasses import replace
+from importlib.util import find_spec
 
 import orjson
 
@@ -22,7 +23,7 @@ from tuneworthy.ladder.rung import View
 from tuneworthy.ladder.rung_details import GepaDetail
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.templates import own_system, render
-from tuneworthy.search.optimise import ScoredAnswer, gepa_missing, optimise, part, why_no_sides
+from tuneworthy.search.optimise import ScoredAnswer, optimise, part, why_no_sides
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case, Cases, Score, Trace, Variant, content_hash
@@ -64,7 +65,7 @@ def why_not_optimised(project: Project, model: str, dev: Cases = (), *, searched
     why = (
         (f"{model} is your own pipeline, which has its own prompt" if project.models[model].own_pipeline else "")
         or ("" if project.may_serve(section.model) else messages.say("hosted_forbidden", model=section.model))
-        or gepa_missing()
+        or ("" if find_spec("gepa") else 'GEPA is not installed; run `pip install "tuneworthy[optimise]"`')
         or _why_not_searched(dev, searched=searched)
         or (why_no_sides(searched_cases(dev), section.calls) if dev else "")
     )
