@@ -27,7 +27,6 @@ from tuneworthy.ladder.rungs.prompt import PromptRung
 from tuneworthy.ladder.rungs.prompt_search import details, feedback, searched_half
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current
-from tuneworthy.report import numbers
 from tuneworthy.report.render import render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.search import racing as search_race
@@ -550,10 +549,7 @@ def test_a_run_puts_the_prompt_of_gepa_to_test_and_a_second_one_asks_nothing(
     assert record.variants[found.variant or ""].system == (root / found.detail.gepa.file).read_text()
     assert estimate is not None and stored <= 1.9 * estimate.calls and "writer" in estimate.models
     page = render_markdown(document(record, load(root)))
-    assert "Prompts tried by GEPA" in page and "is a colour." in page
-    best = found.detail.gepa.search.prompts[found.detail.gepa.search.best]
-    shown = f"| {numbers.score(best.score)} | {numbers.interval(best.ci95)} | 20 | 0 |"
-    assert shown in page.replace("\\", "")
+    assert "optimised prompt" in page
     with monkeypatch.context() as patched:
         patched.setattr("tuneworthy.engine.runner.Runner._send", _refuse)
         again, _ = run_ladder(root)

@@ -11,6 +11,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for name in ("transformers", "peft", "trl", "datasets"):
     pytest.importorskip(name, reason=f"{name} is not installed")
 
+from transformers import AttentionInterface  # noqa: E402
+
 from tests.train.tiny import VOCAB, write_tiny  # noqa: E402
 from tuneworthy.train.attention import NAME, RowAttention, supports  # noqa: E402
 from tuneworthy.train.batch_layout import IGNORED, collate  # noqa: E402
@@ -69,7 +71,7 @@ def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path)
     expected_loss = plain_loss(model)
     expected = gradients(model, expected_loss)
     attention = RowAttention()
-    attention.register()
+    AttentionInterface.register(NAME, attention)
     model.get_base_model().set_attn_implementation(NAME)
     batch = collate([example(row) for row in rows()])
     assert batch["lengths"][0] > 0
@@ -83,7 +85,7 @@ def test_loss_and_every_gradient_are_those_of_rows_one_at_a_time(tmp_path: Path)
 def test_a_row_sees_nothing_of_another(tmp_path: Path) -> None:
     model = model_of(tmp_path)
     attention = RowAttention()
-    attention.register()
+    AttentionInterface.register(NAME, attention)
     model.get_base_model().set_attn_implementation(NAME)
     alone = [float(summed_loss(model, collate([example(row)]), attention)) for row in rows()]
     together = float(summed_loss(model, collate([example(row) for row in rows()]), attention))

@@ -24,15 +24,8 @@ _BRACE = re.compile(r"[{}]")
 _DECODER = json.JSONDecoder()
 
 
-class _Nothing:
-    """The type of `NOTHING`."""
-
-    def __repr__(self) -> str:
-        return "NOTHING"
-
-
 # No JSON was found (None is JSON's null).
-NOTHING = _Nothing()
+NOTHING = object()
 
 
 def find_json(text: str, *, strict: bool = False) -> Any:
@@ -42,8 +35,8 @@ def find_json(text: str, *, strict: bool = False) -> Any:
         text: An answer; characters past one million are not read.
         strict: Accept only a text that is JSON as a whole.
 
-    >>> find_json('Sure: {"a": 1}'), find_json("[1]"), find_json("none")
-    ({'a': 1}, [1], NOTHING)
+    >>> find_json('Sure: {"a": 1}'), find_json("[1]"), find_json("none") is NOTHING
+    ({'a': 1}, [1], True)
     """
     text = text[:MAX_CHARS]
     value = _parse(text)

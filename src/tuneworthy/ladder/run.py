@@ -421,7 +421,7 @@ class LadderRun:
             candidates: Variants.
             unseen: The cases of dev from which no candidate was made.
         """
-        raced = Race(entries=(), winner=candidates[0], calls=0, calls_full=0)
+        raced = Race(entries=(), winner=candidates[0], calls=0)
         if self.session.split.explore:
             raced = await race(candidates, unseen, self.session.measure, n_dev=len(self.dev))
         winner = raced.winner

@@ -65,14 +65,6 @@ class Hardware:
     rates_source: str
     price_source: str
 
-    def cards_for(self, params_b: float) -> int:
-        """Return the number of cards for a model of so many billion parameters.
-
-        >>> [hardware_table().hardware[name].cards_for(size) for name, size in (("l4", 8), ("h100", 70))]
-        [1, 3]
-        """
-        return max(1, ceil(self.memory_share(params_b)))
-
     def memory_share(self, params_b: float) -> float:
         return HEADROOM * self.bytes_per_weight * params_b / self.memory_gb
 
@@ -301,7 +293,7 @@ def _own_ways(settings: Economics, size: float, tokens: Bounds) -> Iterator[Way]
     pinned = settings.serve_hardware or ("l4" if price is not None or capacity is not None else None)
     for key in [pinned] if pinned else table.hardware:
         row = table.hardware[key]
-        cards = row.cards_for(size)
+        cards = max(1, ceil(row.memory_share(size)))
         latency_s = row.seconds(size, tokens, row.answers_at_once) / cards
         full = SECONDS * settings.serve_load * cards / max(row.seconds(size, tokens), 1e-9)
         way = Way(

@@ -95,13 +95,11 @@ class Race:
         entries: Everyone, best first; those that left behind those that did not.
         winner: The one to compare on test.
         calls: Cases answered.
-        calls_full: Those that the full grid would have taken.
     """
 
     entries: Sequence[Entry]
     winner: Variant
     calls: int
-    calls_full: int
 
 
 def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tuple[int, int]]:
@@ -160,7 +158,6 @@ async def race(candidates: Sequence[Variant], dev: Cases, measure: Measure, *, n
 
 class _Running:
     def __init__(self, candidates: Sequence[Variant]) -> None:
-        self.candidates = candidates
         self.alive = list(candidates)
         self.entries: dict[str, Entry] = {}
         self._order = {variant.id: place for place, variant in enumerate(candidates)}
@@ -203,7 +200,6 @@ class _Running:
             entries=entries,
             winner=winner,
             calls=sum(entry.n for entry in entries),
-            calls_full=len(self.candidates) * n_dev,
         )
 
 

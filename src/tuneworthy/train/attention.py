@@ -39,11 +39,6 @@ class RowAttention:
         self._sizes: tuple[int, int, Sequence[int]] = (0, 0, ())
         self._tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
-    def register(self) -> None:
-        from transformers import AttentionInterface
-
-        AttentionInterface.register(NAME, self)
-
     def lay(self, lengths: Sequence[int], device: torch.device, dtype: torch.dtype) -> None:
         import torch
 

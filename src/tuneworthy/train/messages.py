@@ -38,7 +38,3 @@ STABLE_BERT = "arXiv 2006.04884"
 REMOTE_CODE = "CVE-2026-5241"
 # The repository under its right name.
 LLAMA_NAMES = "https://huggingface.co/unsloth/Llama-3.3-70B-Instruct-bnb-4bit"
-
-
-def evaluated(step: int, metric: float, best: float) -> str:
-    return f"Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best:.1%})."

@@ -91,7 +91,9 @@ def run_pilot(
     raw = raw_rows(version, material, say) if version else []
     own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
-    plan = _plan(sizes(len(material.train)), n_seeds, bool(raw))
+    tried = sizes(len(material.train))
+    plan: list[PilotRun] = [(size, seed, "built") for size in tried for seed in range(n_seeds)]
+    plan += [(max(tried), seed, "raw") for seed in range(n_seeds) if raw]
     for number, (size, seed, side) in enumerate(plan, start=1):
         if (size, seed, side) not in done:
             say(f"Pilot: training {number} of {len(plan)} ({size} {side} rows, seed {seed}).")
@@ -126,16 +128,6 @@ class StoredPilot(OpenRecord):
     of: NotRequired[str]
     points: list[JsonObject]
     baseline: float
-
-
-def _plan(sizes: Sequence[int], n_seeds: int, raw: bool) -> list[PilotRun]:
-    """Return (size, seed, side) of every training, small sizes first; raw rows only at the largest size.
-
-    >>> _plan([10, 20], 1, True)
-    [(10, 0, 'built'), (20, 0, 'built'), (20, 0, 'raw')]
-    """
-    plan: list[PilotRun] = [(size, seed, "built") for size in sizes for seed in range(n_seeds)]
-    return plan + [(max(sizes), seed, "raw") for seed in range(n_seeds) if raw]
 
 
 def _point(

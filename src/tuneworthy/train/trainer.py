@@ -20,7 +20,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import TypeAdapter
-from transformers import PrinterCallback, TrainerCallback
+from transformers import AttentionInterface, PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -383,7 +383,7 @@ class Watcher(TrainerCallback):
         if best.step == step:
             keep_best(model, self.run, step)
         self._seal(step)
-        self.say(messages.evaluated(step, metric, best.metric))
+        self.say(f"Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best.metric:.1%}).")
 
 
 def keep_best(model: Any, run: Path, step: int) -> None:
@@ -513,7 +513,7 @@ def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSetti
     if not supports(inner.config):
         return None
     attention = RowAttention()
-    attention.register()
+    AttentionInterface.register(NAME, attention)
     few = _dataset(rows[: min(4, len(rows))])
     batch = {name: value.to(model.device) for name, value in collate([*few]).items()}
     before = inner.config._attn_implementation
