@@ -394,6 +394,8 @@ def test_the_router_answers_as_measured_and_needs_nothing_but_numpy(
     assert len(read_comparisons(Folder(walked)).spent) == made
     assert (document["n_test"], document["large"], document["score"]) == (240, "model/strong", row.score)
     assert document["usd_per_1k"] == row.usd_per_1k < document["large_usd_per_1k"]
+    readme, alone = (walked / "out" / "classifier" / "README.md").read_text(), record.rung("classical")
+    assert alone and alone.score and f"| Score | {alone.score:.1%} (" in readme  # not the score of the cascade
     assert {Path(path).suffix for path in document["paths"]} == {".py", ".json", ".npz", ".md", ".txt"}
     code = (
         "import router\n"

@@ -16,6 +16,8 @@ from tuneworthy.config import load
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import SPREAD, Estimate, most_for, observed
 from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import current
+from tuneworthy.types import Variant
 
 
 def estimate(root: Path) -> Estimate:
@@ -96,6 +98,25 @@ def test_answers_without_token_counts_are_estimated_at_their_maximum(tmp_path: P
     assert other == counted == replace(counted, usd=other.usd)
     most = most_for(facts.project, facts.data, {}, ["model"])
     assert most.usd == pytest.approx(SPREAD * counted.usd)
+
+
+def test_the_rest_of_a_run_is_priced_on_the_model_that_was_adopted(tmp_path: Path) -> None:
+    models = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.95)"}
+    root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "model", "few_shot"])
+    path = root / "tuneworthy.toml"
+    path.write_text(path.read_text().replace('py:strong"\n', f'py:strong"\n{PRICE}'))
+    facts = Facts(load(root), contact=False)
+    assert facts.data is not None
+
+    async def adopted() -> Variant:
+        async with open_session(facts.project, calls=False) as session:
+            return replace(current(session), model="strong")
+
+    unknown, known = (
+        most_for(facts.project, facts.data, {}, ["few_shot"], spread=1.0, best=best)
+        for best in (None, asyncio.run(adopted()))
+    )
+    assert unknown.usd == 0.0 < known.usd  # today's model is free, and the adopted one is not
 
 
 def test_a_small_dev_takes_one_candidate_a_rung(tmp_path: Path) -> None:

@@ -223,12 +223,14 @@ def _to_correct(root: Path) -> tuple[list[str], str]:
 
 
 def _applied(path: Path, done: Applied, texts: NamedTexts, *, relabelled: bool) -> list[str]:
+    n = len(done.relabelled)
     differ = [
         f"  skipped {one.case} ({clean(texts.get(one.case, ''), 60)}): " + said(one.labels)
         for one in done.disagreements
     ]
     return [
-        f"Wrote labels to {path} (new: {done.n_written}, already present: {done.n_same}).",
+        f"Wrote labels to {path} (new: {done.n_written - n}, {f'replaced: {n}, ' * bool(n)}already present: "
+        f"{done.n_same}).",
         *differ,
         *[
             "  Labellers disagree on these cases: "

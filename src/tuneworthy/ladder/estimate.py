@@ -117,6 +117,7 @@ def most_for(
     *,
     uncounted: Collection[str] = (),
     spread: float = SPREAD,
+    best: Variant | None = None,
 ) -> Work:
     """Return the most that rungs take in addition to the baseline; without rungs, the most that the baseline takes.
 
@@ -127,12 +128,14 @@ def most_for(
         rungs: Some of the ladder, without the baseline.
         uncounted: As in `estimate_run`.
         spread: The most, as a multiple of the expectation; 1 for the expectation.
+        best: As in `estimate_run`.
     """
     found = estimate_run(
         project.model_copy(update={"ladder": project.ladder.model_copy(update={"rungs": [*rungs]})}),
         data,
         opened,
         uncounted,
+        best,
     )
     if found is None:
         return Work()
@@ -143,7 +146,11 @@ def most_for(
 
 
 def estimate_run(
-    project: Project, data: TaskData, opened: Mapping[str, OpenModel], uncounted: Collection[str] = ()
+    project: Project,
+    data: TaskData,
+    opened: Mapping[str, OpenModel],
+    uncounted: Collection[str] = (),
+    best: Variant | None = None,
 ) -> Estimate | None:
     """Estimate a run; None where the prompt is so wrong that nothing can be proposed.
 
@@ -152,18 +159,22 @@ def estimate_run(
         data: Its data, split.
         opened: Those of its models that could be opened.
         uncounted: Models that report no token counts. Answers of their providers count at their maximum cost.
+        best: The variant that the rungs after the baseline build on, where a run has adopted one.
     """
     models = Models(project)
     for name, config in project.models.items():
         models.add(opened.get(name) or OpenModel.of(name, config, _described(config)))
     try:
-        return _Estimating(project, data, models, uncounted).run()
+        return _Estimating(project, data, models, uncounted, best).run()
     except UserError:
         return None  # the check that finds the reason reports it
 
 
 class _Estimating:
-    def __init__(self, project: Project, data: TaskData, models: Models, uncounted: Collection[str]) -> None:
+    def __init__(
+        self, project: Project, data: TaskData, models: Models, uncounted: Collection[str], best: Variant | None
+    ) -> None:
+        self.best = best
         self.project, self.task, self.models, self.split = project, data.task, models, data.split
         self.library = open_library(project)
         self.pool = ShotPool(self.split.pool)
@@ -225,6 +236,8 @@ class _Estimating:
                 rungs[name] = reduce(Work.plus, works, rungs.get(name, Work()))
             if options and name != TEACHER:  # nothing is built on the teacher
                 today, adopted = today or options[0][0][0], options[-1][0][0]
+            if name == "baseline" and self.best:
+                today = adopted = self.best
         return rungs
 
     def _rung(self, name: str, best: Variant | None) -> list[tuple[Variant, float, int]]:

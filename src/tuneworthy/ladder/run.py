@@ -284,6 +284,7 @@ class LadderRun:
             rest,
             uncounted=[name for name, n in session.runner.doubtful.items() if n],
             spread=1.0,
+            best=self.leader.variant if self.leader else None,
         )
         bill = self._bill(best) if "model" in rest or "classical" not in self.trials else ""
         if not work.calls or self.watcher.target_met(best.variant.name, best.score, usd, work, bill):

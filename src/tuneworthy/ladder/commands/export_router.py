@@ -190,7 +190,10 @@ async def export_router(session: Session, folder: Path) -> RouterExport:
         )
     with TemporaryDirectory(dir=session.folder.path) as name:
         work = Path(name)
-        await write_classifier(session, first, rung, work / "classifier")
+        alone = next((one for one in last.rungs if one.variant == first.id), None)
+        await write_classifier(
+            session, first, alone or replace(rung, score=None, calibration=None), work / "classifier"
+        )
         write_atomic(work / "router.py", ROUTER.format(threshold=variant.cascade.threshold).encode())
         export_variant(session, large, work / "large")
         template = orjson.loads((work / "classifier" / "model.json").read_bytes())["template"]
