@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli.imported import say_import
+from tuneworthy.cli.data_build import say_import
 from tuneworthy.cli.options import expected_option, format_option, input_option, note
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import ImportRequest

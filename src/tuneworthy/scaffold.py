@@ -138,11 +138,7 @@ def make_project(
             the columns or the kind of task are not clear.
     """
     models = named_models(root, data, model, *compare, columns=bool(inputs or expected))
-    if target is not None and not 0 < target <= 1:
-        raise UserError(f"The target is a share between 0 and 1, not {target:g}.")
-    for noun, name, known in (("kind of task", task, TASKS), ("grader", grader, GRADER_SECTIONS)):
-        if name is not None and name not in known:
-            raise UnknownName(noun, name, [*known])
+    _check_settings(task, grader, target)
     of_cases, of_rows = _columns(data, examples, inputs, expected, task)
     notes, spellings, prices = _apply_labels(data), spellings or {}, prices or {}
     drawn, rest, rows = _drawn_cases(data, of_cases, n_cases, notes, spellings, single_file=not examples)
@@ -171,6 +167,14 @@ def make_project(
     kind_name = TASKS[task][0] if task else kind.name
     n_answered = sum(case.labelled for case in drawn)
     return NewProject(root, kind_name, len(drawn), len(rows), n_answered, notes)
+
+
+def _check_settings(task: str | None, grader: str | None, target: float | None) -> None:
+    if target is not None and not 0 < target <= 1:
+        raise UserError(f"The target is a share between 0 and 1, not {target:g}.")
+    for noun, name, known in (("kind of task", task, TASKS), ("grader", grader, GRADER_SECTIONS)):
+        if name is not None and name not in known:
+            raise UnknownName(noun, name, [*known])
 
 
 def _spelling_notes(cases: Cases, data: Path) -> list[str]:

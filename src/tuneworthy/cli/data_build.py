@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli.imported import say_import
 from tuneworthy.cli.options import (
     PATH,
     expected_option,
@@ -27,6 +26,7 @@ from tuneworthy.dataset.build import build_version
 from tuneworthy.dataset.card import summary_of
 from tuneworthy.dataset.effect import effect_words
 from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import ImportRequest, Recipe
 from tuneworthy.errors import UserError
@@ -34,6 +34,7 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
+from tuneworthy.text import count, plural
 from tuneworthy.types import Paths
 
 
@@ -115,3 +116,29 @@ def _say(version: Version | None, recipe: Recipe, reviews: Path) -> None:
     say(f"Version {version.id}: {recipe.n_rows} rows{unsafe}", str(version.folder))
     if state_of(reviews, version.id).status in {"no_plan", "open"}:
         say("Next: tuneworthy label review")
+
+
+def dropped_rows(n: int, explanation: str, first: str) -> str:
+    return f"  dropped: {n} row{'s' * (n != 1)} ({explanation}; first in {first})"
+
+
+def say_import(done: Import) -> None:
+    """Print an import: its files, how their rows were read, and why rows were left out."""
+    record = done.record
+    for source in record.sources:
+        name, title, n = clean(source.name, 0), source.title or source.format, source.n_kept + source.n_rejected
+        if source.companion:
+            say(f"{name}: {title}, used for the rows of the other files")
+        else:
+            read = f"{n:,} {plural(n, source.unit, f'{source.unit}s')}, {source.n_rated:,} with feedback"
+            say(f"{name}: {title}, {read}, {source.n_kept:,} imported")
+        for turn in source.example:
+            calls = f" [calls {clean(', '.join(turn.calls))}]" if turn.calls else ""
+            say(f"    {turn.role}: {clean(turn.content, 0)[:160]}{calls}")
+    note(*(clean(line, 0) for line in record.notes))
+    for reason in record.reasons.values():
+        say(dropped_rows(reason.n, clean(reason.words, 0), clean(reason.first, 0)))
+    repaired = f", {record.n_repaired} of them with a corrected answer" if record.n_repaired else ""
+    say(f"{done.folder / 'rows.jsonl'}: {count(record.n_kept, 'example')}{repaired}")
+    if record.n_rejected:
+        say(f"{done.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})")

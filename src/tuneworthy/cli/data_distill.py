@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tuneworthy.cli.imported import dropped_rows
+from tuneworthy.cli.data_build import dropped_rows
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import (
     PATH,

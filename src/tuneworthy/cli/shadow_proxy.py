@@ -20,7 +20,7 @@ from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.days import forecast_before
 from tuneworthy.shadow.proxy import ShadowProxy
 from tuneworthy.shadow.replay import read_shadow
-from tuneworthy.shadow.verdict import ALPHA
+from tuneworthy.shadow.verdict import ALPHA, ShadowVerdict
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
@@ -79,11 +79,7 @@ def command(
     known = record.verdict if record and record.variant == variant else None
     state = folder.read(STATE.format(variant), CanaryState)
     if canary and state is None:
-        if known is None or known.status != "pass":
-            raise UserError(
-                f"{candidate} has not passed in shadow.",
-                hint="Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
-            )
+        _require_pass(known, candidate)
         state = CanaryState(variant=variant)
 
     def child(rest: float | None) -> list[str]:
@@ -121,3 +117,11 @@ def command(
         serve(app, door)
     finally:
         note(f"The proxy ended. Copies: {', '.join(f'{n:,} {name}' for name, n in (+copies.counts).items()) or 0}.")
+
+
+def _require_pass(verdict: ShadowVerdict | None, candidate: str) -> None:
+    if verdict is None or verdict.status != "pass":
+        raise UserError(
+            f"{candidate} has not passed in shadow.",
+            hint="Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
+        )

@@ -167,22 +167,13 @@ async def replay(
             detail=detail,
             fix=verdict.fix if verdict.status == "fail" else messages.say("restart", command=command),
         )
-    answered = [pair for pair in pairs if pair.answered]
-    length = sum(len(pair.production.text) for pair in answered)
-    days = sorted(one.day for one in recording.sessions if _DAY.fullmatch(one.day))
-    record = ShadowRecord(
+    record = _record(
+        recording,
+        pairs,
         verdict=verdict,
         variant=candidate.id,
         candidate=candidate.name,
         production=production.name if production else "recorded",
-        date=datetime.now(UTC).date().isoformat(),
-        n_sessions=len({pair.session.name for pair in pairs}),
-        n_drawn=len(recording.sessions),
-        n_pairs=len(pairs),
-        cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
-        length_ratio=sum(len(pair.candidate.text) for pair in answered) / length if length else None,
-        notes=[*recording.notes],
-        days=(days[0], days[-1]) if days else (),
         command=command,
         sources=[str(path) for path in recording.paths],
         masked=masker_of(session.project) is not None,
@@ -280,6 +271,23 @@ def _batches(recording: Recording, most: int) -> list[list[Asked]]:
             batches.append([])
         batches[-1] += [(session, turn) for turn in session.turns]
     return batches
+
+
+def _record(recording: Recording, pairs: AnswerPairs, **facts: Any) -> ShadowRecord:
+    answered = [pair for pair in pairs if pair.answered]
+    length = sum(len(pair.production.text) for pair in answered)
+    days = sorted(one.day for one in recording.sessions if _DAY.fullmatch(one.day))
+    return ShadowRecord(
+        date=datetime.now(UTC).date().isoformat(),
+        n_sessions=len({pair.session.name for pair in pairs}),
+        n_drawn=len(recording.sessions),
+        n_pairs=len(pairs),
+        cost_usd=sum(pair.candidate.cost_usd for pair in pairs),
+        length_ratio=sum(len(pair.candidate.text) for pair in answered) / length if length else None,
+        notes=[*recording.notes],
+        days=(days[0], days[-1]) if days else (),
+        **facts,
+    )
 
 
 def read_shadow(folder: Folder) -> ShadowRecord | None:

@@ -2,7 +2,7 @@
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config
-from tuneworthy.ship import messages
+from tuneworthy.ship.lora import TRAIN_AGAIN
 from tuneworthy.store.artifacts import Artifact, Manifest, find_artifact, open_artifact
 from tuneworthy.store.folder import Folder
 
@@ -24,7 +24,7 @@ def lineage(store: Folder, adapter: str | None = None) -> tuple[Artifact, Artifa
     """
     trained = open_artifact(store, "adapter", adapter)
     if trained.parent is None:
-        raise UserError(f"The adapter {trained.id} does not record its base model.", hint=messages.TRAIN_AGAIN)
+        raise UserError(f"The adapter {trained.id} does not record its base model.", hint=TRAIN_AGAIN)
     return trained, open_artifact(store, "base", trained.parent)
 
 

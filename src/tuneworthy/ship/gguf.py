@@ -21,9 +21,9 @@ from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.model_safety import optional_config, template_of
 from tuneworthy.providers.models import find, sha256_of
-from tuneworthy.ship import messages
 from tuneworthy.ship.gguf_model import GgufModel, Tensor
 from tuneworthy.ship.gguf_tokens import (
+    USE_CONVERTER,
     TokenizerStep,
     end_ids,
     read_tokenizer,
@@ -35,6 +35,7 @@ from tuneworthy.store.folder import Folder
 from tuneworthy.types import JsonObject, Say
 
 FILE = "model.gguf"
+USE_Q8 = "Pass --type q8_0."
 WRITTEN = ("f16", "q8_0")
 QUANTIZE = "llama-quantize"
 K_QUANTS = ("q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
@@ -130,7 +131,7 @@ def _quantise(program: str, source: Path, target: Path, file_type: str) -> None:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise UserError(
             f"{QUANTIZE} failed: {last[:200].rstrip('.')}.",
-            hint=messages.USE_Q8,
+            hint=USE_Q8,
         )
     read_header(target)
 
@@ -196,7 +197,7 @@ def _converted(tensor: Tensor, kind: Any) -> np.ndarray:
         return quantised
     stored = weights.astype(np.float16 if kind.name == "F16" else np.float32)
     if not np.isfinite(stored).all():
-        raise UserError(f"{tensor.name} has values that a 16-bit float cannot represent.", hint=messages.USE_Q8)
+        raise UserError(f"{tensor.name} has values that a 16-bit float cannot represent.", hint=USE_Q8)
     return np.ascontiguousarray(stored)
 
 
@@ -218,7 +219,7 @@ def _write_keys(writer: Any, model: GgufModel) -> None:
     try:
         special = _library().SpecialVocab(model.folder)
     except ValueError as error:
-        raise UserError(f"{model.folder}: {error}.", hint=messages.USE_CONVERTER) from None
+        raise UserError(f"{model.folder}: {error}.", hint=USE_CONVERTER) from None
     for kind, number in special.special_token_ids.items():
         if kind != "eos":
             getattr(writer, f"add_{kind}_token_id")(number)
@@ -255,7 +256,7 @@ def _check_source(reader: Any, model: GgufModel, source: Path) -> None:
             raise UserError(
                 f"{source} has {key} = {stored}, but the model has {value}. The file belongs to a different base "
                 "model.",
-                hint=messages.USE_CONVERTER,
+                hint=USE_CONVERTER,
             )
     tokens, vocabulary = reader.get_field("tokenizer.ggml.tokens").contents(), read_tokenizer(model.folder)
     named = {number: token for token, number in vocabulary.model.vocab.items()}
@@ -264,7 +265,7 @@ def _check_source(reader: Any, model: GgufModel, source: Path) -> None:
     if texts != tokens or not len(tokens) == model.n_rows > max(named):
         raise UserError(
             f"The model's tokenizer or number of embeddings differs from that of {source}.",
-            hint=messages.USE_CONVERTER,
+            hint=USE_CONVERTER,
         )
 
 

@@ -21,8 +21,7 @@ from tuneworthy.arrays import Floats32
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
-from tuneworthy.ship import messages
-from tuneworthy.ship.gguf_tokens import validated
+from tuneworthy.ship.gguf_tokens import USE_CONVERTER, validated
 from tuneworthy.types import positional
 
 
@@ -162,7 +161,7 @@ class GgufModel:
                     f"The {named} architecture cannot be exported as GGUF. Supported architectures are "
                     f"{', '.join(ARCHITECTURES)}."
                 ),
-                hint=messages.USE_CONVERTER,
+                hint=USE_CONVERTER,
             )
         self.architecture, self.config = (
             ARCHITECTURES[named],
@@ -171,7 +170,7 @@ class GgufModel:
         self.places = tensors_of(folder)
         for setting, occurs in self._lost():
             if occurs:
-                raise UserError(f"The GGUF export does not support {setting}.", hint=messages.USE_CONVERTER)
+                raise UserError(f"The GGUF export does not support {setting}.", hint=USE_CONVERTER)
 
     @property
     def n_rows(self) -> int:
@@ -238,7 +237,7 @@ class GgufModel:
             if target is None:
                 raise UserError(
                     f"GGUF files for the {self.architecture.name} architecture cannot store {name[:100]}.",
-                    hint=messages.USE_CONVERTER,
+                    hint=USE_CONVERTER,
                 )
             if expert is None:
                 yield Tensor(target, place.shape, self._reader(name, place))

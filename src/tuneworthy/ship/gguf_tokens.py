@@ -15,9 +15,9 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import optional_config, read_config
-from tuneworthy.ship import messages
 from tuneworthy.types import JsonObject, frozen
 
+USE_CONVERTER = "Convert the model with llama.cpp's convert_hf_to_gguf.py."
 # llama.cpp's types of tokens.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -150,7 +150,7 @@ def read_tokenizer(folder: Path) -> TokenizerFile:
     if kind not in {"BPE", None}:
         raise UserError(
             f"{folder}: the tokenizer type {kind} cannot be exported as GGUF. Only BPE is supported.",
-            hint=messages.USE_CONVERTER,
+            hint=USE_CONVERTER,
         )
     return validated(TokenizerFile, document, path)
 
@@ -196,9 +196,7 @@ def pre_tokenizer(document: TokenizerFile) -> str:
     kinds = [step.type or "none" for step in steps]
     normalizer = document.normalizer.type if document.normalizer else None
     if normalizer not in {None, "NFC"}:
-        raise UserError(
-            f"A tokenizer with the normalizer {normalizer} cannot be exported as GGUF.", hint=messages.USE_CONVERTER
-        )
+        raise UserError(f"A tokenizer with the normalizer {normalizer} cannot be exported as GGUF.", hint=USE_CONVERTER)
     if kinds == ["ByteLevel"] and steps[0].use_regex:
         return "gpt-2"
     if kinds == ["Digits", "ByteLevel"] and steps[0].individual_digits and steps[1].use_regex:
@@ -206,9 +204,7 @@ def pre_tokenizer(document: TokenizerFile) -> str:
     split = kinds == ["Split", "ByteLevel"] and not steps[1].use_regex and steps[0].behavior == "Isolated"
     if split and (name := _RULES.get(steps[0].pattern.get("Regex", ""))):
         return name
-    raise UserError(
-        f"The GGUF export does not support the pre-tokenizer {' + '.join(kinds)}.", hint=messages.USE_CONVERTER
-    )
+    raise UserError(f"The GGUF export does not support the pre-tokenizer {' + '.join(kinds)}.", hint=USE_CONVERTER)
 
 
 def end_ids(folder: Path) -> list[int]:

@@ -14,9 +14,27 @@ from tuneworthy.arrays import Floats32
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import number_of, read_config, tensors_of
 from tuneworthy.providers.weights import Place
-from tuneworthy.ship import messages
 from tuneworthy.types import positional
 
+TRAIN_AGAIN = (
+    "Run `tuneworthy train` to train the adapter again. If it reports that this run has finished, change [train] first."
+)
+# Settings of PEFT that `train` never makes.
+UNMERGEABLE_SETTINGS = {
+    "use_dora": "is a DoRA adapter",
+    "use_rslora": "is scaled by rsLoRA",
+    "modules_to_save": "trains whole modules",
+    "rank_pattern": "has ranks that differ from layer to layer",
+    "alpha_pattern": "has scales that differ from layer to layer",
+    "fan_in_fan_out": "stores weights input-first, as GPT-2 does",
+    "layer_replication": "repeats layers of the base model",
+    "target_parameters": "adapts fused expert parameters",
+    "megatron_config": "was trained with Megatron",
+    "trainable_token_indices": "trains individual embedding rows",
+    "lora_bias": "adds biases inside the adapter",
+    "alora_invocation_tokens": "acts on only part of the prompt",
+    "arrow_config": "routes between several adapters",
+}
 _PART = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 
 
@@ -79,20 +97,16 @@ def read_adapter(folder: Path) -> LoraAdapter:
         return LoraAdapter({}, tensors_of(folder))
     config = read_config(folder / "adapter_config.json")
     if (kind := config.get("peft_type")) != "LORA":
-        raise ModelError(
-            f"The adapter in {folder} has the PEFT type {kind or 'none'}, not LORA.", hint=messages.TRAIN_AGAIN
-        )
-    for key, why in messages.UNMERGEABLE_SETTINGS.items():
+        raise ModelError(f"The adapter in {folder} has the PEFT type {kind or 'none'}, not LORA.", hint=TRAIN_AGAIN)
+    for key, why in UNMERGEABLE_SETTINGS.items():
         if config.get(key):
-            raise UserError(
-                f"The adapter in {folder} cannot be merged because it {why} ({key}).", hint=messages.TRAIN_AGAIN
-            )
+            raise UserError(f"The adapter in {folder} cannot be merged because it {why} ({key}).", hint=TRAIN_AGAIN)
     modules: dict[str, dict[str, Place]] = {}
     for name, place in tensors_of(folder).items():
         if (match := _PART.fullmatch(name)) is None:
             raise UserError(
                 f"The adapter in {folder} contains {name[:100]}, which is not a LoRA tensor of a linear layer.",
-                hint=messages.TRAIN_AGAIN,
+                hint=TRAIN_AGAIN,
             )
         modules.setdefault(match["module"], {})[match["side"]] = place
     rank, alpha = (number_of(config.get(name, 8), name) for name in ("r", "lora_alpha"))
@@ -102,7 +116,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
             raise ModelError(
                 f"The adapter in {folder} lacks a matching pair of LoRA matrices (A and B) of rank {rank:g} for "
                 f"{module[:100]}.",
-                hint=messages.TRAIN_AGAIN,
+                hint=TRAIN_AGAIN,
             )
     return LoraAdapter(
         {f"{module}.weight": Pair(sides["A"], sides["B"], alpha / rank) for module, sides in modules.items()}, {}

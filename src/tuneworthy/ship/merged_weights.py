@@ -15,8 +15,7 @@ import orjson
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import INDEX, read_config, template_of, tensors_of
 from tuneworthy.providers.weights import FLOATS, Place, from_float32, read_tensors, to_float32, write_tensors
-from tuneworthy.ship import messages
-from tuneworthy.ship.lora import LoraAdapter, read_adapter
+from tuneworthy.ship.lora import TRAIN_AGAIN, LoraAdapter, read_adapter
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Texts
 
@@ -28,6 +27,8 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 _COPIED = ("config.json", "generation_config.json")
 _HEAD = "lm_head.weight"
+MERGE_INTO_16BIT = "Merge into the original 16-bit base model."
+MERGE_INTO_OWN_BASE = "Merge into the base model that the adapter was trained on."
 
 
 def merge_folder(adapter: Path, base: Path, target: Path) -> int:
@@ -45,7 +46,7 @@ def merge_folder(adapter: Path, base: Path, target: Path) -> int:
     if lora.whole:  # all weights of the base must have been trained; a copy of tied embeddings is left out
         tied = {_HEAD} if read_config(base / "config.json").get("tie_word_embeddings") else set()
         for name in tensors.keys() - lora.whole.keys() - tied:
-            raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=messages.TRAIN_AGAIN)
+            raise UserError(f"The trained model lacks {name}, which is in {base}.", hint=TRAIN_AGAIN)
         tensors = {name: place for name, place in tensors.items() if name in lora.whole}
     _check_fit(lora, tensors, base)
     copy_files(_COPIED, base, target)
@@ -81,12 +82,12 @@ def _merge_file(lora: LoraAdapter, tensors: Mapping[str, Place], path: Path) -> 
 def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], base: Path) -> None:
     shapes = {name: change.shape for name, change in (lora.pairs or lora.whole).items()}
     if not shapes:
-        raise UserError("The adapter does not change any weights.", hint=messages.TRAIN_AGAIN)
+        raise UserError("The adapter does not change any weights.", hint=TRAIN_AGAIN)
     for name, shape in shapes.items():
         if name not in tensors:
             raise UserError(
                 f"The adapter changes {name[:100]}, which is not in {base}, so a merge would not apply it.",
-                hint=messages.MERGE_INTO_OWN_BASE,
+                hint=MERGE_INTO_OWN_BASE,
             )
         if shape != tensors[name].shape:
             raise UserError(
@@ -94,7 +95,7 @@ def _check_fit(lora: LoraAdapter, tensors: Mapping[str, Place], base: Path) -> N
                     f"{name}: the adapter needs a weight of shape {shape}, but the base model has "
                     f"{tensors[name].shape}. The adapter belongs to a different base model."
                 ),
-                hint=messages.MERGE_INTO_OWN_BASE,
+                hint=MERGE_INTO_OWN_BASE,
             )
 
 
@@ -126,13 +127,13 @@ def check_sixteen_bit(folder: Path) -> None:
                 f"The weights in {folder} are quantised ({kind}). A merge would round away most of what the adapter "
                 "learned."
             ),
-            hint=messages.MERGE_INTO_16BIT,
+            hint=MERGE_INTO_16BIT,
         )
     for name, place in tensors_of(folder).items():
         if place.dtype not in FLOATS:
             raise UserError(
                 f"{folder}: {name[:80]} is stored as {place.dtype}, not as a 16-bit or 32-bit float.",
-                hint=messages.MERGE_INTO_16BIT,
+                hint=MERGE_INTO_16BIT,
             )
 
 
