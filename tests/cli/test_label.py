@@ -398,6 +398,7 @@ def test_a_disagreement_on_a_case_with_an_answer_is_listed_asked_and_settled(
     told = capsys.readouterr()
     assert "Taken back: y." in told.err and "Saved: x." in told.err
     assert label(tmp_path, "--apply", "--overwrite") == 0
+    assert "(new: 0, replaced: 1," in capsys.readouterr().out
     assert json.loads(path.read_text().splitlines()[0])["expected"] == "x"
 
 
