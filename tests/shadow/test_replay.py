@@ -201,7 +201,8 @@ def test_without_right_answers_it_never_passes_until_people_label_the_draw(
     assert 0.4 * record.n_pairs < n < 0.6 * record.n_pairs
     capsys.readouterr()
     assert invoke(["label", "shadow", "--labeller", "ada", "--project", str(root)]) == 0
-    assert "rows of ada are labelled.\nNext: tuneworthy shadow replay" in (out := capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert "rows of ada are labelled.\n" in out and "\nNext: tuneworthy shadow replay" in out
     assert str(log) in out and out.count("--project") == 1
     status, record = replayed(root, log)
     assert status == 0 and record.verdict.status == "pass"

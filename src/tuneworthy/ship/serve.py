@@ -114,9 +114,9 @@ def llama_cpp(path: Path, log: Path, context: int, *, port: int = 0) -> Iterator
     from tuneworthy.providers.llama_cpp import Engine, cores
 
     context = min(context, read_header(path).context_length or context)
-    file = str(path.resolve())
     engine = Engine(
-        EngineSettings(path=file, alias=NAME, slots=SLOTS, port=port, threads=cores(), context=context), log
+        EngineSettings(path=str(path.resolve()), alias=NAME, slots=SLOTS, port=port, threads=cores(), context=context),
+        log,
     )
     asyncio.run(engine.start())
     try:
