@@ -94,12 +94,11 @@ def classifier(which: str | None, root: Path, out: Path) -> None:
       python classifier/server.py
     """
     export = run_async(write_export(export_classifier, load(root), out, which))
-    document = asdict(export) | {"paths": list(map(str, export.paths))}
     line = (
         f"{export.name}, {export.size / 1e6:.1f} MB. Its answers match the run on all {export.n_test:,} test cases and "
         f"{export.n_dev:,} dev cases. Median latency: {export.p50_ms:.1f} ms."
     )
-    print_result(document, say, *document["paths"], line)
+    _print_export(export, line)
 
 
 async def write_export(write: Callable[..., Awaitable[Export]], project: Project, folder: Path, *names: Any) -> Export:
@@ -146,5 +145,9 @@ def router(root: Path, out: Path) -> None:
 f"{export.sent:.1%} of the {export.n_test:,} test cases. Its answers to them are those of the run: "
 f"{export.score or 0.0:.1%}, at ${export.usd_per_1k or 0.0:,.2f} per 1,000 answers against "
 f"${export.large_usd_per_1k or 0.0:,.2f}.")  # fmt: skip
-    document = asdict(export) | {"paths": list(map(str, export.paths))}
-    print_result(document, say, *document["paths"], line)
+    _print_export(export, line)
+
+
+def _print_export(export: Any, line: str) -> None:
+    paths = list(map(str, export.paths))
+    print_result(asdict(export) | {"paths": paths}, say, *paths, line)

@@ -90,9 +90,8 @@ def command(
 
 def _command_line() -> str:
     """Return the command line that runs now, to be run again; the project is added where it is printed."""
-    invocation = click.get_current_context().find_object(Invocation)
-    words = [word for word in (invocation.arguments if invocation else []) if not word.startswith("--project=")]
-    words = [word for word in words if word != "--restart"]
+    typed = click.get_current_context().ensure_object(Invocation).arguments
+    words = [word for word in typed if word != "--restart" and not word.startswith("--project=")]
     if "--project" in words:
         place = words.index("--project")
         del words[place : place + 2]
