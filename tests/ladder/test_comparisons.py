@@ -64,7 +64,7 @@ def test_the_recall_of_a_label_is_of_its_scored_cases() -> None:
         session: Any = SimpleNamespace(score=score, groups=lambda _: groups)
         return asyncio.run(recall_of(session, test, []))
 
-    recall, n, n_cases = recalls(None)
+    recall, n, n_cases = recalls(np.arange(8))
     assert (recall, n) == ({"a": 1.0, "b": 0.75}, {"a": 2.0, "b": 4.0})
     assert recalls(groups)[1]["b"] < 4.0  # two cases of `b` share a source
     assert n_cases == recalls(groups)[2] == {"a": 2, "b": 4}

@@ -74,10 +74,6 @@ class SearchServer(ChosenModel, KeyedServer):
     def price_known(self) -> bool:
         return not self.hosted or self.usd_per_mtok is not None or self.usd_per_call is not None
 
-    @property
-    def paid(self) -> bool:
-        return bool(self.usd_per_mtok or self.usd_per_call)
-
     def usd(self, tokens: float, calls: float = 1) -> float:
         return (self.usd_per_mtok or 0.0) * tokens / 1e6 + (self.usd_per_call or 0.0) * calls
 

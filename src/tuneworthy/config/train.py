@@ -41,11 +41,6 @@ class Train(Section):
     gpu_memory_gib: Positive | None = None
     """Memory to plan for, GiB; that of the device at hand if not set."""
 
-    @property
-    def language_model(self) -> str | None:
-        """`base`, unless that is the encoder of a classifier."""
-        return None if self.method == "classifier" else self.base
-
 
 class Serve(Section):
     """A server of the fine-tuned model."""

@@ -167,7 +167,7 @@ class Judging:
         gain: PairedResult,
         bound: NonInferiority,
         *,
-        groups: np.ndarray | None,
+        groups: np.ndarray,
     ) -> tuple[PairedResult, NonInferiority, str]:
         """Correct a comparison by people's verdicts.
 
@@ -193,19 +193,15 @@ class Judging:
                 f"people have rated both variants on only {n} of the first {MIN_HUMAN} sampled cases (to add ratings, "
                 "run `tuneworthy label judge`)",
             )
-        found = correct_judge(
-            a.scores[scored], b.scores[scored], human_a, human_b, None if groups is None else groups[scored]
-        )
+        found = correct_judge(a.scores[scored], b.scores[scored], human_a, human_b, groups[scored])
         return found.paired(gain.alpha), found.non_inferior(bound.margin, bound.alpha), ""
 
-    def level(self, cases: Cases, one: ScoredAnswers, *, groups: np.ndarray | None) -> Corrected | None:
+    def level(self, cases: Cases, one: ScoredAnswers, *, groups: np.ndarray) -> Corrected | None:
         scored, (human,), n = self._people_on(cases, one)
         if n < MIN_HUMAN:
             return None
         scores = one.scores[scored]
-        return correct_judge(
-            np.zeros(len(scores)), scores, human * 0, human, None if groups is None else groups[scored]
-        )
+        return correct_judge(np.zeros(len(scores)), scores, human * 0, human, groups[scored])
 
     def errors(self, cases: Cases, one: ScoredAnswers, threshold: float) -> JudgeErrors | None:
         """Return where people overrule the judge on the answers of a variant; None with too few verdicts.

@@ -60,10 +60,6 @@ class AdoptionEvidence:
             else self.costs[0].saves_against(self.costs[1], self.requests)
         )
 
-    @property
-    def faster(self) -> bool:
-        return self.limited and self.time_ratio is not None and self.time_ratio[1] <= SAVING
-
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
@@ -174,7 +170,7 @@ def _saving(evidence: AdoptionEvidence) -> str:
             if theirs
             else "no cost, because it needs no server (the best variant so far does)"
         )
-    if evidence.faster and evidence.time_ratio is not None:
+    if evidence.limited and evidence.time_ratio is not None and evidence.time_ratio[1] <= SAVING:
         return (
             f"{1 - evidence.time_ratio[0]:.1%} lower latency (lower confidence limit: {1 - evidence.time_ratio[1]:.1%})"
         )

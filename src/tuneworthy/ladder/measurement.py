@@ -485,7 +485,7 @@ async def recall_of(session: Session, cases: Cases, traces: Traces) -> tuple[Nam
         rows = scored & np.array([one == label for one in labels])
         if total := float(den[rows].sum()):
             recall[label], n_cases[label] = float(num[rows].sum()) / total, int(rows.sum())
-            n[label] = effective_n(num[rows], den[rows], None if groups is None else groups[rows])
+            n[label] = effective_n(num[rows], den[rows], groups[rows])
     return recall, n, n_cases
 
 
@@ -504,7 +504,7 @@ def _score(session: Session, trial: Measurement, test: Cases) -> tuple[float, Bo
         spread = max(level.b * (1 - level.b), 1e-9)
         size = min(float(level.n), spread / level.error**2) if level.error > 0 else float(level.n_human)
         return level.b, (max(0.0, lo), min(1.0, hi)), max(1.0, size), [note]
-    values = (trial.num[scored], trial.den[scored], None if groups is None else groups[scored])
+    values = (trial.num[scored], trial.den[scored], groups[scored])
     interval = score_interval(*values)
     return trial.score, (interval.lo, interval.hi), effective_n(*values), []
 
@@ -531,12 +531,12 @@ def first_error(traces: Traces) -> str:
 def _common(
     a: ScoredAnswers | DevScores,
     b: ScoredAnswers | DevScores,
-    groups: np.ndarray | None,
+    groups: np.ndarray,
     among: np.ndarray | bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Return `num` and `den` of both on the cases `among` all that both have scored, and the groups of these."""
     both = ~(np.isnan(a.num) | np.isnan(b.num)) & among
-    return a.num[both], a.den[both], b.num[both], b.den[both], None if groups is None else groups[both]
+    return a.num[both], a.den[both], b.num[both], b.den[both], groups[both]
 
 
 def _flips(a: Measurement, b: Measurement) -> bool:

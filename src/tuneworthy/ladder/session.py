@@ -162,8 +162,8 @@ class Session:
         num, den = aggregate(scores, [trace.case_id for trace in traces], order=[case.id for case in cases])
         return num, den, scores
 
-    def groups(self, cases: Cases) -> np.ndarray | None:
-        return np.array(numbered(case.source for case in cases)) if any(case.group for case in cases) else None
+    def groups(self, cases: Cases) -> np.ndarray:
+        return np.array(numbered(case.source for case in cases))
 
     async def measure(self, variant: Variant, cases: Cases) -> DevScores:
         traces = await self.ask(variant, cases)

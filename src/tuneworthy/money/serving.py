@@ -223,7 +223,6 @@ class HardwareTable:
     """Content of `hardware.json`: also the tuned encoder's size, and the seconds of a cold start and of idling."""
 
     date: str
-    note: str
     start_s: float
     idle_s: float
     encoder_b: float

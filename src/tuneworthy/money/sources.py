@@ -39,7 +39,6 @@ class SourceTable:
     """Content of `economics.json`."""
 
     date: str
-    note: str
     sources: Mapping[str, Source]
     ownership: Fact
 

@@ -416,4 +416,4 @@ def servers_of(project: Project) -> Mapping[str, EncoderServer | RerankServer]:
 
 def paid_servers(project: Project) -> list[str]:
     """Return those of `servers_of` that cost money."""
-    return [name for name, server in servers_of(project).items() if server.paid]
+    return [name for name, server in servers_of(project).items() if server.usd_per_mtok or server.usd_per_call]

@@ -278,8 +278,7 @@ def _compared(a: DevScores, b: DevScores, cases: Cases, seed: int) -> PairedResu
             f"{FEWEST // 2} are needed.",
             hint=ADD_CASES,
         )
-    numbers = numbered(case.source for case in cases)
-    groups = np.array(numbers)[both] if max(numbers) < len(numbers) - 1 else None
+    groups = np.array(numbered(case.source for case in cases))[both]
     return compare(a.num[both], a.den[both], b.num[both], b.den[both], groups, alpha=ALPHA, seed=seed)
 
 

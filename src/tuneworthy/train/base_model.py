@@ -67,8 +67,8 @@ def base_spec(project: Project) -> str:
     Raises:
         UserError: The weights of the baseline are not at hand.
     """
-    if project.train.language_model is not None:
-        return project.train.language_model
+    if project.train.base is not None and project.train.method != "classifier":
+        return project.train.base
     baseline = project.models[project.ladder.baseline]
     if baseline.local_file is None:
         raise UserError(

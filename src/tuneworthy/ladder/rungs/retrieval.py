@@ -294,7 +294,7 @@ async def _oracle(
         den[both],
         best_num[both],
         best_den[both],
-        None if groups is None else groups[both],
+        groups[both],
         alpha=None,
         seed=seed,
     )
@@ -360,7 +360,7 @@ async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
     return tokens + variant.max_tokens <= context
 
 
-def search_quality(form: SearchForm, chosen: bool, groups: np.ndarray | None) -> SearchQuality:
+def search_quality(form: SearchForm, chosen: bool, groups: np.ndarray) -> SearchQuality:
     """Return means of all measures of a search, and the 95% interval of recall@5 and nDCG@10.
 
     Args:
