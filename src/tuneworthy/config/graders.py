@@ -62,7 +62,8 @@ class JsonGrader(GraderSection):
 
 
 class JsonFields(JsonGrader):
-    """Micro F1 over the (field, value) pairs of a JSON object, texts without case; a rightly empty object is right."""
+    """Micro F1 over the (field, value) pairs of a JSON object, texts without case, and a number equals its text; a
+    rightly empty object is right."""
 
     fields: list[str] | None = None
     """Fields that count (`a.b` for a nested one), with all below them; all fields if not set."""

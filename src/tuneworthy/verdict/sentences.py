@@ -201,6 +201,8 @@ def _regret(case: Deliberation, chosen: Option) -> str:
     other = next((one for one in open_options if is_saving(one, chosen) and one.usd_by_answer is not None), None)
     if not other or other.score is None or chosen.score is None or other.kind in MADE_UP:
         return ""
+    if _price(other) == _price(chosen):  # it saves time, or less than is printed
+        return ""
     points = 100 * (other.score - chosen.score)
     return (
         f"; {other.option} scores {abs(points):.1f} points {'higher' if points > 0 else 'lower'} and costs "
