@@ -225,6 +225,13 @@ def test_the_first_session_asks_for_the_labels_and_only_those_are_taken(
     assert "No label is known" not in (err := capsys.readouterr().err) and "3 report fraud" in err
 
 
+def test_a_label_is_added_and_taken_back_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cases(tmp_path, 2)
+    say(monkeypatch, "a", "", "", "+zebra", "undo", "+zebra", "undo", "a", "/quit")
+    assert label(tmp_path, "cases", "--labeller", "ada") == 0
+    assert given(tmp_path)[-1] == "a" and [*Guideline.read(tmp_path / "guideline.md").labels] == ["a"]
+
+
 def test_a_list_of_numbers_is_a_list_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cases(tmp_path, 3)
     say(monkeypatch, "5, 4, 3", "2", "", "", "5", "2", "3")
@@ -354,7 +361,8 @@ def test_anyone_decides_the_cases_on_which_labellers_disagree(
     for who, answers in (("ada", ["yes"] * 4), ("bob", ["yes", "no", "yes", "yes"])):
         say(monkeypatch, *answers)
         assert label(tmp_path, "cases", "--labeller", who) == 0
-    assert "--labeller bob cases\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "--labeller bob cases\n" in out and "Labellers disagree on some cases." in out
     assert label(tmp_path, "--status", "--labeller", name, "--json") == 0
     assert printed(capsys)["queues"][0]["waiting"] == 1
     say(monkeypatch, "yes", "/undo", "no")

@@ -121,7 +121,7 @@ class LabelList:
 
     def forget(self, used: Container[Any]) -> None:
         """Remove the added labels that no answer uses."""
-        for label in [one for one in self.added if one in self.names and one not in used]:
+        for label in [one for one in {*self.added} if one in self.names and one not in used]:
             self.names.remove(label)
             self.guideline.remove(label)
 
