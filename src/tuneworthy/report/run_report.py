@@ -157,7 +157,10 @@ def _change(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | Non
     if shown and shown.rung == "baseline":
         yield "Nothing: today's setup stays."
     elif shown and shown.rung == "classical":
-        yield f"{in_sentence(clean(shown.name)).capitalize()} replaces the prompt and the model."
+        yield (
+            f"{in_sentence(clean(shown.name)).capitalize()} replaces the prompt and the model. It learned from the "
+            "project's examples, which contain no test case."
+        )
     prompts = {rung.rung: rung for rung in record.rungs if rung.rung not in {"classical", "baseline"} and rung.variant}
     best = prompts.get(shown.rung if shown else "") or max(
         prompts.values(), key=lambda one: one.score or 0.0, default=None
