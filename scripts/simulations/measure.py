@@ -226,8 +226,8 @@ def _climb(session: SimulationSession) -> tuple[LadderRun, list[Measured]]:
         run.current = rung
         run.records[rung] = wait(run._test(record, winner, session.split.dev))
         options.append(_measured(world, rung, winner))
-    if run.classical and run.leader:
-        run.records["classical"] = wait(run._against_classical(run.classical, run.leader))
+    if run.leader and (classical := run.trials.get("classical")):
+        run.records["classical"] = wait(run._against_classical(classical, run.leader))
     return run, options
 
 
@@ -258,7 +258,7 @@ def _record(session: SimulationSession, run: LadderRun) -> RunRecord:
     """Return the record of the run; of the differences only those that decide."""
     models = {name: one for name, one in run.trials.items() if name != "classical"}
     best = max(models.values(), key=lambda one: one.score, default=None)
-    decisive = [one for one in (best, run.classical) if one is not None]
+    decisive = [one for one in (best, run.trials.get("classical")) if one is not None]
     return RunRecord(
         task="simulation",
         kind=session.world.kind,

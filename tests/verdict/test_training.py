@@ -82,7 +82,8 @@ def test_a_tuned_model_whose_gates_hold_is_shipped_and_says_so_everywhere(
 
 def test_the_checklist_is_done_to_its_end(world: Path) -> None:
     steps = {step.step: step.status for step in checked(world).steps}
-    assert {steps[name] for name in ("dataset", "training", "parity", "shadow")} == {"done"}
+    assert {steps[name] for name in ("dataset", "training", "parity")} == {"done"}
+    assert steps["shadow"] == "not_applicable"  # waived
 
 
 def checked(root: Path) -> Checklist:

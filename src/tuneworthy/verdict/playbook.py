@@ -259,7 +259,7 @@ def _later(state: ProjectState, gates: Gates, name: str) -> Judged:
     verdict = state.verdict if state.decided else None
     if verdict and verdict.outcome is Outcome.DO_NOT_FINE_TUNE:
         return "not_applicable", "The verdict is not to fine-tune, so this step is not needed.", "", None
-    if all(result.status in {"waived", "not_applicable"} for result in results):
+    if name != "training" and all(result.status in {"waived", "not_applicable"} for result in results):
         return "not_applicable", text, "", None
     do = (verdict.next_action.command if verdict and name == "dataset" else "") or STEPS[name].do
     return ("open", join_sentences(text, open_gates[0].message), do, None) if open_gates else ("done", text, "", None)
