@@ -141,7 +141,7 @@ def test_an_answer_from_elsewhere_or_without_end_is_none(project: Project, engin
 
 def served(project: Project, artifact: Artifact, engine: Engine) -> list[str | None]:
     """Return what is known while `serve` runs."""
-    with noted(Folder(project.root), artifact, "vllm", engine.url):
+    with noted(Folder(project.root), artifact, engine.url):
         return [one.artifact for one in tuned_models(project)]
 
 

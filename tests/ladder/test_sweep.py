@@ -25,6 +25,7 @@ from tuneworthy.ladder.rungs.decoding import DecodingRung, settings_for, swept_s
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_of, takes_temperature
+from tuneworthy.providers.scripted import ScriptedProvider
 from tuneworthy.search.racing import DevScores
 from tuneworthy.search.sweep import Sweep, SweepPlan, fewest_calls, halves, space, sweep
 from tuneworthy.types import Case, Response, Score, Trace, Variant
@@ -280,7 +281,7 @@ def test_a_model_that_takes_a_temperature_of_1_only_is_swept_over_all_efforts_an
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = capabilities_of("openai", "gpt-5")
-    monkeypatch.setattr("tuneworthy.providers.scripted.capabilities_of", lambda *_: known)
+    monkeypatch.setattr(ScriptedProvider, "capabilities", known)
     script = "answer(request, 0.9 if request.decoding.get('effort') == 'high' else 0.4)"
     root = write_simulation(tmp_path, {"weak": script}, rungs=["baseline", "decoding"])
     with pytest.raises(UserError) as refused:

@@ -132,7 +132,7 @@ def test_what_bars_an_answer_is_said() -> None:
     unresolved = outcome(ComparisonOutcome.UNRESOLVED)
     assert comparison_text(unresolved).splitlines()[-2:] == [
         "Inconclusive: the interval allows both a loss and non-inferiority within 5.0 points.",
-        "Next: showing non-inferiority takes about 248 cases. Add cases with `tuneworthy cases add`, and compare on "
+        "Next: showing non-inferiority takes about 274 cases. Add cases with `tuneworthy cases add`, and compare on "
         "the test set with --test.",
     ]
     judged = replace(unresolved, unvalidated="The judge is not validated.")

@@ -28,8 +28,11 @@ class ScriptedProvider(BaseProvider):
         latency_ms: Delay per answer.
     """
 
+    capabilities = capabilities_of("scripted", "")
+    supports = capabilities.supports
+
     def __init__(self, function: Callable[[Request], Any], *, identity: JsonMapping, latency_ms: float = 0.0) -> None:
-        super().__init__(identity, capabilities_of("scripted", ""))
+        self.identity = identity
         self._function, self._latency_s = function, latency_ms / 1000
 
     async def complete(self, request: Request) -> Response:

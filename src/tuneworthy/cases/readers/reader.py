@@ -322,13 +322,13 @@ def guess_columns(
     rows = [row for _, row in head]
     rows += [row for _, row in islice(source.rows, _COMPARED) if row is not None]
     entry = None
+    if not head:  # the reader of the whole file reports it
+        return [], []
     with suppress(RowFault):  # keys of no known format
         entry = _chosen(_EXAMPLES if examples else _CASES, source, head, _Options(asked))
-    with suppress(IndexError):  # the reader of the whole file reports that it is empty
-        known = entry and (entry.name not in {"native", "columns"} or find_column(rows[0], _ANSWERED))
-        question, answers = ([], []) if known else question_and_answers(rows, asked)
-        return question, [name for name in answers if not (labels and all_differ([row.get(name) for row in rows]))]
-    return [], []
+    known = entry and (entry.name not in {"native", "columns"} or find_column(rows[0], _ANSWERED))
+    question, answers = ([], []) if known else question_and_answers(rows, asked)
+    return question, [name for name in answers if not (labels and all_differ([row.get(name) for row in rows]))]
 
 
 def first_rows(path: Path) -> list[JsonObject]:
