@@ -75,7 +75,7 @@ def test_hf_s_own_processors_leave_the_same_tokens_and_probabilities() -> None:
         if config["min_p"] is not None:
             steps.append(process.MinPLogitsWarper(config["min_p"]))
         theirs = steps(torch.tensor(seen[None]), torch.tensor(logits[None])).softmax(-1)[0].numpy()
-        ours = explain(logits, Sampling.of(values), engine_of("hf"), prompt=seen.tolist()).distribution
+        ours = explain(logits, Sampling.of(values), engine_of("hf"), written=seen.tolist()).distribution
         assert_same(ours, theirs, logits, values)
 
 
@@ -233,7 +233,7 @@ def test_the_embedded_llama_cpp_s_penalties_are_ours_at_one_offset_of_the_logits
     neutral = {"temperature": 1.0, "top_k": 200, "top_p": 1.0, "min_p": 0.0}
 
     def gap(offset: float, values: dict[str, Any], theirs: dict[int, float]) -> float:
-        ours = explain(base + offset, Sampling.of(values), engine_of("llama_cpp"), prompt=prompt).distribution
+        ours = explain(base + offset, Sampling.of(values), engine_of("llama_cpp"), written=prompt).distribution
         return float(max(abs(ours[token] - share) for token, share in theirs.items()))
 
     first = {**neutral, "repetition_penalty": 1.3}

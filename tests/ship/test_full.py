@@ -81,6 +81,6 @@ def test_a_weight_that_was_not_trained_is_refused(made: tuple[Folder, Artifact, 
 
 
 def test_no_server_is_given_all_weights_as_an_adapter(made: tuple[Folder, Artifact, Artifact]) -> None:
-    store, _, trained = made
+    store, _, _ = made
     with pytest.raises(UserError, match="no adapter to serve"):
-        choose(store, "adapter", trained.id, port=8000)
+        choose(store, "adapter", port=8000)
