@@ -129,7 +129,8 @@ DAY = datetime.date(2026, 1, 31)
     [
         (250, np.float32(250)), (2.5, np.float32(2.5)), (np.float32(1.1), 1.1),
         (1.1, Decimal("1.10")), (True, np.bool_(True)),
-        (np.array(["a", "b"]), "b"), (DAY, "2026-01-31"), (DAY, DAY), ("a", b"a"), ({"a": np.int64(1)}, {"a": 1.0}),
+        (np.array(["a", "b"]), "b"), (DAY, "2026-01-31"), (DAY, DAY), ("a", b"a"), ({"a": np.int64(1)}, {"a": 1}),
+        (250, 250.0), (43, Decimal("43.00")),
     ],
 )  # fmt: skip
 def test_values_of_other_types_are_read_as_the_json_that_they_mean(expected: Any, answer: Any) -> None:
@@ -156,9 +157,15 @@ def test_a_wrong_answer_with_the_right_value_in_another_form_is_a_warning(
 
 @pytest.mark.parametrize("answer", [(one for one in "a"), print, object()])
 def test_an_answer_that_is_no_json_leaves_its_row_unscored(answer: Any) -> None:
-    with pytest.warns(UserWarning, match="leaves out 20 rows"):
+    with pytest.warns(UserWarning, match="excludes 20 rows"):
         result = tuneworthy.evaluate(ROWS, lambda text: "a" if int(text.split()[1]) % 2 else answer, "exact")
     assert result.unscored == 20 and "not text or JSON" in result.rows[0]["reason"]
+
+
+def test_the_fix_of_a_numeric_grader_is_not_the_grader_numeric() -> None:
+    rows = [{"input": "q", "expected": 2491}] * 8
+    with pytest.warns(UserWarning, match="decimal_comma"):
+        tuneworthy.evaluate(rows, lambda text: "2491,0", "numeric")
 
 
 def test_a_failed_assertion_of_a_grader_is_a_wrong_answer() -> None:

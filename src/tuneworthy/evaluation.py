@@ -27,7 +27,7 @@ from tuneworthy.engine.models import OpenModel, open_model
 from tuneworthy.engine.runner import Runner
 from tuneworthy.errors import BudgetSpent, OutsideFault, UserError, join_sentences
 from tuneworthy.extras import require
-from tuneworthy.functions import plain
+from tuneworthy.functions import plain, whole
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext, accepted
 from tuneworthy.graders.python import FunctionGrader
@@ -198,16 +198,7 @@ def evaluate(
     >>> tuneworthy.evaluate(rows, str.title, "exact").score
     1.0
     """
-    limits: tuple[tuple[str, Any, Any], ...] = (
-        ("max_tokens", max_tokens, Integral),
-        ("concurrency", concurrency, Integral),
-        ("timeout_s", timeout_s, Real),
-        ("max_usd", max_usd, Real),
-    )
-    for name, value, kind in limits:
-        if value is not None and not (isinstance(value, kind) and 0 < float(value) < MAX_AMOUNT):
-            noun = "whole number" if kind is Integral else "number"
-            raise UserError(f"{name} must be a {noun} above 0, but it is {value!r}.")
+    _check_limits(max_tokens=max_tokens, concurrency=concurrency, timeout_s=timeout_s, max_usd=max_usd)
     if "input" not in prompt:
         raise UserError("The prompt does not contain {{ input }}, so every row would ask the same question.")
     labels, cases = read_rows(rows, input, expected, group)
@@ -272,6 +263,13 @@ def evaluate(
     )
 
 
+def _check_limits(**limits: Any) -> None:
+    for name, value in limits.items():
+        kind, noun = (Integral, "whole number") if name in {"max_tokens", "concurrency"} else (Real, "number")
+        if value is not None and not (isinstance(value, kind) and 0 < float(value) < MAX_AMOUNT):
+            raise UserError(f"{name} must be a {noun} above 0, but it is {value!r}.")
+
+
 def _type_fault(rows: Sequence[JsonMapping], grader: Any, names: Sequence[str]) -> str:
     """Return a warning if answers that count as wrong have the value of the expected answer in another form."""
     wrong = [(row["answer"], row["expected"]) for row in rows if row["answer"] is not None and row["score"] == 0]
@@ -279,11 +277,13 @@ def _type_fault(rows: Sequence[JsonMapping], grader: Any, names: Sequence[str]) 
     if not alike:
         return ""
     (answer, expected), n = alike[0], count(len(alike), "answer that counts", "answers that count")
-    other = "json_fields" if isinstance(expected, dict) else "numeric"
+    name = grader if isinstance(grader, str) else None if callable(grader) else grader.get("type")
+    other = "use the grader json_fields" if isinstance(expected, dict) else "use the grader numeric"
     fix = (
         "In the grader, compare `json.loads(answer) == expected`, or convert the column."
         if callable(grader)
-        else f"Convert the answers or the column of the expected answers, or use the grader {other}."
+        else "Convert the answers or the column of the expected answers, or "
+        f"{'change `decimal_comma` of the grader' if name == 'numeric' else other}."
     )
     return (
         f"{n} as wrong may be right in another form: the answer {answer!r:.40}, where {expected!r:.40} "
@@ -329,7 +329,7 @@ def _holes(rows: Sequence[JsonMapping]) -> str:
     if len(missing) <= MOST_UNSCORED * len(rows):
         return ""
     reason = f"row {missing[0]['row']}: {missing[0]['reason'].rstrip('.'):.200}"
-    return f"The score leaves out {count(len(missing), 'row')} without a score, such as {reason}."
+    return f"The score excludes {count(len(missing), 'row')} without a score, such as {reason}."
 
 
 def _row(label: Any, case: Case, trace: Trace, score: Score) -> JsonObject:
@@ -401,7 +401,7 @@ def _class_names(rows: Any, answer: str) -> Sequence[str]:
 def _label(value: Any, names: Sequence[str]) -> Any:
     """Return an expected answer as JSON, and a class number as its name."""
     if not names or not isinstance(value, int):
-        return plain(value)
+        return whole(plain(value))
     return names[value] if value >= 0 else None  # -1: `datasets` has no label of the row
 
 

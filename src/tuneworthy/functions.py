@@ -140,8 +140,8 @@ def source_hash(function: Callable[..., Any]) -> str:
 def as_answer(value: Any) -> str:
     """Turn the return value of a pipeline into the text of an answer: None becomes "", other values become JSON.
 
-    >>> as_answer({"city": "Oslo"})
-    '{"city":"Oslo"}'
+    >>> as_answer({"city": "Oslo"}), as_answer(250.0)
+    ('{"city":"Oslo"}', '250.0')
 
     Raises:
         ProviderError: The value cannot be written as JSON, for example a generator.
@@ -162,8 +162,8 @@ def as_answer(value: Any) -> str:
 def plain(value: Any) -> Any:
     """Return the JSON value that a value of NumPy, pandas or the standard library means; others stay as they are.
 
-    >>> plain(Decimal("43.00")), plain(date(2026, 1, 31)), plain({"sizes": (1.0, 2.5)})
-    (43, '2026-01-31', {'sizes': [1, 2.5]})
+    >>> plain(Decimal("43.00")), plain(date(2026, 1, 31)), plain({"sizes": (1, 2.5)})
+    (43.0, '2026-01-31', {'sizes': [1, 2.5]})
     """
     kind = type(value).__name__
     if kind in {"NAType", "NaTType"}:  # pandas' missing values; pandas is not imported here
@@ -178,8 +178,11 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, Decimal):
-        value = float(value)
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def whole(value: Any) -> Any:
+    """Return a float without a fraction as an integer, since pandas reads integers with gaps as floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

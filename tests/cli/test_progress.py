@@ -50,10 +50,14 @@ def test_a_classifier_that_is_fitted_is_named_before_its_first_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = RunProgress(live=False)
-    fitted, stored = "classical/embedding", "classical/linear"
-    for label, n_stored in ((fitted, 0), (stored, 9), ("prompt", 0), (fitted, 5)):
+    for rung, label, n_stored in (
+        ("classical", "classical/linear", 9), ("prompt", "prompt/xml", 0),
+        ("classical", "classical/embedding", 0), ("classical", "classical/nearest", 5),
+    ):  # fmt: skip
+        shown.start(rung)
         shown.begin(label, 9, n_stored)
-    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["classical/embedding"]
+        said = capsys.readouterr().err.count("Fitting the classifiers")
+        assert said == (label == "classical/embedding")  # the first that is not stored
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr", screen := Screen())
     shown = RunProgress(live=True)

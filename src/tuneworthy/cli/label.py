@@ -172,10 +172,10 @@ def _show_end(queue: Queue, name: str, n_given: int) -> int:
     if next_step.endswith("cases --apply") and len({one.labeller for one in read_labels(queue.log)}) == 1:
         lines += ["Before you apply, ask a second person to label a share: `tuneworthy label cases --labeller NAME`."]
     if not left and next_step == "tuneworthy label cases":
-        lines += ["Labellers disagree on some cases. The next command asks for these first."]
+        lines += ["Labellers disagree on some cases. The next command shows these first."]
     lines += _meaning(ceiling)
     if not (left or next_step.startswith("tuneworthy label")):
-        lines += ["Nothing more waits here. The next command is for the person who set up the project."]
+        lines += ["This queue is finished. The next command is for the person who set up the project."]
     print_result({**document, "agreement": ceiling}, say, *lines, f"Next: {next_step}")
     return 0
 

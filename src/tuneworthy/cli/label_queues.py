@@ -190,7 +190,7 @@ def _after_cases(root: Path, cases: Cases, log: Path) -> str:
 def _disputed(cases: Cases, given: Sequence[Label], name: str, *, every: bool) -> list[Case]:
     """Return the cases on which labellers disagree, with all labels.
 
-    Until someone decides; and, for the person who decided, until the answer is applied, or `every` case is asked for.
+    Until someone decides; and, for the person who decided, until the answer is applied, or always with `every`.
     """
     differ, settled = disagreements(given), {one.case: one for one in given if one.decided}
     return [
@@ -198,9 +198,8 @@ def _disputed(cases: Cases, given: Sequence[Label], name: str, *, every: bool) -
         for case in cases
         if case.id in differ
         and (
-            every
-            or (one := settled.get(case.id)) is None
-            or (one.labeller == name and canonical(one.label) != canonical_or_none(case.expected))
+            (one := settled.get(case.id)) is None
+            or (one.labeller == name and (every or canonical(one.label) != canonical_or_none(case.expected)))
         )
     ]
 

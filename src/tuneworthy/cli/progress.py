@@ -40,7 +40,7 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
         self._live = output.is_terminal and not output.is_dumb_terminal if live is None else live
         self._time = TimeLeft({})
         self._rungs: set[str] = set()
-        self._fitted: set[str] = set()
+        self._fitted = False
         self._rung = self._label = self._met = ""
         self.cost_usd = 0.0
         self._printed = time.monotonic()
@@ -94,9 +94,9 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
         """Start counting `total` answers; `stored` are already there."""
         self._label = label if total > stored else ""
         self._time.begin(self._rung, label, total, stored, alone=alone, now=time.monotonic())
-        if self._label.startswith("classical/") and label not in self._fitted:
-            self._fitted.add(label)
-            self.note(f"Fitting {clean(label)} on the examples. This can take a minute.")
+        if self._rung == "classical" and self._label and not self._fitted:
+            self._fitted = True
+            self.note("Fitting the classifiers on the examples. This can take a minute.")
         if self._live:
             self._screen.start(refresh=True)
 

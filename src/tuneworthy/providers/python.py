@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from tuneworthy.config.models import Python
 from tuneworthy.errors import ProviderError
-from tuneworthy.functions import as_answer, last_line, load_function, plain, source_hash
+from tuneworthy.functions import as_answer, last_line, load_function, plain, source_hash, whole
 from tuneworthy.providers.base import BaseProvider, provider
 from tuneworthy.providers.capabilities import capabilities_of, filter_parameters
 from tuneworthy.providers.usage import token_count
@@ -53,10 +53,10 @@ class CallableProvider(PythonProvider):
         started = time.perf_counter()
         try:
             answer = await call(self._function, text_of(request.messages[-1]), self._timeout_s)
-            value = plain(answer)
+            value = whole(plain(answer))
             if value is None or (isinstance(value, float) and math.isnan(value)):
                 raise ProviderError(f"The model returned {answer}, not an answer.", code="pipeline", retryable=False)
-            return as_response(answer, seconds=time.perf_counter() - started, dropped=())
+            return as_response(value, seconds=time.perf_counter() - started, dropped=())
         except ProviderError as error:
             raise ProviderError(error.message, code="bad_request", retryable=False) from error
 

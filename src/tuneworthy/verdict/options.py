@@ -199,7 +199,7 @@ def _notes(evidence: Evidence, rung: RungEvidence) -> list[str]:
     latency = open_latency(evidence.limits, rung.latency_p95_ms, rung.latency_p95_ci)
     notes = [latency] * bool(latency) + ["gives every case the same answer"] * rung.constant
     if rung.rung == "classical" and evidence.learned:
-        notes.append("learned from {} of {} examples: `tuneworthy check` says why".format(*evidence.learned))
+        notes.append("learned from {} of {} examples (see `tuneworthy check`)".format(*evidence.learned))
     if evidence.balance and evidence.balance.rarest <= RARE:
         missed = [label for label, recall in rung.recall.items() if recall <= MISSED_RECALL]
         notes += [f"recall of `{label}`: {rung.recall[label]:.1%}" for label in missed[:MOST_RECALLS]]
