@@ -16,7 +16,7 @@ from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
-from tuneworthy.ship.gguf_model import GgufModel, permuted
+from tuneworthy.ship.gguf_model import GgufModel, HfConfig, permuted
 from tuneworthy.ship.gguf_tokens import TokenizerFile, end_ids, pre_tokenizer, read_vocabulary
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, latest_artifact, write_artifact
@@ -271,3 +271,11 @@ def test_a_base_may_be_exported_without_an_adapter(tmp_path: Path) -> None:
     assert export_gguf(store, base, "f16").parent == base.id
     assert latest_artifact(store, "gguf") is None, "it would be served in the place of the tuned one"
     shutil.rmtree(base.folder)
+
+
+def test_a_key_of_the_configuration_that_is_null_has_its_default() -> None:
+    keys = {**CONFIG, "num_experts": None, "num_local_experts": 4}
+    config = HfConfig.model_validate({**keys, "rope_scaling": {"rope_type": None, "type": "linear", "factor": 2.0}})
+    assert (config.n_experts, config.rope.kind) == (4, "linear")
+    bare = HfConfig.model_validate({**keys, "num_local_experts": None, "rope_scaling": {"rope_type": None}})
+    assert (bare.n_experts, bare.rope.kind) == (0, "default")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tuneworthy.arrays import Floats32
 from tuneworthy.errors import UserError
@@ -65,7 +65,8 @@ class RopeConfig(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    kind: str | None = Field(default="default", validation_alias=AliasChoices("rope_type", "type"))
+    rope_type: str | None = None
+    type: str | None = None
     rope_theta: float | None = None
     factor: float = 1.0
     low_freq_factor: float = 1.0
@@ -73,6 +74,10 @@ class RopeConfig(BaseModel):
     original_max_position_embeddings: float = 1.0
     full_attention: "RopeConfig | None" = None
     sliding_attention: "RopeConfig | None" = None
+
+    @property
+    def kind(self) -> str:
+        return self.rope_type or self.type or "default"
 
 
 class HfConfig(BaseModel):
@@ -103,7 +108,8 @@ class HfConfig(BaseModel):
     query_pre_attn_scalar: float | None = None
     use_bidirectional_attention: Any = None
     quantization_config: Any = None
-    n_experts: int = Field(default=0, validation_alias=AliasChoices("num_experts", "num_local_experts"))
+    num_experts: int | None = None
+    num_local_experts: int | None = None
     num_experts_per_tok: int | None = None
     moe_intermediate_size: int | None = None
     mlp_only_layers: list[int] | None = None
@@ -114,6 +120,11 @@ class HfConfig(BaseModel):
     @property
     def n_kv_heads(self) -> int:
         return self.num_key_value_heads or self.num_attention_heads
+
+    @property
+    def n_experts(self) -> int:
+        """Experts of a layer; transformers 5 writes `num_local_experts`."""
+        return self.num_experts or self.num_local_experts or 0
 
     @property
     def head_size(self) -> int:

@@ -42,8 +42,8 @@ class TokenizerStep(BaseModel):
     prepend: str | None = None
     prepend_scheme: str = "always"
     single: list[JsonObject] = []
-    parts: "list[TokenizerStep]" = Field(
-        default=[], validation_alias=AliasChoices("normalizers", "pretokenizers", "processors")
+    parts: "list[TokenizerStep] | None" = Field(
+        default=None, validation_alias=AliasChoices("normalizers", "pretokenizers", "processors")
     )
 
     @property
