@@ -460,7 +460,9 @@ def test_row_34_no_other_gate_erases_that_people_found_wrong_labels(change: str)
     assert few.reason_code != "errors_label_or_grader", few.reasons  # one of nine leaves a ceiling of 98.6%
 
 
-@pytest.mark.parametrize("named", [None, "quality", "cost", "latency", "locality", "format", "style", "domain"])
+@pytest.mark.parametrize(
+    "named", [None, "quality", "cost", "latency", "locality", "format", "style", "ownership", "domain"]
+)
 @pytest.mark.parametrize("name", [name for name in ROWS if int(name.split()[0]) < 23])
 def test_the_reason_that_the_team_has_in_mind_changes_no_outcome(name: str, named: Any) -> None:
     evidence = ROWS[name][0]()

@@ -21,7 +21,7 @@ Problem = Literal[
     "tone",
     "long_context",
 ]
-Motivation = Literal["quality", "cost", "latency", "locality", "format", "style", "domain"]
+Motivation = Literal["quality", "cost", "latency", "locality", "format", "style", "ownership", "domain"]
 
 
 class TaskSection(Margined):

@@ -50,6 +50,8 @@ class Price:
         batch_factor: Factor of the batch interface on all rates; None if it is not known.
         context: Longest prompt, tokens.
         retires: Day that the model is switched off, where it is announced.
+        previous: Earlier rates in order, each with the day on which it ended; None if the history is not known.
+        requests_per_minute: Published limit of the entry tier; None if not known.
         source: Where it is from: `table`, `project file`, `local`.
         mark: V for read in the primary source, V2 in a secondary one, K for unverified.
     """
@@ -59,6 +61,8 @@ class Price:
     batch_factor: float | None = None
     context: int | None = None
     retires: date | None = None
+    previous: tuple[tuple[date, TokenRates], ...] | None = None
+    requests_per_minute: int | None = None
     source: str = "table"
     mark: str = "K"
 
@@ -112,6 +116,15 @@ class Price:
         """Whether the model is switched off within `days` from `today`, or is already."""
         return self.retires is not None and (self.retires - (today or datetime.now(UTC).date())).days <= days
 
+    @property
+    def last_rise(self) -> date | None:
+        """The day on which the input or the output rate last rose; None if the table has no rise."""
+        history = self.previous or ()
+        later = [*(rates for _, rates in history[1:]), self.rates]
+        steps = zip(history, later, strict=False)  # without a history there is no step
+        days = [day for (day, old), new in steps if new.input > old.input or new.output > old.output]
+        return days[-1] if days else None
+
 
 def most_input_tokens(prompt_bytes: int, *, features: bool) -> int:
     """Return how many tokens a prompt can have at most, as in `Price.ceiling`."""
@@ -143,7 +156,7 @@ def price_of(
         return None
     known = price or FREE
     rates = TokenRates(input=_or(new_input, known.rates.input), output=_or(new_output, known.rates.output))
-    return replace(known, rates=rates, tiers=(), source="project file", mark="V")
+    return replace(known, rates=rates, tiers=(), previous=None, source="project file", mark="V")
 
 
 def price_for(config: Any) -> Price | None:

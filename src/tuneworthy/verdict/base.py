@@ -16,7 +16,7 @@ from tuneworthy.types import Bounds, JsonMapping, NamedFloats, OpenBounds, Texts
 TUNED = "fine_tune"
 
 Stage = Literal["to_decide", "to_train", "to_ship"]
-ReasonName = Literal["quality", "cost", "latency", "locality", "format", "style", "domain"]
+ReasonName = Literal["quality", "cost", "latency", "locality", "format", "style", "ownership", "domain"]
 ReasonStatus = Literal["measured", "refuted", "unknown"]
 Method = Literal["sft", "preference", "rl", "distil", "classifier"]
 ErrorClass = Literal["format", "knowledge", "reasoning", "instability", "refusal", "label_or_grader", "unexplained"]

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tuneworthy.config.serving import keeps_p95, may_serve
+from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import (
     FEWEST_SAVED,
+    SET_TRAFFIC,
     has_smaller,
     least_volume,
     monthly_saving,
@@ -13,6 +15,7 @@ from tuneworthy.money.economics import (
     required_usd,
     traffic_ends,
 )
+from tuneworthy.providers.prices import Price, table_date
 from tuneworthy.text import rounded
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DOMAIN_GAP, ReasonName, ReasonStatus, TrainingReason
@@ -25,6 +28,8 @@ CLASS_SHARE = 0.2
 STATUS: Final[Mapping[bool | None, ReasonStatus]] = {True: "measured", False: "refuted", None: "unknown"}
 NO_TARGET = "The project sets no target."
 ERRORS_UNKNOWN = "The causes of wrong answers have not been analysed."
+# Assumed shape of the traffic: days of a month, busy hours of a day, and the busiest minute against their mean.
+MONTH_DAYS, BUSY_HOURS, PEAK = 30, 8, 2
 # Whether a reason is measured (None: unknown), with its evidence as a sentence.
 Reading = tuple[bool | None, str]
 
@@ -180,6 +185,55 @@ def wrong_format(evidence: Evidence, facts: DecisionFacts) -> Reading:
     return True if tried and row.ci95[0] >= CLASS_SHARE else None, sentence
 
 
+def ownership(evidence: Evidence, facts: DecisionFacts) -> Reading:
+    """A dependence on the provider is shown, and decides nothing: another hosted model may take its place."""
+    chosen = facts.recommendation
+    if chosen is None:
+        return None, messages.NOTHING_ELIGIBLE
+    rung = evidence.rungs[chosen.rung]
+    if not rung.hosted:
+        return False, f"{chosen.option} is not hosted: no provider can retire it, limit it or raise its price."
+    price = evidence.bill(rung).price
+    if price is None:
+        return None, f"The price table has no model of {chosen.option}."
+    readings = (_retirement(evidence, price), _rate_limit(evidence, price), _history(price))
+    values = [value for value, _ in readings]
+    shown = True if True in values else None if None in values else False
+    sentences = [sentence for value, sentence in readings if value is shown]
+    return shown, join_sentences(*sentences, f"Source: the price table of {table_date()}.")
+
+
+def _retirement(evidence: Evidence, price: Price) -> Reading:
+    months = evidence.economics.horizon_months
+    if price.retires is None:
+        return None, "The retirement date is unknown."
+    value = price.retires_within(round(months * 365 / 12))
+    return value, (
+        f"The provider {'retired' if price.retires_within(-1) else 'retires'} the model on {price.retires}, "
+        f"{'within' if value else 'after'} the horizon of {months:g} months."
+    )
+
+
+def _rate_limit(evidence: Evidence, price: Price) -> Reading:
+    limit, requests = price.requests_per_minute, evidence.economics.requests_per_month
+    if limit is None:
+        return None, "The rate limit is unknown."
+    if requests is None:
+        return None, f"Traffic is not set. {SET_TRAFFIC}"
+    peak = PEAK * requests / (MONTH_DAYS * BUSY_HOURS * 60)
+    return peak > limit, (
+        f"The provider's entry tier allows {limit:,} requests per minute, and the peak is about {peak:,.0f} "
+        f"(assumed: {BUSY_HOURS} busy hours a day, {PEAK} times their mean)."
+    )
+
+
+def _history(price: Price) -> Reading:
+    if price.previous is None:
+        return None, "The price history is unknown."
+    rise = price.last_rise
+    return rise is not None, f"The price rose on {rise}." if rise else "The price has not risen."
+
+
 REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]] = {
     "quality": quality,
     "cost": cost,
@@ -187,6 +241,7 @@ REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]
     "locality": locality,
     "format": wrong_format,
     "style": style,
+    "ownership": ownership,
     "domain": domain,
 }
 

@@ -25,6 +25,8 @@ FEWEST_CASES = 50
 MIN_DISTINCT = 30
 # How far today's scores on dev and test must lie apart to show that the two are unlike: 1%, two-sided, normal.
 GAP_Z = 2.576
+# Reasons that are shown and decide nothing.
+SHOWN_ONLY = frozenset({"domain", "ownership"})
 gate = partial(GATES.rule, group="to_decide")
 
 
@@ -371,8 +373,8 @@ def power(evidence: Evidence) -> Finding:
 def reason(evidence: Evidence) -> Finding:
     """A reason to train is measured."""
     statuses = {row.reason: row.status for row in evidence.training_reasons}
-    measured = [name for name, status in statuses.items() if status == "measured" and name != "domain"]
-    unknown = [name for name, status in statuses.items() if status == "unknown"]
+    measured = [name for name, status in statuses.items() if status == "measured" and name not in SHOWN_ONLY]
+    unknown = [name for name, status in statuses.items() if status == "unknown" and name != "ownership"]
     if measured:
         return says("pass", f"Measured reasons to train: {', '.join(measured)}.", **statuses)
     still = f"No reason to train has been measured yet. Still unknown: {', '.join(unknown)}."
