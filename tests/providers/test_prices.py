@@ -20,7 +20,7 @@ from tuneworthy.providers.prices import FREE, Price, TokenRates, price_for, pric
 DOCUMENT = json.loads((Path(prices.__file__).parent / "prices.json").read_bytes())
 ROWS = DOCUMENT["prices"]
 NAMES = {"provider", "models", "rates", "batch_factor", "context", "max_output", "retires", "tiers", "mark",
-         "retires_mark", "previous", "requests_per_minute"}  # fmt: skip
+         "retires_mark", "retires_from", "previous", "requests_per_minute"}  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["models"][0])
@@ -39,7 +39,9 @@ def test_each_row_is_well_formed(row: dict[str, Any]) -> None:
     days = [date.fromisoformat(day) for day, _ in row.get("previous", ())]
     assert days == sorted(days) and all(day <= prices.table_date() for day in days)
     assert all(rates.keys() >= {"input", "output"} and rates != row["rates"] for _, rates in row.get("previous", ()))
-    assert row.get("requests_per_minute", 1) > 0
+    entry, highest = row.get("requests_per_minute", (1, 1))
+    assert 0 < entry <= highest
+    assert not {"retires", "retires_from"} <= set(row)
     assert all(pattern == pattern.lower() for pattern in row["models"])
 
 
@@ -79,8 +81,10 @@ def test_golden_prices(provider: str, model: str, input_rate: float, output_rate
 def test_golden_history_and_limits() -> None:
     luna, sonnet = price_of("openai", "gpt-5.6-luna"), price_of("anthropic", "claude-sonnet-5")
     assert luna and luna.previous and luna.previous[0][0] == date(2026, 7, 30) and not luna.last_rise
-    assert sonnet and (sonnet.previous, sonnet.requests_per_minute) == ((), 1000)
+    assert sonnet and (sonnet.previous, sonnet.requests_per_minute) == ((), (1000, 4000))
     new = price_of("openai", "gpt-6-sol")
+    sol = price_of("openai", "gpt-5.6-sol")
+    assert sol and sol.previous and (sol.previous[0][1].input, sol.previous[0][1].output) == (5.0, 30.0)
     assert new and (new.previous, new.requests_per_minute) == (None, None)
 
 

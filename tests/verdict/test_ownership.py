@@ -20,11 +20,15 @@ from tuneworthy.verdict.evidence import Evidence
 NOW = TokenRates(input=2.0, output=10.0)
 CHEAPER, DEARER = TokenRates(input=1.0, output=10.0), TokenRates(input=3.0, output=10.0)
 TRAFFIC = 720_000  # at most 100 requests per minute
-SAFE = Price(rates=NOW, retires=date(2099, 1, 1), previous=(), requests_per_minute=1000)
+SAFE = Price(rates=NOW, retires=date(2099, 1, 1), previous=(), requests_per_minute=(1000, 4000))
 
 
 def in_days(n: int) -> date:
     return datetime.now(UTC).date() + timedelta(days=n)
+
+
+def ago(days: int) -> str:
+    return str(in_days(-days))
 
 
 def on(*steps: tuple[str, TokenRates]) -> Any:
@@ -49,14 +53,22 @@ CASES: dict[str, tuple[Evidence, str, str]] = {
     "retires within a year": (planted(replace(SAFE, retires=in_days(360))), "measured", str(in_days(360))),
     "retired already": (planted(replace(SAFE, retires=in_days(-1))), "measured", f"retired the model on {in_days(-1)}"),
     "retires after a year": (planted(replace(SAFE, retires=in_days(370))), "refuted", "after the horizon"),
-    "limit below the peak": (planted(replace(SAFE, requests_per_minute=99)), "measured", "99 requests per minute"),
-    "limit at the peak": (planted(replace(SAFE, requests_per_minute=100)), "refuted", "about 100"),
-    "price rose": (planted(replace(SAFE, previous=on(("2026-03-01", CHEAPER)))), "measured", "rose on 2026-03-01"),
-    "price fell": (planted(replace(SAFE, previous=on(("2026-03-01", DEARER)))), "refuted", "has not risen"),
+    "kept beyond a year": (planted(replace(SAFE, retires=None, retires_from=in_days(370))), "refuted", "has not risen"),
+    "kept for less than a year": (
+        planted(replace(SAFE, retires=None, retires_from=in_days(360))),
+        "unknown",
+        str(in_days(360)),
+    ),
+    "every tier below the peak": (planted(replace(SAFE, requests_per_minute=(50, 99))), "measured", "99 in its"),
+    "the tier decides": (planted(replace(SAFE, requests_per_minute=(99, 100))), "unknown", "99 requests per minute"),
+    "limit at the peak": (planted(replace(SAFE, requests_per_minute=(100, 400))), "refuted", "about 100"),
+    "price rose": (planted(replace(SAFE, previous=on((ago(200), CHEAPER)))), "measured", f"rose on {ago(200)}"),
+    "price rose before the horizon": (planted(replace(SAFE, previous=on((ago(400), CHEAPER)))), "refuted", ago(400)),
+    "price fell": (planted(replace(SAFE, previous=on((ago(200), DEARER)))), "refuted", "has not risen"),
     "price fell and rose": (
-        planted(replace(SAFE, previous=on(("2025-03-01", DEARER), ("2026-03-01", CHEAPER)))),
+        planted(replace(SAFE, previous=on((ago(500), DEARER), (ago(200), CHEAPER)))),
         "measured",
-        "2026-03-01",
+        ago(200),
     ),
     "no retirement date": (planted(replace(SAFE, retires=None)), "unknown", "retirement date"),
     "no limit": (planted(replace(SAFE, requests_per_minute=None)), "unknown", "rate limit"),
@@ -67,7 +79,7 @@ CASES: dict[str, tuple[Evidence, str, str]] = {
     "one fact is enough": (planted(Price(rates=NOW, retires=in_days(30))), "measured", str(in_days(30))),
 }
 REMOVED: dict[str, Any] = {
-    "retirement": {"retires": None},
+    "retirement": {"retires": None, "retires_from": None},
     "limit": {"requests_per_minute": None},
     "history": {"previous": None},
 }
@@ -97,7 +109,11 @@ def test_removing_a_fact_gives_the_same_or_unknown(name: str, fact: str) -> None
 
 @pytest.mark.parametrize(
     ("part", "name"),
-    [("_retirement", "retires within a year"), ("_rate_limit", "limit below the peak"), ("_history", "price rose")],
+    [
+        ("_retirement", "retires within a year"),
+        ("_rate_limit", "every tier below the peak"),
+        ("_history", "price rose"),
+    ],
 )
 def test_a_part_that_is_switched_off_changes_the_status(part: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_reasons, part, lambda *_: (False, "Off."))
@@ -107,6 +123,30 @@ def test_a_part_that_is_switched_off_changes_the_status(part: str, name: str, mo
 def test_the_horizon_is_that_of_the_economics() -> None:
     soon = replace(SAFE, retires=in_days(200))
     assert [reason(planted(soon, horizon_months=months)).status for months in (6, 12)] == ["refuted", "measured"]
+    rose = replace(SAFE, previous=on((ago(200), CHEAPER)))
+    assert [reason(planted(rose, horizon_months=months)).status for months in (6, 12)] == ["refuted", "measured"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "status"),
+    [
+        ("anthropic", "claude-sonnet-5", "refuted"),
+        ("openai", "gpt-5.6-luna", "refuted"),
+        ("openai", "gpt-5-mini", "measured"),  # retires soon
+        ("anthropic", "claude-haiku-4-5", "unknown"),  # may retire any day
+        ("openai", "gpt-6-sol", "unknown"),  # no limit and no history in the table
+    ],
+)
+def test_models_of_the_table_have_the_facts(
+    provider: str, model: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Then:
+            return cls(2026, 12, 1, tzinfo=tz)
+
+    monkeypatch.setattr(training_reasons, "datetime", Then)
+    assert reason(planted(price_of(provider, model), 100_000, horizon_months=5)).status == status
 
 
 @pytest.mark.parametrize("value", [True, False, None])

@@ -50,8 +50,9 @@ class Price:
         batch_factor: Factor of the batch interface on all rates; None if it is not known.
         context: Longest prompt, tokens.
         retires: Day that the model is switched off, where it is announced.
+        retires_from: Day before which the vendor keeps the model; None if it promises no such day.
         previous: Earlier rates in order, each with the day on which it ended; None if the history is not known.
-        requests_per_minute: Published limit of the entry tier; None if not known.
+        requests_per_minute: Published limits of the entry tier and the highest standard tier; None if not known.
         source: Where it is from: `table`, `project file`, `local`.
         mark: V for read in the primary source, V2 in a secondary one, K for unverified.
     """
@@ -61,8 +62,9 @@ class Price:
     batch_factor: float | None = None
     context: int | None = None
     retires: date | None = None
+    retires_from: date | None = None
     previous: tuple[tuple[date, TokenRates], ...] | None = None
-    requests_per_minute: int | None = None
+    requests_per_minute: tuple[int, int] | None = None
     source: str = "table"
     mark: str = "K"
 

@@ -1,6 +1,7 @@
 """Training reasons, each measured, refuted or unknown. From measurements only; no reason is declared."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from tuneworthy.config.serving import keeps_p95, may_serve
@@ -196,42 +197,52 @@ def ownership(evidence: Evidence, facts: DecisionFacts) -> Reading:
     price = evidence.bill(rung).price
     if price is None:
         return None, f"The price table has no model of {chosen.option}."
-    readings = (_retirement(evidence, price), _rate_limit(evidence, price), _history(price))
+    readings = (_retirement(evidence, price), _rate_limit(evidence, price), _history(evidence, price))
     values = [value for value, _ in readings]
     shown = True if True in values else None if None in values else False
     sentences = [sentence for value, sentence in readings if value is shown]
     return shown, join_sentences(*sentences, f"Source: the price table of {table_date()}.")
 
 
+def _horizon(evidence: Evidence) -> timedelta:
+    return timedelta(days=round(evidence.economics.horizon_months * 365 / 12))
+
+
 def _retirement(evidence: Evidence, price: Price) -> Reading:
-    months = evidence.economics.horizon_months
-    if price.retires is None:
+    today, within = datetime.now(UTC).date(), f"the horizon of {evidence.economics.horizon_months:g} months"
+    end = today + _horizon(evidence)
+    if price.retires is not None:
+        verb, value = "retired" if price.retires < today else "retires", price.retires <= end
+        return value, (f"The provider {verb} the model on {price.retires}, {'within' if value else 'after'} {within}.")
+    if price.retires_from is None:
         return None, "The retirement date is unknown."
-    value = price.retires_within(round(months * 365 / 12))
-    return value, (
-        f"The provider {'retired' if price.retires_within(-1) else 'retires'} the model on {price.retires}, "
-        f"{'within' if value else 'after'} the horizon of {months:g} months."
+    if price.retires_from > end:
+        return False, f"The provider keeps the model until {price.retires_from} at least, after {within}."
+    return None, (
+        f"The retirement date is unknown: the provider keeps the model until {price.retires_from}, within {within}."
     )
 
 
 def _rate_limit(evidence: Evidence, price: Price) -> Reading:
-    limit, requests = price.requests_per_minute, evidence.economics.requests_per_month
-    if limit is None:
+    requests = evidence.economics.requests_per_month
+    if price.requests_per_minute is None:
         return None, "The rate limit is unknown."
     if requests is None:
         return None, f"Traffic is not set. {SET_TRAFFIC}"
+    entry, highest = price.requests_per_minute
     peak = PEAK * requests / (MONTH_DAYS * BUSY_HOURS * 60)
-    return peak > limit, (
-        f"The provider's entry tier allows {limit:,} requests per minute, and the peak is about {peak:,.0f} "
-        f"(assumed: {BUSY_HOURS} busy hours a day, {PEAK} times their mean)."
+    return True if peak > highest else False if peak <= entry else None, (
+        f"The provider allows {entry:,} requests per minute in its entry tier and {highest:,} in its highest standard "
+        f"tier. The peak is about {peak:,.0f} (assumed: {BUSY_HOURS} busy hours a day, {PEAK} times their mean)."
     )
 
 
-def _history(price: Price) -> Reading:
+def _history(evidence: Evidence, price: Price) -> Reading:
     if price.previous is None:
         return None, "The price history is unknown."
     rise = price.last_rise
-    return rise is not None, f"The price rose on {rise}." if rise else "The price has not risen."
+    recent = rise is not None and rise >= datetime.now(UTC).date() - _horizon(evidence)
+    return recent, f"The price rose on {rise}." if rise else "The price has not risen."
 
 
 REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]] = {
