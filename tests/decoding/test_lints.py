@@ -17,7 +17,7 @@ def test_the_lints_are_those_that_were_promised() -> None:
         "unset_sampling", "temperature_for_creativity", "repetition_penalty_high", "repetition_penalty_quotes",
         "penalty_when_greedy", "min_p_behind_top_k", "ignored_parameter", "temperature_with_top_p", "sampled_structure",
         "response_format_shape", "dead_structure_field", "schema_nesting", "truncated_structure",
-        "thinking_constrained", "one_draw", "uncalibrated_threshold",
+        "thinking_constrained", "one_draw",
     }  # fmt: skip
 
 

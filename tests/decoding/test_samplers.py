@@ -226,9 +226,9 @@ def test_the_command_explains_given_numbers_and_says_what_it_needs() -> None:
     engines_told = json.loads(told.stdout)["engines"]
     assert engines_told["llama_cpp"]["origins"]["top_k"] == "default"
     assert engines_told["vllm"]["steps"][-1]["name"] == "top_p"
-    shown = CliRunner().invoke(command, ["--probs", "42,20,12,9", "--preset", "chat", "--engine", "vllm"])
+    shown = CliRunner().invoke(command, ["--probs", "42,20,12,9", "--preset", "chat"])
     assert shown.exit_code == 0 and "min_p 0.05" in shown.output
-    hot = ["--probs", "42,20,12,9", "--preset", "chat", "temperature=1.5", "--engine", "llama_cpp", "--json"]
+    hot = ["--probs", "42,20,12,9", "--preset", "chat", "temperature=1.5", "--json"]
     for options, min_p in (([], round(0.05**1.5, 4)), (["min_p=0.2"], 0.2)):
         values = json.loads(CliRunner().invoke(command, [*hot, *options]).stdout)["engines"]["llama_cpp"]["values"]
         assert (values["temperature"], values["min_p"]) == (1.5, min_p)

@@ -64,7 +64,7 @@ def test_each_whole_number_of_the_command_line_has_an_upper_end() -> None:
 @pytest.mark.parametrize(
     "words",
     [["run", "--max-usd"], ["shadow", "proxy", "http://127.0.0.1:9", "--share"],
-     ["shadow", "proxy", "http://127.0.0.1:9", "--judge-minutes"], ["data", "export", "--format", "trl", "--validation"]],
+     ["data", "export", "--format", "trl", "--validation"]],
 )  # fmt: skip
 def test_an_odd_number_is_a_usage_error(words: list[str], text: str, project: Path) -> None:
     write(project, "")

@@ -16,14 +16,12 @@ import scipy
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.decoding.confidence import Token, disagreement, entropy, signals, tokens_of
-from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.commands import uncertainty
 from tuneworthy.ladder.commands.uncertainty import (
     AnswerSignals,
     UncertaintyReport,
     calibrate,
-    examine_threshold,
     hot_spots,
     measure_uncertainty,
 )
@@ -268,34 +266,6 @@ def test_a_model_without_log_probabilities_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(Undecided, match="log-probabilities"):
         asyncio.run(watched())
-
-
-@pytest.mark.parametrize(
-    ("effect", "bound", "supported"),
-    [(2.0, -0.3, True), (0.0, -0.3, False), (2.0, -1e-9, False), (2.0, -0.015, False), (2.0, -50.0, False)],
-)
-def test_a_threshold_that_somebody_uses_is_judged_by_graded_answers_at_its_bound(
-    effect: float, bound: float, supported: bool
-) -> None:
-    found = report(answers(8, 200, effect))
-    holds, words = examine_threshold(found, bound)
-    assert holds is supported
-    assert f"A log-probability threshold of {bound:g} flags" in words
-    assert "of the wrong answers" in words and "of the correct ones" in words
-
-
-def test_a_bound_is_judged_by_groups() -> None:
-    """All that is flagged is the one group of 40 that is wrong throughout: six answers, one observation."""
-    found = [
-        answer(n, 5.0 if n < 6 else 1.0 if n % 2 else 0.0, n % 2 == 1 or n < 6, f"group-{n // 6}") for n in range(240)
-    ]
-    assert examine_threshold(report(alone(found)), -0.6)[0]
-    assert not examine_threshold(report(found), -0.6)[0]
-
-
-def test_the_lint_of_a_bound_that_is_no_log_probability_says_so() -> None:
-    (finding,) = LINTS.run(Use(decoding={"temperature": 0}, threshold=1000.0))
-    assert "1000 (no log-probability is above 0)" in finding.message
 
 
 def test_a_seed_does_not_make_samples_alike(world: Path) -> None:

@@ -542,8 +542,8 @@ def test_the_command_asks_the_candidate_in_a_process_of_its_own_and_stays_rolled
     requests, script = of_conversations(40)
 
     async def served() -> list[bytes]:
-        options = ("--canary", "--share", "0.01", "--judge-minutes", "0.02")
-        async with upstream(script) as (address, _), proxy_of(root, address, *options) as proxy:
+        options = ("--canary", "--share", "0.01")
+        async with upstream(script) as (address, _), proxy_of(root, address, *options, judge_s=1.2) as proxy:
             answers = [
                 await said(proxy.address, post(orjson.loads(body) | {"metadata": {}}, CHAT, f"X-Chat: {n}", KEY))
                 for n, (_, body) in enumerate(requests[:30])

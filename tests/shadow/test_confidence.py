@@ -416,7 +416,7 @@ def test_through_the_proxy_a_server_that_gets_unsure_half_way_alerts(tmp_path: P
             process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tuneworthy", *words)
             assert await process.wait() == 0
             users.clear()
-            async with proxy_of(root, address, "--judge-minutes", "0.02") as proxy:
+            async with proxy_of(root, address, judge_s=1.2) as proxy:
 
                 async def alerts() -> bool:
                     return "shadow_confidence_alert 1" in await proxy.get("/-/metrics")

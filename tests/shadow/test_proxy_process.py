@@ -77,9 +77,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy_of(root: Path, address: str, *options: str) -> AsyncIterator[Proxy]:
+async def proxy_of(root: Path, address: str, *options: str, judge_s: float = 60) -> AsyncIterator[Proxy]:
     port = free_port()
-    enabled = "import tuneworthy.start as t; t.main()"
+    enabled = f"import tuneworthy.start as t, tuneworthy.cli.shadow_proxy as p; p.JUDGE_S = {judge_s}; t.main()"
     command = [sys.executable, "-c", enabled, "shadow", "proxy", address, "--candidate", "current",
                "--port", str(port), "--project", str(root), *options]  # fmt: skip
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
@@ -187,8 +187,8 @@ def test_copies_stop_once_harm_is_shown(tmp_path: Path) -> None:
     requests, script = production(60)
 
     async def work() -> None:
-        options = ("--share", "1", "--judge-minutes", "0.01")
-        async with upstream(script) as (address, _), proxy_of(root, address, *options) as proxy:
+        options = ("--share", "1")
+        async with upstream(script) as (address, _), proxy_of(root, address, *options, judge_s=0.6) as proxy:
             await send(proxy, requests)
 
             async def stopped() -> bool:

@@ -45,13 +45,12 @@ MOST = 12
 @click.option("--model", help="Name in [models] (default: the baseline).")
 @click.option("--seen", default="", help="Numbers of earlier tokens, such as 0,0,4.")
 @click.option("--preset", help="Preset; NAME=VALUE overrides its values.")
-@click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Only this engine; repeatable.")
 @click.option("--out", type=FILE_PATH, help="Page to write (.html or .md).")
 @project_option
 @json_option
 def command(
     settings: Texts, probs: str | None, prompt: str | None, model: str | None, seen: str, preset: str | None,
-    engines: Texts, out: Path | None, root: Path,
+    out: Path | None, root: Path,
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.
 
@@ -72,9 +71,7 @@ def command(
     else:
         position = run_async(_ask(root, prompt or "", model))
     tokens, given = _numbers(seen, "--seen"), _settings(settings)
-    parts = [
-        compare_engines(position, _sampling(given, preset, name), [name], written=tokens) for name in engines or ENGINES
-    ]
+    parts = [compare_engines(position, _sampling(given, preset, name), [name], written=tokens) for name in ENGINES]
     trails = {name: trail for part in parts for name, trail in part.trails.items()}
     shown = replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
     if out:

@@ -7,7 +7,6 @@ import click
 from tuneworthy.cli.options import (
     FILE_PATH,
     POSITIVE,
-    FiniteFloat,
     json_option,
     note,
     print_result,
@@ -18,13 +17,11 @@ from tuneworthy.cli.run import fetch_models, with_variants
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.cli.terminal import console
 from tuneworthy.config import load
-from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, examine_threshold, measure_uncertainty
+from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, measure_uncertainty
 from tuneworthy.report.heatmap import areas_table, page, ranked, reliability_table, spots_table, terminal, verdict
 from tuneworthy.report.text import clean
 from tuneworthy.report.write import write_text
-from tuneworthy.types import Texts
 
 # Answers to show.
 MOST = 5
@@ -38,20 +35,17 @@ MOST = 5
 @click.option(
     "--samples", default=0, type=click.IntRange(0, 20), help="Additional sampled answers per case (0, or 2 to 20)."
 )
-@click.option("--threshold", type=FiniteFloat(max=0), help="Log-probability threshold to test (0 or less).")
 @click.option("--out", type=FILE_PATH, help="Page to write (.html).")
 @project_option
 @spending_options
 @json_option
 def command(
-    variant: str, limit: int | None, samples: int, threshold: float | None, out: Path | None, root: Path,
-    max_usd: float | None, yes: bool,
+    variant: str, limit: int | None, samples: int, out: Path | None, root: Path, max_usd: float | None, yes: bool,
 ) -> None:  # fmt: skip
     """Find where a model is unsure, and whether that predicts errors.
 
     Runs a variant on dev cases and stores the log-probabilities of its answers. The command suggests a threshold only
-    if graded answers support it: the interval of the AUROC must be above chance, with cases grouped. Your own
-    --threshold must also flag wrong answers more often than correct answers. --samples adds the
+    if graded answers support it: the interval of the AUROC must be above chance, with cases grouped. --samples adds the
     disagreement of sampled answers: a second signal, or the only one of a model without log-probabilities.
 
     \b
@@ -70,15 +64,10 @@ def command(
     if out:
         write_text(out, page(report))
         note(f"Wrote {out}.")
-    lints: list[str] = []
-    if threshold is not None:
-        supported, words = examine_threshold(report, threshold)
-        use = Use(decoding={"temperature": 0}, threshold=threshold, calibrated=supported)
-        lints = [words, *[f"{one.message} {one.fix} ({one.rule})" for one in LINTS.run(use)]]
-    print_result(report.to_dict() | {"lints": lints}, _show, report, lints)
+    print_result(report.to_dict(), _show, report)
 
 
-def _show(report: UncertaintyReport, lints: Texts) -> None:
+def _show(report: UncertaintyReport) -> None:
     out = console()
     out.print(f"{report.variant}: {len(report.answers)} answers, {report.unscored} unscored.")
     show_tables(table for table in (areas_table(report), reliability_table(report), spots_table(report)) if table.rows)
@@ -87,5 +76,3 @@ def _show(report: UncertaintyReport, lints: Texts) -> None:
         out.print(f"{clean(one.case, 40)} ({state}): {clean(one.question, 100)}")
         out.print(terminal(one))
     out.print(verdict(report))
-    for line in lints:
-        out.print(line)

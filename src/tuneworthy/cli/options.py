@@ -49,7 +49,7 @@ class CountFrom(click.IntRange):
 
 
 SHARE, POSITIVE = FiniteFloat(0, 1, min_open=True), CountFrom(1)
-DOLLARS, MINUTES = FiniteFloat(min=0), FiniteFloat(min=0, min_open=True)
+DOLLARS = FiniteFloat(min=0)
 
 
 def remember_project(ctx: click.Context, option: click.Parameter, root: Path) -> Path:

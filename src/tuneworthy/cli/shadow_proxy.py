@@ -8,7 +8,7 @@ import orjson
 
 from tuneworthy import processes
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import MINUTES, SHARE, note, project_option, spending_options
+from tuneworthy.cli.options import SHARE, note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -24,6 +24,9 @@ from tuneworthy.shadow.verdict import ALPHA, ShadowVerdict
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.store import Folder
 
+# Time between two verdicts, seconds.
+JUDGE_S = 60.0
+
 
 @click.command("proxy")
 @click.argument("upstream", metavar="URL")
@@ -31,13 +34,11 @@ from tuneworthy.store import Folder
 @click.option("--share", type=SHARE, default=0.1, show_default=True, help="Share of sessions to copy.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True, help="Port to listen on.")
-@click.option("--judge-minutes", type=MINUTES, default=1.0, show_default=True,
-              help="Minutes between two verdicts.")  # fmt: skip
 @click.option("--canary", is_flag=True, help="Let the candidate answer users, step by step.")
 @project_option
 @spending_options
 def command(
-    upstream: str, candidate: str, share: float, host: str, port: int, judge_minutes: float, canary: bool,
+    upstream: str, candidate: str, share: float, host: str, port: int, canary: bool,
     root: Path, max_usd: float | None, yes: bool,
 ) -> None:  # fmt: skip
     """Copy a share of live traffic to a candidate.
@@ -84,7 +85,7 @@ def command(
 
     def child(rest: float | None) -> list[str]:
         order = WorkerOrder(
-            root=str(project.root.resolve()), candidate=candidate, judge_s=60 * judge_minutes, max_usd=rest,
+            root=str(project.root.resolve()), candidate=candidate, judge_s=JUDGE_S, max_usd=rest,
             canary=canary,
         )  # fmt: skip
         return processes.main_of("tuneworthy.shadow.worker", orjson.dumps(order).decode())

@@ -27,8 +27,6 @@ class Use:
         purpose: `creative` where variety is wanted; "" otherwise.
         compares: Whether the answers are used to compare two settings.
         capabilities: Parameters that the model accepts.
-        threshold: A bound on log-probabilities that is acted on.
-        calibrated: Whether graded answers support the threshold.
     """
 
     engine: str = ""
@@ -41,8 +39,6 @@ class Use:
     purpose: str = ""
     compares: bool = False
     capabilities: Capabilities | None = None
-    threshold: float | None = None
-    calibrated: bool = False
 
     def value(self, name: str, neutral: float) -> float:
         value = self.decoding.get(name)

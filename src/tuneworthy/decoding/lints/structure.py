@@ -1,7 +1,6 @@
 """Lints of structured output, of comparisons of settings, and of uses of log-probabilities."""
 
 from collections.abc import Mapping
-from math import exp
 
 from tuneworthy.decoding.lints.base import LINTS, Use
 from tuneworthy.decoding.structured import depth, limits, shortest
@@ -189,23 +188,3 @@ def one_draw(use: Use) -> str:
         if use.compares and seed is not None and use.can_be_greedy and use.value("temperature", 1) > 0
         else ""
     )
-
-
-@LINTS.rule(
-    severity="error",
-    fix="Run `tuneworthy decode uncertainty` to calibrate the threshold.",
-    source="https://docs.vllm.ai/en/latest/serving/engine_args.html (--logprobs-mode)",
-    bad=Use(engine="vllm", decoding={"temperature": 0}, threshold=-0.7),
-    good=Use(engine="vllm", decoding={"temperature": 0}, threshold=-0.7, calibrated=True),
-)
-def uncalibrated_threshold(use: Use) -> str:
-    """A fixed bound on log-probabilities is acted on, and no graded answers show that it predicts errors.
-
-    The log-probability is that of the token that was drawn, raw by default (before temperature and penalties), and a
-    token can be unlikely because the same thing can be said in many ways.
-    """
-    if use.threshold is None or use.calibrated:
-        return ""
-    possible = use.threshold <= 0
-    share = f"a token probability of {exp(use.threshold):.2f}" if possible else "no log-probability is above 0"
-    return f"The log-probability threshold {use.threshold:g} ({share}) has not been calibrated on graded answers."

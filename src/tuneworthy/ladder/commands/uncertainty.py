@@ -300,32 +300,6 @@ def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:
     return float(bounds[int(np.argmax(gains))])
 
 
-def examine_threshold(report: UncertaintyReport, bound: float) -> tuple[bool, str]:
-    """Return whether graded answers support a bound on the log-probability of a token, and a sentence on its effect.
-
-    An answer is flagged if one of its tokens is below the bound. The bound is supported if `max_surprise` separates
-    wrong from right answers and, at this bound, wrong answers are flagged more often.
-    """
-    graded, wrong, groups = _graded(report.answers)
-    flagged = np.array([one.signals["max_surprise"] > -bound for one in graded], dtype=bool)
-    area = report.calibration.areas.get("max_surprise")
-    recall, false_alarms = (float(flagged[kind].mean()) if kind.any() else 0.0 for kind in (wrong, ~wrong))
-    sentence = (
-        f"A log-probability threshold of {bound:g} flags {recall:.1%} of the wrong answers and {false_alarms:.1%} "
-        "of the correct ones."
-    )
-    if area is None or area.lo <= 0.5:
-        return False, sentence
-    from scipy.stats import fisher_exact
-
-    # One side, at half of `ALPHA`. Fisher's test takes cases to vary independently: the area knows their groups.
-    table = [[int((flagged & kind).sum()), int((~flagged & kind).sum())] for kind in (wrong, ~wrong)]
-    return bool(
-        fisher_exact(table, alternative="greater").pvalue <= ALPHA / 2
-        and roc_area(flagged, wrong, groups=groups, alpha=ALPHA).lo > 0.5
-    ), sentence
-
-
 def fitted_threshold(
     values: np.ndarray, wrong: np.ndarray, groups: np.ndarray, seed: int, signal: str = PRIMARY
 ) -> Threshold:
