@@ -15,7 +15,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.weights import from_float32, write_tensors
-from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
+from tuneworthy.ship.gguf import K_QUANTS, WRITTEN, adds_bos, export_gguf, source_of, write_gguf
 from tuneworthy.ship.gguf_model import GgufModel, HfConfig, permuted
 from tuneworthy.ship.gguf_tokens import TokenizerFile, end_ids, pre_tokenizer, read_vocabulary
 from tuneworthy.store import Folder
@@ -38,7 +38,7 @@ def folder_of(
     path: Path, shapes: dict[str, tuple[int, ...]] = SHAPES, tokenizer: Any = TOKENIZER, **config: Any
 ) -> Path:
     path.mkdir(exist_ok=True)
-    numbers = np.linspace(-1, 1, 4096, dtype=np.float32)
+    numbers = np.random.default_rng(0).normal(size=4096).astype(np.float32)
     write_tensors(path / "model.safetensors", [(name, "BF16", shape) for name, shape in shapes.items()],
                   lambda name: from_float32(np.resize(numbers, shapes[name]), "BF16"))  # fmt: skip
     (path / "config.json").write_text(json.dumps({**CONFIG, **config}))
@@ -151,7 +151,7 @@ def test_a_quantiser_is_given_the_file_and_the_type(tmp_path: Path, monkeypatch:
     assert (exported.parent, exported.manifest["file_type"]) == (made.id, "q4_k_m")
 
 
-@pytest.mark.parametrize("file_type", ["f16", "q8_0"])
+@pytest.mark.parametrize("file_type", WRITTEN)
 def test_the_file_says_what_it_is(tmp_path: Path, file_type: str) -> None:
     pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
     write_gguf(folder_of(tmp_path / "hf"), tmp_path / "m.gguf", file_type)
@@ -160,6 +160,48 @@ def test_the_file_says_what_it_is(tmp_path: Path, file_type: str) -> None:
     assert header.values["tokenizer.chat_template"] == "{{ messages }}"
     assert header.values["tokenizer.ggml.eos_token_id"] == 3
     assert header.vocab_size == 6
+
+
+LAYERS = {
+    "model.layers.0.mlp.up_proj.weight": (64, 32),
+    "model.layers.0.mlp.down_proj.weight": (32, 48),
+    "model.layers.0.self_attn.k_proj.weight": (16, 32),
+}
+ROUTER = "model.layers.0.mlp.gate.weight"
+# Steps from zero to the largest weight of a block.
+STEPS = {"q8_0": 127, "q5_0": 16, "q4_0": 8}
+
+
+@pytest.mark.parametrize("file_type", STEPS)
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_are_within_a_quantisation_step(tmp_path: Path, file_type: str, tied: bool) -> None:
+    gguf = pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    shapes = {**SHAPES, **LAYERS} | ({} if tied else {"lm_head.weight": (6, 32)})
+    folder = folder_of(tmp_path / "hf", shapes, tie_word_embeddings=tied)
+    write_gguf(folder, tmp_path / "m.gguf", file_type)
+    read = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
+    kinds = {name: tensor.tensor_type.name.lower() for name, tensor in read.items()}
+    assert kinds["token_embd.weight" if tied else "output.weight"] == "q8_0"
+    assert kinds.get("token_embd.weight") == ("q8_0" if tied else file_type)
+    assert (kinds["blk.0.ffn_up.weight"], kinds["blk.0.attn_k.weight"]) == (file_type, file_type)
+    assert (kinds["blk.0.ffn_down.weight"], kinds["output_norm.weight"]) == ("f16", "f32"), "no blocks of 32"
+    for tensor in GgufModel(folder).tensors():
+        if (kind := kinds[tensor.name]) not in STEPS:
+            continue
+        blocks = tensor.read().reshape(-1, 32)
+        stored = gguf.quants.dequantize(read[tensor.name].data, read[tensor.name].tensor_type).reshape(-1, 32)
+        apart = np.abs(stored - blocks) / np.abs(blocks).max(axis=1, keepdims=True) * STEPS[kind]
+        # The range ends a step early opposite the largest weight, and the step itself is rounded to 16 bits.
+        assert apart.max() <= (0.57 if kind == "q8_0" else 1.01), tensor.name
+        assert 0.2 < apart.mean() < 0.3, "a uniform error within half a step"
+
+
+def test_a_router_is_not_quantised(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    more = {**MOE, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": True}
+    write_gguf(folder_of(tmp_path / "hf", {**SHAPES, ROUTER: (4, 32)}, **more), tmp_path / "m.gguf", "q4_0")
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
+    assert kinds["blk.0.ffn_gate_inp.weight"] == "F16"
 
 
 def test_the_keys_of_the_source_are_taken_over(tmp_path: Path) -> None:

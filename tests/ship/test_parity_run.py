@@ -13,7 +13,7 @@ pytest.importorskip("xllamacpp", reason="pip install 'tuneworthy[local]'")
 
 import tiny_circle as tiny
 
-from tuneworthy.ship.gguf import export_gguf
+from tuneworthy.ship.gguf import WRITTEN, export_gguf
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.parity.run import check_parity
 from tuneworthy.store import Folder
@@ -25,7 +25,7 @@ def test_all_files_are_asked_the_same_and_each_has_its_outcome(tmp_path: Path) -
     base = tiny.make_base(store)
     adapter = tiny.random_adapter(store, base)
     merged = merge(store, adapter.id)
-    files = [export_gguf(store, merged, kind) for kind in ("f16", "q8_0")]
+    files = [export_gguf(store, merged, kind) for kind in WRITTEN]
     document = check_parity(store, tiny.asked(base, adapter, merged=merged, ggufs=files))
     assert store.read("parity", dict) == document
     told = {one["name"]: one for one in document["checks"]}

@@ -17,19 +17,18 @@ from tuneworthy.cli.options import (
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ship.ancestry import lineage
-from tuneworthy.ship.gguf import FILE, export_gguf
+from tuneworthy.ship.gguf import FILE, K_QUANTS, WRITTEN, export_gguf
 from tuneworthy.ship.ollama import export_ollama
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import open_artifact
 
-GGUF_TYPES = ("f16", "q8_0", "q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
 # Bytes copied at a time.
 _PART = 1 << 22
 
 
 @click.command("gguf")
-@click.option("--type", "file_type", type=click.Choice(GGUF_TYPES), default="f16", show_default=True,
-              help="Type of the weights; all but f16 and q8_0 need llama-quantize.")  # fmt: skip
+@click.option("--type", "file_type", type=click.Choice((*WRITTEN, *K_QUANTS)), default="f16", show_default=True,
+              help="Type of the weights; those with _k need llama-quantize.")  # fmt: skip
 @click.option("--base", "untouched", is_flag=True, help="Export the unchanged base of the latest adapter instead.")
 @click.option("--out", type=FILE_PATH, help="Path for a copy of the file.")
 @project_option

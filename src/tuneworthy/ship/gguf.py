@@ -1,10 +1,10 @@
-"""Writes a 16-bit model folder as GGUF: f16 or q8_0 here, K-quants where `llama-quantize` is found.
+"""Writes a 16-bit model folder as GGUF: f16, q8_0, q5_0 or q4_0 here, K-quants with `llama-quantize`.
 
 Where the base came from a GGUF file, that file's keys (name, licence, tokenizer) are taken over; else they are made
 from the Hugging Face files. The chat template is the folder's own in both cases: training used it. A tensor
 at a time is in memory.
 
-Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
+Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py, src/llama-quant.cpp.
 """
 
 from contextlib import closing
@@ -36,10 +36,11 @@ from tuneworthy.types import JsonObject, Say
 
 FILE = "model.gguf"
 USE_Q8 = "Pass --type q8_0."
-WRITTEN = ("f16", "q8_0")
+# Types that are written here, with the number of each in `general.file_type`.
+WRITTEN = {"f16": 1, "q8_0": 7, "q5_0": 8, "q4_0": 2}
 QUANTIZE = "llama-quantize"
+_FLOATS = {"F32": np.float32, "F16": np.float16}
 K_QUANTS = ("q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
-_FILE_TYPE = {"f16": 1, "q8_0": 7}
 _LEFT_OUT = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version",
                     "tokenizer.chat_template")  # fmt: skip
 
@@ -52,7 +53,7 @@ def export_gguf(store: Folder, made: Artifact, file_type: str, *, say: Say = lam
     Args:
         store: The project's folder; the caller has the lock.
         made: The model to write.
-        file_type: `f16`, `q8_0` or one of `K_QUANTS`.
+        file_type: One of `WRITTEN` or `K_QUANTS`.
         say: Gets a sentence now and then.
 
     Raises:
@@ -120,7 +121,7 @@ def quantiser(root: Path) -> str:
     program = processes.program(QUANTIZE, root)
     if program is None:
         raise UserError(
-            f"{QUANTIZE} is not on the PATH, and K-quants need it.", hint="Install llama.cpp, or pass --type q8_0."
+            f"{QUANTIZE} is not on the PATH, and K-quants need it.", hint="Install llama.cpp, or pass --type q5_0."
         )
     return program
 
@@ -142,7 +143,7 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
     Args:
         folder: Holds config.json, safetensors, tokenizer.json.
         target: The file.
-        file_type: `f16` or `q8_0`.
+        file_type: One of `WRITTEN`.
         source: A GGUF file whose keys are taken over.
 
     Raises:
@@ -155,15 +156,18 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
         _write_keys(writer, model)
     else:
         _take_keys(writer, model, source)
-    writer.add_file_type(_FILE_TYPE[file_type])
+    writer.add_file_type(WRITTEN[file_type])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     template = template_of(folder)
     if template is not None:
         writer.add_chat_template(template)
-    tensors = [(tensor, _type_of(tensor, file_type)) for tensor in model.tensors()]
+    listed = list(model.tensors())
+    tied = all(tensor.name != "output.weight" for tensor in listed)
+    output = "token_embd.weight" if tied else "output.weight"
+    tensors = [(tensor, _type_of(tensor, file_type, output)) for tensor in listed]
     for tensor, kind in tensors:
-        dtype = np.dtype({"F32": np.float32, "F16": np.float16, "Q8_0": np.uint8}[kind.name])
-        shape = gguf.quant_shape_to_byte_shape(tensor.shape, kind) if kind.name == "Q8_0" else tensor.shape
+        dtype = np.dtype(_FLOATS.get(kind.name, np.uint8))
+        shape = tensor.shape if kind.name in _FLOATS else gguf.quant_shape_to_byte_shape(tensor.shape, kind)
         writer.add_tensor_info(tensor.name, shape, dtype, prod(shape) * dtype.itemsize, raw_dtype=kind)
     with closing(writer):
         writer.write_header_to_file(target)
@@ -181,21 +185,26 @@ def _library() -> Any:
     return gguf
 
 
-def _type_of(tensor: Tensor, file_type: str) -> Any:
-    """Return the type to write a tensor in: vectors in 32 bits, matrices as `file_type` where blocks of 32 fit."""
+def _type_of(tensor: Tensor, file_type: str, output: str) -> Any:
+    """Return the type to write a tensor in: vectors in 32 bits, matrices as `file_type` where blocks of 32 fit.
+
+    As in llama-quantize, routers are not quantised, and the layer `output` has more bits: q8_0, for Q6_K there.
+    """
     kinds = _library().GGMLQuantizationType
     if len(tensor.shape) < 2:
         return kinds.F32
-    return kinds.Q8_0 if file_type == "q8_0" and tensor.shape[-1] % 32 == 0 else kinds.F16
+    if file_type == "f16" or tensor.shape[-1] % 32 or tensor.name.endswith("ffn_gate_inp.weight"):
+        return kinds.F16
+    return kinds.Q8_0 if tensor.name == output else kinds[file_type.upper()]
 
 
 def _converted(tensor: Tensor, kind: Any) -> np.ndarray:
 
     weights = tensor.read()
-    if kind.name == "Q8_0":
+    if kind.name not in _FLOATS:
         quantised: np.ndarray = _library().quants.quantize(weights, kind)
         return quantised
-    stored = weights.astype(np.float16 if kind.name == "F16" else np.float32)
+    stored = weights.astype(_FLOATS[kind.name])
     if not np.isfinite(stored).all():
         raise UserError(f"{tensor.name} has values that a 16-bit float cannot represent.", hint=USE_Q8)
     return np.ascontiguousarray(stored)
