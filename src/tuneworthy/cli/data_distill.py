@@ -1,5 +1,6 @@
 """`tuneworthy data distill`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tuneworthy.cli.options import (
 )
 from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, fetch_models
+from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Judge
 from tuneworthy.dataset.distill.queries import open_queries
@@ -30,7 +32,11 @@ from tuneworthy.dataset.distill.run import distill
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.ladder.commands.teacher import teaching_of
+from tuneworthy.ladder.distillation import distillation_steps
+from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.variant_lookup import current
+from tuneworthy.report.tables import distillation_table
 from tuneworthy.types import Paths
 
 
@@ -61,8 +67,8 @@ def command(
     The teacher of [teacher] answers the questions of FILES (default: the latest import, or else the examples). First,
     the command skips rows with disliked answers, dev and test questions, and duplicates, and masks personal data. It
     drops truncated, blocked and refused answers. The result is an import for `data build`, and rejects.jsonl lists
-    every dropped row with the reason. With `variant = "best"`, the best prompt of the last run teaches a model that
-    gets only the question.
+    every dropped row with the reason. With `variant`, any variant of the last run teaches a model that gets only the
+    question; a table compares the teacher with today's option on test.
 
     To resume after an interruption, run the command again. Finished calls are cached and never paid for twice.
 
@@ -73,8 +79,9 @@ def command(
     """
     project = load(root)
     fetch_models(project)
-    rows, calls = run_async(_run(project, files, ImportRequest(**request), limit=limit, max_usd=max_usd, yes=yes))
-    print_result({"path": str(rows.folder), "calls": calls, **asdict(rows.record)}, _say, rows, calls)
+    made = run_async(_run(project, files, ImportRequest(**request), limit=limit, max_usd=max_usd, yes=yes))
+    rows, calls, steps = made
+    print_result({"path": str(rows.folder), "calls": calls, "steps": steps, **asdict(rows.record)}, _say, *made)
 
 
 async def _run(
@@ -85,16 +92,18 @@ async def _run(
     limit: int | None,
     max_usd: float | None,
     yes: bool,
-) -> tuple[Import, int]:
+) -> tuple[Import, int, list[RungRecord]]:
     async with open_session(project, progress=RunProgress(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)
         judges = {grader.model for grader in project.graders[:1] if isinstance(grader, Judge)}
         agree_to_spend(project, max_usd, yes, {teaching.variant.model, *judges})
         queries = open_queries(project, session.folder, files, request, note)
-        return await distill(project, session.folder, queries, teaching, limit=limit, say=note)
+        made = await distill(project, session.folder, queries, teaching, limit=limit, say=note)
+        steps = {"today": [current(session)], "teacher": [teaching.variant]}
+        return *made, await distillation_steps(session, steps)
 
 
-def _say(rows: Import, calls: int) -> None:
+def _say(rows: Import, calls: int, steps: Sequence[RungRecord]) -> None:
     record, made = rows.record, rows.record.distilled
     assert made is not None
     say(f"Teacher: {made.teacher.variant} on {made.teacher.model}, prompt {made.teacher.prompt}")
@@ -111,6 +120,7 @@ def _say(rows: Import, calls: int) -> None:
             f"Score of the teacher's first answers against known answers: {score.score:.1%} "
             f"[{low:.1%}, {high:.1%}], n = {score.n}, {score.unscored} unscored"
         )
+    show_tables(filter(None, [distillation_table(steps)]))
     say(f"{rows.folder / 'rows.jsonl'}: {record.n_kept} rows. Next: tuneworthy data build")
     if record.n_rejected:
         say(f"{rows.folder / 'rejects.jsonl'}: the dropped rows with their reasons (n = {record.n_rejected})")

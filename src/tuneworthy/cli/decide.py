@@ -10,12 +10,13 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, say, spending_options
 from tuneworthy.cli.progress import RunProgress
 from tuneworthy.cli.run import agree_to_spend, with_consent
+from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import Project, load
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.report.names import for_people, names_of
 from tuneworthy.report.render import table_lines
-from tuneworthy.report.tables import options_table
+from tuneworthy.report.tables import distillation_table, options_table
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import training_lines
@@ -54,7 +55,8 @@ def command(root: Path, probe: bool, max_usd: float | None, yes: bool) -> int:
 
 def show(verdict: Verdict, project: Project) -> None:
     """Print the answer, the options with the target, the error analysis, and the next step."""
-    if record := shown_run(project):
+    record = shown_run(project)
+    if record:
         verdict = for_people(verdict, names_of(record))
     target = project.task.target
     show_answer(verdict, [marked(option) for option in verdict.options])
@@ -67,6 +69,7 @@ def show(verdict: Verdict, project: Project) -> None:
     for sentence in (distinct, *legend(verdict.options, target), serving_sentence(verdict), ceiling):
         if sentence and sentence not in verdict.reasons[0]:
             say(clean(sentence, 0))
+    show_tables(filter(None, [distillation_table(record.distillation if record else ())]))
     _show_errors(verdict)
     if sentence := domain_sentence(verdict):
         say(clean(sentence, 0))

@@ -19,8 +19,8 @@ class Teacher(Sampled):
     model: str | None = None
     """Key of `[models]`: it answers with the project's prompt."""
     variant: str | None = None
-    """`best`, a rung of the last run, an id or an exported file: it answers with all that belongs to it (prompt,
-    shots, constrained output). Either this or `model`."""
+    """`best`, a rung of the last run (`fine_tune` for your own model), an id or an exported file: it answers with all
+    that belongs to it (prompt, shots, documents, constrained output). Either this or `model`."""
     allows_training: bool | None = None
     """Whether the terms of the teacher allow training on its outputs. Must be answered where a model is hosted or a
     pipeline answers; false refuses."""

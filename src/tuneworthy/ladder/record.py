@@ -432,6 +432,8 @@ class RunRecord(Shown):
         differences: Of every two variants that were measured on test.
         distinct_cases: Ids of the test cases without a near-duplicate in the examples, training rows or dev cases.
         distinct_differences: `differences` on these cases.
+        distillation: Steps from today's option to a student: `rung` is the step, `compared_to` the teacher, and
+            `usd_per_1k` includes servers and upkeep. Empty unless a fine-tuned model learned from a teacher.
         balance: The most frequent label; None for other tasks.
         variants: Variants compared on test, by id.
         dev_cases: The first dev cases.
@@ -463,6 +465,7 @@ class RunRecord(Shown):
     differences: Sequence[RungDifference] = ()
     distinct_cases: Ids = ()
     distinct_differences: Sequence[RungDifference] = ()
+    distillation: Sequence[RungRecord] = ()
     balance: LabelBalance | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
     dev_cases: Sequence[DevCase] = ()

@@ -30,6 +30,7 @@ from tuneworthy.ladder.comparisons import (
     planned_alpha,
     take_comparison,
 )
+from tuneworthy.ladder.distillation import distillation
 from tuneworthy.ladder.estimate import Work, estimate_run, most_for
 from tuneworthy.ladder.measurement import (
     Measurement,
@@ -249,7 +250,13 @@ class LadderRun:
                 break
         if not self.quick and not self.stopped:
             await self._last_comparisons()
-        return self.record()
+        return await self._with_steps(self.record())
+
+    async def _with_steps(self, record: RunRecord) -> RunRecord:
+        """Add the steps of a distillation, and their variants: by its id, one of them can go on teaching."""
+        steps = await distillation(self.session, self.trials, self.tried)
+        found = {one.id: one for one in self.tried if any(one.id == step.variant for step in steps)}
+        return replace(record, distillation=steps, variants=found | self.variants)
 
     async def _last_comparisons(self) -> None:
         """Compare the best with the classical baseline, then with today's option."""

@@ -76,6 +76,7 @@ def document(
             for section in (
                 *_questions(record, shown, current, table),
                 _cost(current, table),
+                _section("distillation", "Does distillation pay?", tables.distillation_table(record.distillation)),
                 _folded("reasons", "Reasons and gates", *_reasons(record, reasons, current, best)),
                 _folded(
                     "ladder",

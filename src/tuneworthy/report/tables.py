@@ -27,7 +27,7 @@ from tuneworthy.report.numbers import (
 )
 from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import clean, plain
-from tuneworthy.text import count, plural
+from tuneworthy.text import count, listed, plural
 from tuneworthy.types import NamedInts
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import GateResult
@@ -296,6 +296,38 @@ def regressions_table(record: RunRecord) -> Table | None:
     )
     title = "Regression sets of the fine-tuned model"
     return Table.of(title, columns, detail.regressions, note) if detail and detail.regressions else None
+
+
+def distillation_table(steps: Sequence[RungRecord]) -> Table | None:
+    """Return gain and saving of each step from today's option to a student; None of fewer than two steps."""
+    columns = [
+        replace(RUNG, heading="step"),
+        replace(VARIANT, wide=True),
+        Column(
+            "score",
+            "score, 95% interval",
+            value=lambda row: row.ci95 and f"{percent(row.score)} {percent_range(row.ci95)}",
+        ),
+        Column(
+            "delta",
+            "vs teacher",
+            value=lambda row: row.delta_ci and f"{points(row.delta)} {points_range(row.delta_ci)}",
+        ),
+        Column("input_tokens", "tokens in", integer),
+        Column("usd_per_1k", "$/1,000", amount),
+        P50,
+        text_column("reason", "note", most=0),
+    ]
+    rows = {row.rung: row for row in steps}
+    ratios = _ratios(rows["teacher"], rows["student"]) if {"teacher", "student"} <= rows.keys() else ""
+    note = f"The student, relative to the teacher: {ratios}." if ratios else ""
+    return Table.of("Distillation, step by step", columns, steps, note).filled() if len(steps) > 1 else None
+
+
+def _ratios(teacher: RungRecord, student: RungRecord) -> str:
+    kinds = {"input_tokens": "input tokens", "usd_per_1k": "cost", "latency_p50_ms": "latency"}
+    pairs = {what: (getattr(student, key), getattr(teacher, key)) for key, what in kinds.items()}
+    return listed([f"{a / b:.2g}x {what}" for what, (a, b) in pairs.items() if b and a is not None])
 
 
 OPTION_COLUMNS: Sequence[Column] = (

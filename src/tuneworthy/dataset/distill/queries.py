@@ -143,7 +143,8 @@ def sift(queries: Import, project: Project, context: CheckContext, treatment: Tr
         treatment: What becomes of personal data, whatever the policy of `[data]` is.
         limit: Most questions to ask.
     """
-    configured = {check.name: check for check in configured_checks(project.data)}
+    contamination = data_checks()["contamination"]  # whatever [data] says
+    configured = {check.name: check for check in [*configured_checks(project.data), contamination]}
     checks = [configured[name] for name in SIFTING if name in configured]
     personal_data = data_checks()["personal_data"]
     if treatment != "send":
@@ -152,7 +153,7 @@ def sift(queries: Import, project: Project, context: CheckContext, treatment: Tr
             place,
             personal_data.configured(action=treatment, secrets=treatment, engine=project.data.pii_engine),
         )
-    fixed = {personal_data.name, *personal_data.codes}
+    fixed = {name for check in (personal_data, contamination) for name in (check.name, *check.codes)}
     policy = {name: action for name, action in project.data.policy.items() if name not in fixed}
     checked = run_checks(queries.folder / ROWS, checks, context, policy=policy, view=_view)
     descriptions = {code: text for check in checks for code, text in check.codes.items()} | messages.BEYOND_LIMIT

@@ -26,18 +26,28 @@ def describe_teacher(variant: Variant, *, hosted: bool, allows_training: bool | 
         allows_training: Whether its terms allow training on its outputs; None if unknown.
         terms: Where the terms say so.
     """
-    identity, content = dict(variant.model_identity), asdict(variant)
+    identity = dict(variant.model_identity)
     names = (identity[key] for key in ("model", "url", "function", "file") if identity.get(key))
     return TeacherPin(
         model=str(next(names, variant.model)),
         identity=content_hash(identity),
         variant=variant.name,
-        prompt=content_hash({key: value for key, value in content.items() if key not in _NOT_PROMPT}),
+        prompt=_prompt_hash(variant),
         parameters={**dict(variant.decoding), "max_tokens": variant.max_tokens},
         hosted=hosted,
         allows_training=allows_training,
         terms=terms,
     )
+
+
+def _prompt_hash(variant: Variant) -> str:
+    return content_hash({key: value for key, value in asdict(variant).items() if key not in _NOT_PROMPT})
+
+
+def is_teacher(variant: Variant, pinned: TeacherPin) -> bool:
+    """Return whether a variant has the model and the prompt of a teacher, whatever its parameters are."""
+    same_model = content_hash(dict(variant.model_identity)) == pinned.identity
+    return same_model and _prompt_hash(replace(variant, cascade=None)) == pinned.prompt
 
 
 def teacher_of(row: Example) -> TeacherPin | None:

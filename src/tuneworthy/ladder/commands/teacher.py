@@ -7,8 +7,10 @@ from tuneworthy.dataset.distill.run import Teaching, check_terms
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import large_of
-from tuneworthy.ladder.classical_models import IN_PROCESS
+from tuneworthy.ladder.classical_models import CLASSIFIER, PREFIX
+from tuneworthy.ladder.distillation import teachers_of_model
 from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.tuned_models import tuned_models
 from tuneworthy.ladder.variant_lookup import current, resolve
 from tuneworthy.types import Variant, canonical
 
@@ -48,8 +50,14 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
             model_identity=session.models[teacher.model].provider.identity,
         )
     else:
-        found = large_of(resolve(session, teacher.variant or "best"))
+        name = teacher.variant or "best"
+        found = large_of(resolve(session, str(session.project.path(name)) if name.endswith(".json") else name))
         _check(session, teacher, found.model)
+        if name in {"best", "fine_tune"} and (taught := teachers_of_model(session, found.model)):
+            raise UserError(
+                f"The variant {name} is now the student: {found.name} learned from {taught[0].variant}.",
+                hint="Name the teacher in teacher.variant: its rung, its ID, or a file of `tuneworthy export variant`.",
+            )
         if canonical(dict(found.model_identity)) != session.models[found.model].identity:
             raise UserError(
                 f"models.{found.model} is no longer the model that {found.name} was measured with.",
@@ -64,14 +72,16 @@ def _check(session: Session, teacher: Teacher, name: str) -> None:
     Raises:
         UserError: It is a classical baseline, it is gone, or its terms are open or forbid it.
     """
-    if name.startswith(IN_PROCESS):
+    if name.startswith(PREFIX):
         raise UserError(
             "The classical baseline cannot be the teacher, because it was trained on the project's examples.",
             hint='Choose a different variant, such as `variant = "few_shot"`.',
         )
-    config = session.project.models.get(name)
-    if config is None:
+    configs = {one.name: one.config for one in tuned_models(session.project)} | session.project.models
+    if name not in configs and not name.startswith(CLASSIFIER):
         raise UserError(
-            f"The teacher's model {name!r} is no longer in [models].", hint="Add the model to [models] again."
+            f"The teacher's model {name!r} is no longer available.",
+            hint="Add the model to [models] again, or choose a different variant.",
         )
-    check_terms(teacher, name, config)
+    if name in configs:
+        check_terms(teacher, name, configs[name])
