@@ -96,8 +96,6 @@ ELSEWHERE |= {
     ("how-to/train.md", "tuneworthy plan"): "cli/test_plan.py::test_a_plan_has_settings_memory_and_time",
     ("how-to/train.md", "tuneworthy train --pilot"): BOOKINGS,
     ("how-to/distil.md", "tuneworthy data build --project big"): BOOKINGS,
-    ("how-to/distil.md", "tuneworthy data distill questions.jsonl --project small"): "dataset/test_distill.py::"
-    "test_without_files_the_latest_import_is_asked_and_never_the_teachers_own_rows",
     ("how-to/serve.md", "tuneworthy serve"): SERVE,
     ("how-to/serve.md", "tuneworthy serve --what merged --port 8000"): SERVE,
     ("how-to/serve.md", "tuneworthy train --only parity --url http://127.0.0.1:8000 --served-model tuned"): SERVE,
