@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy.cases import Rejects, labels_of, read_cases, read_examples, stream_examples
-from tuneworthy.cases.labelling import apply_labels, read_labels
+from tuneworthy.cases.labelling import apply_labels, label_path, read_labels
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.readers.reader import columns_of, guess_columns
 from tuneworthy.cases.splits import MIN_EXAMPLES, MIN_TEST, case_example, kind_of
@@ -389,7 +389,7 @@ def _refuse_log(data: Path, *, named: bool) -> None:
 
 
 def _apply_labels(data: Path) -> list[str]:
-    path = data.with_name(f"{data.stem}.labels.jsonl")
+    path = label_path(data)
     if not path.exists():
         return []
     done = apply_labels(data, read_labels(path))

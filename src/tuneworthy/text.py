@@ -140,3 +140,14 @@ def verbatim(text: str) -> str:
     ("{{ '{' }}{ input }}", '{a}')
     """
     return _OPENS.sub("{{ '{' }}", text)
+
+
+def readable_minutes(minutes: float) -> str:
+    """Return a time of at least a minute.
+
+    >>> readable_minutes(0.2), readable_minutes(25), readable_minutes(2400)
+    ('<1 min', '25 min', '40 h')
+    """
+    if minutes < 0.5:
+        return "<1 min"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:,.0f} h"

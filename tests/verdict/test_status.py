@@ -6,6 +6,8 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tests.verdict.planted import PROMISING, TRAINED, TUNED, differences
 
+from tuneworthy.cases.labelling import seconds_per_row
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.config.ladder import Economics
 from tuneworthy.ladder.record import CandidateResult, read_record
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.store import Folder
@@ -23,6 +27,7 @@ from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, Forecast, NextAction, Outcome
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, TrainingEvidence
 from tuneworthy.verdict.last_verdict import store_verdict, tried_commands
+from tuneworthy.verdict.playbook import STEPS as STEP_ROWS
 from tuneworthy.verdict.playbook import Checklist, ProjectState, checklist
 from tuneworthy.verdict.project_state import read_state, stale_since
 from tuneworthy.verdict.suspects import suspects_path
@@ -123,6 +128,52 @@ def test_too_few_cases_come_first_and_cost_a_persons_time() -> None:
     assert "7 without" in unlabelled.steps[0].evidence
     broken = checklist(seen(fault="cases.jsonl:3: expected JSON, got {"))
     assert (next_of(broken), broken.steps[0].do) == ("cases", "tuneworthy check")
+
+
+def times(*seconds: int, name: str = "ada") -> list[tuple[str, str]]:
+    """Answers of a person, each so many seconds after the one before."""
+    start = datetime(2026, 12, 1, tzinfo=UTC)
+    return [(name, (start + timedelta(seconds=at)).isoformat()) for at in accumulate(seconds, initial=0)]
+
+
+def test_the_time_of_a_row_is_measured_without_breaks_and_imports() -> None:
+    assert seconds_per_row(times(20, 30, 40, 30, 20)) == 30
+    assert seconds_per_row(times(20, 30, 40, 30, 20, 9000, 0, 0, 0, 1)) == 30
+    assert seconds_per_row([*times(20, 30, 40), *times(30, 20, name="bob")]) == 30, "people may label at the same time"
+    for too_few in ([], times(20, 30, 40, 30), times(0, 0, 0, 0, 0, 0), times(900, 900, 900, 900, 900, 900)):
+        assert seconds_per_row(too_few) is None
+
+
+def test_labelling_counts_at_the_measured_time_of_a_row() -> None:
+    measured = {"cases": (40, 30.0)}
+    assert checklist(seen(n_unlabelled=10)).steps[0].cost == Cost(person_minutes=20)
+    assert checklist(seen(n_unlabelled=10, labelling=measured)).steps[0].cost == Cost(person_minutes=5)
+    assert checklist(seen(labelling=measured)).steps[0].spent == Cost(person_minutes=20)
+    assert checklist(seen()).steps[0].spent is None
+    review = checklist(seen(labelling={"review": (60, 10.0)})).steps[7]
+    assert (review.step, review.spent) == ("dataset", Cost(person_minutes=10))
+
+
+def test_each_step_has_its_measured_cost_or_an_estimate() -> None:
+    paid = checklist(seen([rung("baseline", cost_usd=0.25)], training_s=120.0))
+    step = {one.step: one for one in paid.steps}
+    assert (step["baseline"].spent, step["prompt"].spent, step["training"].spent) == (
+        Cost(usd=0.25), None, Cost(minutes=2),
+    )  # fmt: skip
+    own = Economics(hours_data=10, hours_engineering=6, train_hours=2, gpu_usd_per_hour=3)
+    later = {one.step: one.cost for one in checklist(seen(economics=own)).steps if one.step in LATER}
+    assert later == {
+        "dataset": Cost(person_minutes=600), "training": Cost(usd=6, minutes=120, person_minutes=120),
+        "parity": Cost(person_minutes=120), "shadow": Cost(person_minutes=120),
+    }  # fmt: skip
+
+
+def test_the_remaining_cost_is_that_of_open_steps() -> None:
+    found = checklist(seen([rung("baseline")], economics=Economics(hours_data=1, hours_engineering=3, train_hours=0)))
+    assert found.remaining["to_decide"] == FREE + FREE + PAID + FREE
+    assert found.remaining["to_ship"] == Cost(person_minutes=240)
+    no = checklist(seen(run_record(), outcome="do_not_fine_tune"))
+    assert set(no.remaining.values()) == {Cost()}
 
 
 def test_a_baseline_comes_before_the_levers_and_a_quick_one_does_not_count() -> None:
@@ -290,6 +341,16 @@ def test_the_command_follows_a_project(world: Path, capsys: pytest.CaptureFixtur
     assert invoke(["status", *where]) == 0
     told = capsys.readouterr().out
     assert "Next: " in told
+    plan = told.partition("\n\n")[0].splitlines()
+    assert len(plan) <= 30 and max(map(len, plan)) <= 80
+    assert all(any(row.title in line for line in plan) for row in STEP_ROWS.values())
+    assert document["remaining"]["to_ship"]["minutes"] == 14 * 60 and document["seconds_per_row"] == {}
+    gaps = [{"case": str(n), "labeller": name, "label": "red", "time": at}
+            for n, (name, at) in enumerate(times(20, 30, 40, 30, 20))]  # fmt: skip
+    (world / "cases.labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gaps))
+    assert status()["seconds_per_row"] == {"cases": 30.0}
+    (world / "cases.labels.jsonl").write_text("no label\n")
+    assert status()["seconds_per_row"] == {}
     assert not (world / ".tuneworthy" / "lock").read_text()
 
 

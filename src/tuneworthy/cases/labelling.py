@@ -9,7 +9,10 @@ asked again.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import orjson
@@ -39,6 +42,8 @@ from tuneworthy.types import (
 )
 
 MIN_SECOND = 30
+# Longest time for one row, seconds, above which a person took a break; gaps from which the usual time is taken.
+LONGEST_S, MIN_TIMED = 300, 5
 
 
 @positional
@@ -50,6 +55,11 @@ class Label:
     label: Any
     time: str
     decided: bool = False
+
+
+def label_path(cases: Path) -> Path:
+    """Return the label file of a file of cases."""
+    return cases.with_name(f"{cases.stem}.labels.jsonl")
 
 
 def read_labels(path: Path | str) -> list[Label]:
@@ -69,6 +79,24 @@ def read_labels(path: Path | str) -> list[Label]:
 
     read_entries(Path(path), add, "a label file", 'a label with the keys "case", "labeller", "label" and "time"')
     return labels
+
+
+def seconds_per_row(answers: Iterable[tuple[str, str]]) -> float | None:
+    """Return the usual seconds of a person's row: the median time from one answer to the next, without breaks.
+
+    Answers of one second, as imported files have, and gaps above `LONGEST_S` are no labelling time.
+
+    Args:
+        answers: Person and ISO time, in the order of the file.
+
+    Returns:
+        None below `MIN_TIMED` gaps.
+    """
+    gaps: list[float] = []
+    for times in grouped(answers).values():
+        at = [datetime.fromisoformat(time).timestamp() for time in times]
+        gaps += [after - before for before, after in pairwise(at) if 1 < after - before <= LONGEST_S]
+    return median(gaps) if len(gaps) >= MIN_TIMED else None
 
 
 def known_labeller(name: str, labels: Iterable[Label]) -> str:

@@ -31,7 +31,7 @@ VERBS = {
     "check": "Check the project before money is spent.",
     "run": "Run the ladder on one frozen test set.",
     "compare": "Compare two variants, paired.",
-    "status": "Show the checklist, spending and the cheapest next step.",
+    "status": "Show the two-week plan, spending and the next step.",
     "decide": "Decide whether to fine-tune, with the evidence.",
     "report": "Write the report of the last run, or of the training data.",
     "data": "Build training data from logs or a teacher.",

@@ -22,6 +22,7 @@ from tuneworthy.cases.labelling import (
     RowSession,
     disagreements,
     known_labeller,
+    label_path,
     match_labels,
     read_labels,
 )
@@ -120,7 +121,7 @@ def label_files(root: Path) -> tuple[Project | None, Path, Path]:
     """Return the project of a folder, if there is one, the file of its cases, and the label file next to it."""
     project = load(root) if (root / FILE_NAME).exists() else None
     cases = project.path(project.cases.path) if project else own_path(root, "cases.jsonl")
-    return project, cases, cases.with_name(f"{cases.stem}.labels.jsonl")
+    return project, cases, label_path(cases)
 
 
 def known_name(root: Path, *, first: bool = False, unknown: str = "") -> str:

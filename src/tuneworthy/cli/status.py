@@ -10,13 +10,19 @@ from tuneworthy.cli.spending import note_elsewhere, read_money, words
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.report.names import for_people, names_of
+from tuneworthy.report.numbers import NONE, amount
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
+from tuneworthy.text import readable_minutes
 from tuneworthy.train.phases import read_training, training_lines
 from tuneworthy.types import JsonObject
+from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.playbook import Checklist, checklist
 from tuneworthy.verdict.project_state import read_state
 
+_NOTE = """\
+Done steps show measured costs. Open steps show the most they may cost; from day
+8, by [economics]. Stored answers are free. --json has the full evidence."""
 _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 
 
@@ -24,10 +30,10 @@ _WORDS = {"done": "done", "open": "open", "not_applicable": "not needed"}
 @project_option
 @json_option
 def command(root: Path) -> None:
-    """Show the checklist, spending and the cheapest next step.
+    """Show the two-week plan, spending and the next step.
 
-    Shows a checklist from cases to real traffic, filled in from measurements. Calls no model. Cost estimates ignore
-    stored answers.
+    Shows each step from cases to real traffic: done or open by the measurements, with the time of people, and the time
+    and US dollars of machines. Labelling counts at the measured seconds per row. Calls no model.
 
     \b
     Example:
@@ -35,15 +41,32 @@ def command(root: Path) -> None:
     """
     project = load(root)
     note_elsewhere(project.root)
-    found, money = checklist(read_state(project)), read_money(project)
-    document = {**found.to_dict(), "money": money, "training": read_training(Folder(project.root))}
+    state, money = read_state(project), read_money(project)
+    found, times = checklist(state), {queue: seconds for queue, (_, seconds) in state.labelling.items()}
+    document = {
+        **found.to_dict(), "money": money, "training": read_training(Folder(project.root)), "seconds_per_row": times,
+    }  # fmt: skip
     record = shown_run(project)
     print_result(document, _show, for_people(found, names_of(record)) if record else found, money, project)
 
 
+def _line(title: str, state: str, cost: Cost | None, day: str = "") -> str:
+    cells = [NONE] * 3
+    if cost:
+        people = readable_minutes(cost.person_minutes) if cost.person_minutes else NONE
+        cells = [people, readable_minutes(cost.minutes) if cost.minutes or cost.calls else NONE, amount(cost.usd)]
+    return f"{day:<7}{title:<34}{state:<11}{cells[0]:>8}{cells[1]:>10}{cells[2]:>8}"
+
+
 def _show(found: Checklist, money: JsonObject, project: Project) -> None:
+    say(f"{'day':<7}{'step':<34}{'state':<11}{'people':>8}{'machines':>10}{'$':>8}")
     for step in found.steps:
-        say(f"day {step.day:<5}  {_WORDS[step.status]:<13}  {step.title}", f"{'':26}{clean(step.evidence)}")
+        needed = step.status != "not_applicable"
+        cost = step.cost if step.status == "open" else step.spent
+        say(_line(step.title, _WORDS[step.status], cost, step.day), *[f"{'':7}{clean(step.evidence, 72)}"] * needed)
+    say(_line("Sum until the decision", "", found.remaining["to_decide"]))
+    say(_line("Sum after it, if it is to train", "", found.remaining["to_ship"]))
+    say(_NOTE)
     for note in found.notes:
         say(f"\n{note}")
     say(*training_lines(Folder(project.root)))

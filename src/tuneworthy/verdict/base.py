@@ -10,6 +10,7 @@ from typing import Literal
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.rules import Status
+from tuneworthy.text import readable_minutes
 from tuneworthy.types import Bounds, JsonMapping, NamedFloats, OpenBounds, Texts, frozen
 
 # The rung of tuned models.
@@ -243,7 +244,7 @@ class Cost:
     def __str__(self) -> str:
         usd = f"${self.usd:,.2f}" if self.usd else "no cost"
         if self.person_minutes:
-            return f"about {self.person_minutes:.0f} min of manual work" + (f", {usd}" if self.usd else "")
+            return f"about {readable_minutes(self.person_minutes)} of manual work" + (f", {usd}" if self.usd else "")
         if not self.calls:
             return "no calls, no cost, a few seconds"
         minutes = f"{self.minutes:.0f} min" if round(self.minutes) else "less than a minute"

@@ -1,10 +1,10 @@
-"""Two weeks from cases to real traffic as a checklist: each step done or open by its measurements, and the next step.
+"""Two weeks from cases to real traffic as a plan: each step done or open by its measurements, with its cost.
 
 Pure: `checklist` looks at `ProjectState`, which `project_state` reads from the project folder. The steps follow the
 gates of `verdict.gates`, so that the list and the verdict never disagree.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from typing import Literal, NamedTuple, get_args
 
@@ -34,7 +34,7 @@ class StepRow(NamedTuple):
 LEVERS = {
     "prompt": StepRow("1-2", "Improve the prompt", ["prompt", "few_shot"], ["prompt", "few_shot"]),
     "model": StepRow("3", "Try a different model", ["other_models"], ["model"]),
-    "retrieval": StepRow("4-5", "Add retrieval if the answers are in documents", ["retrieval"], ["retrieval"]),
+    "retrieval": StepRow("4-5", "Add retrieval if documents help", ["retrieval"], ["retrieval"]),
     "decoding": StepRow("6", "Tune sampling", ["decoding"], ["decoding"]),
 }
 STEPS = {
@@ -57,7 +57,8 @@ STEPS = {
     ),
     "shadow": StepRow("14", "Shadow real traffic", ["shadow"], do=messages.DO_SHADOW),
 }
-
+# Steps after the decision; the hours of `economics.hours_engineering` are taken in equal parts for all but the dataset.
+LATER = ("dataset", "training", "parity", "shadow")
 
 StepStatus = Literal["done", "open", "not_applicable"]
 # Status, evidence, command and cost of a step.
@@ -74,6 +75,8 @@ class ProjectState:
         n_unlabelled: Cases without one.
         fault: Why they cannot be read, or "".
         quick: Rung to (score, cases of dev), of the last quick run.
+        labelling: Queue to the rows that people labelled and their usual seconds for a row, where these are known.
+        training_s: Seconds of the finished phases of `train`.
         verdict: The last one; None before it.
         verdict_stale: What changed since it was computed, in words.
         costs: Rung to its cost; without those that cannot be estimated.
@@ -85,6 +88,8 @@ class ProjectState:
     n_unlabelled: int = 0
     fault: str = ""
     quick: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    labelling: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    training_s: float = 0.0
     verdict: Verdict | None = None
     verdict_stale: Texts = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
@@ -107,7 +112,8 @@ class Step:
         status: Done, open or unknown.
         evidence: The numbers, in one line.
         do: What to run or do, if it is open.
-        cost: What that takes; None if not known, or nothing is to be done.
+        cost: An estimate, if it is open; None if not known, or nothing is to be done.
+        spent: Measured cost so far; None without a measurement.
     """
 
     step: str
@@ -117,6 +123,7 @@ class Step:
     evidence: str
     do: str = ""
     cost: Cost | None = None
+    spent: Cost | None = None
 
 
 @frozen
@@ -124,6 +131,7 @@ class Checklist:
     """All steps in order, the next one (None if every step is done), and notes for the reader.
 
     Attributes:
+        remaining: Known cost of the open steps: `to_decide`, and `to_ship` if the verdict is to fine-tune.
         action: Next action of a verdict that says yes or no, where no step is open.
     """
 
@@ -131,6 +139,7 @@ class Checklist:
     next: Step | None
     action: str
     notes: Texts
+    remaining: Mapping[str, Cost]
 
     def to_dict(self) -> JsonObject:
         """Return plain JSON-able data; `next` is the name of the step."""
@@ -145,7 +154,8 @@ def checklist(state: ProjectState) -> Checklist:
     special = {"cases": _cases, "decision": _decision, "training": _training}
     judges = {name: special.get(name) or (_lever if row.rungs else _later) for name, row in STEPS.items()}
     steps = [
-        Step(name, STEPS[name].day, STEPS[name].title, *judge(state, gates, name)) for name, judge in judges.items()
+        _priced(state, Step(name, STEPS[name].day, STEPS[name].title, *judge(state, gates, name)))
+        for name, judge in judges.items()
     ]
     following = _next(state, steps)
     if state.evidence.incomplete and following and following.step in {*LEVERS, "baseline", "decision"}:
@@ -161,7 +171,30 @@ def checklist(state: ProjectState) -> Checklist:
         next=following,
         action=action,
         notes=[*state.notes, *([note] if following is not None and following.step in LEVERS else [])],
+        remaining={
+            "to_decide": Cost() if state.decided else _sum(step for step in steps if step.step not in LATER),
+            "to_ship": _sum(step for step in steps if step.step in LATER),
+        },
     )
+
+
+def _sum(steps: Iterable[Step]) -> Cost:
+    return sum((step.cost for step in steps if step.cost and step.status == "open"), Cost())
+
+
+def _priced(state: ProjectState, step: Step) -> Step:
+    """Return a step with its measured cost; after the decision, with the estimate of `[economics]` too."""
+    settings, rungs = state.evidence.economics, state.evidence.rungs
+    rows, seconds = state.labelling.get({"cases": "cases", "dataset": "review"}.get(step.step, ""), (0, 0.0))
+    run = [rungs[rung].cost_usd for rung in STEPS[step.step].rungs if rung in rungs]
+    minutes = state.training_s / 60 if step.step == "training" else 0.0
+    spent = Cost(usd=sum(run, 0.0), minutes=minutes, person_minutes=rows * seconds / 60)
+    cost = step.cost
+    if step.status == "open" and step.step in LATER:
+        hours = settings.hours_data if step.step == "dataset" else settings.hours_engineering / (len(LATER) - 1)
+        gpu_hours = settings.train_hours if step.step == "training" else 0.0
+        cost = Cost(usd=gpu_hours * settings.gpu_usd_per_hour, minutes=60 * gpu_hours, person_minutes=60 * hours)
+    return replace(step, cost=cost, spent=spent if run or rows or minutes else None)
 
 
 def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
@@ -187,15 +220,16 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
 
 def _cases(state: ProjectState, gates: Gates, name: str) -> Judged:
     n_test, gate = state.evidence.n_test, gates["test_set"]
+    minutes = state.labelling["cases"][1] / 60 if "cases" in state.labelling else MINUTES_PER_CASE
     text = f"{count(state.n_cases, 'case')} with an expected answer, {n_test} of them in the test set"
     if state.fault:
         return "open", state.fault, "tuneworthy check", None
     if state.n_unlabelled:
-        cost = Cost(person_minutes=state.n_unlabelled * MINUTES_PER_CASE)
+        cost = Cost(person_minutes=state.n_unlabelled * minutes)
         return "open", f"{text}; {state.n_unlabelled} without an expected answer", "tuneworthy label cases", cost
     if gate.status == "pass":
         return "done", text, "", None
-    cost = Cost(person_minutes=max(0, FEWEST_CASES - n_test) * MINUTES_PER_CASE)
+    cost = Cost(person_minutes=max(0, FEWEST_CASES - n_test) * minutes)
     return "open", f"{text}. {gate.message}", "tuneworthy cases sample, then tuneworthy label cases", cost
 
 
@@ -262,7 +296,7 @@ def _later(state: ProjectState, gates: Gates, name: str) -> Judged:
     if name != "training" and all(result.status in {"waived", "not_applicable"} for result in results):
         return "not_applicable", text, "", None
     do = (verdict.next_action.command if verdict and name == "dataset" else "") or STEPS[name].do
-    return ("open", join_sentences(text, open_gates[0].message), do, None) if open_gates else ("done", text, "", None)
+    return ("open", join_sentences(open_gates[0].message, text), do, None) if open_gates else ("done", text, "", None)
 
 
 def _training(state: ProjectState, gates: Gates, name: str) -> Judged:

@@ -1,14 +1,20 @@
 """Read what the checklist looks at: a project's data and the documents in its folder; nothing is asked or locked."""
 
+from contextlib import suppress
+from itertools import chain
+
+from tuneworthy.cases.labelling import label_path, read_labels, seconds_per_row
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import most_for
 from tuneworthy.ladder.provenance import changed_since, provenance, run_note, shown_run
 from tuneworthy.ladder.record import RunRecord
+from tuneworthy.people.review_log import FILE_NAME, Ledger
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder
+from tuneworthy.train.phases import TrainingState, read_training
 from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.gather import evidence_of
 from tuneworthy.verdict.last_verdict import load_verdict
@@ -37,11 +43,24 @@ def read_state(project: Project) -> ProjectState:
             for row in (quick.rungs if quick else ())
             if row.candidates
         },
+        labelling=_labelling(project),
+        training_s=sum((read_training(folder) or TrainingState()).finished.values()),
         verdict=last.verdict if last else None,
         verdict_stale=[*last.changed, *evidence.stale] if last else (),
         costs=step_costs(facts),
         notes=[*filter(None, [run_note(folder, name, "") for name in ("run", "quick")])],
     )
+
+
+def _labelling(project: Project) -> dict[str, tuple[int, float]]:
+    """Return queue to labelled rows and the usual seconds for a row; without files that cannot be read."""
+    found, cases = {}, project.path(project.cases.path)
+    with suppress(UserError):
+        found["cases"] = [(one.labeller, one.time) for one in read_labels(label_path(cases))]
+    with suppress(UserError):
+        rated = chain.from_iterable(Ledger.read(project.root / FILE_NAME).verdicts.values())
+        found["review"] = [(one.reviewer, one.time) for one in rated]
+    return {queue: (len(rows), usual) for queue, rows in found.items() if (usual := seconds_per_row(rows))}
 
 
 def stale_since(project: Project, record: RunRecord) -> list[str]:
