@@ -22,6 +22,7 @@ from tuneworthy.money.economics import Money, can_pay, cost_is_a_reason, economi
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import RunningCost, Way
 from tuneworthy.providers.prices import FREE, Price, TokenRates
+from tuneworthy.train.gpus import FORMS, HEADROOM, OwnedMachine, owned_machines
 from tuneworthy.types import RungStatus
 from tuneworthy.verdict.evidence import rungs_of
 
@@ -202,6 +203,53 @@ def test_the_value_of_a_wrong_answer_from_which_it_pays_by_hand() -> None:
     assert worth_from(costs(0.0), 0.1, settings_) == pytest.approx(0.1)
     assert worth_from(costs(0.0), 0.1, Economics()) is None
     assert worth_from(costs(None), 0.1, settings_) is None  # the bill that training would replace is not known
+
+
+def owned(kind: Any, gib: float, **more: Any) -> OwnedMachine:
+    return OwnedMachine(name="m", kind=kind, gib=gib, source="", **more)
+
+
+@pytest.mark.parametrize("kind", ["card", "apple", "cpu"])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_widest_form_that_just_fits_serves(kind: str, form: str) -> None:
+    machine = owned(kind, 24)
+    most = machine.serving_gib * 2**30 * 8 / (HEADROOM * FORMS[form] * 1e9)
+    forms = [*FORMS, None]
+    assert machine.form(most * (1 - 1e-9)) == form
+    assert machine.form(most * (1 + 1e-9)) == forms[forms.index(form) + 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "gib", "usable"),
+    [
+        ("card", 8, 8),
+        ("card", 24, 24),
+        ("apple", 16, 32 / 3),
+        ("apple", 32, 64 / 3),
+        ("apple", 36, 27),
+        ("cpu", 16, 14),
+    ],
+)
+def test_a_model_may_use_a_part_of_the_memory(kind: str, gib: float, usable: float) -> None:
+    # 10,922.67 MiB of 16 GiB and 21,845.34 MiB of 32 GiB, as llama.cpp printed them on a Mac
+    assert owned(kind, gib).serving_gib == pytest.approx(usable)
+
+
+def test_the_speed_of_an_own_machine_is_a_bound_from_its_bandwidth_or_unknown() -> None:
+    machine = owned("card", 24, gb_per_s=1000)
+    assert machine.most_tokens_per_s(8.0, "f16") == pytest.approx(62.5)  # 1000 GB/s over 16 GB
+    assert machine.most_tokens_per_s(8.0, "q4_k_m") == pytest.approx(62.5 * 16 / 4.8944)
+    assert owned("cpu", 16).most_tokens_per_s(8.0, "f16") is None
+
+
+def test_the_machines_that_people_own_have_sources_and_are_an_assumption_without_a_price() -> None:
+    table = owned_machines()
+    assert {one.gib for one in table if one.kind == "card"} == {8, 12, 16, 24}
+    assert {one.kind for one in table} == {"card", "apple", "cpu"}
+    assert all("http" in one.source or "whitepaper" in one.source for one in table if one.gb_per_s)
+    fact = economics(None, Economics(serve_params_b=8.0)).assumptions["own_machines"]
+    assert "RTX 4060, 8 GB: q4_k_m; RTX 3060, 12 GB: q8_0" in str(fact.value) and fact.date
+    assert "too small" in str(economics(None, Economics(serve_params_b=70.0)).assumptions["own_machines"].value)
 
 
 def test_ownership_is_named_and_is_not_a_price() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.train import shapes
 from tuneworthy.config.train import Train
 from tuneworthy.errors import UserError
+from tuneworthy.train import advise as advice_module
 from tuneworthy.train.advise import Advice, advise
 from tuneworthy.train.duration import epoch, flops
-from tuneworthy.train.gpus import GIB
+from tuneworthy.train.gpus import GIB, OwnedMachine
+from tuneworthy.train.memory import IMPORTS, fits
 from tuneworthy.train.render import RowChat
 from tuneworthy.train.row_lengths import RowLengths, estimate
 from tuneworthy.train.settings import TrainingSettings
@@ -150,3 +154,36 @@ def test_rows_are_estimated_from_bytes_with_the_prompt_and_every_answer() -> Non
     assert estimate([RowChat("0", (turns[0], called))]).n_supervised > 100
     with pytest.raises(UserError, match="no training rows to plan for"):
         estimate([])
+
+
+def trains(machine: str, **more: Any) -> Sequence[str]:
+    return next(one.trains for one in advice(**more).machines if one.machine == machine)
+
+
+def test_each_machine_that_people_own_names_the_methods_that_fit_it() -> None:
+    assert trains("RTX 4060, 8 GB") == [] and trains("RTX 4090, 24 GB") == ["lora", "qlora"]
+    assert trains("RTX 4060, 8 GB", shape=shapes.SMOLLM2_135M) == ["full", "lora", "qlora"]
+    assert trains("RTX 4090, 24 GB", shape=shapes.LLAMA_70B) == []
+    assert trains("RTX 4090, 24 GB", shape=shapes.SMOLLM2_135M, method="preference") == ["preference"]
+
+
+def test_a_method_is_named_as_long_as_its_memory_estimate_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(advice().settings, method="qlora", dtype="bfloat16", max_length=ROWS.longest)
+    needed = fits(B8, settings, 0, "cuda").estimate.high / GIB
+    for gib, method in ((needed + 0.001, ["qlora"]), (needed - 0.001, [])):
+        machine = OwnedMachine(name="card", kind="card", gib=gib, source="")
+        monkeypatch.setattr(advice_module, "owned_machines", lambda machine=machine: [machine])
+        assert advice().machines[0].trains == method
+
+
+def test_a_machine_without_cuda_trains_on_its_processor_in_32_bits() -> None:
+    apple = next(one for one in advice().machines if one.machine == "Apple M4 Max, 64 GB")
+    free = (64 - 2) * GIB - IMPORTS
+    tried = {
+        method: fits(
+            B8, replace(advice().settings, method=method, dtype="float32", max_length=ROWS.longest), free, "cpu"
+        )
+        for method in ("full", "lora", "qlora")
+    }
+    assert list(apple.trains) == [method for method, found in tried.items() if found.fit != "does not fit"] != []
+    assert (apple.serves, apple.usable_gib) == ("f16", 48.0)

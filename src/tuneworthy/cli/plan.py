@@ -10,12 +10,13 @@ from tuneworthy.cli.options import FOLDER_PATH, PATH, json_option, note, print_r
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
+from tuneworthy.report.numbers import integer
 from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.rules import Finding
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count
-from tuneworthy.train.advise import Knob
+from tuneworthy.train.advise import Knob, MachinePlan
 from tuneworthy.train.classifier_plan import ClassifierPlan, plan_classifier
 from tuneworthy.train.emit import FORMATS, ROWS, Emitted, emit_planned, row_lines, rows_of
 from tuneworthy.train.lints import LINTS
@@ -24,6 +25,12 @@ from tuneworthy.train.render import REASONS
 from tuneworthy.train.settings_table import SettingsTable, read_settings
 from tuneworthy.types import Paths, Texts
 from tuneworthy.verdict.planned_method import full_offer, planned_method
+
+MACHINES = """\
+GiB: memory for a served model. Trains: by the upper end of the memory estimate;
+without CUDA on the processor, in 32 bits. Serves: the widest form that fits, by
+llama.cpp, on a Mac also by MLX; not run here. Tokens/s: an upper bound for one
+request (memory bandwidth over weights), no measurement. Sources: --json."""
 
 
 def _size(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
@@ -144,6 +151,17 @@ def _settings(knobs: Sequence[Knob]) -> Table:
     return Table.of("Settings", columns, knobs)
 
 
+def _machines(rows: Sequence[MachinePlan]) -> Table:
+    columns = [
+        name_column("machine", "machine"),
+        Column("usable_gib", "GiB", lambda gib: f"{gib:.1f}"),
+        text_column("trains", "trains", lambda row: ", ".join(row.trains) or "no method"),
+        text_column("serves", "serves", lambda row: row.serves or "too small"),
+        Column("most_tokens_per_s", "tokens/s below", integer),
+    ]
+    return Table.of("Machines that people own", columns, rows, MACHINES)
+
+
 def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
     rows = planned.to_dict()["rows"]
     say(
@@ -175,6 +193,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
     say(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
     for line in memory.instead:
         say(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
+    show_tables([_machines(planned.advice.machines)])
     for duration in planned.durations:
         say(f"One epoch: {duration}")
     say(*filter(None, [*planned.advice.notes, *more]))

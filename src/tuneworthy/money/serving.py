@@ -13,6 +13,7 @@ from typing import Literal
 
 from tuneworthy.config.ladder import Economics
 from tuneworthy.store.shapes import bundled
+from tuneworthy.train.gpus import HEADROOM
 from tuneworthy.types import Bounds, frozen
 
 Basis = Literal["measured", "computed", "published", "assumed", "project", ""]
@@ -24,8 +25,6 @@ HOURS = 730.0
 SECONDS = 3600 * HOURS
 # An option must cost (or take) at most this share of another to displace it without being better.
 SAVING = 0.8
-# Memory for weights and answers in flight, as a multiple of the weights.
-HEADROOM = 1.2
 # Memory of the process around a model on a CPU, GB. Assumed.
 PROCESS_GB = 1.0
 # Size below which a model is served by the CPU next to the application, billions of parameters.

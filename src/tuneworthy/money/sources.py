@@ -11,6 +11,7 @@ from tuneworthy.money.results import Fact
 from tuneworthy.money.serving import USUAL_TOKENS, Basis, hardware_table
 from tuneworthy.providers.prices import table_date
 from tuneworthy.store.shapes import bundled
+from tuneworthy.train.gpus import owned_machines
 from tuneworthy.types import Bounds
 
 PRICE = "reference_usd_per_1k"
@@ -95,8 +96,16 @@ def facts_of(reference: Bill | None, settings: Economics, gain: Bounds | None) -
         low, high = settings.spread(name)
         mark: Basis = "project" if name in settings.ranges else "assumed"
         facts[f"range_{name}"] = Fact(f"[{low:g}, {high:g}]", RANGES[name], mark)
+    facts["own_machines"] = _own_machines(facts["serve_params_b"].value)
     facts["ownership"] = replace(table.ownership, date=table.date)
     return facts
+
+
+def _own_machines(params_b: Any) -> Fact:
+    """Return the form in which each machine that people own serves a model; its price is not part of the sum."""
+    forms = "; ".join(f"{machine}: {machine.form(params_b) or 'too small'}" for machine in owned_machines())
+    source = "weights and a fifth more within the memory of a machine that people own; not priced"
+    return Fact(forms, source, "computed", hardware_table().date)
 
 
 def _serving_facts(reference: Bill | None, settings: Economics, sources: Mapping[str, Source]) -> dict[str, Fact]:

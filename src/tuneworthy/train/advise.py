@@ -13,11 +13,11 @@ from tuneworthy.config.train import Train
 from tuneworthy.store.artifacts import Artifact
 from tuneworthy.store.shapes import shaped
 from tuneworthy.train import messages
-from tuneworthy.train.gpus import GIB
-from tuneworthy.train.memory import Device, MemoryFit, fits
+from tuneworthy.train.gpus import GIB, OwnedMachine, owned_machines
+from tuneworthy.train.memory import IMPORTS, Device, MemoryFit, fits
 from tuneworthy.train.rehearsal import LONGEST, expected_rows
 from tuneworthy.train.row_lengths import RowLengths
-from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
+from tuneworthy.train.settings import ALL_LINEAR, Method, TrainingSettings
 from tuneworthy.train.shape import Shape
 from tuneworthy.types import JsonObject, Texts, frozen
 
@@ -67,6 +67,49 @@ def chosen_knob(train: Train, name: str, value: Any, reason: str, source: str) -
 
 
 @frozen
+class MachinePlan:
+    """A machine that people own, and its use for one model.
+
+    Attributes:
+        machine: Name and memory.
+        usable_gib: Memory for a served model.
+        trains: Methods that fit.
+        serves: The widest form of the weights that fits; None if no form does.
+        most_tokens_per_s: Upper bound for one request, from the memory bandwidth; None if that is unknown.
+        source: Of the bandwidth.
+    """
+
+    machine: str
+    usable_gib: float
+    trains: Sequence[Method]
+    serves: str | None
+    most_tokens_per_s: float | None
+    source: str
+
+
+def _plan_for(
+    machine: OwnedMachine, shape: Shape, settings: TrainingSettings, kinds: Sequence[RowLengths]
+) -> MachinePlan:
+    """Return the use of a machine; `train` uses cards with CUDA, and any other machine's processor, in 32 bits."""
+    device: Device = "cuda" if machine.kind == "card" else "cpu"
+    available = machine.free_gib * GIB - (0 if device == "cuda" else IMPORTS)
+    methods: Sequence[Method] = ("preference",) if settings.paired else ("full", "lora", "qlora")
+    tried = {
+        method: replace(settings, method=method, dtype="bfloat16" if device == "cuda" else "float32")
+        for method in methods
+    }
+    form = machine.form(shape.n_params / 1e9)
+    return MachinePlan(
+        machine=str(machine),
+        usable_gib=round(machine.serving_gib, 1),
+        trains=[m for m, own in tried.items() if fits(shape, own, available, device, kinds).fit != "does not fit"],
+        serves=form,
+        most_tokens_per_s=machine.most_tokens_per_s(shape.n_active / 1e9, form) if form else None,
+        source=machine.source,
+    )
+
+
+@frozen
 class Advice:
     """Settings with their reasons, and whether they fit.
 
@@ -75,12 +118,14 @@ class Advice:
         knobs: One for each setting that matters.
         memory: Needed and available memory.
         notes: What else a reader should know.
+        machines: Methods and forms by machine that people own.
     """
 
     settings: TrainingSettings
     knobs: Sequence[Knob]
     memory: MemoryFit
     notes: Texts = ()
+    machines: Sequence[MachinePlan] = ()
 
     def to_dict(self) -> JsonObject:
         return {
@@ -88,6 +133,7 @@ class Advice:
             "knobs": [asdict(knob) for knob in self.knobs],
             "memory": self.memory.to_dict(),
             "notes": list(self.notes),
+            "machines": [asdict(one) for one in self.machines],
         }
 
 
@@ -255,6 +301,7 @@ class _Advisor:
             if self.settings.rehearsal:
                 kinds.append(expected_rows(self.settings, self.rows.n_rows))
         memory = fits(self.shape, settings, self.available, self.device, kinds)
+        machines = [_plan_for(machine, self.shape, settings, kinds) for machine in owned_machines()]
         chosen = replace(memory.settings, max_length=self.settings.max_length)
         needed, most, room = (n / GIB for n in (memory.estimate.n_bytes, memory.estimate.high, self.available))
         size = f"{needed:.1f} GiB (at most {most:.1f} GiB)"
@@ -272,7 +319,7 @@ class _Advisor:
         for name, why in (("micro_batch_size", batch), ("gradient_checkpointing", saves)):
             self.knobs.append(Knob(name=name, value=getattr(chosen, name), reason=why, source="memory estimate"))
         self.settings = chosen
-        return Advice(settings=chosen, knobs=self.knobs, memory=memory, notes=self._notes())
+        return Advice(settings=chosen, knobs=self.knobs, memory=memory, notes=self._notes(), machines=machines)
 
     def _notes(self) -> Texts:
         shape, batch = self.shape, self.settings.batch_size

@@ -18,7 +18,7 @@ from tuneworthy.train.advise import Advice, advise, has_bf16
 from tuneworthy.train.base_model import base_spec, end_ids, load_tokenizer, template_of
 from tuneworthy.train.duration import Duration, epoch, measure_products
 from tuneworthy.train.gpus import GIB, gpus
-from tuneworthy.train.memory import Device
+from tuneworthy.train.memory import IMPORTS, Device
 from tuneworthy.train.rehearsal import stored_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import RowLengths, count, estimate
@@ -26,8 +26,6 @@ from tuneworthy.train.shape import Shape, count_layers, read_shape
 from tuneworthy.train.training_rows import Material, gather, start_of
 from tuneworthy.types import JsonObject, NamedInts
 
-# What torch, transformers, peft and trl take before anything is loaded (0.45 GB measured), bytes.
-IMPORTS = 0.5 * GIB
 # Of the machine's memory, for everything else that runs.
 RESERVED = 1.0 * GIB
 # Rows that are measured where no tokenizer is loaded.

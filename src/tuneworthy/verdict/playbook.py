@@ -4,7 +4,7 @@ Pure: `checklist` looks at `ProjectState`, which `project_state` reads from the 
 gates of `verdict.gates`, so that the list and the verdict never disagree.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from typing import Literal, NamedTuple, get_args
 
@@ -171,15 +171,15 @@ def checklist(state: ProjectState) -> Checklist:
         next=following,
         action=action,
         notes=[*state.notes, *([note] if following is not None and following.step in LEVERS else [])],
-        remaining={
-            "to_decide": Cost() if state.decided else _sum(step for step in steps if step.step not in LATER),
-            "to_ship": _sum(step for step in steps if step.step in LATER),
-        },
+        remaining=_remaining(state, steps),
     )
 
 
-def _sum(steps: Iterable[Step]) -> Cost:
-    return sum((step.cost for step in steps if step.cost and step.status == "open"), Cost())
+def _remaining(state: ProjectState, steps: Sequence[Step]) -> dict[str, Cost]:
+    costs = {step.step: step.cost for step in steps if step.cost and step.status == "open"}
+    before = [] if state.decided else [cost for name, cost in costs.items() if name not in LATER]
+    after = [cost for name, cost in costs.items() if name in LATER]
+    return {"to_decide": sum(before, Cost()), "to_ship": sum(after, Cost())}
 
 
 def _priced(state: ProjectState, step: Step) -> Step:
