@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
@@ -315,6 +315,19 @@ class Cascade:
 
 
 @frozen
+class TagSetting:
+    """The settings of requests with a tag.
+
+    Attributes:
+        decoding: Sampling parameters, or effort.
+        max_tokens: Limit of the answer, tokens: more effort needs more room.
+    """
+
+    decoding: JsonMapping
+    max_tokens: int
+
+
+@frozen
 class Variant:
     """The thing compared. Its identity is a hash of the resolved content; `name` is only for people.
 
@@ -332,6 +345,7 @@ class Variant:
         stop: Texts that end an answer.
         answer_after: A marker: the answer is what follows its last occurrence (the rest is thinking aloud).
         cascade: Who answers first; None for a variant that answers every case itself.
+        by_tag: Settings of cases by their first tag; those without an entry get `decoding` and `max_tokens`.
         notes: How it was made (transforms applied), for the report; not part of the identity.
     """
 
@@ -348,12 +362,18 @@ class Variant:
     stop: TextTuple = ()
     answer_after: str | None = None
     cascade: Cascade | None = None
+    by_tag: Mapping[str, TagSetting] = field(default_factory=dict)
     notes: TextTuple = ()
 
     @property
     def parameters(self) -> JsonObject:
         """Settings of a request: sampling parameters and stop texts."""
         return {**self.decoding, "stop": list(self.stop)} if self.stop else dict(self.decoding)
+
+    def for_tags(self, tags: TextTuple) -> Variant:
+        """Return the variant with the settings of a request with these tags, of which the first counts."""
+        own = self.by_tag.get(tags[0]) if tags else None
+        return replace(self, decoding=own.decoding, max_tokens=own.max_tokens, by_tag={}) if own else self
 
     @property
     def id(self) -> str:
@@ -366,6 +386,8 @@ class Variant:
             ]  # a variant without one keeps the id that it had before there were any, like the next
         else:
             content["cascade"] = [self.cascade.first.id, self.cascade.threshold]
+        if not self.by_tag:
+            del content["by_tag"]
         if not self.output.ranking:
             del content["output"]["ranking"], content["output"]["prior"]
         if self.retrieval is None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.ladder.record import BestVariant, RunRecord
 from tuneworthy.ladder.run import LadderRun
+from tuneworthy.ladder.rung import Rung
+from tuneworthy.ladder.rungs.decoding import DecodingRung
 from tuneworthy.ladder.session import open_session
+from tuneworthy.search.tag_settings import choose
 from tuneworthy.types import OutputFormat, Variant
 
 
@@ -233,3 +239,92 @@ def test_every_provider_that_takes_parameters_says_so() -> None:
             inspect.getsource(base.__init__) for base in cls.__mro__ if "__init__" in vars(base) and base is not object
         ]
         assert any("self.capabilities" in source for source in sources), cls
+
+
+def tagged(root: Path, right: str, tag: Callable[[int], str]) -> Path:
+    """A world of two settings, `right` saying how often an answer to case `i` is right, with a tag for each case."""
+    code = f"answer(request, {right.replace('HOT', 'request.decoding.get(`temperature`)'.replace('`', chr(39)))})"
+    code = code.replace("i %", "int(question(request).split()[1]) %")
+    grid = "[decoding]\ngrid = [{temperature = 0.0}, {temperature = 0.7}]"
+    write_simulation(root, {"weak": code}, n_cases=360, n_examples=30, rungs=["baseline", "decoding"], extra=grid)
+    rows = [json.loads(line) for line in (root / "cases.jsonl").read_text().splitlines()]
+    (root / "cases.jsonl").write_text(
+        "".join(json.dumps(row | {"tags": [tag(i)]}) + "\n" for i, row in enumerate(rows))
+    )
+    return root
+
+
+def parity(i: int) -> str:
+    return "rare" if i % 20 == 0 else ["even", "odd"][i % 2]
+
+
+OPPOSITE = "0.95 if (not HOT) == (i % 2 == 0) else 0.2"
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_tags_that_need_opposite_settings_get_them(
+    is_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_on:
+        monkeypatch.setattr(DecodingRung, "combine", Rung.combine)
+    record = run_ladder(tagged(tmp_path, OPPOSITE, parity))
+    found = record.rung("decoding")
+    assert found is not None and found.variant is not None and found.score is not None
+    variant = record.variants[found.variant]
+    assert (found.score > 0.85, bool(variant.by_tag)) == (is_on, is_on)
+    if is_on:
+        assert found.reason_code == "better" and found.calls == sum(row.n for row in found.candidates[1:])
+        hot = {tag: variant.for_tags((tag, "odd")).decoding["temperature"] > 0 for tag in ("even", "odd")}
+        assert hot == {"even": False, "odd": True} and len(variant.by_tag) == 1
+        assert variant.for_tags(("rare",)) is variant.for_tags(("unseen", "odd")) is variant.for_tags(()) is variant
+        assert any(note.startswith("Settings by tag: ") and "rare" not in note for note in found.notes)
+
+
+def test_tags_without_a_difference_get_no_settings_of_their_own(tmp_path: Path) -> None:
+    record = run_ladder(tagged(tmp_path, "0.6 if HOT else 0.55", parity))
+    found = record.rung("decoding")
+    assert found is not None and not record.variants[found.variant or ""].by_tag
+    assert any("No setting by tag" in note for note in found.notes)
+
+
+def test_tags_with_few_cases_are_not_tried(tmp_path: Path) -> None:
+    record = run_ladder(tagged(tmp_path, OPPOSITE, lambda i: f"{parity(i)} {i % 6}"))
+    found = record.rung("decoding")
+    assert found is not None and not record.variants[found.variant or ""].by_tag
+    assert any("not tried" in note for note in found.notes)
+
+
+def answers_of(right: Sequence[bool] | np.ndarray, usd: float) -> np.ndarray:
+    n = len(right)
+    return np.array([np.array(right, float), np.ones(n), np.full(n, usd), np.ones(n)])
+
+
+@pytest.mark.parametrize(("usd", "is_offered"), [(1.0, True), (9.0, False)])
+def test_an_easy_tag_gets_the_effort_that_is_cheaper_by_a_fifth(usd: float, is_offered: bool) -> None:
+    tags, groups = np.array(["easy", "hard"] * 60), np.arange(120) // 2
+    high = answers_of([i % 10 != 0 for i in range(120)], 10.0)
+    low = answers_of([i % 10 != 0 and i % 2 == 0 for i in range(120)], usd)
+    own, found = choose(np.stack([high, low], axis=1), tags, groups, ["easy", "hard"], 0.8)
+    assert (found is not None) == is_offered
+    if found is not None:
+        assert own == {"easy": 1} and found.weight == pytest.approx((5.5, 1))
+        assert np.array_equal(found.num, high[0])
+
+
+def test_settings_that_chance_chose_do_not_pass_the_other_half() -> None:
+    rng = np.random.default_rng(3)
+    tags, offered, chosen = np.array([*"abcd"] * 40), 0, 0
+    for _ in range(100):
+        arms = [answers_of(rng.random(160) < 0.5, 1.0) for _ in range(3)]
+        arms.sort(key=lambda arm: -float(arm[0].sum()))
+        own, found = choose(np.stack(arms, axis=1), tags, np.arange(160) // 4, [*"abcd"], 0.8)
+        chosen, offered = chosen + bool(own), offered + (found is not None)
+    assert chosen > 25 and offered < 10, (chosen, offered)
+
+
+def test_a_setting_with_unscored_answers_is_not_preferred() -> None:
+    first, other = answers_of([True, False] * 40, 1.0), answers_of([True] * 80, 1.0)
+    answers, tags = np.stack([first, other], axis=1), np.array(["a"] * 80)
+    assert choose(answers, tags, np.arange(80) // 2, ["a"], 0.8)[1] is not None
+    answers[0, 1, :8] = np.nan
+    assert choose(answers, tags, np.arange(80) // 2, ["a"], 0.8)[1] is None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current, describe, resolve, restore
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.stats.comparisons import RESERVE, SHARED
-from tuneworthy.types import Case, Shots, Variant
+from tuneworthy.types import Case, Shots, TagSetting, Variant
 
 RUNGS = ["classical", "baseline", "prompt", "model"]
 
@@ -258,6 +259,42 @@ def test_an_exported_client_calls_the_api_that_was_measured(tmp_path: Path, api:
     assert sent["path"] == api
     assert ("input" in sent, "messages" in sent) == (api == "responses", api != "responses")
     assert sent.get("extra_body", {}).get("store") == (False if api == "responses" else None)
+
+
+def test_an_exported_client_sends_the_settings_of_a_tag(tmp_path: Path) -> None:
+    root = world(tmp_path / "world", extra=SERVED + "input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n")
+    rows = [json.loads(line) for line in (root / "cases.jsonl").read_text().splitlines()]
+    lines = [json.dumps(row | {"tags": [["warm", "greedy", "other"][i % 3]]}) for i, row in enumerate(rows)]
+    (root / "cases.jsonl").write_text("\n".join(lines))
+    evil = 'x"""\n{0}'
+    by_tag = {
+        "warm": TagSetting(decoding={"temperature": 0.7, "min_p": 0.1}, max_tokens=9),
+        **dict.fromkeys(["greedy", evil], TagSetting(decoding={}, max_tokens=256)),
+    }
+
+    async def act(session: Session) -> tuple[list[Path], list[bool], Variant]:
+        one = replace(asking(session, "served"), decoding={"temperature": 0.2}, by_tag=by_tag)
+        assert restore(describe(one), "here") == replace(one, model_identity=dict(one.model_identity))
+        plain = replace(one, by_tag={})
+        different = [a != b for a, b in pairwise([plain.id, one.id, replace(one, by_tag={"warm": by_tag["warm"]}).id])]
+        return export_variant(session, one, tmp_path / "out"), different, one
+
+    written, different, _ = within(root, act)
+    paths = {path.name: path for path in written}
+    assert all(different)
+    assert "with the tag warm: temperature=0.7, min_p=0.1" in paths["prompt.md"].read_text()
+    bodies: list[Any] = []
+    answer = SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content="red"))])
+    completions = SimpleNamespace(create=lambda **body: bodies.append(body) or answer)
+    source = paths["client.py"].read_text().replace("from openai import OpenAI", "").replace("OpenAI(", "dict(")
+    space: dict[str, Any] = {"__file__": str(paths["client.py"]), "__name__": "client"}
+    exec(source, space)
+    space["client"] = SimpleNamespace(chat=SimpleNamespace(completions=completions))
+    for tag in ([], ["other"], ["warm"], ["greedy"], [evil]):
+        assert space["ask"]("What colour?", *tag) == "red"
+    assert [body.get("temperature") for body in bodies] == [0.2, 0.2, 0.7, None, None]
+    assert [body.get("extra_body", {}).get("min_p") for body in bodies] == [None, None, 0.1, None, None]
+    assert len({body.get("max_tokens", body.get("max_completion_tokens")) for body in bodies}) == 2
 
 
 def test_a_run_takes_new_looks_for_another_margin_and_none_for_a_corrected_label(tmp_path: Path) -> None:

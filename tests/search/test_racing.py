@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from tuneworthy.search.racing import ALPHA, DevScores, Race, _entry, cheapest_of_the_best, race
+from tuneworthy.search.racing import ALPHA, DevScores, Race, cheapest_of_the_best, entry_of, race
 from tuneworthy.types import Case, Variant
 
 DEV = [Case(id=str(i), input=str(i), expected="x") for i in range(120)]
@@ -119,7 +119,7 @@ def simulated(seed: int, *, priced: bool) -> tuple[float, float, float]:
 
     async def both() -> tuple[Race, Variant]:
         dev = [Case(id=str(number), input="x", expected="x") for number in range(n)]
-        seen = [_entry(one, await measure(one, dev), dev) for one in variants]
+        seen = [entry_of(one, await measure(one, dev), dev) for one in variants]
         seen.sort(key=lambda entry: -entry.score)
         return await race(variants, dev, measure), cheapest_of_the_best(seen, n).variant
 
@@ -175,9 +175,9 @@ def test_a_candidate_that_fails_on_what_is_hard_leaves_and_says_why() -> None:
 
 def test_the_interval_of_a_candidate_knows_of_cases_that_share_a_source() -> None:
     num = np.repeat([1.0, 0.0, 1.0, 1.0, 0.0, 1.0], 20)
-    alone = _entry(variant("a"), DevScores(num=num, den=np.ones(120), cost_usd=0.0, weight=(0.0, 1.0)), DEV)
+    alone = entry_of(variant("a"), DevScores(num=num, den=np.ones(120), cost_usd=0.0, weight=(0.0, 1.0)), DEV)
     dev = [replace(case, group=str(number // 20)) for number, case in enumerate(DEV)]
-    grouped = _entry(variant("a"), alone.measured, dev)
+    grouped = entry_of(variant("a"), alone.measured, dev)
     assert grouped.score == alone.score and np.diff(grouped.ci) > 2 * np.diff(alone.ci)
 
 

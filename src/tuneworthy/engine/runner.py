@@ -310,10 +310,11 @@ class Runner:
             found = passages.get(case.id, ())
             shown = tuple(passage.document for passage in found)
             messages = chat(variant, case, shots.get(case.id, ()), found)
+            own = variant.for_tags(case.tags)
             first = Request(
                 messages=messages if self.mask is None else self.mask(messages),
-                max_tokens=variant.max_tokens,
-                decoding=variant.parameters,
+                max_tokens=own.max_tokens,
+                decoding=own.parameters,
                 output=variant.output,
                 tools=case.tools,
                 logprobs=logprobs,

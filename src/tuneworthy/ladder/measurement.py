@@ -97,13 +97,13 @@ class Measurement(ScoredAnswers):
 def is_sampled(project: Project, variant: Variant) -> bool:
     """Return whether equal requests may get different answers."""
     config = project.models.get(variant.model)
-    return (
-        not (
-            variant.model.startswith(IN_PROCESS)
-            or (config is not None and config.repeatable)
-            or variant.output.kind == "ranked"
-        )
-        and float(variant.decoding.get("temperature", 1.0)) > 0
+    return not (
+        variant.model.startswith(IN_PROCESS)
+        or (config is not None and config.repeatable)
+        or variant.output.kind == "ranked"
+    ) and any(
+        float(one.get("temperature", 1.0)) > 0
+        for one in (variant.decoding, *(own.decoding for own in variant.by_tag.values()))
     )
 
 

@@ -360,9 +360,11 @@ class LadderRun:
             return _nothing_to_try(name, proposal if proposal.skipped else found, unavailable, notes)
         unseen = [case for case in self.dev if case.id not in found.made_from]
         raced = await self._explore(candidates, unseen)
+        raced, more = await rung.combine(view, raced, unseen)
         winner = raced.winner
-        record = _explored(name, raced, len(candidates) if session.split.explore else 1, notes)
-        record = replace(record, candidates=self._calibrated(record.candidates, candidates, unseen))
+        self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
+        record = _explored(name, raced, len(candidates) if session.split.explore else 1, [*notes, *more])
+        record = replace(record, candidates=self._calibrated(record.candidates, [*candidates, winner], unseen))
         with session.runner.metered() as spent:
             detail = await rung.examine(view, candidates, winner)
         record = replace(
@@ -407,7 +409,9 @@ class LadderRun:
                 RungRecord(rung=TEACHER, status=RungStatus.FAILED, reason="; ".join(unavailable)) if variants else None
             )
         raced = await self._explore(candidates, self.dev)
-        return await self._test(_explored(TEACHER, raced, len(candidates), []), raced.winner, ())
+        winner = raced.winner
+        self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
+        return await self._test(_explored(TEACHER, raced, len(candidates), []), winner, ())
 
     async def _available(self, candidates: Sequence[Variant]) -> tuple[list[Variant], list[str]]:
         """Ask each model but the best's own one case of dev; return those that answer, and why others do not."""
@@ -421,7 +425,7 @@ class LadderRun:
         return [variant for variant in candidates if variant.model not in refused], list(refused.values())
 
     async def _explore(self, candidates: Sequence[Variant], unseen: Cases) -> Race:
-        """Race the candidates on dev, and note the winner.
+        """Race the candidates on dev.
 
         Where dev is too small, the first candidate is preregistered, and only a quick run asks it.
 
@@ -437,7 +441,6 @@ class LadderRun:
             whole = await race([winner], self.dev, self.session.measure)
             entries = [*whole.entries, *(one for one in raced.entries if one.variant is not winner)]
             raced = replace(raced if raced.entries else whole, entries=entries, calls=sum(entry.n for entry in entries))
-        self.variants[winner.id] = replace(winner, model_identity=dict(winner.model_identity))
         return raced
 
     def _calibrated(

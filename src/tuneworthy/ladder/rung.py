@@ -18,6 +18,7 @@ from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.registry import Registry
 from tuneworthy.retrieval.library import DocumentLibrary
+from tuneworthy.search.racing import Race
 from tuneworthy.types import Cases, NamedInts, Texts, Variant, frozen
 
 
@@ -130,6 +131,16 @@ class Rung(ABC):
         Calls depend only on stored answers and the seed, so an interrupted search continues.
         """
         return SearchResult()
+
+    async def combine(self, view: View, raced: Race, dev: Cases) -> tuple[Race, Texts]:
+        """Return the race with a winner that combines its candidates, from their stored answers, and notes.
+
+        Args:
+            view: The context of the proposal.
+            raced: All candidates have left it, or answered the same dev cases.
+            dev: The cases of the race, in its order.
+        """
+        return raced, ()
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> Detail | None:
         """Look closer at the winner of the race, on dev.

@@ -147,9 +147,10 @@ def _lines(variant: Variant) -> Iterator[str]:
         first, threshold = clean(title(variant.cascade.first)), variant.cascade.threshold
         yield f"in front: {first}, which answers where the probability of its answer is at least {threshold:.2f}"
     yield f"model: {clean(variant.model)}"
-    if variant.decoding:
-        settings = (f"{key} {number_text(value)}" for key, value in variant.decoding.items())
-        yield f"decoding: {clean(', '.join(settings))}"
+    for tag, own in {"": variant.decoding, **{tag: own.decoding for tag, own in variant.by_tag.items()}}.items():
+        settings = ", ".join(f"{key} {number_text(value)}" for key, value in own.items())
+        if settings or tag:
+            yield f"decoding{tag and f' of requests with the tag {clean(tag)}'}: {clean(settings or 'default')}"
     if variant.shots is not None:
         yield f"few-shot examples: {variant.shots.k}, {SHOTS[variant.shots.mode]}"
     if variant.retrieval is not None:

@@ -88,10 +88,11 @@ def _parts(variant: Variant, today: Variant | None) -> dict[str, str]:
 
 
 def _decoding(variant: Variant, today: Variant | None) -> str | None:
-    if variant.decoding == (today.decoding if today else {}):
+    if not variant.by_tag and variant.decoding == (today.decoding if today else {}):
         return None
     shown = [key for key in ("temperature", "effort") if key in variant.decoding] or [*variant.decoding][:1]
-    return " and ".join(f"{key} {number_text(variant.decoding[key])}" for key in shown)
+    parts = [f"{key} {number_text(variant.decoding[key])}" for key in shown]
+    return " and ".join(parts + ["settings by tag"] * bool(variant.by_tag))
 
 
 def differences(a: Variant, b: Variant) -> TextPair:

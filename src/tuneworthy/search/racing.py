@@ -147,7 +147,7 @@ async def race(candidates: Sequence[Variant], dev: Cases, measure: Measure, *, n
         heads = {start + math.ceil((end - start) * look / LOOKS) for look in range(1, LOOKS + 1)} - {start}
         for n in sorted(heads):
             for variant in running.alive:
-                running.entries[variant.id] = _entry(variant, await measure(variant, dev[:n]), dev[:n])
+                running.entries[variant.id] = entry_of(variant, await measure(variant, dev[:n]), dev[:n])
             running.drop_unscored(n)
             running.drop_behind()
             if len(running.alive) == 1 < len(candidates):
@@ -246,7 +246,7 @@ def within_one_error(best: DevScores, other: DevScores, n_dev: int) -> bool:
     return bool(score - other_score <= np.std(parts - other_parts, ddof=1) / np.sqrt(max(n_dev, both.sum())))
 
 
-def _entry(variant: Variant, measured: DevScores, cases: Cases) -> Entry:
+def entry_of(variant: Variant, measured: DevScores, cases: Cases) -> Entry:
     n, scored = len(cases), ~np.isnan(measured.num)
     if not scored.any():
         return Entry(variant=variant, n=n, score=0.0, ci=(0.0, 1.0), measured=measured)

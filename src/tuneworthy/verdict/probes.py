@@ -343,6 +343,7 @@ class _Probing:
             variant = replace(
                 variant,
                 name="probe/again",
+                by_tag={},
                 decoding={**variant.decoding, "temperature": ASKED_AGAIN_AT},
                 notes=("probe",),
             )

@@ -58,22 +58,22 @@ VARIANT = {name!r}
 IDENTITY = {identity!r}
 REQUEST = Path(__file__).with_name("request.json").read_text(encoding="utf-8")
 VARIABLES = {variables!r}
-client = OpenAI(base_url={base_url!r}, api_key={key}"none")
+{settings}client = OpenAI(base_url={base_url!r}, api_key={key}"none")
 {search}
 
 {filled}
 {nearest}
-def ask(text: str | Mapping[str, Any]) -> str:
+def ask(text: str | Mapping[str, Any]{tag}) -> str:
     """Return the answer to `text`; where the prompt has several variables, `text` holds all of them by name."""
     body = filled(REQUEST, VARIABLES, text)
-{shown}{passages}    answer = client.{call}
+{tagged}{shown}{passages}    answer = client.{call}
     return {answer}
 
 
 if __name__ == "__main__":
     import sys
 
-    print(ask(sys.argv[1]))
+    print(ask(*sys.argv[1:]))
 '''
 
 
@@ -128,8 +128,19 @@ SHOTS = list(map(json.loads, Path(__file__).with_name("shots.jsonl").read_text(e
 SHOW = """    for place in nearest(question_of(text)):  # the nearest comes last
         body[{turns!r}][{at}:{at}] = SHOTS[place]["messages"]
 """
+SETTINGS = """# By the tag of a request: fields of the body that differ; None removes one.
+SETTINGS = {settings!r}
+"""
+TAGGED = """    body |= SETTINGS.get(tag, {})
+    body = {key: value for key, value in body.items() if value is not None}
+"""
 
 
+# Fields of a body that the client names; it sends others as `extra_body`.
+STANDARD = frozenset([
+    *("model", "messages", "input", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"),
+    *("frequency_penalty", "presence_penalty", "response_format", "tools"),
+])  # fmt: skip
 # Files of some variants only.
 OTHERS = ("request.json", "client.py", "shots.jsonl")
 
@@ -157,7 +168,8 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
 
     Shots that are chosen per case are not in the request: the client finds them in the pool, `shots.jsonl`. Nor are
     passages of documents: the client searches for them with this package, and `prompt.md` shows how they precede the
-    question. Without a client, `prompt.md` names the differences to the measured request.
+    question. The settings of a request depend on its tag where the variant has settings by tag. Without a client,
+    `prompt.md` names the differences to the measured request.
 
     Raises:
         UserError: The variant is a classical baseline, which has no prompt, or a cascade, which has two parts; or
@@ -254,41 +266,30 @@ def _client(session: Session, variant: Variant, shots: Examples, *, is_nearest: 
     if isinstance(config, ChatServer) and not config.bearer:
         return {}, "There is no `client.py`, because the model's provider signs its requests."
 
-    def sent(messages: Messages, tools: Sequence[JsonObject] = ()) -> JsonObject:
-        return provider.body(
-            Request(
-                messages=tuple(messages),
-                max_tokens=variant.max_tokens,
-                decoding=variant.parameters,
-                output=variant.output,
-                tools=tuple(tools),
-            )
-        )[0]
-
-    body, variables = sent(_turns(variant, shots, _places)), variables_of(variant)
+    shown_turns = _turns(variant, shots, _places)
+    body, variables = _body(provider, variant, shown_turns), variables_of(variant)
+    settings = {
+        tag: _difference(body, _body(provider, variant.for_tags((tag,)), shown_turns)) for tag in variant.by_tag
+    }
     template, turns = orjson.dumps(body).decode(), "input" if "input" in body else "messages"
     at, cases = len(body[turns]) - 1, (*session.split.test, *session.split.dev)
     chosen = session.pool.select(variant.shots if is_nearest else None, cases)
     for case in cases:
         shown = chosen.get(case.id, shots)
-        measured = json.loads(orjson.dumps(sent(chat(variant, case, shown), case.tools)))
+        measured = _body(provider, variant.for_tags(case.tags), chat(variant, case, shown), case.tools)
         try:
             client = filled(template, variables, asked(case, variables))
         except KeyError:
             client = {turns: []}
         if is_nearest:
             client[turns][at:at] = [turn for shot in shown for turn in shot_turns(shot, variant)]
-        if client != measured or (is_nearest and question_of(asked(case, variables)) != case.text):
+        settings_sent = _difference(client, measured)
+        text = question_of(asked(case, variables)) if is_nearest else case.text
+        if settings_sent != settings.get("".join(case.tags[:1]), {}) or text != case.text:
             return {}, (
                 "There is no `client.py`, because from a text alone it could not send every case as measured. "
                 "The template does more than insert variables, or cases have tools or several turns."
             )
-    standard = {
-        *("model", "messages", "input", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"),
-        *("frequency_penalty", "presence_penalty", "response_format", "tools"),
-    }
-    extra = {key: body.pop(key) for key in list(body) if key not in standard}
-    body |= {"extra_body": extra} if extra else {}
     snippet = SNIPPET.format(
         **_parts(session, variant, turns, at),
         filled=inspect.getsource(filled),
@@ -301,8 +302,32 @@ def _client(session: Session, variant: Variant, shots: Examples, *, is_nearest: 
         else 'chat.completions.create(**body).choices[0].message.content or ""',
         key=f"os.environ.get({config.key_variable!r}) or " if config.key_variable else "",
         answer=_answer_of(variant, provider.capabilities),
+        settings=SETTINGS.format(settings=settings) * bool(settings),
+        tag=', tag: str = ""' * bool(settings),
+        tagged=TAGGED * bool(settings),
     )
     return {"request.json": orjson.dumps(body, option=orjson.OPT_INDENT_2), "client.py": snippet.encode()}, ""
+
+
+def _body(
+    provider: OpenAIProvider, variant: Variant, messages: Messages, tools: Sequence[JsonObject] = ()
+) -> JsonObject:
+    """Return the body that a client passes to the package `openai`."""
+    request = Request(
+        messages=tuple(messages),
+        max_tokens=variant.max_tokens,
+        decoding=variant.parameters,
+        output=variant.output,
+        tools=tuple(tools),
+    )
+    body: JsonObject = json.loads(orjson.dumps(provider.body(request)[0]))
+    extra = {key: body.pop(key) for key in list(body) if key not in STANDARD}
+    return body | ({"extra_body": extra} if extra else {})
+
+
+def _difference(body: JsonMapping, other: JsonMapping) -> JsonObject:
+    """Return the fields of `other` that differ from those of `body`; None removes one."""
+    return {key: other.get(key) for key in sorted({*body, *other}) if body.get(key) != other.get(key)}
 
 
 def _parts(session: Session, variant: Variant, turns: str, at: int) -> dict[str, str]:

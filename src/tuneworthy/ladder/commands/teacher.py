@@ -63,7 +63,7 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
                 f"models.{found.model} is no longer the model that {found.name} was measured with.",
                 hint=messages.say("run_ladder_again"),
             )
-    return replace(found, decoding={**found.decoding, **teacher.parameters})
+    return replace(found, by_tag={}, decoding={**found.decoding, **teacher.parameters})
 
 
 def _check(session: Session, teacher: Teacher, name: str) -> None:

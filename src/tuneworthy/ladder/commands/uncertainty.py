@@ -220,7 +220,7 @@ async def sampled_answers(session: Session, variant: Variant, cases: Cases, samp
     """Return further answers to each case, sampled; a seed would make them all alike."""
     free = {name: value for name, value in variant.decoding.items() if name != "seed"}
     traces = await session.ask(
-        replace(variant, name=f"{variant.name}/sampled", decoding={**free, "temperature": SAMPLED_AT}),
+        replace(variant, name=f"{variant.name}/sampled", by_tag={}, decoding={**free, "temperature": SAMPLED_AT}),
         cases,
         repeats=samples,
     )

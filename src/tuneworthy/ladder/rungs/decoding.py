@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from tuneworthy.arrays import Floats
 from tuneworthy.config import Project
 from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import accepted, auto, engine_for, preset_of
@@ -10,10 +11,13 @@ from tuneworthy.ladder.measurement import is_sampled
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.ladder.tuned_models import config_of
+from tuneworthy.money.serving import SAVING
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature
+from tuneworthy.search.racing import Race
+from tuneworthy.search.tag_settings import with_tag_settings
 from tuneworthy.store import Folder
-from tuneworthy.types import JsonMapping, JsonObject, Variant
+from tuneworthy.types import Cases, JsonMapping, JsonObject, Texts, Traces, Variant
 
 # Dev cases that are answered a second time to see whether sampling matters, and the fewest that can show it.
 MAX_REPEATED, MIN_REPEATED = 40, 20
@@ -28,7 +32,7 @@ class DecodingRung(Rung):
     parameter that a stored probe found to do nothing. Without a grid or an adopted sweep, the rung is skipped where
     sampling hardly matters: answers are greedy, or a second answer to the same dev cases seldom scores differently. If
     a share d of the cases scores differently, greedy answers gain at most d. Findings of the decoding lints on
-    candidates are noted.
+    candidates are noted. Tags of the cases get settings of their own where these are better on dev.
     """
 
     async def propose(self, view: View) -> Proposal:
@@ -79,6 +83,17 @@ class DecodingRung(Rung):
             skip_code="stable",
         )
 
+    async def combine(self, view: View, raced: Race, dev: Cases) -> tuple[Race, Texts]:
+        """Give tags of the cases the settings that are best for them."""
+        session = view.session
+
+        async def answers(variant: Variant, cases: Cases) -> tuple[Floats, Floats, Traces]:
+            traces = await session.ask(variant, cases)
+            return *(await session.score(traces, cases))[:2], traces
+
+        today = [view.incumbent] if len(session.stored(view.incumbent, dev)) == len(dev) else []
+        return await with_tag_settings(raced, today, dev, answers, SAVING) if view.searched else (raced, ())
+
 
 def _chosen(view: View) -> list[JsonObject]:
     """Return the settings of the grid, else those of an adopted sweep."""
@@ -106,6 +121,7 @@ def with_setting(base: Variant, setting: JsonMapping, capabilities: Capabilities
         base,
         name=f"decoding/{label(setting)}",
         decoding=dict(setting),
+        by_tag={},
         max_tokens=base.max_tokens + max(0, room - before),
     )
 
@@ -179,4 +195,4 @@ def label(setting: JsonMapping) -> str:
 
 def prompt_key(variant: Variant) -> str:
     """Return a variant's key without its sampling parameters, on which its sweep does not depend."""
-    return replace(variant, decoding={}).id
+    return replace(variant, decoding={}, by_tag={}).id

@@ -59,4 +59,4 @@ def _greedy(view: View, best: Variant) -> Variant:
     effort = best.decoding.get("effort")
     if capabilities is None or not takes_temperature(capabilities, effort=effort):
         return best
-    return replace(best, decoding={"temperature": 0.0} | ({"effort": effort} if effort else {}))
+    return replace(best, by_tag={}, decoding={"temperature": 0.0} | ({"effort": effort} if effort else {}))
