@@ -51,7 +51,7 @@ def reason(evidence: Evidence) -> TrainingReason:
 CASES: dict[str, tuple[Evidence, str, str]] = {
     "no fact is against it": (planted(), "refuted", "has not risen"),
     "retires within a year": (planted(replace(SAFE, retires=in_days(360))), "measured", str(in_days(360))),
-    "retired already": (planted(replace(SAFE, retires=in_days(-1))), "measured", f"retired the model on {in_days(-1)}"),
+    "retired already": (planted(replace(SAFE, retires=in_days(-1))), "measured", f"{in_days(-1)}, is in"),
     "retires after a year": (planted(replace(SAFE, retires=in_days(370))), "refuted", "after the horizon"),
     "kept beyond a year": (planted(replace(SAFE, retires=None, retires_from=in_days(370))), "refuted", "has not risen"),
     "kept for less than a year": (

@@ -1,5 +1,7 @@
 """`tuneworthy data curve`."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,8 +14,10 @@ from tuneworthy.dataset.effect import MIN_ASKED
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.records import Difference
 from tuneworthy.report.numbers import NONE, integer, percent, percent_range, points, points_range
+from tuneworthy.report.render import table_lines
 from tuneworthy.report.table import Column, Table
 from tuneworthy.store import Folder
+from tuneworthy.verdict.gather_training import pilot_scores
 
 
 @click.command("curve")
@@ -38,8 +42,29 @@ def command(version_id: str | None, root: Path) -> int:
     """
     project = load(root)
     curve = curve_of(project, open_version(Folder(project.root), version_id), note)
-    print_result(curve, _say, curve)
+    pilots = pilot_scores(Folder(project.root), curve.version)
+    print_result({**asdict(curve), "pilots": pilots}, _show, curve, pilots)
     return 4 if curve.size is None else 0
+
+
+def _show(curve: DatasetCurve, pilots: Mapping[str, Mapping[int, float]]) -> None:
+    _say(curve)
+    if len(pilots) > 1:
+        (weak, lower), (strong, higher) = sorted(pilots.items(), key=lambda one: max(one[1].values()))[-2:]
+        best = max(lower.values())
+        columns = [
+            Column("size", "rows", integer, value=int),
+            *(Column(name, name, percent, value=scores.get) for name, scores in pilots.items()),
+        ]
+        say(
+            "",
+            *table_lines(Table.of("", columns, sorted({size for scores in pilots.values() for size in scores}))),
+            f"Pilots, mean score on dev: {strong} reaches the best score of {weak} ({best:.1%}, with "
+            f"{min(size for size, score in lower.items() if score == best):,} rows) with "
+            f"{min(size for size, score in higher.items() if score >= best):,} rows.",
+        )
+    elif pilots:
+        say("", "To compare with another base, set `base` in [train] and run `tuneworthy train --pilot`.")
 
 
 def _say(curve: DatasetCurve) -> None:

@@ -9,12 +9,14 @@ import click
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, say, spending_options
 from tuneworthy.cli.progress import RunProgress
-from tuneworthy.cli.run import agree_to_spend, with_consent
+from tuneworthy.cli.run import agree_to_spend, fetch_models, with_consent
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import Project, load
-from tuneworthy.errors import join_sentences
+from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.provenance import shown_run
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.names import for_people, names_of
+from tuneworthy.report.numbers import NONE
 from tuneworthy.report.render import table_lines
 from tuneworthy.report.tables import distillation_table, options_table
 from tuneworthy.report.text import clean
@@ -24,7 +26,7 @@ from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, servi
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.messages import error_share
 from tuneworthy.verdict.options import distinct_words, legend, marked
-from tuneworthy.verdict.run import decide_project
+from tuneworthy.verdict.run import decide_base, decide_project, with_base
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
 
@@ -32,25 +34,70 @@ EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "und
 @click.command("decide")
 @project_option
 @click.option("--probe", is_flag=True, help="Analyse failed dev cases and domain text first; this calls the models.")
+@click.option("--base", metavar="MODEL", help="Show what another base changes: a name in [models] or PROVIDER:NAME.")
 @spending_options
 @json_option
-def command(root: Path, probe: bool, max_usd: float | None, yes: bool) -> int:
+def command(root: Path, probe: bool, base: str | None, max_usd: float | None, yes: bool) -> int:
     """Decide whether to fine-tune, with the evidence.
 
     Shows the answer, the options side by side, and the next step, from the last run. Once a fine-tuned model has
     been compared on test (`run --rung fine_tune`), the command decides whether to ship that model. Exit status: 0
     fine-tune or ship, 3 do not, 4 undecided.
 
+    With --base, the best prompt of the last run is measured on another model. All other answers come from the store.
+    If it leads on dev, it is compared on test with alpha of the reserve. The run and its verdict do not change.
+
     \b
     Example:
       tuneworthy decide --probe
+      tuneworthy decide --base openai:gpt-6-luna --max-usd 2
     """
     project = load(root)
+    if base is not None:
+        if probe:
+            raise UserError("--base and --probe cannot be combined.", hint="Run `tuneworthy decide --probe` first.")
+        return _on_base(project, base, max_usd, yes)
     if probe:
         agree_to_spend(project, max_usd, yes)
     verdict = run_async(decide_project(project, probe=probe, max_usd=max_usd, progress=RunProgress(), waiting=note))
     print_result(verdict.to_dict(), partial(show, project=project), verdict)
     return EXIT[verdict.outcome]
+
+
+def _on_base(project: Project, base: str, max_usd: float | None, yes: bool) -> int:
+    wider, name = with_base(project, base)
+    fetch_models(wider, {name})
+    agree_to_spend(wider, max_usd, yes, {name, *project.judging})
+    found, before, after = run_async(
+        decide_base(project, wider, name, max_usd=max_usd, progress=RunProgress(), waiting=note)
+    )
+    print_result(
+        {"base": name, "run": found.to_dict(), "before": before.to_dict(), "after": after.to_dict()},
+        partial(_show_change, is_new=name not in project.models),
+        found,
+        before,
+        after,
+        name,
+    )
+    return EXIT[after.outcome]
+
+
+def _show_change(record: RunRecord, before: Verdict, after: Verdict, base: str, *, is_new: bool) -> None:
+    """Print the comparison, then both answers and all options."""
+    record, before, after = for_people((record, before, after), names_of(record))
+    row = next(row for row in record.rungs if (one := record.variant_of(row)) and one.name == f"base/{base}")
+    old = next((one.name for one in record.rungs if one.variant == row.compared_to), NONE)
+    say(f"{row.name}, against {old}: {clean(row.reason, 0)}.")
+    for word, was, now in (
+        ("Answer", answer_of(before), answer_of(after)),
+        ("Recommendation", before.recommendation or NONE, after.recommendation or NONE),
+    ):
+        say(f"{word}: {now}{', as before' if was == now else f'. Before: {was}'}.")
+    say("", clean(after.reasons[0], 0), *table_lines(options_table(after, record.target)), "")
+    say(
+        "The run and its verdict are unchanged. Next: to adopt it, "
+        f"{f'add the model to [models] as `{base}`, then ' if is_new else ''}run `tuneworthy run --rung model`."
+    )
 
 
 def show(verdict: Verdict, project: Project) -> None:

@@ -66,7 +66,7 @@ from tuneworthy.ladder.record import (
     write_record,
 )
 from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, View, view_of
-from tuneworthy.ladder.rungs.model import TEACHER, teachers
+from tuneworthy.ladder.rungs.model import TEACHER, on_model, teachers
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
@@ -78,6 +78,8 @@ log = logging.getLogger(__name__)
 
 QUICK_DEV = 40
 REFERENCE_RUNGS = ("classical", "baseline")
+# Rungs on which nothing is built.
+NO_LEADER = frozenset({"classical", CASCADE, TEACHER, "fine_tune"})
 # Reasons why the scores of a rung show nothing.
 UNFIT = frozenset({"few_groups", "judge", "unscored", "unscored_flip"})
 # A rung with nothing to try needs no alpha, unless that will change: a model is still to be trained, say.
@@ -257,6 +259,59 @@ class LadderRun:
         steps = await distillation(self.session, self.trials, self.tried)
         found = {one.id: one for one in self.tried if any(one.id == step.variant for step in steps)}
         return replace(record, distillation=steps, variants=found | self.variants)
+
+    async def try_base(self, record: RunRecord, model: str) -> RunRecord:
+        """Return a finished run with its leading variant on another model as one more rung.
+
+        All other answers are stored already. Nothing is written but the plan with this comparison. Its alpha is of the
+        reserve, or of the rung `model`; it takes none if the variant does not lead on dev.
+
+        Args:
+            record: The run.
+            model: Key of `[models]`.
+
+        Raises:
+            UserError: The run has no leading variant, or it measured this one; or as `take_comparison`.
+        """
+        session, self.variants = self.session, {**record.variants}
+        self.records = {row.rung: row for row in record.rungs}
+        for row in record.rungs:
+            if row.score is not None and (variant := record.variant_of(row)):
+                _, self.trials[row.rung] = await measure_on_test(session, row, variant, self.dev)
+        best = record.best.rung if record.best else ""
+        for row in sorted(record.rungs, key=lambda row: row.rung == best):  # the leader is the last to lead
+            if row.rung in self.trials.keys() - NO_LEADER and (
+                row.rung in {"baseline", best} or row.status is RungStatus.ADOPTED
+            ):
+                self._lead(self.trials[row.rung])
+        if self.leader is None:
+            raise UserError("The run has no scored baseline.", hint="Run `tuneworthy run` first.")
+        moved = on_model(self.leader.variant, model, session.models[model].provider)
+        if moved.id in {trial.variant.id for trial in self.trials.values()}:
+            raise UserError(f"The run has measured {model} with its best prompt.", hint="Run `tuneworthy decide`.")
+        # as the rung `model` where that has no other model to try: the next run then finds the same comparison
+        rung = (
+            "base"
+            if "model" in self.trials or {*session.project.untuned} - {self.leader.variant.model, model}
+            else "model"
+        )
+        moved = replace(moved, name=f"base/{model}", notes=(*moved.notes, f"model {model}"))
+        self.variants[moved.id] = moved
+        self.constant = await constant_score(session)
+        self.records[rung] = await self._test(
+            RungRecord(
+                rung=rung, status=RungStatus.INCONCLUSIVE, variant=moved.id, name=moved.name, candidates_tried=1
+            ),
+            moved,
+            self.dev,
+        )
+        return replace(
+            self.record(),
+            best=BestVariant(rung, moved.id) if self.best is moved else record.best,
+            partial=record.partial,
+            elsewhere=record.elsewhere,
+            provenance=record.provenance,
+        )
 
     async def _last_comparisons(self) -> None:
         """Compare the best with the classical baseline, then with today's option."""

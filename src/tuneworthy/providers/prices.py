@@ -123,9 +123,14 @@ class Price:
         """The day on which the input or the output rate last rose; None if the table has no rise."""
         history = self.previous or ()
         later = [*(rates for _, rates in history[1:]), self.rates]
-        steps = zip(history, later, strict=False)  # without a history there is no step
-        days = [day for (day, old), new in steps if new.input > old.input or new.output > old.output]
-        return days[-1] if days else None
+        return max(
+            (
+                day
+                for (day, old), new in zip(history, later, strict=False)  # without a history there is no step
+                if new.input > old.input or new.output > old.output
+            ),
+            default=None,
+        )
 
 
 def most_input_tokens(prompt_bytes: int, *, features: bool) -> int:

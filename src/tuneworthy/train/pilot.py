@@ -5,7 +5,8 @@ where the checks dropped enough rows to tell raw from built.
 Each is scored on dev by the project's first grader, as is the model before any training: the baseline. Dev has no part
 in any training, nor in when it ends. A point that was measured is stored: a pilot that was stopped resumes.
 
-    .tuneworthy/pilot.json   {"dataset", "base", "baseline", "n_dev", "n_examples", "points": [...]}
+    .tuneworthy/pilot.json   {"dataset", "base", "name", "baseline", "n_dev", "n_examples", "points": [...],
+                              "earlier": [pilots of other bases]}
 """
 
 import random
@@ -23,7 +24,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train import messages
-from tuneworthy.train.base_model import load_model
+from tuneworthy.train.base_model import base_spec, load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import TokenRow
 from tuneworthy.train.run import prepare, scorer
@@ -73,7 +74,11 @@ def run_pilot(
     metric = replace(material.metric, cases=dev)
     of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity])
     stored = store.read(FILE, StoredPilot)
-    points, baseline = (stored["points"], stored["baseline"]) if stored and stored.get("of") == of else ([], None)
+    pilots = [stored, *stored.get("earlier", ())] if stored else []
+    points, baseline = next(((one["points"], one["baseline"]) for one in pilots if one.get("of") == of), None) or (
+        [],
+        None,
+    )
     if baseline is None:  # the model before training, with the same prompt and precision
         model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
         baseline = metric.score(scorer(prepared, dev)(model), say)
@@ -81,10 +86,12 @@ def run_pilot(
         "of": of,
         "dataset": material.dataset,
         "base": prepared.base.artifact.id,
+        "name": base_spec(project),
         "baseline": baseline,
         "n_dev": len(dev),
         "n_examples": len(material.train),
         "points": points,
+        "earlier": [{**one, "earlier": []} for one in pilots if one["base"] != prepared.base.artifact.id],
     }
     store.write(FILE, document)
     version = find_version(store, material.dataset)
@@ -126,8 +133,10 @@ class StoredPilot(OpenRecord):
     """Parts of `pilot.json` that a resumed pilot needs."""
 
     of: NotRequired[str]
+    base: str
     points: list[JsonObject]
     baseline: float
+    earlier: NotRequired[list["StoredPilot"]]
 
 
 def _point(

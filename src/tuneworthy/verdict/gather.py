@@ -21,13 +21,13 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
-from tuneworthy.providers.prices import price_for
+from tuneworthy.providers.prices import price_for, table_date
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.messages import SET_BASE
 from tuneworthy.train.plan import Expected, expect
-from tuneworthy.types import Case, CaseOrExample, Cases, NamedInts, NamedTexts, Texts
+from tuneworthy.types import Case, CaseOrExample, Cases, NamedInts, NamedTexts, TextPair, Texts
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
@@ -54,14 +54,18 @@ MOSTLY = 0.8
 RECURS = 5
 
 
-def gather(session: Session) -> Evidence:
+def gather(session: Session, record: RunRecord | None = None) -> Evidence:
     """Return the evidence of an opened project; nothing is asked of a provider.
+
+    Args:
+        session: The project.
+        record: The run to read; the one that readers show if None.
 
     Raises:
         Undecided: No rung is finished yet.
     """
     project = session.project
-    record = shown_run(project)
+    record = record or shown_run(project)
     if record is None:
         raise Undecided(run_note(session.folder), hint=messages.WAIT if session.folder.holder() else messages.RUN)
     stale = changed_since(
@@ -76,14 +80,6 @@ def gather(session: Session) -> Evidence:
     labels = relabelling(report, given) if report else None
     was, _ = contradicts(session.data, read_relabelled(project, session.data))
     relabelled = given.keys() & {case.id for case in session.split.dev}
-    expires = [
-        ((date.today() + timedelta(days=FRESH_DAYS)).isoformat(), "prices and models are due for a check"),
-        *(
-            (price.retires.isoformat(), f"the provider retires the model {name}")
-            for name, model in project.models.items()
-            if (price := price_for(model)) is not None and price.retires is not None
-        ),
-    ]
     return replace(
         evidence,
         alpha=record.alpha,
@@ -102,7 +98,6 @@ def gather(session: Session) -> Evidence:
         pass_rate=report.pass_rate if report else None,
         domain=domain_of(session),
         judge=_judge(session, record),
-        expires=expires,
     )
 
 
@@ -166,6 +161,7 @@ def evidence_of(
         documents=documents_path(project) is not None,
         forecast=forecast,
         training=training,
+        expires=_expiries(project),
     )
     evidence = _with_data(evidence, data) if data else evidence
     evidence = replace(evidence, lacking=_lacking(project, evidence))
@@ -183,6 +179,25 @@ def evidence_of(
         smaller_usd=smallest_usd(project, run),
         search=search_of(run),
     )
+
+
+def _expiries(project: Project) -> list[TextPair]:
+    """Return when prices and models are due for a check, and when providers retire models, as far as known."""
+    today, fresh = date.today(), timedelta(days=FRESH_DAYS)
+    prices = {name: price for name, model in project.models.items() if (price := price_for(model)) is not None}
+    dated = [table_date() for price in prices.values() if price.source == "table" and table_date() + fresh > today]
+    return [
+        (
+            (min([today, *dated]) + fresh).isoformat(),
+            "prices, and new versions of models behind a name or an address, are due for a check",
+        ),
+        *(
+            (day.isoformat(), f"the provider {'retires' if price.retires else 'may retire'} the model {name}")
+            for name, price in prices.items()
+            # a day that has passed, and was no announcement, would expire each new verdict
+            if (day := price.retires or price.retires_from) and (price.retires or day > today)
+        ),
+    ]
 
 
 def _with_data(evidence: Evidence, data: TaskData) -> Evidence:

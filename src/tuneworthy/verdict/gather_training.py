@@ -6,6 +6,7 @@ Invariant: whatever is about another dataset, adapter, base or regression set th
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from statistics import fmean
 from typing import Literal
 
 from tuneworthy.config.project import Project
@@ -119,13 +120,15 @@ def _dataset(store: Folder, version: Version, cases: Cases) -> DatasetEvidence:
 
 @frozen
 class PilotDocument:
-    """Stored pilot: its training runs, the score to beat, and ids of dataset and base model."""
+    """Stored pilot: its training runs, the score to beat, dataset and base model (id and name), and other bases."""
 
     points: Sequence[PilotPoint]
     baseline: float
     n_examples: int
     dataset: str
     base: str
+    name: str = ""
+    earlier: Sequence["PilotDocument"] = ()
 
 
 @frozen
@@ -175,6 +178,20 @@ def _pilot(store: Folder, version: Version | None, cost: Callable[[int], str]) -
         if changed
         else (pilot, forecast(found.points, found.n_examples, found.baseline, cost=cost))
     )
+
+
+def pilot_scores(store: Folder, dataset: str) -> dict[str, dict[int, float]]:
+    """Return the mean dev scores of the pilots on a dataset, by base and number of rows; 0 rows is before training."""
+    found = store.read(PILOT, PilotDocument)
+    return {
+        one.name or one.base: {0: one.baseline}
+        | {
+            size: fmean(point.score for point in one.points if (point.size, point.data) == (size, "built"))
+            for size in sorted({point.size for point in one.points if point.data == "built"})
+        }
+        for one in ([found, *found.earlier] if found else [])
+        if one.dataset == dataset
+    }
 
 
 def _proof(store: Folder, name: str, tuned: TunedDetail | None) -> ProofEvidence | None:

@@ -67,6 +67,7 @@ RUNG_LABELS = {
     "cascade": "cascade",
     "fine_tune": "fine-tuned model",
     "teacher": "hosted teacher model",
+    "base": "other base",
 }
 # Graders that read answers which a stricter one cannot.
 READERS = ("choice", "normalised_exact", "python")

@@ -18,6 +18,7 @@ from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
+from tuneworthy.verdict.shipping import expiries
 
 
 class StepRow(NamedTuple):
@@ -170,7 +171,15 @@ def checklist(state: ProjectState) -> Checklist:
         steps=steps,
         next=following,
         action=action,
-        notes=[*state.notes, *([note] if following is not None and following.step in LEVERS else [])],
+        notes=[
+            *state.notes,
+            *(
+                [f"The answer expires on the first of these dates. {' '.join(expiries(state.evidence, None))}"]
+                if state.verdict and state.evidence.expires
+                else []
+            ),
+            *([note] if following is not None and following.step in LEVERS else []),
+        ],
         remaining=_remaining(state, steps),
     )
 

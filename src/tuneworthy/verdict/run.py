@@ -4,12 +4,17 @@ from dataclasses import replace
 from functools import partial
 
 from tuneworthy.config import Project
+from tuneworthy.config.models import MODEL_SECTIONS
+from tuneworthy.engine.models import open_model
 from tuneworthy.engine.runner import Progress
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.provenance import run_note, shown_run
-from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.provenance import required_run, run_note, shown_run
+from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.run import LadderRun
+from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.providers.model_names import read_model_name
 from tuneworthy.store.signatures import Keyring
-from tuneworthy.types import Say
+from tuneworthy.types import Say, Texts
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import measure_domain
@@ -52,12 +57,65 @@ async def decide_project(
         if probe and variant is not None:
             await analyse_errors(session, variant)
             await measure_domain(session)
-        evidence = await with_audit(gather(session), session)
-        costs = partial(step_costs, Facts(project, contact=False))
         tried = tried_commands(project)
-        verdict = decide(evidence, costs, tried)
+        verdict = await _decided(session, tried=tried)
         if note := run_note(session.folder, otherwise=""):
             verdict = replace(verdict, reasons=[*verdict.reasons, note])
         if session.folder.writable and Keyring().key and (probe or of == input_hashes(project)):
             store_verdict(project, verdict, tried)
         return verdict
+
+
+def with_base(project: Project, base: str) -> tuple[Project, str]:
+    """Return the project with the model `base`, and its key: one of `[models]`, or `PROVIDER:NAME`.
+
+    Raises:
+        UserError: It is no model and names no provider.
+    """
+    if base in project.models:
+        return project, base
+    named = read_model_name(base)
+    name = base if named.name in project.models else named.name
+    section = MODEL_SECTIONS[named.section["provider"]](**named.section)
+    return project.model_copy(update={"models": {**project.models, name: section}}), name
+
+
+async def decide_base(
+    project: Project,
+    wider: Project,
+    base: str,
+    *,
+    max_usd: float | None = None,
+    progress: Progress | None = None,
+    waiting: Say = lambda _: None,
+) -> tuple[RunRecord, Verdict, Verdict]:
+    """Measure the leading variant of the last run on another base, and decide with it; the run and its verdict stay.
+
+    Args:
+        project: From `config.load`.
+        wider: The same with the base (see `with_base`).
+        base: Its key.
+        max_usd: Most that may be spent.
+        progress: Called with what was answered.
+        waiting: Called if another process works on the project.
+
+    Returns:
+        The run with the base, and the verdict without and with it.
+
+    Raises:
+        UserError: As `LadderRun.try_base`; or the base cannot be used.
+        BudgetSpent, OutsideFault: As `decide_project`.
+    """
+    record = required_run(project)
+    known = replace(record, provenance=replace(record.provenance, models=[*record.provenance.models, base]))
+    async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
+        before = await _decided(session, known)
+        session.models.add(open_model(base, wider.models[base], project.root))
+        session.project = wider
+        found = await LadderRun(session).try_base(known, base)
+        return found, before, await _decided(session, found)
+
+
+async def _decided(session: Session, record: RunRecord | None = None, tried: Texts = ()) -> Verdict:
+    evidence = await with_audit(gather(session, record), session)
+    return decide(evidence, partial(step_costs, Facts(session.project, contact=False)), tried)

@@ -72,9 +72,9 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
     )
 
 
-def expiries(evidence: Evidence) -> list[str]:
-    """Say what changes in the evidence, and when: the first two dates."""
-    return [f"On {date}: {what}." for date, what in sorted(evidence.expires)[:2]]
+def expiries(evidence: Evidence, most: int | None = 2) -> list[str]:
+    """Say what changes in the evidence, and when: the first dates, `most` at most."""
+    return [f"On {date}: {what}." for date, what in sorted(evidence.expires)[:most]]
 
 
 def _reasons(

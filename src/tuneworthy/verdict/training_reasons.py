@@ -197,38 +197,31 @@ def ownership(evidence: Evidence, facts: DecisionFacts) -> Reading:
     price = evidence.bill(rung).price
     if price is None:
         return None, f"The price table has no model of {chosen.option}."
-    readings = (_retirement(evidence, price), _rate_limit(evidence, price), _history(evidence, price))
+    horizon = timedelta(days=round(evidence.economics.horizon_months * 365 / 12))
+    readings = (_retirement(horizon, price), _rate_limit(evidence, price), _history(horizon, price))
     values = [value for value, _ in readings]
     shown = True if True in values else None if None in values else False
-    sentences = [sentence for value, sentence in readings if value is shown]
-    return shown, join_sentences(*sentences, f"Source: the price table of {table_date()}.")
+    return shown, join_sentences(
+        *(sentence for value, sentence in readings if value is shown), f"Source: the price table of {table_date()}."
+    )
 
 
-def _horizon(evidence: Evidence) -> timedelta:
-    return timedelta(days=round(evidence.economics.horizon_months * 365 / 12))
-
-
-def _retirement(evidence: Evidence, price: Price) -> Reading:
-    today, within = datetime.now(UTC).date(), f"the horizon of {evidence.economics.horizon_months:g} months"
-    end = today + _horizon(evidence)
+def _retirement(horizon: timedelta, price: Price) -> Reading:
+    end = datetime.now(UTC).date() + horizon
     if price.retires is not None:
-        verb, value = "retired" if price.retires < today else "retires", price.retires <= end
-        return value, (f"The provider {verb} the model on {price.retires}, {'within' if value else 'after'} {within}.")
+        where = "in" if price.retires <= end else "after"
+        return where == "in", f"The retirement date of the model, {price.retires}, is {where} the horizon."
     if price.retires_from is None:
         return None, "The retirement date is unknown."
-    if price.retires_from > end:
-        return False, f"The provider keeps the model until {price.retires_from} at least, after {within}."
-    return None, (
-        f"The retirement date is unknown: the provider keeps the model until {price.retires_from}, within {within}."
+    return False if price.retires_from > end else None, (
+        f"The provider keeps the model until {price.retires_from} at least, and names no retirement date."
     )
 
 
 def _rate_limit(evidence: Evidence, price: Price) -> Reading:
     requests = evidence.economics.requests_per_month
-    if price.requests_per_minute is None:
-        return None, "The rate limit is unknown."
-    if requests is None:
-        return None, f"Traffic is not set. {SET_TRAFFIC}"
+    if price.requests_per_minute is None or requests is None:
+        return None, f"Traffic is not set. {SET_TRAFFIC}" if price.requests_per_minute else "The rate limit is unknown."
     entry, highest = price.requests_per_minute
     peak = PEAK * requests / (MONTH_DAYS * BUSY_HOURS * 60)
     return True if peak > highest else False if peak <= entry else None, (
@@ -237,12 +230,11 @@ def _rate_limit(evidence: Evidence, price: Price) -> Reading:
     )
 
 
-def _history(evidence: Evidence, price: Price) -> Reading:
+def _history(horizon: timedelta, price: Price) -> Reading:
     if price.previous is None:
         return None, "The price history is unknown."
-    rise = price.last_rise
-    recent = rise is not None and rise >= datetime.now(UTC).date() - _horizon(evidence)
-    return recent, f"The price rose on {rise}." if rise else "The price has not risen."
+    rise, since = price.last_rise, datetime.now(UTC).date() - horizon
+    return bool(rise and rise >= since), f"The price rose on {rise}." if rise else "The price has not risen."
 
 
 REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]] = {
