@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -135,8 +136,48 @@ def test_the_command_prints_a_table_and_what_it_recommends(
     assert "Training the classical baseline (linear)" in said.err
     assert invoke(["data", "curve", "--project", str(root), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
+    assert again.pop("pilots") == {}
     assert again == document  # the same whenever it is measured
     assert invoke(["data", "curve", "--project", str(root), "--version", "nothing"]) == 2
+
+
+PILOTS = {
+    "small": [(0, 0.2), (50, 0.3), (100, 0.5), (200, 0.6)],
+    "large": [(0, 0.4), (50, 0.58), (100, 0.7), (200, 0.8)],
+}
+
+
+def pilot_of(name: str, version: str) -> dict[str, Any]:
+    (_, before), *sizes = PILOTS[name]
+    built = [
+        {"size": size, "seed": seed, "score": score + (seed - 0.5) / 100, "data": "built", "steps": 1}
+        for size, score in sizes
+        for seed in (0, 1)
+    ]
+    raw = {"size": 200, "seed": 0, "score": 0.99, "data": "raw", "steps": 1}
+    return {"dataset": version, "base": f"id-{name}", "name": name, "baseline": before, "n_examples": 240,
+            "points": [*built, raw]}  # fmt: skip
+
+
+def test_pilots_of_two_bases_stand_side_by_side_and_one_names_the_command_for_another(
+    measured: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(shutil.copytree(measured[0], tmp_path / "project"))
+    version, store = open_version(Folder(root), None).id, Folder(root)
+    store.write("pilot", pilot_of("small", version))
+    assert invoke(["data", "curve", "--project", str(root)]) == 0
+    assert "--pilot" in capsys.readouterr().out
+    store.write("pilot", {**pilot_of("large", version), "earlier": [pilot_of("small", version)]})
+    assert invoke(["data", "curve", "--project", str(root)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "200 60.0% 80.0%" in said.replace("80.0% 60.0%", "60.0% 80.0%") and "99" not in said
+    assert "large reaches the best score of small (60.0%, with 200 rows) with 100 rows" in said
+    assert invoke(["data", "curve", "--project", str(root), "--json"]) == 0
+    pilots = json.loads(capsys.readouterr().out)["pilots"]
+    assert pilots["large"] == pytest.approx({str(size): score for size, score in PILOTS["large"]})
+    store.write("pilot", pilot_of("small", "another version"))
+    assert invoke(["data", "curve", "--project", str(root)]) == 0
+    assert "--pilot" not in capsys.readouterr().out  # that pilot is of other rows
 
 
 def test_with_few_dev_cases_only_the_size_is_measured(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -31,6 +32,7 @@ from tuneworthy.train.trainer import (  # noqa: E402
     TrainingProgress,
     train_rows,
 )
+from tuneworthy.verdict.gather_training import pilot_scores  # noqa: E402
 
 
 def tiny_project(root: Path, extra: str = "", n: int = 210) -> Folder:
@@ -118,6 +120,52 @@ def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
     assert [point["score"] for point in store.read("pilot", dict)["points"]] == pytest.approx(
         [point["score"] for point in document["points"]], abs=0.1
     )
+
+
+def test_the_pilot_of_another_base_is_kept_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneworthy.train import pilot
+
+    store = project(tmp_path)
+    frozen(store, n=240)
+    trained: list[tuple[str, int, int]] = []
+
+    def run(base: str) -> dict[str, Any]:
+        prepared = SimpleNamespace(
+            base=SimpleNamespace(artifact=SimpleNamespace(id=f"id-{base}", folder="")),
+            settings=SimpleNamespace(identity=base, dtype=""),
+            rendered=SimpleNamespace(rows=[]),
+        )
+
+        def point(*args: Any, **_: Any) -> dict[str, Any]:
+            size, seed, side = args[4]
+            trained.append((base, size, seed))
+            return {"size": size, "seed": seed, "score": 0.5, "data": side, "steps": 1}
+
+        for name, value in {
+            "prepare": lambda *_, **__: prepared,
+            "load_model": lambda *_: None,
+            "scorer": lambda *_: lambda _: None,
+            "rehearsal_rows": lambda *_: [],
+            "raw_rows": lambda *_: [],
+            "base_spec": lambda _: base,
+            "_point": point,
+        }.items():
+            monkeypatch.setattr(pilot, name, value)
+        monkeypatch.setattr(pilot.TaskMetric, "score", lambda *_: 0.25)
+        return dict(
+            pilot.run_pilot(
+                load(tmp_path), store, sizes=lambda _: [20, 40], n_seeds=1, unsafe=False, say=lambda _: None
+            )
+        )
+
+    run("small")
+    both = run("large")
+    assert (both["name"], [one["name"] for one in both["earlier"]]) == ("large", ["small"])
+    assert len(both["points"]) == len(both["earlier"][0]["points"]) == 2 and len(trained) == 4
+    back = run("small")
+    assert len(trained) == 4, "a pilot of an earlier base is trained again"
+    assert (back["name"], [one["name"] for one in back["earlier"]]) == ("small", ["large"])
+    assert pilot_scores(store, back["dataset"]) == {name: {0: 0.25, 20: 0.5, 40: 0.5} for name in ("small", "large")}
 
 
 @pytest.mark.parametrize(("n", "trained"), [(240, 242), (600, 0)])

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,17 +24,20 @@ from tuneworthy.errors import Undecided, UserError
 from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import open_session
+from tuneworthy.providers.prices import FREE
 from tuneworthy.report.first_screen import options_in, paragraph
 from tuneworthy.report.tables import options_table
 from tuneworthy.store import Folder
 from tuneworthy.store.signatures import signed_document
 from tuneworthy.types import Example
+from tuneworthy.verdict import gather as gathering
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gather import _judge as judge_evidence
 from tuneworthy.verdict.gather import gather, overlaps_left
+from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.run import decide_project
 from tuneworthy.verdict.shipping import take_home
@@ -67,6 +71,38 @@ def evidence(root: Path) -> Evidence:
 
 def verdict(root: Path, **options: Any) -> Verdict:
     return asyncio.run(decide_project(load(root), **options))
+
+
+SOON, LATE, PAST = (date.today() + timedelta(days=days) for days in (30, 300, -30))
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ({}, []),
+        ({"retires": SOON}, [(SOON, "retires the model small")]),
+        ({"retires": PAST}, [(PAST, "retires the model small")]),  # a model that is gone: nothing is valid
+        ({"retires_from": LATE}, [(LATE, "may retire the model small")]),
+        ({"retires_from": PAST}, []),  # it may retire any day, which is no date
+    ],
+)
+def test_the_answer_expires_with_the_prices_and_the_models(
+    planted: dict[str, date], found: list[tuple[date, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first(table: date, source: str) -> tuple[date, list[tuple[str, str]]]:
+        price = replace(FREE, source=source, **planted)  # type: ignore[arg-type]
+        monkeypatch.setattr(gathering, "price_for", lambda _: price)
+        monkeypatch.setattr(gathering, "table_date", lambda: table)
+        (due, _), *others = gathering._expiries(SimpleNamespace(models={"small": None}))  # type: ignore[arg-type]
+        return date.fromisoformat(due), others
+
+    fresh, today = timedelta(days=FRESH_DAYS), date.today()
+    due, others = first(today - timedelta(days=20), "local")
+    assert due == today + fresh and [(date.fromisoformat(day), what) for day, what in others] == [
+        (day, f"the provider {what}") for day, what in found
+    ]
+    assert first(today - timedelta(days=20), "table")[0] == today - timedelta(days=20) + fresh
+    assert first(today - timedelta(days=200), "table")[0] == today + fresh  # an old table expires no new verdict
 
 
 def edit(root: Path, old: str, new: str, name: str = "tuneworthy.toml") -> None:

@@ -259,6 +259,10 @@ def test_a_verdict_closes_the_decision_until_the_next_run() -> None:
     advised = checklist(seen(run_record(), **said, next_action="Deploy the prompt."))
     assert (advised.next, advised.action) == (None, "Deploy the prompt.")
     assert not advised.notes, "the order of levers says nothing where none is next"
+    dates = [("2027-04-01", "the provider retires the model small"), ("2027-02-01", "prices are due for a check")]
+    (note,) = checklist(seen(run_record(), **said, expires=dates)).notes
+    assert note.index("On 2027-02-01: prices") < note.index("On 2027-04-01: the provider retires")
+    assert not any("2027" in one for one in checklist(seen(run_record(), expires=dates)).notes), "nothing is decided"
     compared = replace(
         rung("model", score=0.7), compared_to="first", delta=0.1, delta_ci=(0.05, 0.15), status="no_gain"
     )
