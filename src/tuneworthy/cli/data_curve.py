@@ -32,7 +32,8 @@ def command(version_id: str | None, root: Path) -> int:
     rows.
 
     Where at least 50 dev cases have an expected answer, the built rows are also compared with as many raw rows, among
-    which are rows that the checks dropped. Rows that a check repaired are repaired in both.
+    which are rows that the checks dropped. Rows that a check repaired are repaired in both. Pilots of two bases are
+    compared by number of rows.
 
     The exit status is 4 if there are too few rows or dev cases, or if more rows do not help this baseline.
 

@@ -34,7 +34,7 @@ EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "und
 @click.command("decide")
 @project_option
 @click.option("--probe", is_flag=True, help="Analyse failed dev cases and domain text first; this calls the models.")
-@click.option("--base", metavar="MODEL", help="Show what another base changes: a name in [models] or PROVIDER:NAME.")
+@click.option("--base", metavar="MODEL", help="Measure another base: a name in [models] or PROVIDER:NAME.")
 @spending_options
 @json_option
 def command(root: Path, probe: bool, base: str | None, max_usd: float | None, yes: bool) -> int:
@@ -44,8 +44,8 @@ def command(root: Path, probe: bool, base: str | None, max_usd: float | None, ye
     been compared on test (`run --rung fine_tune`), the command decides whether to ship that model. Exit status: 0
     fine-tune or ship, 3 do not, 4 undecided.
 
-    With --base, the best prompt of the last run is measured on another model. All other answers come from the store.
-    If it leads on dev, it is compared on test with alpha of the reserve. The run and its verdict do not change.
+    With --base, the best prompt of the last run is measured on another model. Only that model is called. If it leads
+    on dev, it is compared on test, which uses up some of alpha. The run and its verdict do not change.
 
     \b
     Example:
