@@ -275,7 +275,8 @@ class Retrieval:
     """Selection of the passages before the question.
 
     Attributes:
-        mode: `search`, or `oracle`: the documents that the case itself names.
+        mode: `search`; `all`: all documents, in the same order for each case, at the start of the prompt; or `oracle`:
+            the documents that the case itself names.
         documents: Content hash of all documents.
         k: Passages that are shown.
         encoder: Source of the dense vectors (model and hash, or address); empty for words only.
@@ -288,7 +289,7 @@ class Retrieval:
         cite: Whether the answer is asked to end with the ids of the documents that it rests on.
     """
 
-    mode: Literal["search", "oracle"] = "search"
+    mode: Literal["search", "all", "oracle"] = "search"
     documents: str
     k: int
     encoder: JsonMapping = field(default_factory=dict)
@@ -374,6 +375,11 @@ class Variant:
         """Return the variant with the settings of a request with these tags, of which the first counts."""
         own = self.by_tag.get(tags[0]) if tags else None
         return replace(self, decoding=own.decoding, max_tokens=own.max_tokens, by_tag={}) if own else self
+
+    @property
+    def documents_first(self) -> bool:
+        """Whether all documents are at the start of the prompt, in a system turn."""
+        return self.retrieval is not None and self.retrieval.mode == "all"
 
     @property
     def id(self) -> str:

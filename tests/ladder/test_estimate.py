@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from tests.ladder.simulations import write_simulation
 from tests.ladder.test_retrieval_rung import READS, needs_lancedb, run_ladder, write_facts
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.engine.models import Models, OpenModel
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import SPREAD, Estimate, most_for, observed
+from tuneworthy.ladder.estimate import SPREAD, Estimate, _described, _Estimating, most_for, observed
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
-from tuneworthy.types import Variant
+from tuneworthy.providers.capabilities import capabilities_for
+from tuneworthy.types import Retrieval, Variant
 
 
 def estimate(root: Path) -> Estimate:
@@ -71,6 +74,44 @@ def test_the_closer_look_at_documents_is_estimated_and_told(tmp_path: Path) -> N
     calls = asyncio.run(count())
     assert expected / SPREAD <= calls <= expected * SPREAD
     assert found.examined >= record.n_dev  # all of dev by the oracle
+
+
+@pytest.mark.parametrize(
+    ("model", "least", "is_cached"),
+    [
+        ("openai:gpt-6-luna", 1024, True),
+        ("openai:gpt-6-luna", 100_000, False),  # the prefix is too short
+        ("openai:gpt-6-luna", None, False),
+        ("openai:ft:gpt-4o-2024-11-20", 1024, False),  # its cached tokens cost as much as any
+        ("anthropic:claude-haiku-5-5", 512, True),
+    ],
+)
+def test_documents_in_the_prompt_are_estimated_at_the_cached_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, least: int | None, is_cached: bool
+) -> None:
+    root = write_facts(tmp_path, "'x'")
+    provider, _, name = model.partition(":")
+    file = root / "tuneworthy.toml"
+    file.write_text(
+        re.sub(r'provider = "scripted"\n.*\n', f'provider = "{provider}"\nmodel = "{name}"\n', file.read_text())
+    )
+    facts = Facts(load(root), contact=False)
+    assert facts.data is not None
+    models = Models(facts.project)
+    config = facts.project.models["weak"]
+    models.add(OpenModel.of("weak", config, _described(config)))
+    capabilities = replace(capabilities_for(config), cache_min_tokens=least)
+    monkeypatch.setattr(OpenModel, "capabilities", capabilities)
+    found = _Estimating(facts.project, facts.data, models, (), None)
+    assert found.library is not None
+    search = Variant(name="v", model="weak", model_identity={}, system=None, user="{{ input }}")
+    whole = replace(search, retrieval=found.library.everything())
+    tokens = found._read(whole) - found._read(search)
+    price = models["weak"].price
+    assert price is not None and tokens > 1024
+    full, cached = (price.cost(found._read(whole), found._written(whole), n) for n in (0, tokens))
+    assert found._usd(whole) == pytest.approx(cached if is_cached else full) and (cached < full or not is_cached)
+    assert found._cached(search) == found._cached(replace(search, retrieval=Retrieval(documents="d", k=99))) == 0
 
 
 def test_a_model_without_its_key_is_estimated_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,9 +37,9 @@ def client_of(folder: Path, answer: str, sent: list[Any], monkeypatch: pytest.Mo
 
 
 @needs_lancedb
-@pytest.mark.parametrize("cite", [False, True])
+@pytest.mark.parametrize(("cite", "whole"), [(False, False), (True, False), (True, True)])
 def test_the_exported_client_shows_the_passages_that_were_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cite: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cite: bool, whole: bool
 ) -> None:
     extra = WORDS + SERVED + FREE
     root = write_facts(tmp_path / "world", "'x'", extra=extra.replace("[64]", f"[64]\ncite = {str(cite).lower()}"))
@@ -48,6 +48,8 @@ def test_the_exported_client_shows_the_passages_that_were_measured(
     async def act(session: Session) -> list[Any]:
         assert session.library is not None
         retrieval = replace(forms_of(session.library)[0].retrieval, k=3)
+        if whole:
+            retrieval = session.library.everything()
         variant = replace(asking(session, "served"), name="retrieval/words-3", retrieval=retrieval)
         export_variant(session, variant, tmp_path / "out")
         passages = await session.library.passages(retrieval, cases)
@@ -58,7 +60,8 @@ def test_the_exported_client_shows_the_passages_that_were_measured(
     client = client_of(tmp_path / "out", "blue [d3]", sent, monkeypatch)
     assert [client["ask"](case.input) for case in cases] == ["blue" if cite else "blue [d3]"] * 2
     assert [body["messages"] for body in sent] == measured
-    assert "</documents>" in measured[0][-1]["content"] and "fact 3 of item 3" in measured[0][-1]["content"]
+    shown = measured[0][0 if whole else -1]["content"]
+    assert "</documents>" in shown and "fact 3 of item 3" in shown
     (root / "facts.jsonl").write_text('{"id": "d1", "text": "another document"}\n')
     with pytest.raises(UserError, match="changed"):
         client_of(tmp_path / "out", "blue", sent, monkeypatch)["ask"]("item 3")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,17 +20,29 @@ from tuneworthy.config import load
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.run import run_ladder as run_ladder_of
-from tuneworthy.ladder.rungs.retrieval import SearchForm, attribute, cause, forms_of, measure, search_quality
+from tuneworthy.ladder.rungs.retrieval import (
+    SPARE,
+    SearchForm,
+    _fits,
+    attribute,
+    cause,
+    forms_of,
+    measure,
+    search_quality,
+)
 from tuneworthy.ladder.session import open_session
+from tuneworthy.prompts.passages import passages_text
+from tuneworthy.prompts.templates import chat
 from tuneworthy.report.render import render_html, render_markdown
 from tuneworthy.report.retrieval import CAUSES
 from tuneworthy.report.run_report import document
+from tuneworthy.retrieval.chunking import about_tokens
 from tuneworthy.retrieval.documents import Corpus, SourceDocument
 from tuneworthy.retrieval.library import DocumentLibrary, open_library
 from tuneworthy.retrieval.parsing import DocumentSection
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.store import Folder
-from tuneworthy.types import Case, Passage, Response, Retrieval, Score, Trace
+from tuneworthy.types import Case, Passage, Response, Retrieval, Score, Trace, Variant
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, SearchEvidence
 from tuneworthy.verdict.gates import GATES
 
@@ -109,6 +123,56 @@ def test_documents_that_confuse_are_refused_and_the_failures_are_blamed_on_the_a
     assert counts["retrieved_and_not_used"] > 0.8 * found.detail.causes.failed
     page = render_html(document(record))
     assert "Causes of wrong answers" in page and CAUSES["retrieved_and_not_used"] in page
+
+
+@needs_lancedb
+@pytest.mark.parametrize(("context", "is_tried"), [(100_000, True), (2_000, False), (500, False), (None, False)])
+def test_all_documents_in_the_prompt_are_a_candidate_where_they_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: int | None, is_tried: bool
+) -> None:
+    monkeypatch.setattr("tuneworthy.ladder.rungs.retrieval._context", lambda *_: context)
+    reads = "truth(question_of(request)) if '</documents>' in str(request.messages[0]['content']) else 'none'"
+    record, found = run_ladder(write_facts(tmp_path, reads))
+    names = {candidate.name for candidate in found.candidates}
+    assert ("retrieval/all" in names, found.name == "retrieval/all") == (is_tried, is_tried)
+    assert any("all documents in the prompt: " in note or "retrieval/all" in note for note in found.notes) != is_tried
+    if is_tried:
+        assert found.status == "adopted" and found.detail.documents.n_chunks == 160
+        assert "all documents" in render_html(document(record))
+
+
+@needs_lancedb
+def test_documents_just_fit_and_just_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = load(write_facts(tmp_path, "'x'", n_cases=40))
+    library = open_library(project)
+    assert library is not None
+    variant = Variant(
+        name="v", model="weak", model_identity={}, system=None, user="{{ input }}", max_tokens=50,
+        retrieval=library.everything(),
+    )  # fmt: skip
+    dev = [Case(id="c", input="item 3 thing")]
+    turns = chat(variant, dev[0], (), library.whole)
+    needed = SPARE * sum(8 + about_tokens(str(turn["content"])) for turn in turns) + 50
+    for context, fits in ((math.ceil(needed), True), (math.floor(needed) - 1, False)):
+        monkeypatch.setattr("tuneworthy.ladder.rungs.retrieval._context", lambda *_, context=context: context)
+        view: Any = SimpleNamespace(project=project, dev=dev)
+        assert asyncio.run(_fits(view, library, variant)) is fits
+    library.close()
+
+
+def test_documents_in_the_prompt_are_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    rows = [{"id": name, "text": f"text of {name}"} for name in ("b", "c", "a")]
+    shown = []
+    for order, folder in ((rows, "one"), (rows[::-1], "two")):
+        library = open_library(load(write_facts(tmp_path / folder, "'x'", rows=order, n_cases=4)))
+        assert library is not None
+        passages = asyncio.run(
+            library.passages(library.everything(), [Case(id="x", input="1"), Case(id="y", input="2")])
+        )
+        assert passages["x"] == passages["y"]
+        shown.append(passages_text(passages["x"]))
+        library.close()
+    assert shown[0] == shown[1] and re.findall(r'id="(.)"', shown[0]) == ["a", "b", "c"]
 
 
 @needs_lancedb

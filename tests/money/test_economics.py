@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,27 @@ def test_cache_and_batch_prices_by_hand(cached: float, batch: float, usd: float)
     best = Bill(name="best", usd_per_1k=6.5, input_tokens=2000, output_tokens=200, price=PRICED)
     found = economics(best, Economics(cached_share=cached, batch_share=batch))
     assert found.usd_per_1k.reference == pytest.approx(usd)
+
+
+@pytest.mark.parametrize(
+    ("cached", "settings_", "usd"),
+    [
+        (0.0, {}, 6.0),
+        (1000.0, {}, 4.2),  # as in the run
+        (1000.0, {"requests_per_month": 1e7}, 4.2),  # 3.8 requests a second keep the cache warm
+        (1000.0, {"requests_per_month": 8760}, 4.8620),  # 1 every 5 minutes: 1 - 1/e of the prompts find it
+        (1000.0, {"requests_per_month": 1}, 6.0),
+        (1000.0, {"cached_share": 0.0}, 6.0),  # the project file decides
+        (1000.0, {"cached_share": 1.0}, 2.4),
+    ],
+)
+def test_cached_tokens_of_the_run_are_billed_as_far_as_the_traffic_keeps_the_cache_warm(
+    cached: float, settings_: dict[str, float], usd: float
+) -> None:
+    best = Bill(name="best", usd_per_1k=6.5, input_tokens=2000, output_tokens=200, cached_tokens=cached, price=PRICED)
+    assert best.usd_with(Economics(**settings_)) == pytest.approx(usd, abs=1e-3)
+    unpriced = replace(best, price=replace(PRICED, rates=replace(PRICED.rates, cached_input=None)))
+    assert unpriced.usd_with(Economics(**settings_)) == pytest.approx(6.0), "no price for cached tokens"
 
 
 def test_without_told_tokens_the_measured_cost_stands() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.prompt_child import fill
 from tuneworthy.prompts.templates import chat, own_system, question, render, split_answer
-from tuneworthy.types import Case, Example, Passage, Variant
+from tuneworthy.types import Case, Example, Passage, Retrieval, Variant
 
 VARIANT = Variant(name="v", model="m", model_identity={}, system="Be brief.", user="Q: {{ input }}")
 SHOT = Example(id="s", messages=({"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}))
@@ -31,6 +31,19 @@ def test_a_case_with_a_system_turn_of_its_own_gets_no_other() -> None:
 def test_passages_stand_before_the_last_question() -> None:
     turns = chat(VARIANT, Case(id="c", input="Why?"), [], [Passage(document="a.md", text="Because.")])
     assert turns[-1]["content"].endswith("</documents>\n\nQ: Why?")
+
+
+def test_all_documents_come_first_in_the_prompt_so_that_prompts_share_their_start() -> None:
+    whole = [Passage(document="b.md", text="Second."), Passage(document="a.md", text="First.")]
+    for system, end in (("Be brief.", "</documents>\n\nBe brief."), (None, "</documents>\n\n")):
+        variant = replace(VARIANT, system=system, retrieval=Retrieval(mode="all", documents="d", k=2))
+        chats = [chat(variant, Case(id="c", input=asked), [SHOT], whole) for asked in ("Why?", "How?")]
+        first, second = chats
+        assert first[:-1] == second[:-1] and first[-1]["content"] == "Q: Why?"
+        assert first[0]["role"] == "system" and str(first[0]["content"]).endswith(end)
+        assert str(first[0]["content"]).index("First.") < str(first[0]["content"]).index("Second.")
+    search = replace(variant, retrieval=Retrieval(documents="d", k=2))
+    assert "</documents>" in chat(search, Case(id="c", input="Why?"), [SHOT], whole)[-1]["content"]
 
 
 def test_the_template_of_a_shot_that_thinks_aloud_shows_the_marker() -> None:

@@ -88,7 +88,7 @@ def test_how_much_is_encoded_is_told_and_too_much_is_searched_by_words_alone(
 ) -> None:
     library = library_of(tmp_path, encoder_identity=LOCAL)
     assert library.retrieval(k=1, chunk_tokens=64, bm25_weight=0.5).encoder and not library.notes
-    library.__dict__["_characters"] = 4 * 64 * 20_000
+    library.__dict__["n_tokens"] = 64 * 20_000
     assert any("are encoded once, before the first search (about 32 minutes" in note for note in library.notes)
     monkeypatch.setattr("tuneworthy.retrieval.library.MOST_ENCODED", 20_000)
     assert any("only BM25 searches them" in note for note in library.notes)

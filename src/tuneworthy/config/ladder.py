@@ -103,7 +103,8 @@ class Economics(Section):
     requests_per_month: NonNegative | None = None
     """Expected traffic; turns prices into a monthly bill. Without it the economics stay unknown."""
     cached_share: Share = 0.0
-    """Share of the prompt's tokens that is read from the provider's cache."""
+    """Share of the prompt's tokens that is read from the provider's cache. Not set: as in the run, as far as the
+    traffic keeps the cache warm."""
     batch_share: Share = 0.0
     """Share of the requests that may wait and go through the batch interface."""
     hours_data: NonNegative = 40.0

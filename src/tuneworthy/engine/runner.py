@@ -702,12 +702,14 @@ class Usage:
     Attributes:
         input_tokens: Mean.
         output_tokens: Mean.
+        cached_tokens: Mean of those of the prompt that came from the provider's cache.
         usd_per_1k: Cost of a thousand answers.
         unreported: Number of answers that cost something and have no usable token counts.
     """
 
     input_tokens: float | None
     output_tokens: float | None
+    cached_tokens: float | None
     usd_per_1k: float | None
     unreported: int
 
@@ -732,6 +734,7 @@ def usage(traces: Traces) -> Usage:
     return Usage(
         input_tokens=mean([response.input_tokens for response in answered]),
         output_tokens=mean([response.output_tokens for response in answered]),
+        cached_tokens=mean([response.cached_tokens for response in answered]),
         usd_per_1k=1000 * sum(trace.cost_usd for trace in traces) / len(answered) if answered else None,
         unreported=sum(
             trace.cost_usd > 0 and None in (trace.response.input_tokens, trace.response.output_tokens)

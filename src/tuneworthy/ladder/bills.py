@@ -54,6 +54,7 @@ def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
         usd_per_1k=known_usd(row, variant.model, project),
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
+        cached_tokens=row.cached_tokens or 0.0,
         price=price if charged is None or charged.free else None,  # two prices: as it was measured
         own_server=own_server,
         yours=own_server and serving is not None and serving.local_file is None and has_own_server(serving),
@@ -96,7 +97,7 @@ def known_usd(row: RungRecord, model: str, project: Project) -> float | None:
         return 0.0
     if row.unreported or row.input_tokens is None or row.output_tokens is None:
         return row.usd_per_1k or None
-    return 1000 * price.cost(row.input_tokens, row.output_tokens)
+    return 1000 * price.cost(row.input_tokens, row.output_tokens, row.cached_tokens or 0.0)
 
 
 def smallest_usd(project: Project, record: RunRecord) -> float | None:

@@ -285,7 +285,15 @@ class _Estimating:
         price = self.models[variant.model].price
         if price and config_of(self.project, variant.model).provider in self.silent:
             return price.ceiling(round(BYTES_A_TOKEN * self._read(variant)), variant.max_tokens)
-        return price.cost(self._read(variant), self._written(variant)) if price else 0.0
+        return price.cost(self._read(variant), self._written(variant), self._cached(variant)) if price else 0.0
+
+    def _cached(self, variant: Variant) -> float:
+        """Return the tokens of all documents in the prompt, where the provider caches that many; the first call fills
+        the cache."""
+        found, capabilities = variant.retrieval, self.models[variant.model].capabilities
+        least = capabilities.cache_min_tokens if capabilities else None
+        tokens = found.k * found.chunk_tokens if found and variant.documents_first else 0
+        return tokens if least is not None and tokens >= least else 0
 
     def _seconds(self, variant: Variant, n_together: float, n_alone: int) -> float:
         config = config_of(self.project, variant.model)
@@ -304,6 +312,8 @@ class _Estimating:
             fixed = len((variant.system or "").encode()) / BYTES_A_TOKEN  # the start that prompts share is read once
             if variant.shots and variant.shots.mode == "fixed":
                 fixed += variant.shots.k * self.shot
+            if variant.retrieval and variant.documents_first:
+                fixed += variant.retrieval.k * variant.retrieval.chunk_tokens
             read = max(1.0, self._read(variant) - fixed)
             return (read / LOCAL_READ + written / LOCAL_WRITE) / self._speed(config.local_file)
         known = config.assumed_seconds

@@ -129,6 +129,7 @@ class RungRecord:
         latency_p95_ci: Its 95 % interval; the upper end is None where it is open.
         input_tokens: Mean of an answer.
         output_tokens: Mean of an answer.
+        cached_tokens: Mean of those of the prompt that came from the provider's cache; None where not reported.
         unreported: Answers on test that cost something without usable token counts: they count at their maximum.
         repeats: Answers to each test case.
         graders: Every grader's score, by type.
@@ -179,6 +180,7 @@ class RungRecord:
     latency_n: int = 0
     input_tokens: float | None = None
     output_tokens: float | None = None
+    cached_tokens: float | None = None
     unreported: int = 0
     repeats: int = 1
     graders: NamedFloats = field(default_factory=dict)

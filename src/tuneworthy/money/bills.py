@@ -1,12 +1,18 @@
 """Cost per answer of a measured option: dollars, tokens, and its own server."""
 
 from collections.abc import Sequence
+from math import expm1
 from typing import Any
 
 from tuneworthy.config.ladder import Economics
-from tuneworthy.money.serving import YOURS, RunningCost, Training, Way, upkeep_usd, ways_for
+from tuneworthy.money.serving import SECONDS, YOURS, RunningCost, Training, Way, upkeep_usd, ways_for
 from tuneworthy.providers.prices import Price
 from tuneworthy.types import Bounds, frozen
+
+# Seconds without a request after which a provider's cache is taken to be cold.
+# Source: https://docs.claude.com/en/docs/build-with-claude/prompt-caching (5 minutes),
+# https://platform.openai.com/docs/guides/prompt-caching (5 to 10 minutes).
+CACHED_S = 300.0
 
 
 @frozen
@@ -17,6 +23,7 @@ class Bill:
         name: Of the variant.
         usd_per_1k: A thousand answers (see `known_usd`); None if the price is not known.
         input_tokens: Mean of an answer; None if the provider does not report it, like the output.
+        cached_tokens: Mean of those of the prompt that came from the provider's cache.
         price: Of the model, for cache and batch; None if it is free or not known.
         own_server: Whether the model runs on hardware of one's own; of a cascade, its first part.
         yours: Whether that is a server at a local address, which is not billed.
@@ -34,6 +41,7 @@ class Bill:
     usd_per_1k: float | None
     input_tokens: float | None = None
     output_tokens: float | None = None
+    cached_tokens: float = 0.0
     price: Price | None = None
     own_server: bool = False
     yours: bool = False
@@ -56,8 +64,9 @@ class Bill:
         return self.tokens or self.server_tokens
 
     def usd_with(self, settings: Economics) -> float | None:
-        """Return the cost of a thousand answers with the assumed shares of cache and batch.
+        """Return the cost of a thousand answers with the shares of cache and batch.
 
+        Without `cached_share`, a prompt finds the start that the run found if a request came within `CACHED_S` before.
         As measured where the tokens of some answers are unknown: the known answers may be shorter.
         """
         price = self.price
@@ -70,7 +79,11 @@ class Bill:
         ):
             return self.usd_per_1k
         rates = price.rates_at(self.input_tokens)
-        cached = settings.cached_share * self.input_tokens
+        cached = self.cached_tokens
+        if "cached_share" in settings.model_fields_set:
+            cached = settings.cached_share * self.input_tokens
+        elif settings.requests_per_month is not None:
+            cached *= -expm1(-settings.requests_per_month * CACHED_S / SECONDS)
         cached_rate = rates.input if rates.cached_input is None else rates.cached_input
         dollars = (self.input_tokens - cached) * rates.input + cached * cached_rate + self.output_tokens * rates.output
         batch = settings.batch_share * (1 - (1.0 if price.batch_factor is None else price.batch_factor))

@@ -163,11 +163,14 @@ def own_system(case: Case) -> bool:
 
 
 def chat(variant: Variant, case: Case, shots: Examples, passages: Sequence[Passage] = ()) -> Turns:
-    """Return the messages that ask `case` of `variant`, with `shots` as earlier turns and `passages` in the last."""
+    """Return the messages that ask `case` of `variant`, with `shots` as earlier turns and `passages` in the last.
+
+    All documents are in the first turn, the system's, before its text: prompts then share a start that can be cached.
+    """
     turns: list[Message] = []
     asked = _with_variables(variant, case.input if case.input is not None else "")
-    if variant.system:
-        turns.append({"role": "system", "content": render(variant.system, asked)})
+    if variant.system or variant.documents_first:
+        turns.append({"role": "system", "content": render(variant.system or "", asked)})
     for shot in shots:
         turns += shot_turns(shot, variant)
     if case.messages:
@@ -175,7 +178,9 @@ def chat(variant: Variant, case: Case, shots: Examples, passages: Sequence[Passa
     else:
         turns.append({"role": "user", "content": question(variant.user, asked)})
     if passages:
-        turns[-1] = with_passages(turns[-1], passages, cite=variant.retrieval is not None and variant.retrieval.cite)
+        place = 0 if variant.documents_first else -1
+        cite = variant.retrieval is not None and variant.retrieval.cite
+        turns[place] = with_passages(turns[place], passages, cite=cite)
     return tuple(turns)
 
 

@@ -87,7 +87,7 @@ class Capabilities:
         default_effort: The effort in force by default; None if it is not known.
         thinks: Whether hidden reasoning counts into the tokens of the answer: `no`, `on_request`, `by_default`,
             `always`. A small `max_tokens` cuts a thinking model off before it answers.
-        cache_min_tokens: Shortest prompt that the provider caches on request; None if it needs no request.
+        cache_min_tokens: Shortest start of a prompt that the provider caches; None if it is not known.
         choice: How one of several fixed answers is enforced.
         json_schema: How a JSON schema is enforced.
         ranked: Whether given labels can be ranked by their log-probability.

@@ -154,7 +154,7 @@ def _lines(variant: Variant) -> Iterator[str]:
     if variant.shots is not None:
         yield f"few-shot examples: {variant.shots.k}, {SHOTS[variant.shots.mode]}"
     if variant.retrieval is not None:
-        yield f"retrieved passages: {variant.retrieval.k}"
+        yield f"{'documents' if variant.retrieval.mode == 'all' else 'retrieved passages'}: {variant.retrieval.k}"
     if variant.output.kind in OUTPUTS:
         yield f"output: {OUTPUTS[variant.output.kind]}"
     for part, text in (("system", variant.system), ("user", variant.user)):

@@ -78,7 +78,7 @@ def _parts(variant: Variant, today: Variant | None) -> dict[str, str]:
     parts = {
         "model": "fine-tuned model" if variant.model.startswith(TUNED) else f"{variant.model} model",
         "examples": shots and f"{shots.k} {'fixed examples' if shots.ids else 'examples per question'}",
-        "documents": search and f"{search.k} retrieved passages",
+        "documents": search and ("all documents" if search.mode == "all" else f"{search.k} retrieved passages"),
         "prompt": next(notes, "another prompt" if changed else None),
         "output": OUTPUTS.get(variant.output.kind),
         "decoding": _decoding(variant, today),

@@ -23,6 +23,7 @@ from tuneworthy.config.retrieval import (
 )
 from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import UserError
+from tuneworthy.prompts.passages import passages_text
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.models import find, pinned
 from tuneworthy.retrieval import chunking
@@ -145,11 +146,12 @@ class DocumentLibrary:
 
     def n_chunks(self, chunk_tokens: int) -> int:
         """Return about how many chunks of so many tokens there are, from the characters of the documents."""
-        return round(self._characters / chunking.BYTES_A_TOKEN / (chunk_tokens * (1 - OVERLAP)))
+        return round(self.n_tokens / (chunk_tokens * (1 - OVERLAP)))
 
     @cached_property
-    def _characters(self) -> int:
-        return sum(document.size for document in self.corpus.documents)
+    def n_tokens(self) -> float:
+        """About how many tokens all documents have, from their characters."""
+        return sum(document.size for document in self.corpus.documents) / chunking.BYTES_A_TOKEN
 
     @property
     def notes(self) -> list[str]:
@@ -203,6 +205,19 @@ class DocumentLibrary:
         """Return the form that hands over the documents that a case names."""
         return Retrieval(mode="oracle", documents=self.corpus.hash, k=0, cite=retrieval.cite if retrieval else False)
 
+    @cached_property
+    def whole(self) -> tuple[Passage, ...]:
+        """All documents, the last one first: a prompt shows passages from the last to the first."""
+        texts = sorted(((document.id, document.text) for document in self.corpus.documents), reverse=True)
+        return tuple(Passage(document=name, text=text) for name, text in texts)
+
+    def everything(self) -> Retrieval:
+        """Return the form that puts all documents into the prompt; `k` chunks of its size are their tokens."""
+        n, tokens = len(self.whole), about_tokens(passages_text(self.whole, cite=self.settings.cite))
+        return Retrieval(
+            mode="all", documents=self.corpus.hash, k=n, chunk_tokens=-(-tokens // n), cite=self.settings.cite
+        )
+
     def named(self, case: Case) -> list[frozenset[str]]:
         """Return the ids behind each document name of a case, each document once; unknown names are left out."""
         return list(dict.fromkeys(filter(None, (frozenset(self.corpus.ids([name])) for name in case.documents))))
@@ -232,6 +247,8 @@ class DocumentLibrary:
             )
         if retrieval.mode == "oracle":
             return {case.id: self.oracle_passages(case).passages for case in cases}
+        if retrieval.mode == "all":
+            return dict.fromkeys([case.id for case in cases], self.whole)
         ranked = await self.ranked(retrieval, [query_of(case) for case in cases])
         return {case.id: tuple(passages[: retrieval.k]) for case, passages in zip(cases, ranked, strict=True)}
 
@@ -260,7 +277,7 @@ class DocumentLibrary:
 
     async def stages(self, retrieval: Retrieval, cases: Cases) -> dict[str, dict[str, float]]:
         """Return the seconds per stage of an uncontended search by case id; measured once and stored."""
-        if retrieval.mode == "oracle":
+        if retrieval.mode != "search":
             return {case.id: {} for case in cases}
 
         async def measure(missing: Texts) -> list[Any]:

@@ -86,7 +86,7 @@ PROJECT = Path(os.environ.get("TUNEWORTHY_PROJECT") or {root!r})
 SEARCH = ProjectSearch(PROJECT, json.loads(Path(__file__).with_name("variant.json").read_bytes())["retrieval"])
 """
 PASSAGES = """    passages = SEARCH.passages(text)
-    body[{turns!r}][-1] = with_passages(body[{turns!r}][-1], passages, cite={cite})
+    body[{turns!r}][{place}] = with_passages(body[{turns!r}][{place}], passages, cite={cite})
 """
 # By mode of the shots: packages of the client, its imports, and the rest that it needs.
 MODULES = {
@@ -204,7 +204,8 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
 
 
 def _turns(variant: Variant, shots: Examples, written: Callable[[str], str] = str) -> list[Message]:
-    system = [{"role": "system", "content": written(variant.system)}] if variant.system else []
+    has_system = variant.system or variant.documents_first
+    system = [{"role": "system", "content": written(variant.system or "")}] if has_system else []
     shown = [turn for shot in shots for turn in shot_turns(shot, variant)]
     return [*system, *shown, {"role": "user", "content": written(variant.user)}]
 
@@ -344,7 +345,9 @@ def _parts(session: Session, variant: Variant, turns: str, at: int) -> dict[str,
         parts["packages"] += ' "tuneworthy[rag]"'
         parts["imports"] += IMPORTS
         parts["search"] = SEARCH.format(root=str(session.project.root.resolve()))
-        parts["passages"] = PASSAGES.format(cite=retrieval.cite, turns=turns)
+        parts["passages"] = PASSAGES.format(
+            cite=retrieval.cite, turns=turns, place=0 if variant.documents_first else -1
+        )
     return parts
 
 

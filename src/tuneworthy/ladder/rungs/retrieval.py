@@ -97,6 +97,9 @@ class RetrievalRung(Rung):
                 )
             )
         variants = [_variant(best, form, k) for form in forms for k in library.settings.k]
+        whole, too_large = _all_documents(view, library, best)
+        variants += whole
+        notes += too_large
         found = [variant for variant in variants if await _fits(view, library, variant)]
         if too_long := [variant.name for variant in variants if variant not in found]:
             notes.append(
@@ -125,7 +128,7 @@ class RetrievalRung(Rung):
                 n=len(corpus.documents),
                 left_out=len(corpus.left_out),
                 unknown=sum(len(library.unknown(case)) for case in dev),
-                n_chunks=len((await library.searcher(retrieval)).index),
+                n_chunks=len(library.whole if retrieval.mode == "all" else (await library.searcher(retrieval)).index),
                 hash=corpus.hash,
                 injected={one.id: one.injection for one in corpus.flagged},
             ),
@@ -342,13 +345,28 @@ def _variant(best: Variant, form: SearchForm, k: int) -> Variant:
     )
 
 
+def _all_documents(view: View, library: DocumentLibrary, best: Variant) -> tuple[list[Variant], list[str]]:
+    """Return the candidate with all documents in the prompt, where they fit; else the reason."""
+    context, tokens = _context(view, best.model), library.n_tokens
+    if context is None or tokens > context:
+        limit = "unknown" if context is None else f"{context:,} tokens"
+        return [], [f"all documents in the prompt: about {tokens:,.0f} tokens, and the context is {limit}"]
+    notes = (*best.notes, "all documents")
+    return [replace(best, name="retrieval/all", retrieval=library.everything(), notes=notes)], []
+
+
+def _context(view: View, name: str) -> int | None:
+    config = view.project.models[name]
+    context: int | None = getattr(config, "context", None) or getattr(price_for(config), "context", None)
+    return context
+
+
 async def _fits(view: View, library: DocumentLibrary, variant: Variant) -> bool:
     """Whether instructions, passages, question and answer fit into the context, where it is known.
 
     The passages of dev count; in an estimate, before there are any, they are taken to have their full length.
     """
-    config = view.project.models[variant.model]
-    context: int | None = getattr(config, "context", None) or getattr(price_for(config), "context", None)
+    context = _context(view, variant.model)
     if context is None:
         return True
     assert variant.retrieval is not None
