@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tuneworthy.cli.export_model import gguf, ollama
+from tuneworthy.cli.export_model import card, gguf, ollama
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import PATH, export_option, json_option, note, print_result, project_option, say, writing_to
@@ -39,7 +39,7 @@ command = CommandGroup(
 )
 
 
-for _model in (gguf, ollama):
+for _model in (gguf, ollama, card):
     command.add_command(_model)
 
 

@@ -1,4 +1,4 @@
-"""`tuneworthy export gguf`, `ollama`."""
+"""`tuneworthy export gguf`, `ollama`, `card`."""
 
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from tuneworthy.cli.options import (
 )
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
+from tuneworthy.report.model_card import model_card
+from tuneworthy.report.write import write_text
+from tuneworthy.shadow.releases import record_release
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.gguf import FILE, K_QUANTS, WRITTEN, export_gguf
 from tuneworthy.ship.ollama import export_ollama
@@ -88,3 +91,34 @@ def ollama(out: Path, root: Path) -> None:
     paths = list(map(str, written))
     print_result(paths, say, *paths)
     note(f"Next: cd {out} && ollama create my-task")
+
+
+@click.command("card")
+@click.option("--out", type=FILE_PATH, default="model-card.md", show_default=True, help="File to write.")
+@project_option
+def card(out: Path, root: Path) -> None:
+    """Write the model card, and record the model as a release.
+
+    The card has Hugging Face's format. It states the base model, data version, settings, scores with intervals, gates,
+    licences, limits and hashes, and calls a missing fact unknown. It contains no case, no training row and no prompt.
+
+    If the last verdict is to ship the model, the model becomes the next release. `serve` serves the latest release, and
+    `serve --release N` an earlier one.
+
+    \b
+    Example:
+      tuneworthy export card --out README.md
+    """
+    project = load(root)
+    store = Folder(project.root)
+    with store.lock(note):
+        made = model_card(project)
+        write_text(out, made.text)
+        is_new = made.release is not None and not made.release.created
+        if made.release and is_new:
+            record_release(store, made.release, made.text)
+    if made.release:
+        say(f"{out}: card of release {made.release.number}{', recorded now' if is_new else ''}")
+        note(f"Next: tuneworthy serve --release {made.release.number}")
+    else:
+        say(f"{out}: card of a model that is not a release. {made.blocked}")

@@ -12,11 +12,12 @@ import click
 from tuneworthy import processes
 from tuneworthy.cli.export import write_export
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import note, project_option, say
+from tuneworthy.cli.options import POSITIVE, note, project_option, say
 from tuneworthy.config import Project, load
-from tuneworthy.errors import OutsideFault
+from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.ladder.commands.export_classifier import export_classifier
 from tuneworthy.providers.address import free_port
+from tuneworthy.shadow.releases import all_releases, open_release
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
@@ -25,15 +26,20 @@ from tuneworthy.store.artifacts import KINDS
 
 
 @click.command("serve")
-@click.option("--what", type=click.Choice(["gguf", "merged", "adapter", "classifier"]), default="gguf",
-              show_default=True, help="Form to serve (merged, adapter: print the command for vLLM).")  # fmt: skip
+@click.option("--what", type=click.Choice(["gguf", "merged", "adapter", "classifier"]),
+              help="Latest model of this form (merged, adapter: print the command for vLLM).")  # fmt: skip
+@click.option("--release", "number", type=POSITIVE, help="Number of a release (default: the current one).")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1 (default: a free one).")
 @project_option
-def command(what: str, port: int | None, root: Path) -> None:
+def command(what: str | None, number: int | None, port: int | None, root: Path) -> None:
     """Serve the fine-tuned model or the classifier until Ctrl-C.
 
-    The server listens on 127.0.0.1 and stops when this command ends. The embedded llama.cpp serves the GGUF file. While
-    it runs, .tuneworthy/served.json records its model, so that a run in another terminal can use it as `[serve] model`.
+    The server listens on 127.0.0.1 and stops when this command ends. It serves the current release: the last one that
+    `export card` recorded and no canary rolled back. Without releases, and with --what gguf, it serves the latest GGUF
+    file. Its hash is checked first.
+
+    While it runs, .tuneworthy/served.json records its model, so that a run in another terminal can use it as `[serve]
+    model`.
     With --what classifier, the classifier that `export classifier` picks is exported, checked and served.
 
     tuneworthy does not start vLLM: run the command that --what merged prints, then check that server with `tuneworthy
@@ -42,17 +48,24 @@ def command(what: str, port: int | None, root: Path) -> None:
     \b
     Example:
       tuneworthy serve
+      tuneworthy serve --release 1
       tuneworthy serve --what classifier --port 8000
       tuneworthy serve --what merged --port 8000
     """
     project = load(root)
     store = Folder(project.root)
     port = port or free_port()
+    if number and what:
+        raise UserError("--release and --what exclude each other: a release has one form.", hint="Omit --what.")
     if what == "classifier":
         _serve_classifier(project, store, port)
         return
-    choice = choose(store, what, port=port)  # type: ignore[arg-type]
-    if what == "gguf":
+    made = None
+    if number or (what is None and all_releases(store)):
+        release, made = open_release(store, number)
+        note(f"Release {release.number} of {release.created[:10]}.")
+    choice = choose(store, made.kind if made else what or "gguf", port=port, made=made)  # type: ignore[arg-type]
+    if choice.artifact.kind == "gguf":
         _serve(store, choice, port)
         return
     say(choice.line)

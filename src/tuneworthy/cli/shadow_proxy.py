@@ -1,5 +1,6 @@
 """`tuneworthy shadow proxy`."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -10,19 +11,23 @@ from tuneworthy import processes
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import SHARE, note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
-from tuneworthy.config import load
+from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
+from tuneworthy.ladder.tuned_models import tuned_models
 from tuneworthy.providers.address import check_address
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import STATE, CanaryState, LiveCanary
 from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.days import forecast_before
 from tuneworthy.shadow.proxy import ShadowProxy
+from tuneworthy.shadow.releases import release_of
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.shadow.verdict import ALPHA, ShadowVerdict
 from tuneworthy.shadow.worker import WorkerOrder
+from tuneworthy.ship.served import served_at
 from tuneworthy.store import Folder
+from tuneworthy.types import Variant
 
 # Time between two verdicts, seconds.
 JUDGE_S = 60.0
@@ -72,16 +77,19 @@ def command(
     project = load(root)
     folder = Folder(project.root)
 
-    async def check() -> str:
+    async def check() -> Variant:
         async with open_variants(project, [candidate], max_usd=max_usd, yes=yes, beside=True) as (_, (variant,)):
-            return variant.id
+            return variant
 
-    variant, record = run_async(check()), read_shadow(folder)
+    asked, record = run_async(check()), read_shadow(folder)
+    variant = asked.id
     known = record.verdict if record and record.variant == variant else None
     state = folder.read(STATE.format(variant), CanaryState)
     if canary and state is None:
         _require_pass(known, candidate)
         state = CanaryState(variant=variant)
+    if canary and state:
+        state = replace(state, production=_production(project, upstream, asked))
 
     def child(rest: float | None) -> list[str]:
         order = WorkerOrder(
@@ -102,13 +110,16 @@ def command(
     )
     if state and state.rolled_back:
         again = f"tuneworthy shadow replay --candidate {candidate}"
-        note(messages.say("rolled_back", why=state.rolled_back), messages.say("restart", command=again))
+        note(
+            messages.say("rolled_back", why=state.rolled_back, by=state.production),
+            messages.say("restart", command=again),
+        )
     else:
         if known is None or known.status == "unknown":
             forecast = next((one.forecast for one in known.results[:1]), "") if known else ""
             note(forecast or forecast_before(project.task.margin, ALPHA, settings.label_share))
         if shift:
-            note(messages.say("step", share=shift.state.share))
+            note(messages.say("step", share=shift.state.share), f"A roll-back leads to {shift.state.production}.")
     if not ip_address(door.getsockname()[0]).is_loopback:
         note(
             f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
@@ -118,6 +129,23 @@ def command(
         serve(app, door)
     finally:
         note(f"The proxy ended. Copies: {', '.join(f'{n:,} {name}' for name, n in (+copies.counts).items()) or 0}.")
+
+
+def _production(project: Project, upstream: str, candidate: Variant) -> str:
+    """Name the side that answers after a roll-back: a release, if `serve` runs one of this project at `upstream`.
+
+    Raises:
+        UserError: It is the model of the candidate.
+    """
+    store = Folder(project.root)
+    served = served_at(store, upstream)
+    if served and served.id == next((one.artifact for one in tuned_models(project) if one.name == candidate.model), ""):
+        raise UserError(
+            f"{upstream} serves the model of the candidate, so a roll-back would change nothing.",
+            hint="Serve the release in use for production, for example with `tuneworthy serve --release 1`.",
+        )
+    release = release_of(store, served) if served else None
+    return f"release {release.number}" if release and release.created else "production"
 
 
 def _require_pass(verdict: ShadowVerdict | None, candidate: str) -> None:

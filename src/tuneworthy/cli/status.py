@@ -1,5 +1,6 @@
 """`tuneworthy status`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.report.names import for_people, names_of
 from tuneworthy.report.numbers import NONE, amount
 from tuneworthy.report.text import clean
+from tuneworthy.shadow.releases import all_releases, release_lines
 from tuneworthy.store import Folder
 from tuneworthy.text import readable_minutes
 from tuneworthy.train.phases import read_training, training_lines
@@ -41,10 +43,11 @@ def command(root: Path) -> None:
     """
     project = load(root)
     note_elsewhere(project.root)
-    state, money = read_state(project), read_money(project)
+    state, money, store = read_state(project), read_money(project), Folder(project.root)
     found, times = checklist(state), {queue: seconds for queue, (_, seconds) in state.labelling.items()}
     document = {
-        **found.to_dict(), "money": money, "training": read_training(Folder(project.root)), "seconds_per_row": times,
+        **found.to_dict(), "money": money, "training": read_training(store), "seconds_per_row": times,
+        "releases": [asdict(one) for one in all_releases(store)],
     }  # fmt: skip
     record = shown_run(project)
     print_result(document, _show, for_people(found, names_of(record)) if record else found, money, project)
@@ -69,7 +72,7 @@ def _show(found: Checklist, money: JsonObject, project: Project) -> None:
     say(_NOTE)
     for note in found.notes:
         say(f"\n{note}")
-    say(*training_lines(Folder(project.root)))
+    say(*training_lines(Folder(project.root)), *release_lines(Folder(project.root)))
     if money["spent_usd"]:
         say("\n" + words(money))
     if holder := Folder(project.root).holder():

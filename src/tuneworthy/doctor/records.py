@@ -21,6 +21,8 @@ from tuneworthy.ladder.rungs.decoding import StoredSweep
 from tuneworthy.ladder.task_data import Reveal
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import Ledger
+from tuneworthy.shadow.canary import CanaryState
+from tuneworthy.shadow.releases import Release
 from tuneworthy.shadow.replay import DOCUMENT as SHADOW
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.ship.served import NOTE, ServedNote
@@ -60,6 +62,8 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     PARITY: (ProofDocument, "Run `tuneworthy train --only parity`."),
     SERVING: (ProofDocument, "Run `tuneworthy train --only parity --url URL --served-model NAME`."),
     SHADOW: (ShadowRecord, "Run `tuneworthy shadow replay` again; its answers are stored."),
+    "releases/*": (Release, "This release cannot be served. Restore the file from a backup."),
+    "shadow/canary-*": (CanaryState, "Run `tuneworthy shadow replay --restart` to begin the canary again."),
     NOTE: (ServedNote, "A running server is not recognised. Run `tuneworthy serve` to start it again."),
     "uncertainty": (
         StoredUncertainty,

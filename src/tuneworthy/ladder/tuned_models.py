@@ -14,7 +14,7 @@ from tuneworthy.engine.models import Models, open_model
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.providers.models import find
-from tuneworthy.ship.ancestry import context_of
+from tuneworthy.ship.ancestry import ancestors, context_of
 from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact
@@ -71,7 +71,7 @@ def missing(project: Project) -> str:
     if (name := project.serve.model) is not None and (merged or adapter):
         return (
             f"models.{name} does not respond, or does not report which of this project's models it serves; start "
-            "it with `tuneworthy serve`, or fix [serve]"
+            "it with `tuneworthy serve --what gguf`, or fix [serve]"
         )
     return (
         "the fine-tuned model has not been exported; run `tuneworthy train`"
@@ -165,11 +165,7 @@ def _tuned(
     store: Folder, artifact: Artifact, *, name: str, config: Model, engine: str = "llama_cpp"
 ) -> TunedModel | None:
     """Return the tuned model of an artifact; None if its base is untuned, its makers are gone, or it saw cases."""
-    chain: dict[str, Artifact] = {}
-    at: Artifact | None = artifact
-    while at is not None and len(chain) < 4:  # gguf, merged, adapter, base
-        chain[at.kind] = at
-        at = find_artifact(store, at.parent) if at.parent else None
+    chain = ancestors(store, artifact)
     made = chain.get("adapter") or chain.get("merged")
     if made is None or is_full(store, made.about.dataset):
         return None

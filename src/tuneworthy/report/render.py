@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
 
+import orjson
 from markupsafe import Markup
 from markupsafe import escape as html_escape
 
@@ -105,6 +106,7 @@ def _render(template: str, form: Callable[[str], str], **content: Any) -> str:
         "percent": numbers.percent,
         "points": lambda value: Markup(numbers.points(value)),
         "dollars": numbers.dollars,
+        "json": lambda value: Markup(orjson.dumps(value).decode()),
         "md": lambda text: Markup(markdown_text(text)),
         "code": lambda text: Markup(markdown_code(text)),
         "fenced": lambda text: Markup(text.replace("```", "")),

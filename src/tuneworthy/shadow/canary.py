@@ -79,11 +79,13 @@ class CanaryState:
         variant: Id of the candidate.
         share: Of the sessions that it answers.
         rolled_back: Why it answers no more, in sentences; "" while it does.
+        production: Name of the side that answers after a roll-back, such as `release 1`.
     """
 
     variant: str
     share: float = STEPS[0]
     rolled_back: str = ""
+    production: str = "production"
 
 
 @dataclass(slots=True)
@@ -237,7 +239,7 @@ class LiveCanary:
         if self.state.rolled_back:
             return
         if share != self.state.share:
-            tell("rolled_back" if rolled_back else "step", why=rolled_back, share=share)
+            tell("rolled_back" if rolled_back else "step", why=rolled_back, share=share, by=self.state.production)
         self.state, self._n_good = replace(self.state, share=share, rolled_back=rolled_back), 0
         self._store()
 

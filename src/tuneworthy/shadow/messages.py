@@ -14,7 +14,7 @@ say = Catalogue(
         "dropped": "{n} {n:session|sessions} with personal data {n:is|are} left out, as `data.policy` says.",
         "unread": "{n} {n:row was|rows were} left out: no answer, or not text.",
         # A canary
-        "rolled_back": "The canary was rolled back, and production answers from now on. {why}",
+        "rolled_back": "The canary was rolled back, and {by} answers from now on. {why}",
         "step": "The candidate answers {share:.0%} of the sessions that are not copied.",
         # Events of the proxy, on its terminal
         "verdict_pass": "The candidate passed. Next: tuneworthy shadow report",

@@ -28,6 +28,14 @@ def lineage(store: Folder, adapter: str | None = None) -> tuple[Artifact, Artifa
     return trained, open_artifact(store, "base", trained.parent)
 
 
+def ancestors(store: Folder, made: Artifact) -> dict[str, Artifact]:
+    """Return a model and all models that it was made from, by kind: gguf, merged, adapter, base."""
+    chain = [made]
+    while len(chain) < 4 and (parent := chain[-1].parent) and (artifact := find_artifact(store, parent)) is not None:
+        chain.append(artifact)
+    return {one.kind: one for one in chain}
+
+
 def context_of(store: Folder, made: Artifact, least: int = LEAST) -> int:
     """Return the tokens to keep room for: the longest training row and an answer, `least` at least.
 
@@ -38,13 +46,11 @@ def context_of(store: Folder, made: Artifact, least: int = LEAST) -> int:
         made: An adapter, or a model that was made from an adapter.
         least: Smallest context.
     """
-    chain = [made]
-    while len(chain) < 4 and (parent := chain[-1].parent) and (artifact := find_artifact(store, parent)) is not None:
-        chain.append(artifact)  # gguf, merged, adapter, base
-    about = next((link.about for link in chain if link.kind == "adapter"), None)
+    chain = ancestors(store, made)
+    about = chain["adapter"].about if "adapter" in chain else None
     tokens = longest_row(about) + int((about.prompt or {}).get("max_tokens", 0)) if about else 0
     needed = max(least, -(-tokens // ROUND) * ROUND)
-    config = next((path for link in chain if (path := link.folder / "config.json").is_file()), None)
+    config = next((path for link in chain.values() if (path := link.folder / "config.json").is_file()), None)
     return min(needed, int(read_config(config).get("max_position_embeddings") or needed)) if config else needed
 
 

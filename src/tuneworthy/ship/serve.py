@@ -41,8 +41,8 @@ class ServingChoice:
     context: int
 
 
-def choose(store: Folder, what: What, *, port: int) -> ServingChoice:
-    """Return the latest artifact of a kind to serve, with its command line.
+def choose(store: Folder, what: What, *, port: int, made: Artifact | None = None) -> ServingChoice:
+    """Return the artifact to serve, with its command line.
 
     vLLM's line sets `--generation-config vllm`, so that it does not take temperature, top_p and penalties from the
     model's own generation_config.json, and the smallest `--max-lora-rank` that fits the adapter (vLLM allows 16 unless
@@ -52,6 +52,7 @@ def choose(store: Folder, what: What, *, port: int) -> ServingChoice:
         store: The project's folder.
         what: `gguf` for llama.cpp, `merged` or `adapter` for vLLM.
         port: Port on 127.0.0.1.
+        made: An artifact of this kind, checked by its hashes; the latest one if not given.
 
     Raises:
         UserError: No such artifact, or one that its engine cannot serve.
@@ -59,7 +60,7 @@ def choose(store: Folder, what: What, *, port: int) -> ServingChoice:
     Source: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html and
     https://docs.vllm.ai/en/latest/features/lora.html.
     """
-    made = open_artifact(store, what)
+    made = made or open_artifact(store, what)
     context = context_of(store, made)
     place = ["--host", "127.0.0.1", "--port", str(port)]
     if what == "gguf":

@@ -87,11 +87,15 @@ def _behind(store: Folder, config: ChatServer) -> Artifact | None:
         "model_path"
     ):
         return _named_in(store, PurePath(str(path)))
+    return served_at(store, config.base_url)
+
+
+def served_at(store: Folder, url: str) -> Artifact | None:
+    """Return the artifact that `serve` runs now at an address of this machine; None if it runs none there."""
     note = store.read(NOTE, ServedNote)
-    if note is None or not _lives(note["pid"]):
+    if note is None or not _lives(note["pid"]) or _place(note["address"]) != _place(url):
         return None
-    here = _place(note["address"]) == _place(config.base_url)
-    return _named_in(store, PurePath(note["artifact"])) if here else None
+    return _named_in(store, PurePath(note["artifact"]))
 
 
 def _place(url: str) -> tuple[str, int | None]:

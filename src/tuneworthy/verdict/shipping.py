@@ -113,15 +113,15 @@ def _next_action(
 ) -> NextAction:
     is_classifier = bool(evidence.training.tuned and evidence.training.tuned.classifier)
     if not still_open:
-        what, option = ("classifier", " --what classifier") if is_classifier else ("model", "")
-        command = f"tuneworthy serve{option}"
+        command = f"tuneworthy {'serve --what classifier' if is_classifier else 'export card && tuneworthy serve'}"
+        step = "Serve the fine-tuned classifier" if is_classifier else "Release the fine-tuned model and serve it"
         dataset = evidence.training.dataset
         more = (
             f"`tuneworthy train --all-rows` trains it once more with {dataset.n_overlapping} rows that overlap cases."
             if dataset and dataset.n_overlapping
             else ""
         )
-        return NextAction(command=command, why=join_sentences(f"Serve the fine-tuned {what}: run `{command}`.", more))
+        return NextAction(command=command, why=join_sentences(f"{step}: run `{command}`.", more))
     first = still_open[0]
     if outcome is Outcome.DO_NOT_SHIP and first.gate == "improvement":
         return take_home(without, beside=is_classifier)

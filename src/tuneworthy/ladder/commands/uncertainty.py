@@ -250,7 +250,9 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = 
         seed: Of the folds.
         signal: The primary one.
     """
-    graded, wrong, groups = _graded(answers)
+    graded = [one for one in answers if one.wrong is not None]
+    _, groups = np.unique(np.array([one.group for one in graded], dtype=object), return_inverse=True)
+    wrong = np.array([one.wrong is True for one in graded], dtype=bool)
     n_wrong = int(wrong.sum())
     found = Calibration(areas={}, threshold=None, refused="", reliability=(), n=len(graded), n_wrong=n_wrong,
                         n_groups=len(np.unique(groups)), signal=signal)  # fmt: skip
@@ -282,12 +284,6 @@ def calibrate(answers: Sequence[AnswerSignals], *, seed: int = 0, signal: str = 
             f"[{main.lo:.2f}, {main.hi:.2f}], {n_wrong} of {len(graded)} answers wrong)"
         ),
     )
-
-
-def _graded(answers: Sequence[AnswerSignals]) -> tuple[list[AnswerSignals], np.ndarray, np.ndarray]:
-    graded = [one for one in answers if one.wrong is not None]
-    _, groups = np.unique(np.array([one.group for one in graded], dtype=object), return_inverse=True)
-    return graded, np.array([one.wrong is True for one in graded], dtype=bool), groups
 
 
 def best_bound(values: np.ndarray, wrong: np.ndarray) -> float:

@@ -74,7 +74,7 @@ class FineTuneRung(Rung):
                 "models.{model} no longer serves the model compared on the test set. It now serves {now}.".format(
                     model=winner.model, now=tuned.artifact if tuned is not None else "none of this project's models"
                 ),
-                hint="Run `tuneworthy serve` to start the fine-tuned model, then run `tuneworthy run` again.",
+                hint="Run `tuneworthy serve --what gguf` to start it, then run `tuneworthy run` again.",
             )
         base, title, compared_base = add_base(session.models, session.project, tuned)
         context = GradingContext(root=session.project.root, asker=session.asker, seed=session.project.split.seed)

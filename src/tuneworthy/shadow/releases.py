@@ -1,0 +1,126 @@
+"""Releases: the numbered models of a project that went into production.
+
+    .tuneworthy/releases/<number>.json   a release, written once and never changed
+                         <number>.md     its model card
+
+A release names a model folder by its content. Later training writes other folders, so an earlier release stays as it
+was, and a changed byte is found before the model is served. The current release is the last one that no canary rolled
+back.
+"""
+
+from dataclasses import asdict, replace
+
+from tuneworthy.errors import UserError
+from tuneworthy.shadow.canary import STATE, CanaryState
+from tuneworthy.store.artifacts import KINDS, MANIFEST, Artifact, find_artifact
+from tuneworthy.store.folder import Folder, write_atomic
+from tuneworthy.store.frozen import changed
+from tuneworthy.store.lines import now
+from tuneworthy.types import NamedTexts, frozen
+
+FOLDER = "releases"
+
+
+@frozen
+class Release:
+    """One release.
+
+    Attributes:
+        number: From 1.
+        created: Time in UTC, ISO 8601; "" until it is recorded.
+        artifact: Id of the model folder, which is the hash of its manifest.
+        kind: Of the artifact: `gguf`, `merged` or `adapter`.
+        files: SHA-256 by file of the model folder.
+        variant: Id of the variant that was compared on test.
+        dataset: Version of the training data; None if the model does not record it.
+        outcome: Of the verdict.
+    """
+
+    number: int
+    created: str
+    artifact: str
+    kind: str
+    files: NamedTexts
+    variant: str
+    dataset: str | None
+    outcome: str
+
+
+def all_releases(store: Folder) -> list[Release]:
+    """Return the releases, the first one first."""
+    numbers = sorted(int(path.stem) for path in (store.path / FOLDER).glob("*.json") if path.stem.isdecimal())
+    return [one for number in numbers if (one := store.read(f"{FOLDER}/{number}", Release))]
+
+
+def rolled_back(store: Folder, variant: str) -> str:
+    """Return why the canary of a variant was rolled back; "" if it was not."""
+    state = store.read(STATE.format(variant), CanaryState)
+    return state.rolled_back if state else ""
+
+
+def current_release(store: Folder) -> Release | None:
+    return next((one for one in reversed(all_releases(store)) if not rolled_back(store, one.variant)), None)
+
+
+def release_lines(store: Folder) -> list[str]:
+    """Name the current release, and the later ones with the reason of their roll-back."""
+    current = current_release(store)
+    return [
+        f"Release {one.number} "
+        + (f"is current: {KINDS[one.kind]} {one.artifact}." if one == current else f"was rolled back. {why}")
+        for one in all_releases(store)
+        if (why := rolled_back(store, one.variant)) or one == current
+    ]
+
+
+def release_of(store: Folder, made: Artifact, variant: str = "", dataset: str | None = None) -> Release:
+    """Return the release of a model; the next one, not recorded yet, if the model is no release.
+
+    Args:
+        store: The project's folder.
+        made: The model.
+        variant: Id of the variant that was compared on test.
+        dataset: Version of the training data.
+    """
+    known = all_releases(store)
+    return next((one for one in known if one.artifact == made.id), None) or Release(
+        number=max((one.number for one in known), default=0) + 1,
+        created="",
+        artifact=made.id,
+        kind=made.kind,
+        files={name: str(entry["sha256"]) for name, entry in made.about.files.items()},
+        variant=variant,
+        dataset=dataset,
+        outcome="ship",
+    )
+
+
+def record_release(store: Folder, release: Release, card: str) -> None:
+    """Write a release and its card; the caller has the lock."""
+    write_atomic(store.path / FOLDER / f"{release.number}.md", card.encode())
+    store.write(f"{FOLDER}/{release.number}", asdict(replace(release, created=now())))
+
+
+def open_release(store: Folder, number: int | None = None) -> tuple[Release, Artifact]:
+    """Return a release (the current one if not named) and its model, unchanged since.
+
+    Raises:
+        UserError: There is no such release, or a file of its model was changed or deleted.
+    """
+    known = all_releases(store)
+    release = current_release(store) if number is None else next((one for one in known if one.number == number), None)
+    others = ", ".join(str(one.number) for one in known if one != release)
+    if release is None:
+        raise UserError(
+            f"There is no release {number}." if number else "All releases were rolled back.",
+            hint=f"Choose --release from {others}." if others else "Run `tuneworthy export card` to record a release.",
+        )
+    damaged = changed(store.path / "models" / release.artifact, MANIFEST)
+    made = None if damaged else find_artifact(store, release.artifact)
+    if made is None:
+        other = f", or serve another release (--release {others})" if others else ""
+        raise UserError(
+            f"{damaged} of release {release.number} was changed or deleted, so this release is not served.",
+            hint=f"Restore the folder {release.artifact} from a backup{other}.",
+        )
+    return release, made

@@ -1,0 +1,305 @@
+"""A released model: the Hub accepts its card, its files stay and are checked, and a roll-back leads to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+from huggingface_hub import ModelCard
+
+from tests.ladder.tuned_simulations import (
+    STUDENT,
+    make_artifact,
+    make_models,
+    write_proven_model,
+    write_tuned_simulation,
+)
+from tests.shadow.canary_bench import BEHAVIOURS, bench, is_whole, of_candidate
+from tests.shadow.servers import run
+from tests.verdict.test_training import EXTRA, WAIVED, edit_recipe
+from tuneworthy.cli import invoke, serve
+from tuneworthy.errors import UserError
+from tuneworthy.report.model_card import hub_licence
+from tuneworthy.shadow.canary import STATE, CanaryState
+from tuneworthy.shadow.releases import Release, all_releases, open_release, record_release, release_of
+from tuneworthy.ship.serve import ServingChoice
+from tuneworthy.ship.served import noted, served_at
+from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact, latest_artifact
+from tuneworthy.store.shapes import bundled
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project whose verdict is to ship its fine-tuned model."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = write_tuned_simulation(tmp_path_factory.mktemp("release") / "world", patch, extra=EXTRA + WAIVED)
+        write_proven_model(root)
+        assert invoke(["decide", "--project", str(root)]) == 0
+        yield root
+
+
+@pytest.fixture
+def world(shipped: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shipped, tmp_path / "world"))
+
+
+def rung_of(root: Path) -> dict[str, Any]:
+    rungs: list[dict[str, Any]] = json.loads((root / ".tuneworthy/run.json").read_text())["rungs"]
+    return next(one for one in rungs if one["rung"] == "fine_tune")
+
+
+def card_of(root: Path) -> str:
+    out = root / "model-card.md"
+    assert invoke(["export", "card", "--out", str(out), "--project", str(root)]) == 0
+    return out.read_text()
+
+
+# Source: huggingface/hub-docs modelcard.md, and the message of the Hub's validator in huggingface_hub issue 4218.
+def hub_faults(text: str) -> list[str]:
+    """Return what the Hub's validator refuses in a card, as far as it is published."""
+    try:
+        data = ModelCard(text).data.to_dict()
+        indexed = ModelCard(text, ignore_metadata_errors=True).data.to_dict()
+    except ValueError as error:
+        return [str(error)]
+    licences = bundled("tuneworthy.report", "licences.json", list[str])
+    rules: Mapping[str, Callable[[Any], bool]] = {
+        "license": lambda value: value in [*licences, "other"],
+        "license_name": lambda value: bool(re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", value)),
+        "base_model": lambda value: bool(re.fullmatch(r"[\w.-]+/[\w.-]+", value)),
+        "base_model_relation": lambda value: value in {"adapter", "merge", "quantized", "finetune"},
+        "pipeline_tag": lambda value: value in {"text-generation", "text-classification"},
+        "tags": lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value),
+        "model-index": lambda value: bool(value[0]["results"]),
+    }
+    faults = [f"unknown key {name}" for name in data if name not in rules]
+    faults += [name for name, fits in rules.items() if name in data and not fits(data[name])]
+    faults += ["license_name"] * (data.get("license") == "other" and "license_name" not in data)
+    return faults + ["model-index"] * ("model-index:" in text and "model-index" not in indexed)
+
+
+def test_the_hub_accepts_the_card_and_the_card_has_the_measured_score(world: Path) -> None:
+    text = card_of(world)
+    assert hub_faults(text) == []
+    card = ModelCard(text).data
+    rung = next(
+        one for one in json.loads((world / ".tuneworthy/run.json").read_text())["rungs"] if one["rung"] == "fine_tune"
+    )
+    (result,) = card.eval_results
+    assert result.metric_value == round(rung["score"], 4) and result.metric_args["n"] == rung["n"]
+    assert (card.license, card.license_name) == ("other", "unknown")
+    gguf = latest_artifact(Folder(world), "gguf")
+    assert gguf and gguf.about.files["model.gguf"]["sha256"] in text
+    assert "Release 1 " in text and "| Languages | unknown |" in text and "counts here" not in text
+    low, high = rung["delta_today_ci"]
+    assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("license", "license: other", "license: Apache 2"),
+        ("license_name", "license_name:", "licence_name:"),
+        ("model-index", "    dataset:\n      type: private\n", "    dataset:\n"),
+        ("base_model", "pipeline_tag:", "base_model: /home/me/model.gguf\npipeline_tag:"),
+        ("tags", "tags: [", "tags: [3, "),
+    ],
+)
+def test_a_fault_in_a_card_is_found(world: Path, name: str, old: str, new: str) -> None:
+    text = card_of(world)
+    assert old in text
+    assert hub_faults(text.replace(old, new, 1)) != []
+
+
+def test_a_card_has_no_case_row_prompt_path_or_address(world: Path) -> None:
+    edit_recipe(world, lambda recipe: recipe.update(licence="CC BY 4.0, ask ada@example.org"))
+    text = card_of(world)
+    rows = "".join((world / name).read_text() for name in ("cases.jsonl", "examples.jsonl")).splitlines()
+    for row in map(json.loads, rows):
+        question = row.get("input") or row["messages"][-2]["content"]
+        assert question not in text
+    assert STUDENT not in text and str(world) not in text and "ada@" not in text and "EMAIL" in text
+
+
+@pytest.mark.parametrize(
+    ("base", "data", "licence"),
+    [("apache-2.0", "apache-2.0", "apache-2.0"), ("", "", "unknown"), ("apache-2.0", "", "apache-2.0-and-unknown"),
+     ("llama3.1", "CC BY 4.0", "llama3.1-and-cc-by-4.0")],
+)  # fmt: skip
+def test_a_licence_is_the_hub_s_only_if_base_and_data_agree(base: str, data: str, licence: str) -> None:
+    assert hub_licence(base, data) == licence
+
+
+def test_a_shipped_model_becomes_a_release_once(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = card_of(world)
+    (release,) = all_releases(Folder(world))
+    gguf = latest_artifact(Folder(world), "gguf")
+    assert gguf and (release.number, release.artifact, release.outcome) == (1, gguf.id, "ship")
+    assert release.files == {"model.gguf": gguf.about.files["model.gguf"]["sha256"]} and release.dataset
+    assert (world / ".tuneworthy/releases/1.md").read_text() == text
+    record = (world / ".tuneworthy/releases/1.json").read_bytes()
+    assert card_of(world) == text, "the same file is the same release"
+    assert (world / ".tuneworthy/releases/1.json").read_bytes() == record and len(all_releases(Folder(world))) == 1
+    capsys.readouterr()
+    assert invoke(["status", "--json", "--project", str(world)]) == 0
+    assert [one["number"] for one in json.loads(capsys.readouterr().out)["releases"]] == [1]
+    assert invoke(["status", "--project", str(world)]) == 0
+    assert f"Release 1 is current: GGUF file {gguf.id}." in capsys.readouterr().out
+
+
+def _no_run(root: Path) -> None:
+    (root / ".tuneworthy/run.json").unlink()
+
+
+def _no_verdict(root: Path) -> None:
+    (root / ".tuneworthy/verdict.json").unlink()
+
+
+def _stale_verdict(root: Path) -> None:
+    Folder(root).write("parity", (Folder(root).read("parity", dict) or {}) | {"status": "fail"})
+
+
+def _rolled_back(root: Path) -> None:
+    variant = rung_of(root)["variant"]
+    Folder(root).write(STATE.format(variant), asdict(CanaryState(variant=variant, rolled_back="It failed.")))
+
+
+@pytest.mark.parametrize("change", [_no_run, _no_verdict, _stale_verdict, _rolled_back])
+def test_only_a_model_that_may_ship_now_becomes_a_release(world: Path, change: Callable[[Path], None]) -> None:
+    change(world)
+    text = card_of(world)
+    assert not all_releases(Folder(world)) and "is not a release" in text
+    assert ("counts here, so its quality is unknown" in text) is (change is _no_run)
+    assert hub_faults(text) == []
+
+
+def test_there_is_no_card_without_a_model(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _no_run(world)
+    shutil.rmtree(world / ".tuneworthy/models")
+    assert invoke(["export", "card", "--project", str(world)]) == 2
+    assert "No adapter yet" in capsys.readouterr().err
+
+
+def released(root: Path, artifact: Artifact, variant: str) -> Release:
+    """Record an artifact as the next release."""
+    record_release(Folder(root), release_of(Folder(root), artifact, variant), "card")
+    return release_of(Folder(root), artifact)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, list[Artifact]]:
+    """A project with two releases."""
+    (tmp_path / "tuneworthy.toml").write_text('[task]\nname = "a"\n')
+    made = [make_artifact(tmp_path, "gguf", file_type=kind) for kind in ("f16", "q8_0")]
+    for number, one in enumerate(made, 1):
+        assert released(tmp_path, one, f"v{number}").number == number
+    return tmp_path, made
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("fault", ["flipped byte", "deleted file", "added file", "deleted folder", "edited manifest"])
+def test_a_release_whose_files_changed_is_not_served(two: tuple[Path, list[Artifact]], fault: str) -> None:
+    root, (first, _) = two
+    assert open_release(Folder(root), 1)[1].id == first.id
+    if fault == "flipped byte":
+        flip(first.folder / "model.gguf")
+    elif fault == "deleted file":
+        (first.folder / "model.gguf").unlink()
+    elif fault == "added file":
+        (first.folder / "other.gguf").write_bytes(b"x")
+    elif fault == "deleted folder":
+        shutil.rmtree(first.folder)
+    else:
+        flip(first.folder / "manifest.json")
+    with pytest.raises(UserError) as raised:
+        open_release(Folder(root), 1)
+    assert first.id in raised.value.message and "--release 2" in (raised.value.hint or "")
+    assert open_release(Folder(root))[0].number == 2, "the other release is served"
+
+
+def test_a_release_that_does_not_exist_is_named_with_those_that_do(two: tuple[Path, list[Artifact]]) -> None:
+    with pytest.raises(UserError) as raised:
+        open_release(Folder(two[0]), 7)
+    assert "no release 7" in raised.value.message and "1, 2" in (raised.value.hint or "")
+
+
+def test_a_canary_that_rolled_back_makes_the_release_before_it_current(
+    two: tuple[Path, list[Artifact]],
+) -> None:
+    root, _ = two
+    for variant, current in (("v2", 1), ("v1", None)):
+        Folder(root).write(STATE.format(variant), asdict(CanaryState(variant=variant, rolled_back="It failed.")))
+        if current:
+            assert open_release(Folder(root))[0].number == current
+    with pytest.raises(UserError, match="rolled back"):
+        open_release(Folder(root))
+    assert open_release(Folder(root), 2)[0].number == 2, "unless it is named"
+
+
+def test_a_release_survives_new_training_and_is_served_until_the_next_one(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+
+    def note(store: Folder, choice: ServingChoice, port: int) -> None:
+        served.append(choice.artifact.id)
+
+    def serve_with(*options: str) -> int:
+        return invoke(["serve", *options, "--project", str(world)])
+
+    monkeypatch.setattr(serve, "_serve", note)
+    card_of(world)
+    (release,) = all_releases(Folder(world))
+    newer = make_models(world, prompt={"system": "Another?", "user": "{{ input }}"})["gguf"]
+    assert newer.id != release.artifact
+    assert [serve_with(*words) for words in ((), ("--release", "1"), ("--what", "gguf"))] == [0, 0, 0]
+    assert served == [release.artifact, release.artifact, newer.id]
+    assert serve_with("--release", "2") == serve_with("--release", "1", "--what", "gguf") == 2
+    flip(Folder(world).path / "models" / release.artifact / "model.gguf")
+    assert serve_with() == 2 and len(served) == 3
+
+
+@pytest.mark.parametrize("fault", ["error in 200", "dies in the body", "closes at once", "hang"])
+def test_a_roll_back_to_the_previous_release_under_load_loses_no_request(tmp_path: Path, fault: str) -> None:
+    """Release 1 is production. The candidate answers 16 clients well, then fails while they go on."""
+    n_clients, n_each = 16, 12
+
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            store = b.worker.session.folder
+            first = make_artifact(store.root, "gguf", file_type="f16")
+            released(store.root, first, "v1")
+            with noted(store, first, b.app.upstream):
+                assert served_at(store, b.app.upstream) == first
+                b.renew(1.0, wait_s=0.3 if fault == "hang" else 8.0)
+                b.scripts["candidate"] = lambda _: BEHAVIOURS["good" if len(b.asked) < 60 else fault]
+                await b.ask()
+
+                async def client() -> list[bytes]:
+                    return [await b.ask() for _ in range(n_each)]
+
+                answers = [one for rows in await asyncio.gather(*(client() for _ in range(n_clients))) for one in rows]
+                assert sum(map(is_whole, answers)) == n_clients * n_each, "no request is lost"
+                assert 0 < sum(map(of_candidate, answers)) < len(answers)
+                assert b.canary.state.rolled_back and b.canary.share == 0
+                late = [await b.ask() for _ in range(5)]
+                assert all(map(is_whole, late)) and not any(map(of_candidate, late))
+                assert open_release(store)[0].artifact == first.id
+
+    run(work)
