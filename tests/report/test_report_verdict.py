@@ -154,7 +154,7 @@ def test_the_paragraph_holds_answer_scores_intervals_n_money_and_the_command() -
         "tickets: Ship the fine-tuned model. Today, best within its bill: 55.0% [48.1%, 61.7%] "
         "(n = 200 test), $700 a month. Without training (model/strong): 70.0% [63.3%, 75.9%], $4,200 a month. "
         "With training: 85.0% [79.4%, 89.3%], $903 a month. Target: 90.0%. Valid until 2027-02-22. "
-        "Next: tuneworthy serve"
+        "Next: tuneworthy export card && tuneworthy serve"
     )
 
 

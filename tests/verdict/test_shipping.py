@@ -178,7 +178,9 @@ def test_a_tuned_variant_without_a_fault_is_shipped() -> None:
     assert (found.outcome, found.stage, found.reason_code) == (SHIP, "to_ship", "tuned_improves")
     assert EXIT[found.outcome] == 0 and closed(trained(), "to_ship") == []
     assert {one.stage for one in found.gates} == {"to_decide", "to_train", "to_ship"}
-    assert found.recommendation == TUNED.name and found.next_action.command == "tuneworthy export card && tuneworthy serve"
+    assert (
+        found.recommendation == TUNED.name and found.next_action.command == "tuneworthy export card && tuneworthy serve"
+    )
     assert "pass or are waived. Waived by the project file: `shadow`." in found.reasons[0]
     assert found.reasons[-1] == "Open, though shipping does not require them: economics."
     unreviewed = replace(DATASET, review="open")

@@ -9,7 +9,6 @@ Source: https://github.com/huggingface/hub-docs/blob/main/modelcard.md. The Hub 
 
 import re
 from contextlib import suppress
-from pathlib import PurePath
 from typing import Final
 
 from tuneworthy import __version__
@@ -83,18 +82,18 @@ def model_card(project: Project) -> ModelCard:
         made=made,
         trained=trained,
         source=source,
-        spec=source.spec if source.spec.startswith(("hf:", "pypi:")) else PurePath(source.spec).name,
+        spec=re.sub(r"^(?!hf:|pypi:).*/", "", source.spec),
         header=header,
         licences=licences,
         licence=hub_licence(*licences.values()),
         known=bundled("tuneworthy.report", "licences.json", list[str]),
         version=version,
-        terms=terms_of(version.recipe.teachers)[1] if version else "",
+        terms_of=terms_of,
         rung=rung,
         record=record,
-        names=names_of(record) if record else {},
+        names_of=names_of,
         found=found,
-        answer=answer_of(found.verdict) if found else "",
+        answer_of=answer_of,
         code=__version__,
     )
     return ModelCard(text=text, release=release, blocked=blocked)

@@ -214,7 +214,11 @@ class ShadowProxy:
         if path == HEALTH:
             copies = self.copies.enough or ("ready" if self.copies.ready else "starting")
             why = self.canary and self.canary.state.rolled_back
-            shift = self.canary and (messages.say("rolled_back", why=why) if why else f"{self.canary.share:.0%}")
+            shift = self.canary and (
+                messages.say("rolled_back", why=why, by=self.canary.state.production)
+                if why
+                else f"{self.canary.share:.0%}"
+            )
             await self._answer(
                 send,
                 200,

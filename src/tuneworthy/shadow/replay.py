@@ -160,7 +160,7 @@ async def replay(
     verdict = judged(pairs, rules)
     canary = session.folder.read(STATE.format(candidate.id), CanaryState)
     if canary and canary.rolled_back:
-        detail = messages.say("rolled_back", why=canary.rolled_back)
+        detail = messages.say("rolled_back", why=canary.rolled_back, by=canary.production)
         verdict = replace(
             verdict,
             status="fail",
