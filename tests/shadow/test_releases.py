@@ -141,6 +141,7 @@ def test_a_licence_is_the_hub_s_only_if_base_and_data_agree(base: str, data: str
     assert hub_licence(base, data) == licence
 
 
+@pytest.mark.moved
 def test_a_shipped_model_becomes_a_release_once(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = card_of(world)
     (release,) = all_releases(Folder(world))

@@ -85,11 +85,10 @@ def command(
     variant = asked.id
     known = record.verdict if record and record.variant == variant else None
     state = folder.read(STATE.format(variant), CanaryState)
-    if canary and state is None:
-        _require_pass(known, candidate)
-        state = CanaryState(variant=variant)
-    if canary and state:
-        state = replace(state, production=_production(project, upstream, asked))
+    if canary:
+        state = replace(
+            state or _new_state(known, variant, candidate), production=_production(project, upstream, asked)
+        )
 
     def child(rest: float | None) -> list[str]:
         order = WorkerOrder(
@@ -148,9 +147,15 @@ def _production(project: Project, upstream: str, candidate: Variant) -> str:
     return f"release {release.number}" if release and release.created else "production"
 
 
-def _require_pass(verdict: ShadowVerdict | None, candidate: str) -> None:
+def _new_state(verdict: ShadowVerdict | None, variant: str, candidate: str) -> CanaryState:
+    """Return the state of a canary that begins.
+
+    Raises:
+        UserError: The candidate has not passed.
+    """
     if verdict is None or verdict.status != "pass":
         raise UserError(
             f"{candidate} has not passed in shadow.",
             hint="Run `tuneworthy shadow proxy URL` or `tuneworthy shadow replay FILES` until it passes.",
         )
+    return CanaryState(variant=variant)

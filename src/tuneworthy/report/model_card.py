@@ -8,7 +8,6 @@ Source: https://github.com/huggingface/hub-docs/blob/main/modelcard.md. The Hub 
 """
 
 import re
-from contextlib import suppress
 from typing import Final
 
 from tuneworthy import __version__
@@ -16,21 +15,19 @@ from tuneworthy.cases.pii import Masker
 from tuneworthy.config import Project
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.freeze import Version, find_version
-from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
-from tuneworthy.providers.gguf import read_header
 from tuneworthy.report.names import names_of
 from tuneworthy.report.render import markdown_of
 from tuneworthy.report.text import plain
 from tuneworthy.shadow.releases import Release, release_of, rolled_back
 from tuneworthy.ship.ancestry import ancestors
-from tuneworthy.ship.gguf import source_of
+from tuneworthy.ship.gguf import source_header
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, latest_artifact, open_artifact
 from tuneworthy.store.shapes import bundled
-from tuneworthy.types import JsonMapping, frozen
+from tuneworthy.types import frozen
 from tuneworthy.verdict.answer import answer_of
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
@@ -65,7 +62,7 @@ def model_card(project: Project) -> ModelCard:
     made = _subject(store, rung)
     chain, found = ancestors(store, made), load_verdict(project)
     trained = chain.get("adapter", made)
-    version, header = find_version(store, str(trained.about.dataset)), _header(store, made)
+    version, header = find_version(store, str(trained.about.dataset)), source_header(store, made)
     source = chain["base"].about.source if "base" in chain else ModelSource()
     licences = {
         "Base model": str(header.get("general.license", "")),
@@ -126,14 +123,6 @@ def _blocked(store: Folder, made: Artifact, rung: RungRecord | None, found: Stor
         ),
     )
     return next((text for applies, text in faults if applies), "")
-
-
-def _header(store: Folder, made: Artifact) -> JsonMapping:
-    """Return the metadata of the GGUF file that the base came from; empty if it came from elsewhere or is gone."""
-    with suppress(TuneworthyError):
-        if path := source_of(store, made):
-            return read_header(path).values
-    return {}
 
 
 def _data_licence(version: Version | None) -> str:

@@ -7,7 +7,8 @@ at a time is in memory.
 Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py, src/llama-quant.cpp.
 """
 
-from contextlib import closing
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from tuneworthy import processes
-from tuneworthy.errors import ModelError, UserError
+from tuneworthy.errors import ModelError, TuneworthyError, UserError
 from tuneworthy.extras import require
 from tuneworthy.providers.chat_template import template_sha256
-from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.gguf import Scalar, read_header
 from tuneworthy.providers.model_safety import optional_config, template_of
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship.gguf_model import GgufModel, Tensor
@@ -110,6 +111,14 @@ def source_of(store: Folder, made: Artifact) -> Path | None:
     if origin.sha256 and sha256_of(path) != origin.sha256:
         raise ModelError(f"{path} is not the file that the base model was converted from.", hint=pull)
     return path
+
+
+def source_header(store: Folder, made: Artifact) -> Mapping[str, Scalar]:
+    """Return the metadata of the base's GGUF file; empty if the base came from elsewhere or the file is gone."""
+    with suppress(TuneworthyError):
+        if path := source_of(store, made):
+            return read_header(path).values
+    return {}
 
 
 def quantiser(root: Path) -> str:
