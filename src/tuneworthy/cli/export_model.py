@@ -102,8 +102,8 @@ def card(out: Path, root: Path) -> None:
     The card has Hugging Face's format. It states the base model, data version, settings, scores with intervals, gates,
     licences, limits and hashes, and calls a missing fact unknown. It contains no case, no training row and no prompt.
 
-    If the last verdict is to ship the model, the model becomes the next release. `serve` serves the latest release, and
-    `serve --release N` an earlier one.
+    If the last verdict is to ship the model, the model becomes the next release. `serve` serves the current release,
+    and with --release an earlier one.
 
     \b
     Example:
