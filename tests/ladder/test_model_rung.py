@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from tests.ladder.simulations import write_simulation
-from tuneworthy.config import load
-from tuneworthy.ladder.record import RunRecord
+from tuneworthy.config import Project, load
+from tuneworthy.engine.latency import Latency
+from tuneworthy.ladder import measurement
+from tuneworthy.ladder.record import RunRecord, write_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rung import TaskInfo, View
 from tuneworthy.ladder.rung_details import ModelResult
@@ -24,6 +26,9 @@ from tuneworthy.providers.capabilities import THINKING_TOKENS, _table, capabilit
 from tuneworthy.report.findings import answer
 from tuneworthy.report.tables import models_table
 from tuneworthy.types import Variant
+from tuneworthy.verdict.base import Outcome
+from tuneworthy.verdict.decide import Verdict, decide
+from tuneworthy.verdict.gather import gather
 
 HOSTED = """
 [models.thinker]
@@ -194,3 +199,80 @@ def test_a_model_that_retires_within_ninety_days_is_marked(tmp_path: Path) -> No
     )
     assert "the provider retired thinker" in retirement(project, "thinker", date(2026, 12, 24))
     assert retirement(project, "thinker", date(2026, 8, 1)) == "" == retirement(project, "weak", date(2026, 11, 24))
+
+
+FORMS = """
+[models."small:q8_0"]
+provider = "scripted"
+function = "world.py:q8_0"
+[models."small:q4_0"]
+provider = "scripted"
+function = "world.py:q4_0"
+[constraints]
+p95_ms = 500
+""" + "".join(
+    f'[[waivers]]\ngate = "{gate}"\nreason = "planted in a test"\n'
+    for gate in ("classical", "prompt", "few_shot", "decoding", "other_models")
+)
+
+
+def walk_forms(
+    root: Path, patch: pytest.MonkeyPatch, ms: dict[str, float], rungs: list[str]
+) -> tuple[RunRecord, Verdict]:
+    """Run a project whose model has two forms: `q8_0` is as good, `q4_0` loses half of the answers."""
+
+    async def planted(time: Any, cases: Any, **_: Any) -> Latency:
+        model = time.args[1].model
+        return Latency({str(i): ms[model] / 1000 * (1 + i / 10_000) for i in range(200)})
+
+    async def walk() -> tuple[RunRecord, Verdict]:
+        project = load(root)
+        async with open_session(project) as session:
+            record = await LadderRun(session).run(rungs)
+            write_record(session.folder, record)
+            return record, decide(gather(session))
+
+    patch.setattr(Project, "forms", property(lambda project: [name for name in project.untuned if ":" in name]))
+    patch.setattr(measurement, "measure_latency", planted)
+    write_simulation(root, {"small": "answer(request, 0.97)"}, n_cases=300, n_examples=0,
+                     rungs=["baseline", "model"], extra=FORMS)  # fmt: skip
+    shares = {"q8_0": 0.97, "q4_0": 0.5}
+    more = [f"\n\ndef {name}(request):\n    return answer(request, {share})\n" for name, share in shares.items()]
+    (root / "world.py").write_text((root / "world.py").read_text() + "".join(more))
+    return asyncio.run(walk())
+
+
+def test_a_quantised_form_that_keeps_score_and_limit_is_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, verdict = walk_forms(
+        tmp_path, monkeypatch, {"small": 900.0, "small:q8_0": 300.0, "small:q4_0": 200.0}, ["baseline", "model"]
+    )
+    found = record.rung("model")
+    assert found is not None and found.name == "model/small:q8_0" and not found.violated
+    rows = {row.name: row for row in found.detail.models}
+    low, high = rows["model/small:q4_0"].delta_ci
+    assert low < high < 0 == rows["model/small:q8_0"].delta and rows["baseline/small"].delta is None
+    assert (verdict.outcome, verdict.recommendation) == (Outcome.DO_NOT_FINE_TUNE, "model/small:q8_0")
+
+
+def test_where_each_form_loses_the_score_or_the_limit_latency_may_be_a_reason_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, verdict = walk_forms(
+        tmp_path, monkeypatch, {"small": 900.0, "small:q8_0": 800.0, "small:q4_0": 200.0}, ["baseline", "model"]
+    )
+    found = record.rung("model")
+    assert found is not None and found.name == "model/small:q4_0", "a form over the limit is no candidate"
+    assert any(note.startswith("model/small:q8_0: ") for note in found.notes)
+    assert verdict.outcome is Outcome.FINE_TUNE
+
+
+def test_before_a_form_was_compared_latency_is_no_reason_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, verdict = walk_forms(
+        tmp_path, monkeypatch, {"small": 900.0, "small:q8_0": 300.0, "small:q4_0": 200.0}, ["baseline"]
+    )
+    assert verdict.outcome is Outcome.UNDECIDED
+    assert verdict.next_action.command.startswith("tuneworthy run --rung model")

@@ -6,16 +6,22 @@ import json
 import shutil
 from pathlib import Path
 from statistics import mean
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tuneworthy.errors import UserError
+from tuneworthy.config import load
+from tuneworthy.errors import ModelError, UserError
+from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
+from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
+from tuneworthy.providers.gguf_writer import WRITTEN
+from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.weights import from_float32, write_tensors
-from tuneworthy.ship.gguf import K_QUANTS, WRITTEN, adds_bos, export_gguf, source_of, write_gguf
+from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
 from tuneworthy.ship.gguf_model import GgufModel, HfConfig, permuted
 from tuneworthy.ship.gguf_tokens import TokenizerFile, end_ids, pre_tokenizer, read_vocabulary
 from tuneworthy.store import Folder
@@ -202,6 +208,75 @@ def test_a_router_is_not_quantised(tmp_path: Path) -> None:
     write_gguf(folder_of(tmp_path / "hf", {**SHAPES, ROUTER: (4, 32)}, **more), tmp_path / "m.gguf", "q4_0")
     kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
     assert kinds["blk.0.ffn_gate_inp.weight"] == "F16"
+
+
+PROJECT = """
+[task]
+name = "t"
+[[graders]]
+type = "exact"
+[models.small]
+provider = "llama_cpp"
+model = "{}.gguf"
+[ladder]
+baseline = "small"
+"""
+FORMS = ("q8_0", "q5_0", "q4_0")
+SPLIT: Any = SimpleNamespace(pool=(), explore=False)
+
+
+@pytest.mark.parametrize(("file_type", "forms"), [("f16", FORMS), ("q8_0", FORMS[1:]), ("q5_0", ()), ("q4_0", ())])
+def test_a_model_has_forms_of_fewer_bits_if_its_file_has_eight_or_more(
+    tmp_path: Path, file_type: str, forms: tuple[str, ...]
+) -> None:
+    pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    write_gguf(folder_of(tmp_path / "hf", {**SHAPES, **LAYERS}), tmp_path / f"{file_type}.gguf", file_type)
+    for more in ("", "[constraints]\np95_ms = 500\n", "[constraints]\non_device = true\n",
+                 "[economics]\nrequests_per_month = 9\n"):  # fmt: skip
+        (tmp_path / "tuneworthy.toml").write_text(PROJECT.format(file_type) + more)
+        project = load(tmp_path)
+        assert project.forms == [f"small:{kind}" for kind in forms if more], more
+        assert ("model" in rungs_with_comparisons(project, SPLIT, TaskInfo(kind="label"))) is bool(forms and more)
+        for name in project.forms:
+            assert project.models[name].local_file == f"{name.partition(':')[2]}:{file_type}.gguf"
+
+
+def test_a_form_is_written_once_with_the_keys_and_the_weights_of_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf = pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    folder = folder_of(tmp_path / "hf", {**SHAPES, **LAYERS})
+    write_gguf(folder, tmp_path / "f16.gguf", "f16")
+    for kind in FORMS:
+        spec = f"{kind}:f16.gguf"
+        assert find(spec, tmp_path) is None, "nothing is written before it is asked for"
+        path = pull(spec, tmp_path)
+        written = path.stat().st_mtime_ns
+        assert pull(spec, tmp_path) == path == find(spec, tmp_path) and path.stat().st_mtime_ns == written
+        assert read_header(path).values["general.name"] == read_header(tmp_path / "f16.gguf").values["general.name"]
+        write_gguf(folder, tmp_path / "direct.gguf", kind)
+        ours, direct = [
+            {tensor.name: tensor for tensor in gguf.GGUFReader(one).tensors} for one in (path, tmp_path / "direct.gguf")
+        ]
+        for name, tensor in direct.items():  # from f16 and not from bfloat16: a value may round to the next step
+            assert ours[name].tensor_type == tensor.tensor_type, name
+            a, b = [gguf.quants.dequantize(one.data, one.tensor_type) for one in (ours[name], tensor)]
+            assert np.allclose(a, b, atol=2e-3), name
+    write_gguf(folder_of(tmp_path / "hf", {**SHAPES, **LAYERS}, rope_theta=5.0), tmp_path / "f16.gguf", "f16")
+    assert find("q8_0:f16.gguf", tmp_path) is None, "of another source it is another file"
+
+
+def test_a_form_of_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    write_gguf(folder_of(tmp_path / "hf", {**SHAPES, **LAYERS}), tmp_path / "f16.gguf", "f16")
+    whole = (tmp_path / "f16.gguf").read_bytes()
+    for n in (10, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "f16.gguf").write_bytes(whole[:n])
+        with pytest.raises(ModelError):
+            pull("q8_0:f16.gguf", tmp_path)
+    assert not [*(tmp_path / "home").rglob("*.gguf")], "no part is left"
 
 
 def test_the_keys_of_the_source_are_taken_over(tmp_path: Path) -> None:

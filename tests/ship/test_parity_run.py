@@ -13,7 +13,8 @@ pytest.importorskip("xllamacpp", reason="pip install 'tuneworthy[local]'")
 
 import tiny_circle as tiny
 
-from tuneworthy.ship.gguf import WRITTEN, export_gguf
+from tuneworthy.providers.gguf_writer import WRITTEN
+from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.parity.run import check_parity
 from tuneworthy.store import Folder

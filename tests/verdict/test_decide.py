@@ -196,6 +196,58 @@ def test_training_is_the_answer_where_cost_decides_if_the_latency_limit_does_not
     assert "also meets the constraints" in verdict.reasons[0]
 
 
+WEAK = [
+    rung(one.rung, one.name, 0.6, usd_per_1k=0.1) for one in RUNGS if one.rung in {"prompt", "few_shot", "decoding"}
+]
+
+
+def reason(name: str, evidence: Evidence) -> str:
+    """The status of a reason to train."""
+    return next(row.status for row in decide(evidence).training.reasons if row.reason == name)
+
+
+def slow_today(*compared: RungEvidence, **more: Any) -> Evidence:
+    """Today's model meets the target and breaks a limit of 500 ms; its q8_0 form is compared or not."""
+    today = rung("baseline", "baseline/small", 0.95, violated=SLOW, latency_p95_ms=900.0)
+    limits, waivers = Constraints(p95_ms=500), {"other_models": "the only one that we may use"}
+    facts: dict[str, Any] = {"limits": limits, "waivers": waivers, "other_models": 0, "forms": ["small:q8_0"]}
+    return project(RUNGS[0], today, *WEAK, *compared, **(facts | more))
+
+
+def form(score: float, p95: float = 300.0, **more: Any) -> RungEvidence:
+    """The comparison of a quantised form."""
+    return rung("model", "model/small:q8_0", score, latency_p95_ms=p95, **more)
+
+
+def test_latency_is_no_reason_to_train_before_a_quantised_form_was_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = decide(slow_today())
+    assert (verdict.outcome, verdict.next_action.command) == (UNDECIDED, "tuneworthy run --rung model")
+    assert reason("latency", slow_today()) == "unknown"
+    kept = decide(slow_today(form(0.95)))
+    assert (kept.outcome, kept.recommendation) == (DO_NOT, "model/small:q8_0"), "it keeps score and limit"
+    assert reason("latency", slow_today(form(0.95))) == "refuted"
+    for lost in (form(0.7), form(0.95, 900.0, violated=SLOW)):  # the score, or the limit still
+        assert (outcome(slow_today(lost)), reason("latency", slow_today(lost))) == (FINE_TUNE, "measured")
+    assert outcome(slow_today(forms=())) == FINE_TUNE, "a file that is small already has no better form"
+    monkeypatch.setattr(Evidence, "forms_open", False)
+    assert (outcome(slow_today()), reason("latency", slow_today())) == (FINE_TUNE, "measured"), "the rule is off"
+
+
+def test_cost_is_no_reason_to_train_before_a_quantised_form_was_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dear(*compared: RungEvidence, **more: Any) -> Evidence:
+        today = rung("baseline", "baseline/large", 0.95, status="reference", usd_per_1k=20.0)
+        facts: dict[str, Any] = {"forms": ["small:q8_0"], "waivers": {"other_models": "a reason"}, "other_models": 0}
+        return project(
+            RUNGS[0], today, *WEAK, *compared, economics=Economics(requests_per_month=5_000_000), **(facts | more)
+        )
+
+    assert (outcome(dear()), reason("cost", dear())) == (UNDECIDED, "unknown")
+    assert outcome(dear(form(0.95, usd_per_1k=0.5))) == DO_NOT
+    assert (outcome(dear(form(0.6, usd_per_1k=0.5))), reason("cost", dear(form(0.6)))) == (FINE_TUNE, "measured")
+    monkeypatch.setattr(Evidence, "forms_open", False)
+    assert (outcome(dear()), reason("cost", dear())) == (FINE_TUNE, "measured"), "the rule is off"
+
+
 def test_cost_is_refuted_only_once_no_option_can_meet_the_target() -> None:
     def cost(evidence: Evidence) -> str:
         return next(row.status for row in decide(evidence).training.reasons if row.reason == "cost")

@@ -16,11 +16,12 @@ from tuneworthy.cli.options import (
 )
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
+from tuneworthy.providers.gguf_writer import WRITTEN
 from tuneworthy.report.model_card import model_card
 from tuneworthy.report.write import write_text
 from tuneworthy.shadow.releases import record_release
 from tuneworthy.ship.ancestry import lineage
-from tuneworthy.ship.gguf import FILE, K_QUANTS, WRITTEN, export_gguf
+from tuneworthy.ship.gguf import FILE, K_QUANTS, export_gguf
 from tuneworthy.ship.ollama import export_ollama
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import open_artifact

@@ -180,7 +180,11 @@ def with_variants(
 
 def fetch_models(project: Project, names: Container[str] | None = None) -> None:
     """Fetch the embedded models that are not here yet: those of `names`, or all of the project."""
-    specs = {name: model.local_file for name, model in project.models.items() if names is None or name in names}
+    specs = {
+        name: model.local_file
+        for name, model in project.models.items()
+        if (names is None and name not in project.forms) or (names is not None and name in names)
+    }
     if isinstance(project.retrieval.reranker, CrossEncoderReranker):
         specs["retrieval.reranker"] = project.retrieval.reranker.model
     if names is None and project.documents and isinstance(project.retrieval.encoder, LocalEncoder):

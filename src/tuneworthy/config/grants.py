@@ -11,7 +11,7 @@ from pathlib import Path
 from tuneworthy.config.base import Section
 from tuneworthy.config.graders import GRADER_SECTIONS
 from tuneworthy.config.ladder import RUNGS
-from tuneworthy.config.models import MODEL_SECTIONS
+from tuneworthy.config.models import MODEL_SECTIONS, form_of
 from tuneworthy.config.project import Project
 from tuneworthy.registry import entry_grant
 from tuneworthy.trust import (
@@ -92,5 +92,5 @@ def _paths(project: Project) -> Iterator[str]:
         if not hasattr(part, "key_variable") or getattr(part, "local_file", None):
             specs += [getattr(part, "model", None)]
     for spec in specs:
-        if isinstance(spec, str) and not spec.startswith(("pypi:", "hf:")):
-            yield spec
+        if isinstance(spec, str) and not (source := form_of(spec)[1]).startswith(("pypi:", "hf:")):
+            yield source

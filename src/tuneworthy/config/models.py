@@ -10,7 +10,16 @@ from tuneworthy.config.base import Address, Count, FunctionSection, KeyedServer,
 from tuneworthy.config.strangers import tagged_section
 from tuneworthy.registry import Registry
 from tuneworthy.trust import LOOPBACK
-from tuneworthy.types import JsonMapping
+from tuneworthy.types import JsonMapping, TextPair
+
+# Types that a GGUF file of 16 or 8 bits a weight is quantised to, the most bits first.
+QUANTISED = ("q8_0", "q5_0", "q4_0")
+
+
+def form_of(spec: str) -> TextPair:
+    """Return the type and the source of a quantised form, `q8_0:SPEC`; an empty type for any other model."""
+    kind, _, source = spec.partition(":")
+    return (kind, source) if kind in QUANTISED and source else ("", spec)
 
 
 class ModelSection(Section):
@@ -116,7 +125,7 @@ class ModelWithId(ModelSection):
 
     model: str
     """Id of the model, as its server calls it; of the embedded llama.cpp `pypi:NAME`,
-    `hf:ORG/REPO[@REVISION][/FILE.gguf]`, or the path of a GGUF file."""
+    `hf:ORG/REPO[@REVISION][/FILE.gguf]`, the path of a GGUF file, or `q8_0:` (`q5_0:`, `q4_0:`) before one of these."""
 
 
 class ServedModel(ModelWithId, AddressedModel):
@@ -254,6 +263,8 @@ MODEL_SECTIONS: Final[Mapping[str, type[ModelSection]]] = {
     "llama_cpp": LlamaCpp, "vllm": Vllm, "openai": OpenAI, "anthropic": Anthropic, "http": Http, "python": Python,
     "scripted": Scripted,
 }  # fmt: skip
+# Provider to the module that lists the quantised forms of its models: ``(spec, root) -> types``.
+FORMS: Final[Registry[Any]] = Registry("forms", {"llama_cpp": "tuneworthy.providers.models"})
 _SECTION = tagged_section("providers", "provider", MODEL_SECTIONS, StrangerModel, PROVIDERS)
 KnownModel = LlamaCpp | Vllm | OpenAI | Anthropic | Http | Python | Scripted
 Model = Annotated[KnownModel, _SECTION, SerializeAsAny()]

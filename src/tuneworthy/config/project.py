@@ -11,7 +11,7 @@ from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
 from tuneworthy.config.graders import GRADER_SECTIONS, Choice, Grader, Judge, RegressionSource
 from tuneworthy.config.ladder import Constraints, DecodingSection, Economics, FewShotSection, Ladder, Reflection, Waiver
-from tuneworthy.config.models import MODEL_SECTIONS, Model
+from tuneworthy.config.models import FORMS, MODEL_SECTIONS, Model, form_of
 from tuneworthy.config.retrieval import RetrievalSection
 from tuneworthy.config.shadow import Shadow
 from tuneworthy.config.task import DataPath, PromptSection, SplitSection, TaskSection
@@ -87,6 +87,16 @@ class Project(Section):
     def may_serve(self, name: str) -> bool:
         """Return whether the constraints allow the model `name` to answer users."""
         return serving.may_serve(self.constraints, hosted=self.models[name].hosted)
+
+    @property
+    def forms(self) -> list[str]:
+        """Quantised forms among `untuned`."""
+        return [name for name in self.untuned if form_of(self.models[name].local_file or "")[0]]
+
+    @property
+    def needs_small(self) -> bool:
+        """Whether a limit or a bill may ask for a smaller or faster model."""
+        return bool(self.constraints.p95_ms or self.constraints.on_device or self.economics.requests_per_month)
 
     @property
     def student_system(self) -> str | None:
@@ -206,6 +216,13 @@ def load(root: Path | str) -> Project:
             faults.append(f"{path}: further errors: {n}.")
         raise ConfigError(faults) from None
     project._root = path.parent.resolve()
+    project.models.update({  # quantised forms, where they may matter
+        f"{name}:{form}": model.model_copy(update={"model": f"{form}:{model.local_file}"})
+        for name, model in project.models.items()
+        if project.needs_small and name in {*project.answering} - {*project.forms}
+        if model.local_file and model.provider in FORMS.builtins
+        for form in FORMS.get(model.provider)(model.local_file, project.root)
+    })  # fmt: skip
     return project
 
 

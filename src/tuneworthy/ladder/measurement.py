@@ -137,7 +137,7 @@ async def measure_on_test(
     if session.judging:
         await session.judging.learn(test, traces)
     limits, model = session.project.constraints, session.models[variant.model]
-    latency = await measure_latency(partial(_time, session, variant), [*dev, *test], limits=limits)
+    latency = await latency_of(session, variant, dev)
     means = usage(traces)
     record = replace(
         record,
@@ -204,8 +204,14 @@ async def measure_on_test(
         fields=fields,
         calibration=calibration_of(traces, test),
         violated=trial.violated,
+        memory_mib=session.memory_mib(variant.model),
         notes=[*record.notes, *notes],
     ), trial
+
+
+async def latency_of(session: Session, variant: Variant, dev: Cases) -> Latency:
+    limits = session.project.constraints
+    return await measure_latency(partial(_time, session, variant), [*dev, *session.split.test], limits=limits)
 
 
 async def _time(session: Session, variant: Variant, cases: Cases) -> Latency:

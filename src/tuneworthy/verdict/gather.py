@@ -121,7 +121,7 @@ def evidence_of(
     Raises:
         UserError: A document cannot be read.
     """
-    others = [name for name in project.untuned if name != project.ladder.baseline]
+    others = [name for name in project.untuned if name not in {project.ladder.baseline, *project.forms}]
     eligible = [name for name in others if project.may_serve(name)]
     run = with_eligible_best(record, project) if record else None
     system = ""
@@ -147,6 +147,7 @@ def evidence_of(
         has_examples=False,
         left_out=[rung for rung in RUNG_OF.values() if rung not in project.ladder.rungs],
         other_models=len(eligible),
+        forms=project.forms,
         unpriced=[
             name
             for name in project.answering

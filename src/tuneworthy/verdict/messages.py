@@ -10,6 +10,7 @@ from tuneworthy.verdict.base import ErrorShare, GateResult
 
 NO_OTHER_MODEL = "The project file defines no other model."
 DOCUMENTS_MISSING = "Most failures may need facts from documents, but the project has no documents."
+FORMS_OPEN = "No quantised form of a local model has been compared: it may be fast enough and good enough."
 ADD_MODEL = (
     "Add a model to [models] and run `tuneworthy run --rung model`, or list `other_models` in [[waivers]] of "
     "tuneworthy.toml with a reason."

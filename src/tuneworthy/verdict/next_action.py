@@ -366,7 +366,7 @@ class _Steps:
         if rung in evidence.left_out or (rung in evidence.rungs and evidence.rungs[rung].blocked):
             return False
         return {
-            "model": evidence.other_models > 0,
+            "model": evidence.other_models > 0 or evidence.forms_open,
             "retrieval": evidence.search is None and evidence.documents,  # measured again it shows nothing new
             "prompt": not lacks_shots(self.gates),
         }.get(rung, True)
@@ -424,7 +424,7 @@ class _Steps:
         same = [other for other in unknown if other[1] in {subject, fact[1]}]
         if fact == ("could_meet", "retrieval") and not self.evidence.documents:
             return _step(messages.GIVE_DOCUMENTS, same, MINUTES_FOR_DOCUMENTS, most=MAX_DOCUMENTS)
-        if fact == ("could_meet", "model") and not self.evidence.other_models:
+        if fact == ("could_meet", "model") and not (self.evidence.other_models or self.evidence.forms_open):
             return _step(messages.ADD_MODEL, same, MINUTES_TO_FIX, most=MAX_RUN)
         gate = next(result for result in self.gates if subject in {result.gate, RUNG_OF.get(result.gate)})
         fix, record = gate.fix or gate.detail, self.evidence.rungs.get(subject)
@@ -472,7 +472,7 @@ class _Steps:
             )
         elif option is not None and has_smaller(option.usd_by_answer, evidence.smaller_usd):
             yield from self._narrow(fact)
-        elif evidence.other_models and self.facts.known("could_meet", "model") is None:  # that step measures them
+        elif (evidence.other_models or evidence.forms_open) and self.facts.known("could_meet", "model") is None:
             rung: FactName = ("could_meet", "model")
             yield replace(
                 self._run([rung]) if self._can_run("model") else self._fix(rung, [rung]),

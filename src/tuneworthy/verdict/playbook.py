@@ -256,7 +256,7 @@ def _lever(state: ProjectState, gates: Gates, name: str) -> Judged:
     do = (
         state.evidence.accept
         if name == "baseline"
-        else ("" if name != "model" or state.evidence.other_models else messages.ADD_MODEL)
+        else ("" if name != "model" or state.evidence.other_models or state.evidence.forms_open else messages.ADD_MODEL)
     )
     return _compare(
         state,

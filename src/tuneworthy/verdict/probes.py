@@ -370,7 +370,11 @@ class _Probing:
         if self._others is not None:
             return self._others
         project = self.session.project
-        names = [name for name in project.answering if name != self.variant.model and project.may_serve(name)]
+        names = [
+            name
+            for name in project.answering
+            if name != self.variant.model and project.may_serve(name) and name not in project.forms
+        ]
         control = (
             random.Random(project.split.seed).sample(self.right, MOST_CASES)
             if len(self.right) > MOST_CASES

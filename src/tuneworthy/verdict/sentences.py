@@ -318,7 +318,9 @@ def could_meet(case: Deliberation, subject: str) -> str:
     rungs = [name for fact, name in case.unknown if fact == "could_meet"]
     few = lacks_shots(case.gates)
     missing = {
-        "model": "" if case.evidence.other_models else f"{messages.NO_OTHER_MODEL} A stronger one may meet the target.",
+        "model": messages.FORMS_OPEN
+        if case.evidence.forms_open
+        else ("" if case.evidence.other_models else f"{messages.NO_OTHER_MODEL} A stronger one may meet the target."),
         "prompt": few.message if few else "",
         "retrieval": "" if case.evidence.documents else messages.DOCUMENTS_MISSING,
     }

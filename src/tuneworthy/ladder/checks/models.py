@@ -26,7 +26,11 @@ THINKING_TOKENS = 1024
 
 
 def used(facts: Facts) -> JsonObject:
-    return {name: model for name, model in facts.project.models.items() if not facts.excluded(name)}
+    return {
+        name: model
+        for name, model in facts.project.models.items()
+        if not facts.excluded(name) and name not in facts.project.forms
+    }
 
 
 @check()

@@ -6,18 +6,22 @@ from datetime import date
 
 import numpy as np
 
+from tuneworthy.config.models import QUANTISED
 from tuneworthy.config.project import Project
+from tuneworthy.config.serving import keeps_p95
 from tuneworthy.decoding.presets import accepted
 from tuneworthy.engine.runner import usage
+from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder import messages
+from tuneworthy.ladder.measurement import describe_on_dev, latency_of
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ModelDetail, ModelResult
-from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
+from tuneworthy.providers.models import file_type_of, pull
 from tuneworthy.providers.prices import price_for
 from tuneworthy.text import count
-from tuneworthy.types import Cases, JsonObject, OutputFormat, TextTuple, Variant
+from tuneworthy.types import JsonObject, OutputFormat, TextTuple, Variant
 
 RETIRES_DAYS = 90
 # The record of a hosted model that may not serve and may teach.
@@ -38,7 +42,7 @@ class ModelRung(Rung):
             f"{name} is used only as a judge; to try it as a candidate, add it to [models] under a second name"
             for name in project.models
             if name in project.judging
-        ]
+        ] + _stored_small(project)
         if not eligible:
             why, code = "the project file defines no other candidate model", "no_other_model"
             if forbidden:
@@ -47,10 +51,16 @@ class ModelRung(Rung):
         notes += filter(None, (retirement(project, name) for name in eligible))
         candidates: list[Variant] = []
         for name in eligible:
+            if why := _unopened(view, name):
+                reasons.append(why)
+                continue
             variants, dropped = _variants(view, best, name)
             candidates += variants
             notes += [messages.say("not_accepted", model=name, what=", ".join(dropped))] if dropped else []
-        return Proposal(candidates=candidates, ineligible=reasons, notes=notes)
+        if not candidates:
+            return Proposal(skipped="; ".join(reasons), skip_code="unavailable", notes=notes)
+        candidates, slow = await _fast(view, candidates)
+        return Proposal(candidates=candidates, ineligible=[*reasons, *slow], notes=notes)
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> ModelDetail:
         """Set score, cost and time of all models side by side, on their dev cases, and mark the Pareto front.
@@ -58,13 +68,48 @@ class ModelRung(Rung):
         A model that left the race early has seen fewer cases, and is not on the front.
         """
         rows = [
-            row
-            for row in [await _on_dev(view.session, variant, view.dev) for variant in (view.incumbent, *tried)]
-            if row is not None
+            row for row in [await _on_dev(view, variant) for variant in (view.incumbent, *tried)] if row is not None
         ]
         whole = [row for row in rows if row.n == max(one.n for one in rows)]
         front = [row for row in whole if not any(_dominates(other, row) for other in whole)]
         return ModelDetail(models=[replace(row, pareto=row in front) for row in rows])
+
+
+def _unopened(view: View, name: str) -> str:
+    """Write a quantised form that is not there yet; return why it cannot be used, "" if it can."""
+    if name in view.project.forms and view.opened:
+        try:
+            pull(view.project.models[name].local_file or "", view.project.root)
+            view.models[name]
+        except TuneworthyError as error:
+            return f"{name}: {error.message}"
+    return ""
+
+
+def _stored_small(project: Project) -> list[str]:
+    kinds = {name: file_type_of(project.models[name].local_file or "", project.root) for name in project.answering}
+    return [
+        f"{name} is stored as {kind}: there is no better form, and a smaller one loses more"
+        for name, kind in kinds.items()
+        if project.needs_small and kind and f"{name}:{QUANTISED[-1]}" not in project.models
+    ]
+
+
+async def _fast(view: View, candidates: list[Variant]) -> tuple[list[Variant], list[str]]:
+    """Drop candidates that break the latency limit, where the best variant so far may and a quantised form does not."""
+    forms = {one.id for one in candidates if one.model in view.project.forms}
+    if not forms or not view.measured:
+        return candidates, []
+    keeps: dict[str, bool | None] = {}
+    for one in (view.incumbent, *candidates):
+        latency = await latency_of(view.session, one, view.dev)
+        p95, interval = latency.quantile_ms(0.95), latency.interval_ms(0.95)
+        keeps[one.id] = keeps_p95(view.project.constraints, p95, interval)
+    for best in ({True}, {True, None}):  # a form that is shown to keep the limit is better than one that may
+        fast = [one for one in candidates if keeps[one.id] in best]
+        if keeps[view.incumbent.id] is not True and forms & {one.id for one in fast}:
+            return fast, [f"{one.name}: it may exceed constraints.p95_ms" for one in candidates if one not in fast]
+    return candidates, []
 
 
 def on_model(base: Variant, model: str, provider: Provider, effort: str | None = None) -> Variant:
@@ -124,7 +169,8 @@ def _variants(view: View, best: Variant, name: str) -> tuple[list[Variant], Text
     return variants, accepted(capabilities, _sampling(best))[1]
 
 
-async def _on_dev(session: Session, variant: Variant, dev: Cases) -> ModelResult | None:
+async def _on_dev(view: View, variant: Variant) -> ModelResult | None:
+    session, dev = view.session, view.dev
     traces = session.runner.stored(variant, dev)
     answered = {trace.case_id for trace in traces}
     if not traces:
@@ -132,6 +178,8 @@ async def _on_dev(session: Session, variant: Variant, dev: Cases) -> ModelResult
     num, den, _ = await session.score(traces, [case for case in dev if case.id in answered])
     possible = float(den[~np.isnan(num)].sum())
     seconds = [trace.response.seconds for trace in traces if trace.response]
+    is_form = variant.model in session.project.forms
+    gain = await describe_on_dev(session, view.incumbent, variant, dev[: len(traces)]) if is_form else None
     return ModelResult(
         name=variant.name,
         variant=variant.id,
@@ -141,6 +189,9 @@ async def _on_dev(session: Session, variant: Variant, dev: Cases) -> ModelResult
         p50_ms=1000 * float(np.median(seconds)) if seconds else None,
         retires=retirement(session.project, variant.model),
         pareto=False,
+        memory_mib=session.memory_mib(variant.model),
+        delta=gain.delta if gain else None,
+        delta_ci=gain.ci if gain else None,
     )
 
 

@@ -256,6 +256,8 @@ def other_models(evidence: Evidence) -> Finding:
     """Another model that the constraints allow was compared on test."""
     if evidence.other_models:
         return _tested(evidence, "model")
+    if evidence.forms_open:
+        return says("unknown", messages.FORMS_OPEN, "Run `tuneworthy run --rung model`.", other_models=0)
     return (
         says("not_applicable", "The constraints rule out every other model in the project.", other_models=0)
         if evidence.barred_models
