@@ -87,7 +87,7 @@ def write_project(root: Path, name: str, options: argparse.Namespace) -> Path:
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
     system, rows = {"banking77": banking77, "restaurant8k": restaurant8k}[name](options.data, random.Random(7))
-    chosen = random.Random(7).sample(sorted(set(rows)), options.cases)
+    chosen = random.Random(7).sample(sorted(set(rows)), max(60, options.cases))
     lines = [json.dumps({"id": str(i), "input": text, "expected": answer}) for i, (text, answer) in enumerate(chosen)]
     (folder / "cases.jsonl").write_text("\n".join(lines))
     (folder / "system.md").write_text(system.replace("{", "").replace("}", ""))
@@ -104,7 +104,7 @@ async def task(root: Path, name: str, options: argparse.Namespace) -> list[list[
     project = load(write_project(root, name, options))
     async with open_session(project) as session:
         variants = {kind: project.variant(kind, kind, session.models[kind].provider.identity) for kind in KINDS}
-        cases = session.data.cases
+        cases = session.data.cases[: options.cases]
         seconds = await in_turns(session, variants, cases[: options.rounds])
         rows = []
         for kind, variant in variants.items():

@@ -14,14 +14,16 @@ from tuneworthy.cli.export import write_export
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import POSITIVE, note, project_option, say
 from tuneworthy.config import Project, load
+from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.ladder.commands.export_classifier import export_classifier
 from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.releases import all_releases, open_release
+from tuneworthy.ship import serve
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
-from tuneworthy.store import Folder
+from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import KINDS
 
 
@@ -69,6 +71,11 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
         _serve(store, choice, port)
         return
     say(choice.line)
+    if what == "merged" and (version := latest_version(store)):
+        script = store.path / "vllm_quantise.py"
+        write_atomic(script, Path(serve.__file__).with_name("vllm_quantise.txt").read_bytes())
+        words = map(str, ("python", script, choice.artifact.folder, version.folder / "rows.jsonl"))
+        note(f"To quantise it first (FP8, W8A8 or W4A16; not run here): {shlex.join(words)} W4A16 tuned-W4A16")
     note(f"Next, while it runs: tuneworthy train --only parity --url http://127.0.0.1:{port} --served-model {NAME}")
 
 

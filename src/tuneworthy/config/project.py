@@ -90,7 +90,6 @@ class Project(Section):
 
     @property
     def forms(self) -> list[str]:
-        """Quantised forms among `untuned`."""
         return [name for name in self.untuned if form_of(self.models[name].local_file or "")[0]]
 
     @property

@@ -5,6 +5,7 @@ Source: llama.cpp src/llama-quant.cpp.
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -97,16 +98,13 @@ def quantise(source: Path, target: Path, file_type: str) -> None:
     try:
         reader = gguf.GGUFReader(source)
         copy_keys(writer, reader)
-        write_tensors(writer, target, [_stored(tensor) for tensor in reader.tensors], file_type)
+        write_tensors(writer, target, [
+            Tensor(one.name, tuple(map(int, one.shape[::-1])),
+                   partial(library().quants.dequantize, one.data, one.tensor_type))
+            for one in reader.tensors
+        ], file_type)  # fmt: skip
     except (NotImplementedError, ValueError, KeyError, IndexError) as error:
         raise ModelError(f"{source} cannot be quantised: {error!r}.") from None
-
-
-def _stored(tensor: Any) -> Tensor:
-    shape = tuple(int(size) for size in reversed(tensor.shape))
-    return Tensor(
-        tensor.name, shape, lambda: library().quants.dequantize(tensor.data, tensor.tensor_type).reshape(shape)
-    )
 
 
 def _type_of(tensor: Tensor, file_type: str, output: str) -> Any:

@@ -251,8 +251,8 @@ class LlamaCppProvider(BaseProvider):
         """MiB of the file, and the peak of the child that timed calls run in; None before them, or if not known."""
         process = self._timing.engine.process if self._timing and self._timing.engine else None
         with suppress(OSError):
-            found = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process.pid}/status").read_text()) if process else None
-            return (Path(self.settings.path).stat().st_size / 2**20, int(found[1]) / 2**10) if found else None
+            if process and (found := re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process.pid}/status").read_text())):
+                return Path(self.settings.path).stat().st_size / 2**20, int(found[1]) / 2**10
         return None
 
     async def complete(self, request: Request) -> Response:

@@ -188,8 +188,9 @@ def smaller_forms(spec: str, root: Path) -> Texts:
 
     A file of fewer bits has lost what a better form would need. Empty as well if the file is not here.
     """
-    sources = {"F32": QUANTISED, "F16": QUANTISED, "BF16": QUANTISED, "Q8_0": QUANTISED[1:]}
-    return sources.get(file_type_of(spec, root), ())
+    return {"F32": QUANTISED, "F16": QUANTISED, "BF16": QUANTISED, "Q8_0": QUANTISED[1:]}.get(
+        file_type_of(spec, root), ()
+    )
 
 
 def file_type_of(spec: str, root: Path) -> str:

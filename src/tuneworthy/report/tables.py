@@ -40,6 +40,7 @@ VARIANT = text_column("variant", "variant", attrgetter("name"))
 N = Column("n", "n")
 STATUS = Column("status", "status", kind="status")
 P50 = Column("p50", "p50 ms", milliseconds, value=attrgetter("latency_p50_ms"))
+MEMORY = Column("memory_mib", "MiB: file, process", lambda pair: ", ".join(map(integer, pair or ())))
 P95 = Column("p95", "p95 ms", milliseconds, value=attrgetter("latency_p95_ms"))
 
 
@@ -170,6 +171,11 @@ def models_table(record: RunRecord) -> Table | None:
     columns = [
         name_column("name", "model"),
         Column("score", "dev score", score),
+        *(
+            [Column("delta", "vs best so far", value=lambda row: difference(row.delta, row.delta_ci)), MEMORY]
+            if part and any(row.delta_ci for row in part.models)
+            else []
+        ),
         Column("usd_per_1k", "$/1,000", amount),
         Column("p50_ms", "p50 ms", milliseconds),
         N,
@@ -344,6 +350,7 @@ OPTION_COLUMNS: Sequence[Column] = (
     Column("one_off_usd", "$ once", lambda usd: amount(usd or None), wide=True),
     replace(P50, wide=True),
     P95,
+    MEMORY,
     Column("share_sent", "to large model", percent),
     text_column("needs", "notes", lambda row: plain("; ".join(note.rstrip(".") for note in option_notes(row))), most=0),
 )

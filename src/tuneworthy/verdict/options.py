@@ -64,6 +64,7 @@ class Option:
         running: The same at any traffic; None if unknown.
         unreported: Share of its answers whose tokens the provider did not report. These count at their maximum cost, so
             that its prices are upper limits.
+        memory_mib: Of the model's file and of its process, where quantised forms are compared.
         one_off_usd: Once, before it can run.
         share_sent: Of a cascade: share of the test cases that it sends on to the large model; None for all others.
         needs: Missing requirements; "" if it can run tomorrow.
@@ -90,6 +91,7 @@ class Option:
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     latency_p95_ci: OpenBounds | None = None
+    memory_mib: Bounds | None = None
     one_off_usd: float | None = None
     share_sent: float | None = None
     needs: str = ""
@@ -188,6 +190,7 @@ def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
         latency_p50_ms=rung.latency_p50_ms,
         latency_p95_ms=rung.latency_p95_ms,
         latency_p95_ci=rung.latency_p95_ci,
+        memory_mib=rung.memory_mib,
         one_off_usd=0.0,
         share_sent=rung.share_sent,
         needs="deployment as Python code (`tuneworthy export classifier`)" if is_code else router,

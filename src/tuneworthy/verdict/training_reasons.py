@@ -249,10 +249,6 @@ REASONS: Final[Mapping[ReasonName, Callable[[Evidence, DecisionFacts], Reading]]
 }
 
 
-# Reasons that a smaller file of the same model may refute.
-BY_SIZE = frozenset({"latency", "cost"})
-
-
 def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]:
     """Return all reasons to train; the reason that the team has in mind first."""
     return sorted(
@@ -264,7 +260,7 @@ def reasons_of(evidence: Evidence, facts: DecisionFacts) -> list[TrainingReason]
             )
             for name, read in REASONS.items()
             for value, sentence in [read(evidence, facts)]
-            for is_open in [value is True and name in BY_SIZE and evidence.forms_open]
+            for is_open in [value is True and name in {"latency", "cost"} and evidence.forms_open]
         ],
         key=lambda row: row.reason != evidence.motivation,
     )

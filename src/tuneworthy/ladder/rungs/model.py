@@ -87,11 +87,11 @@ def _unopened(view: View, name: str) -> str:
 
 
 def _stored_small(project: Project) -> list[str]:
-    kinds = {name: file_type_of(project.models[name].local_file or "", project.root) for name in project.answering}
     return [
         f"{name} is stored as {kind}: there is no better form, and a smaller one loses more"
-        for name, kind in kinds.items()
-        if project.needs_small and kind and f"{name}:{QUANTISED[-1]}" not in project.models
+        for name in project.answering
+        if project.needs_small and name not in project.forms and f"{name}:{QUANTISED[-1]}" not in project.models
+        if (kind := file_type_of(project.models[name].local_file or "", project.root))
     ]
 
 
@@ -103,8 +103,7 @@ async def _fast(view: View, candidates: list[Variant]) -> tuple[list[Variant], l
     keeps: dict[str, bool | None] = {}
     for one in (view.incumbent, *candidates):
         latency = await latency_of(view.session, one, view.dev)
-        p95, interval = latency.quantile_ms(0.95), latency.interval_ms(0.95)
-        keeps[one.id] = keeps_p95(view.project.constraints, p95, interval)
+        keeps[one.id] = keeps_p95(view.project.constraints, latency.quantile_ms(0.95), latency.interval_ms(0.95))
     for best in ({True}, {True, None}):  # a form that is shown to keep the limit is better than one that may
         fast = [one for one in candidates if keeps[one.id] in best]
         if keeps[view.incumbent.id] is not True and forms & {one.id for one in fast}:
@@ -178,8 +177,11 @@ async def _on_dev(view: View, variant: Variant) -> ModelResult | None:
     num, den, _ = await session.score(traces, [case for case in dev if case.id in answered])
     possible = float(den[~np.isnan(num)].sum())
     seconds = [trace.response.seconds for trace in traces if trace.response]
-    is_form = variant.model in session.project.forms
-    gain = await describe_on_dev(session, view.incumbent, variant, dev[: len(traces)]) if is_form else None
+    gain = (
+        await describe_on_dev(session, view.incumbent, variant, dev[: len(traces)])
+        if variant.model in session.project.forms
+        else None
+    )
     return ModelResult(
         name=variant.name,
         variant=variant.id,
