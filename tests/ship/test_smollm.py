@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,13 @@ import pytest
 
 from tuneworthy.cases import read_examples
 from tuneworthy.cases.splits import example_case
+from tuneworthy.config import load
 from tuneworthy.config.graders import Exact
 from tuneworthy.graders.apply import make_grader
+from tuneworthy.ladder.run import run_ladder
+from tuneworthy.ladder.rung_details import ModelDetail
 from tuneworthy.providers.chat_template import template_sha256
+from tuneworthy.providers.gguf_writer import quantise
 from tuneworthy.providers.models import find, sha256_of
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
@@ -111,3 +116,56 @@ def test_llama_cpp_serves_what_was_trained_and_the_figures_are_told(tmp_path: Pa
         document = check_parity(store, asked)
         print(file_type, json.dumps(document, indent=1))
         assert document["status"] == "pass", document["cause"]
+
+
+WIDE = """
+[task]
+name = "repeat"
+[prompt]
+user = "{{ input }}"
+max_tokens = 6
+[prompt.parameters]
+temperature = 0.0
+[[graders]]
+type = "includes"
+[models.small]
+provider = "llama_cpp"
+model = "wide.gguf"
+context = 256
+[ladder]
+baseline = "small"
+rungs = ["baseline", "model"]
+[constraints]
+p95_ms = 60000
+"""
+
+
+@pytest.mark.slow
+def test_the_forms_of_a_wide_file_are_compared_with_their_memory_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("gguf", "xllamacpp"):
+        pytest.importorskip(package, reason="pip install 'tuneworthy[train,local]'")
+    path = find(SPEC, tmp_path)
+    if path is None:
+        pytest.skip(f"{SPEC} is not here: tuneworthy models pull {SPEC}")
+    quantise(path, tmp_path / "wide.gguf", "f16")
+    monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
+    colours = ("red", "green", "blue")
+    words = [f"{colours[i % 3]} {i}" for i in range(52)]
+    cases = [{"id": word, "input": f"Repeat: {word}", "expected": word} for word in words]
+    (tmp_path / "cases.jsonl").write_text("\n".join(map(json.dumps, cases)))
+    (tmp_path / "tuneworthy.toml").write_text(WIDE)
+    record = asyncio.run(run_ladder(load(tmp_path)))
+    rung = record.rung("model")
+    assert rung is not None and rung.score is not None and isinstance(rung.detail, ModelDetail)
+    rows = {row.name.partition(":")[2]: row.memory_mib for row in rung.detail.models}
+    wide, q8_0, q5_0, q4_0 = (rows[kind][0] for kind in ("", "q8_0", "q5_0", "q4_0"))
+    assert wide > 1.8 * q8_0 and q8_0 > 1.3 * q5_0 > 1.3 * q4_0, "MiB of the files"
+    assert all(process > file for file, process in rows.values()), "MiB of the processes"
+    assert record.rung("baseline").memory_mib == rows[""]  # type: ignore[union-attr]
+    winner = record.variant_of(rung)
+    assert winner is not None and (file := find(load(tmp_path).models[winner.model].local_file or "", tmp_path))
+    assert winner.model_identity["sha256"] == sha256_of(file)
+    again = asyncio.run(run_ladder(load(tmp_path)))
+    assert again.rung("model") == rung, "a repeated run has the same figures"

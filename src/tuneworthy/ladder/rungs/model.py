@@ -100,12 +100,12 @@ async def _fast(view: View, candidates: list[Variant]) -> tuple[list[Variant], l
     forms = {one.id for one in candidates if one.model in view.project.forms}
     if not forms or not view.measured:
         return candidates, []
-    keeps: dict[str, bool | None] = {}
-    for one in (view.incumbent, *candidates):
+    limits, keeps = view.project.constraints, dict[str, bool | None]()
+    for one in (view.incumbent, *(one for one in candidates if limits.p95_ms or one.id in forms)):
         latency = await latency_of(view.session, one, view.dev)
-        keeps[one.id] = keeps_p95(view.project.constraints, latency.quantile_ms(0.95), latency.interval_ms(0.95))
+        keeps[one.id] = keeps_p95(limits, latency.quantile_ms(0.95), latency.interval_ms(0.95))
     for best in ({True}, {True, None}):  # a form that is shown to keep the limit is better than one that may
-        fast = [one for one in candidates if keeps[one.id] in best]
+        fast = [one for one in candidates if keeps.get(one.id) in best]
         if keeps[view.incumbent.id] is not True and forms & {one.id for one in fast}:
             return fast, [f"{one.name}: it may exceed constraints.p95_ms" for one in candidates if one not in fast]
     return candidates, []
