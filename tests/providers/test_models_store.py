@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 from test_gguf_header import make_gguf, tensor
 
+from tuneworthy.config.models import form_of
 from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.providers import downloads, models
 from tuneworthy.providers.weights import write_tensors
@@ -370,3 +371,9 @@ def test_a_model_of_several_files_is_a_folder_each_of_them_checked(
         models.check_pinned(SPEC, folder)
     (folder / "vocab.txt").unlink()
     assert models.find(SPEC, tmp_path) is None
+
+
+def test_a_form_of_a_form_is_a_path_however_deep(tmp_path: Path) -> None:
+    for spec in ("q8_0:q5_0:small.gguf", "q8_0:" * 2000 + "small.gguf", "q8_0:", "q9_0:small.gguf"):
+        assert form_of(spec) == ("", spec) and (len(spec) > 200 or models.find(spec, tmp_path) is None)
+    assert form_of("q5_0:hf:a/b/c.gguf") == ("q5_0", "hf:a/b/c.gguf")

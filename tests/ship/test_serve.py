@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from tuneworthy.cli import serve
 from tuneworthy.errors import UserError
 from tuneworthy.ship.parity.request import ParityRequest
 from tuneworthy.ship.parity.run import serving_proof
@@ -59,3 +64,29 @@ def test_the_rank_limit_is_the_smallest_that_fits(rank: int, limit: int) -> None
 def test_a_rank_above_all_limits_is_refused() -> None:
     with pytest.raises(UserError, match="513"):
         rank_limit(513)
+
+
+def test_the_command_for_vllm_comes_with_a_script_that_quantises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tuneworthy.toml").write_text(
+        '[task]\nname = "t"\n[[graders]]\ntype = "exact"\n[models.a]\nprovider = "openai"\nmodel = "m"\n'
+        '[ladder]\nbaseline = "a"\n'
+    )
+    merged = SimpleNamespace(artifact=SimpleNamespace(folder=tmp_path / "merged model"), line="vllm serve", context=1)
+    versions = [SimpleNamespace(folder=tmp_path / "datasets" / "d"), None]
+    monkeypatch.setattr(serve, "choose", lambda *_, **__: merged)
+    monkeypatch.setattr(serve, "latest_version", lambda _: versions.pop(0))
+    script = tmp_path / ".tuneworthy" / "vllm_quantise.py"
+    for written in (True, False):  # without training rows there is nothing to calibrate on
+        run = CliRunner().invoke(serve.command, ["--what", "merged", "--project", str(tmp_path)])
+        assert run.exit_code == 0 and script.exists() is written
+        assert (shlex.join(["python", str(script), str(tmp_path / "merged model")]) in run.output) is written
+        if written:
+            recipes = next(
+                node.value
+                for node in ast.walk(ast.parse(script.read_text()))
+                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RECIPES"
+            )
+            assert [ast.literal_eval(key) for key in recipes.keys] == ["FP8", "W8A8", "W4A16"]  # type: ignore[attr-defined]
+            script.unlink()

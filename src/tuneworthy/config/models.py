@@ -19,7 +19,7 @@ QUANTISED = ("q8_0", "q5_0", "q4_0")
 def form_of(spec: str) -> TextPair:
     """Return the type and the source of a quantised form, `q8_0:SPEC`; an empty type for any other model."""
     kind, _, source = spec.partition(":")
-    return (kind, source) if kind in QUANTISED and source else ("", spec)
+    return ("", spec) if kind not in QUANTISED or source.partition(":")[0] in {*QUANTISED, ""} else (kind, source)
 
 
 class ModelSection(Section):
