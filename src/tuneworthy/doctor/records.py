@@ -53,6 +53,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     "quick": (dict, "Run `tuneworthy run --quick` to rebuild the record from the stored answers."),
     "*-unfinished": (dict, "Run the interrupted command again to rebuild the record from the stored answers."),
     SERVED: (dict[str, list[str]], "Run `tuneworthy run`: a change of a model on a server is found again."),
+    "memory": (dict[str, tuple[float, float]], "Run `tuneworthy run`: memory is measured again with the next calls."),
     "verdict": (Verdict, "Run `tuneworthy decide` to compute the verdict again."),
     "errors": (ErrorAnalysis, "Run `tuneworthy decide --probe` to rebuild the error analysis from the stored answers."),
     "domain": (StoredDomain, "Run `tuneworthy decide --probe` to score the domain's text again."),
