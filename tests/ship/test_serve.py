@@ -73,7 +73,9 @@ def test_the_command_for_vllm_comes_with_a_script_that_quantises(
         '[task]\nname = "t"\n[[graders]]\ntype = "exact"\n[models.a]\nprovider = "openai"\nmodel = "m"\n'
         '[ladder]\nbaseline = "a"\n'
     )
-    merged = SimpleNamespace(artifact=SimpleNamespace(folder=tmp_path / "merged model"), line="vllm serve", context=1)
+    merged = SimpleNamespace(
+        artifact=SimpleNamespace(kind="merged", folder=tmp_path / "merged model"), line="vllm serve"
+    )
     versions = [SimpleNamespace(folder=tmp_path / "datasets" / "d"), None]
     monkeypatch.setattr(serve, "choose", lambda *_, **__: merged)
     monkeypatch.setattr(serve, "latest_version", lambda _: versions.pop(0))

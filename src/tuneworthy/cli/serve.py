@@ -71,7 +71,7 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
         _serve(store, choice, port)
         return
     say(choice.line)
-    if what == "merged" and (version := latest_version(store)):
+    if choice.artifact.kind == "merged" and (version := latest_version(store)):
         script = store.path / "vllm_quantise.py"
         write_atomic(script, Path(serve.__file__).with_name("vllm_quantise.txt").read_bytes())
         words = map(str, ("python", script, choice.artifact.folder, version.folder / "rows.jsonl"))
