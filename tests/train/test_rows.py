@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import orjson
 import pytest
 
 from tests.dataset.check_rows import RECIPE
+from tuneworthy.cases import guess_kind, read_dataset
 from tuneworthy.config import load
 from tuneworthy.dataset.freeze import freeze
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import Grader
 from tuneworthy.store import Folder
-from tuneworthy.train.training_rows import GateFailed, Material, gather
+from tuneworthy.train.training_rows import GateFailed, Material, gather, raw_text
 from tuneworthy.types import Case, Score, Trace, content_hash
 
 FILES = ("rows.jsonl", "rejects.jsonl", "findings.jsonl")
@@ -300,3 +302,70 @@ def test_the_only_variable_of_the_user_template_is_the_question(tmp_path: Path) 
 def test_rows_that_all_lack_the_variables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"None of the 2 rows has the variables of \[prompt\]"):
         named(tmp_path, NAMED, ["Which?", "Whose?"])
+
+
+WORDS = ["vessel", "harbour", "cargo", "anchor", "pilot", "north", "winter", "crane", "quay", "signal", "storm", "rope",
+         "engine", "captain", "deck", "freight", "lantern", "canal", "barge", "customs"]  # fmt: skip
+
+
+def passage(number: int) -> str:
+    draw = random.Random(number)
+    return " ".join(f"the {draw.choice(WORDS)} of {draw.choice(WORDS)} {draw.randrange(1000)}" for _ in range(8))
+
+
+def write_documents(root: Path, texts: Sequence[str] | None = None) -> None:
+    (root / "documents").mkdir(exist_ok=True)
+    texts = [passage(at) for at in range(120)] if texts is None else texts
+    pages = "".join(f"# Page {at}\n\n{text}\n\n" for at, text in enumerate(texts))
+    (root / "documents" / "handbook.md").write_text(pages)
+
+
+def raw(root: Path) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    dataset = read_dataset(load(root))
+    return raw_text(load(root), dataset, guess_kind([case.expected for case in dataset.cases]))
+
+
+def test_raw_text_that_is_measured_is_not_trained_on(tmp_path: Path) -> None:
+    project(tmp_path)
+    write_documents(tmp_path)
+    train, held_out, notes = raw(tmp_path)
+    assert (len(train), len(held_out), notes) == (108, 12, ())
+    assert not {*train} & {*held_out} and {*train, *held_out} == {passage(at) for at in range(120)}
+    assert raw(tmp_path) == (train, held_out, notes), "the draw has a seed"
+    copied = held_out[0]  # and again within a longer section, which is trained on
+    longer = next(
+        f"{word} {copied} {word}" for word in WORDS if content_hash(f"{word} {copied} {word}") > content_hash(train[0])
+    )
+    write_documents(tmp_path, [*train, *held_out, longer])
+    again = raw(tmp_path)
+    assert longer in again[0] and copied not in again[0] + again[1] and len(again[1]) == 11
+
+
+def test_raw_text_that_copies_a_case_is_left_out_and_known_answers_are_reported(tmp_path: Path) -> None:
+    project(tmp_path)
+    cases = [
+        {"input": f"Which {WORDS[at % 20]} did the {passage(at + 500)}?", "expected": f"It was {passage(at + 900)}."}
+        for at in range(60)
+    ]
+    (tmp_path / "cases.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in cases))
+    write_documents(tmp_path)
+    assert not raw(tmp_path)[2]
+    texts = [passage(at) for at in range(120)]
+    write_documents(tmp_path, [*texts, f"Before. {cases[3]['input']} After."])
+    train, held_out, notes = raw(tmp_path)
+    assert not any(cases[3]["input"] in text for text in (*train, *held_out)) and "copy cases" in notes[0]
+    test = read_dataset(load(tmp_path)).split.test
+    write_documents(tmp_path, [*texts, f"{passage(700)} {test[0].expected}"])
+    (note,) = raw(tmp_path)[2]
+    assert f"answers of 1 of {len(test)} test cases" in note
+
+
+def test_raw_text_needs_documents_with_enough_sections(tmp_path: Path) -> None:
+    project(tmp_path)
+    for texts, reason in ((None, "no documents"), ([passage(at) for at in range(60)], "too few texts")):
+        if texts:
+            write_documents(tmp_path, texts)
+        train, held_out, notes = raw(tmp_path)
+        assert not train and not held_out and reason in notes[0]
+    write_documents(tmp_path, [passage(at) for at in range(80)])
+    assert len(raw(tmp_path)[1]) == 8

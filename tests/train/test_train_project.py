@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from math import log
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,18 +17,21 @@ import pytest
 for name in ("torch", "transformers", "peft", "trl", "datasets"):
     pytest.importorskip(name, reason=f"{name} is not installed")
 
-from tests.train.test_rows import TOML, frozen, gathered, project  # noqa: E402
+from tests.train.test_rows import TOML, frozen, gathered, project, write_documents  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
+from tuneworthy.cases import read_dataset  # noqa: E402
 from tuneworthy.cli import invoke as command  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.dataset.freeze import find_version  # noqa: E402
 from tuneworthy.errors import UserError  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
+from tuneworthy.store.shapes import shaped  # noqa: E402
+from tuneworthy.train import trainer  # noqa: E402
 from tuneworthy.train.checkpoints import newest  # noqa: E402
-from tuneworthy.train.pilot import raw_rows  # noqa: E402
+from tuneworthy.train.pilot import continued_result, raw_rows  # noqa: E402
 from tuneworthy.train.render import Rendered, TokenRow  # noqa: E402
-from tuneworthy.train.run import check_rates, prepare, settings_for, train_project  # noqa: E402
+from tuneworthy.train.run import check_rates, measure_text, prepare, settings_for, train_phases, train_project  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import (  # noqa: E402
     DivergedError,
@@ -32,6 +40,7 @@ from tuneworthy.train.trainer import (  # noqa: E402
     TrainingProgress,
     train_rows,
 )
+from tuneworthy.types import Case  # noqa: E402
 from tuneworthy.verdict.gather_training import pilot_scores  # noqa: E402
 
 
@@ -108,7 +117,7 @@ def test_a_pilot_has_the_points_that_a_forecast_asks_for_and_goes_on(
     store = tiny_project(tmp_path)
     assert command(["train", "--project", str(tmp_path), "--pilot"]) == 0
     document = store.read("pilot", dict)
-    points = [PilotPoint(**point) for point in document["points"]]
+    points = [shaped(point, PilotPoint, "pilot") for point in document["points"]]
     assert forecast(points, document["n_examples"], document["baseline"]).status == "measured"
     assert [point.data for point in points].count("raw") == 2
     assert {point.steps for point in points if point.data == "raw"} <= {p.steps for p in points if p.data == "built"}
@@ -132,14 +141,14 @@ def test_the_pilot_of_another_base_is_kept_and_resumed(tmp_path: Path, monkeypat
     def run(base: str) -> dict[str, Any]:
         prepared = SimpleNamespace(
             base=SimpleNamespace(artifact=SimpleNamespace(id=f"id-{base}", folder="")),
-            settings=SimpleNamespace(identity=base, dtype=""),
+            settings=SimpleNamespace(identity=base, dtype="", method="lora"),
             rendered=SimpleNamespace(rows=[]),
         )
 
         def point(*args: Any, **_: Any) -> dict[str, Any]:
             size, seed, side = args[4]
             trained.append((base, size, seed))
-            return {"size": size, "seed": seed, "score": 0.5, "data": side, "steps": 1}
+            return {"size": size, "seed": seed, "score": 0.5, "data": side, "steps": 1, "text": ""}
 
         for name, value in {
             "prepare": lambda *_, **__: prepared,
@@ -304,3 +313,154 @@ def test_rows_above_the_length_are_counted_and_never_cut() -> None:
     found = rendered(60, 61, 70).within(61)
     assert [len(row.ids) for row in found.rows] == [60, 61]
     assert found.left_out == {"2": "too_long"} and found.reasons == {"too_long": 1}
+
+
+def documented(root: Path, extra: str = "", n: int = 210) -> Folder:
+    """A project with a tiny base and documents of 120 sections."""
+    store = tiny_project(root, f"rehearsal = 0.0\n{extra}", n=n)
+    write_documents(root)
+    return store
+
+
+@pytest.mark.slow
+def test_raw_text_comes_before_the_rows_and_one_adapter_is_merged_like_any(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, at = documented(tmp_path, 'method = "continued"\n'), ["--project", str(tmp_path)]
+    assert command(["train", "--only", "train", *at, "--json"]) == 0
+    told = capsys.readouterr()
+    made = open_artifact(store, "adapter")
+    text = made.manifest["text"]
+    assert text["domain"][1] < text["domain"][0] and text["regression"]["n"] == 200
+    assert "blocks of raw text" in told.err and made.manifest["settings"]["method"] == "continued"
+    assert made.manifest["rows"]["n_rows"] == 189 and len(artifacts(store, "adapter")) == 1
+    assert command(["train", "--only", "train", *at, "--json"]) == 0
+    assert orjson.loads(capsys.readouterr().out)["again"]
+    assert command(["train", "--only", "merge", *at]) == 0
+    assert open_artifact(store, "merged").parent == made.id
+    (tmp_path / "documents" / "more.md").write_text("# More\nThe last vessel left for the cold north at noon.\n")
+    assert command(["train", "--only", "train", *at]) == 0
+    assert open_artifact(store, "adapter").id != made.id, "other text, another run"
+
+
+def test_a_project_without_documents_is_not_trained_on_raw_text(tmp_path: Path) -> None:
+    tiny_project(tmp_path, 'method = "continued"\n')
+    with pytest.raises(UserError, match="has no documents"):
+        train_project(load(tmp_path), Folder(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_run_killed_between_the_phases_goes_on_with_the_adapter_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documented(tmp_path, 'method = "continued"\n')
+    prepared = prepare(load(tmp_path), Folder(tmp_path), unsafe=False, say=lambda _: None)
+    plain, begun = trainer.train_rows, list[tuple[Path, Any]]()
+
+    def train(base: Path, rows: Any, settings: Any, run: Path, **named: Any) -> Ran:
+        begun.append((run, named.get("start")))
+        if run.name != "text" and len(begun) == 2:
+            raise KeyboardInterrupt
+        return plain(base, rows, settings, run, **named)
+
+    monkeypatch.setattr(trainer, "train_rows", train)
+    with pytest.raises(KeyboardInterrupt):
+        train_phases(prepared, tmp_path / "run")
+    weights = (tmp_path / "run" / "text").glob("checkpoint-*/adapter_model.safetensors")
+    before = {path: path.stat().st_mtime_ns for path in weights}
+    ran = train_phases(prepared, tmp_path / "run")
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "the first phase was trained again"
+    assert begun[1] == begun[3] and begun[3][1].parent == tmp_path / "run" / "text"
+    whole = train_phases(prepared, tmp_path / "whole")
+    assert [step.loss for step in ran.progress.steps] == pytest.approx([s.loss for s in whole.progress.steps], rel=1e-3)
+    told = list[str]()
+    control = replace(prepared.material, text=tuple(f"{text}<end>" for text in prepared.material.text))
+    alone = train_phases(replace(prepared, material=control), tmp_path / "alone", say=told.append)
+    assert told[0].startswith("Training once on 0 blocks") and told[0].endswith("control tokens: 108.")
+    assert alone.progress.steps[0].loss > ran.progress.steps[0].loss, "the second phase starts from the text"
+
+
+class Planted:
+    """A model that needs 2 bits for each token, and `factor` times as many with its adapter, more or less `noise`."""
+
+    device = "cpu"
+
+    def __init__(self, factor: float, noise: float) -> None:
+        self.factor, self.noise, self.on = factor, noise, True
+
+    def __call__(self, *, input_ids: Any, labels: Any) -> SimpleNamespace:
+        self.noise = -self.noise
+        return SimpleNamespace(loss=(2 * self.factor + self.noise if self.on else 2.0) * log(2))
+
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        self.on = False
+        yield
+        self.on = True
+
+
+@pytest.mark.parametrize(
+    ("factor", "noise", "status"),
+    [(1.0, 0, "pass"), (1.04, 0, "pass"), (1.06, 0, "fail"), (0.9, 0, "pass"), (1.0, 1, "unknown"), (1.5, 1, "fail")],
+)
+def test_a_planted_rise_of_the_bits_of_general_text_is_a_regression_above_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, noise: float, status: str
+) -> None:
+    documented(tmp_path, 'method = "continued"\n')
+    prepared = prepare(load(tmp_path), Folder(tmp_path), unsafe=False, say=lambda _: None)
+    monkeypatch.setattr("tuneworthy.train.run.answering_mode", nullcontext)
+    monkeypatch.setattr(trainer, "adapted", lambda *_: Planted(factor, noise))
+    measured = measure_text(prepared, tmp_path)
+    for name in ("domain", "general"):  # a token of the tiny model is a byte
+        assert measured[name] == pytest.approx([2.0, 2.0 * factor], rel=1e-3 + 0.05 * noise)
+    assert measured["regression"]["status"] == status and measured["regression"]["n"] == 200
+
+
+def scored(side: str, seed: int, grades: list[int], status: str = "pass") -> dict[str, Any]:
+    bits = {"domain": [2.0, 1.0], "general": [1.0, 1.0], "regression": {"status": status}}
+    return {
+        "data": side,
+        "size": 9,
+        "seed": seed,
+        "score": sum(grades),
+        "grades": [[one, 1] for one in grades],
+        "bits": bits,
+    }
+
+
+@pytest.mark.parametrize(
+    ("gained", "status", "helps"),
+    [((30, 30), "pass", True), ((30, 30), "fail", False), ((3, 2), "pass", False), ((60, -1), "pass", False)],
+)
+def test_raw_text_helps_only_if_the_rows_gain_for_certain_with_each_seed_and_nothing_is_forgotten(
+    gained: tuple[int, int], status: str, helps: bool
+) -> None:
+    cases = [Case(id=str(at)) for at in range(100)]
+    points = [{"data": "built", "size": 4}]
+    for side, more in (("built", (0, 0)), ("continued", gained)):
+        points += [scored(side, seed, [1] * (40 + n) + [0] * (60 - n), status) for seed, n in enumerate(more)]
+    found = continued_result(points, cases)
+    assert found["helps"] is helps and found["delta"] == pytest.approx(sum(gained) / 200) and found["n"] == 100
+
+
+@pytest.mark.slow
+def test_a_pilot_compares_the_rows_after_raw_text_with_the_same_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, at = documented(tmp_path), ["--project", str(tmp_path), "--pilot"]
+    assert command(["train", *at]) == 0
+    document = store.read("pilot", dict)
+    points = document["points"]
+    assert [point["data"] for point in points].count("continued") == 2
+    assert document["continued"]["detail"] in capsys.readouterr().out.replace("\n", " ")
+    assert document["continued"] == orjson.loads(
+        orjson.dumps(continued_result(points, read_dataset(load(tmp_path)).split.dev))
+    )
+    (tmp_path / "documents" / "more.md").write_text("# More\nThe last vessel left for the cold north at noon.\n")
+    assert command(["train", *at]) == 0
+    lines = capsys.readouterr().err
+    assert lines.count("Pilot: training") == 2, "other text repeats only the trainings on text"
+    shutil.rmtree(tmp_path / "documents")
+    assert command(["train", *at]) == 0
+    assert "no documents" in capsys.readouterr().out
+    assert store.read("pilot", dict)["continued"]["helps"] is False

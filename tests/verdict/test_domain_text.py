@@ -6,7 +6,6 @@ import asyncio
 import random
 import re
 from collections.abc import Sequence
-from importlib.resources import files
 from math import log
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.providers.models import pull
+from tuneworthy.regressions.sets import general_sentences
 from tuneworthy.report.run_report import document
 from tuneworthy.types import Request, Response
 from tuneworthy.verdict import domain_text
@@ -40,7 +40,7 @@ from tuneworthy.verdict.domain_text import (
 from tuneworthy.verdict.last_verdict import load_verdict
 
 RNG = random.Random(7)
-GENERAL = tuple(files("tuneworthy.verdict").joinpath("general_sentences.txt").read_text().splitlines())
+GENERAL = tuple(general_sentences())
 VOCABULARY = sorted({word.lower() for one in GENERAL for word in re.findall("[A-Za-z]+", one)})
 SIGNS = "BCDFGHKLMNPQRSTVWXZ0123456789%/+-_"
 # No two are alike, or near-duplicates would count as one source.

@@ -80,6 +80,22 @@ def test_a_tuned_model_whose_gates_hold_is_shipped_and_says_so_everywhere(
     assert "Ship the fine-tuned model" in text and "Regression sets of the fine-tuned model" in text
 
 
+@pytest.mark.parametrize(
+    ("status", "gate"), [("fail", "fail"), ("unknown", "unknown"), ("pass", "pass"), (None, "pass")]
+)
+def test_general_text_that_raw_text_made_worse_is_a_regression(
+    world: Path, capsys: pytest.CaptureFixture[str], status: str | None, gate: str
+) -> None:
+    adapter = latest_artifact(Folder(world), "adapter")
+    assert adapter is not None
+    found = {"name": "general text", "hash": "h", "status": status, "n": 200, "unscored": 0, "margin": 0.01}
+    path = adapter.folder / "manifest.json"
+    path.chmod(0o644)
+    path.write_text(json.dumps(adapter.manifest | {"text": {"regression": found} if status else None}))
+    shown = gates(verdict(world, capsys, {"fail": 3, "unknown": 4}.get(gate, 0)))["regressions"]
+    assert shown["status"] == gate and ("general text" in shown["evidence"]["sets"]) == (status is not None)
+
+
 def test_the_checklist_is_done_to_its_end(world: Path) -> None:
     steps = {step.step: step.status for step in checked(world).steps}
     assert {steps[name] for name in ("dataset", "training", "parity")} == {"done"}

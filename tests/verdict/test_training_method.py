@@ -6,15 +6,24 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
-from tests.verdict.planted import worth_it
+from tests.verdict.planted import TRAINED, worth_it
 
 from tuneworthy.types import Example
 from tuneworthy.verdict.base import Method, Outcome
-from tuneworthy.verdict.evidence import Evidence, JudgeEvidence
+from tuneworthy.verdict.evidence import ContinuedPilot, Evidence, JudgeEvidence, PilotEvidence
 from tuneworthy.verdict.outcome import Ruling
 from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, METHODS, advice_of, has_preferences, method_of
 
 TRAIN = Ruling(Outcome.FINE_TUNE, "levers_exhausted")
+HELPS = ContinuedPilot(helps=True, detail="Raw text changed the dev score by +4.0 points.")
+PILOT, NO_GAIN, NO_PILOT = (
+    {"documents": True, "training": replace(TRAINED, pilot=one)}
+    for one in (
+        PilotEvidence(n=10, continued=HELPS),
+        PilotEvidence(n=10, continued=replace(HELPS, helps=False)),
+        None,
+    )
+)
 LEARNABLE: dict[str, Any] = {"has_examples": False, "pass_rate": 0.4, "kind": "short_answer"}
 
 
@@ -38,6 +47,12 @@ def row(n: int, meta: dict[str, Any] | None = None, **turn: Any) -> Example:
         (worth_it(**LEARNABLE | {"kind": "free_text", "judge": JudgeEvidence(valid=True, detail="")}), TRAIN, "rl"),
         (worth_it(**LEARNABLE | {"kind": "free_text", "judge": JudgeEvidence(valid=False, detail="")}), TRAIN, "sft"),
         (worth_it(best="classical"), TRAIN, "classifier"),
+        (worth_it(**PILOT), TRAIN, "continued"),
+        (worth_it(**NO_GAIN), TRAIN, "sft"),
+        (worth_it(**NO_PILOT), TRAIN, "sft"),
+        (worth_it(**PILOT, preferences=True), TRAIN, "preference"),
+        (worth_it(**PILOT, best="classical"), TRAIN, "classifier"),
+        (worth_it(**PILOT), replace(TRAIN, code="cost"), "distil"),
     ],
 )
 def test_the_method_that_fits(evidence: Evidence, ruling: Ruling, method: str) -> None:
@@ -52,6 +67,8 @@ def test_the_method_that_fits(evidence: Evidence, ruling: Ruling, method: str) -
         (worth_it(preferences=True), replace(TRAIN, code="constraint"), "meets the target"),
         (worth_it(**LEARNABLE), TRAIN, "40.0% of the answers sampled on dev pass"),
         (worth_it(best="classical"), TRAIN, "the classical baseline is as good"),
+        (worth_it(**PILOT), TRAIN, "by +4.0 points"),
+        (worth_it(**NO_GAIN), TRAIN, "by +4.0 points"),
     ],
 )
 def test_a_method_has_its_reason_and_a_source_that_can_be_opened(

@@ -83,6 +83,7 @@ def train(project: Project, store: Folder, *, unsafe: bool, lr_check: bool, full
         early = ", stopped early" if curves.stopped_early else ""
         line += f", score of {held_out.score:.1%} on {held_out.n} held-out rows at step {curves.kept_step}{early}"
     details = [f"peak memory {about.memory.peak_bytes / 2**20:.0f} MiB"]
+    details += [about.text.get("detail", "")] if about.text else []
     if not about.gated:
         details.append("The training rows have not passed the data gates. `tuneworthy decide` takes this into account.")
     return StepResult(document=_document(made, again), line=line, details=details)
@@ -184,8 +185,9 @@ def run_pilot(project: Project, store: Folder, unsafe: bool) -> StepResult:
     with store.lock(note), phase("pilot"):
         document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
     points = [
-        f"{point['size']} {point['data']} rows, seed {point['seed']}, {point['steps']} steps: {point['score']:.1%}"
+        f"{point['size']} rows, {point['data']}, seed {point['seed']}, {point['steps']} steps: {point['score']:.1%}"
         for point in document["points"]
     ]
+    points += filter(None, [document["continued"].get("detail")])
     line = f"{document['baseline']:.1%} before training on {document['n_dev']} dev cases"
     return StepResult(document=document, line=line, details=points)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tuneworthy.config.base import Count, Positive, Section
 
-Method = Literal["lora", "qlora", "full", "preference", "classifier"]
+Method = Literal["lora", "qlora", "full", "preference", "continued", "classifier"]
 Rehearsal = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -19,7 +19,8 @@ class Train(Section):
     all-MiniLM-L6-v2 if not set."""
     method: Method | None = None
     """Low-rank adapters on the 16-bit base, on a 4-bit base, or all weights; `preference` trains adapters on pairs of a
-    better and a worse answer (DPO); `classifier` tunes an encoder with a head for the labels of the task."""
+    better and a worse answer (DPO); `continued` trains adapters on the raw text of the documents, then on the rows;
+    `classifier` tunes an encoder with a head for the labels of the task."""
     rank: Count | None = None
     """Rank of the adapters: their capacity."""
     learning_rate: Positive | None = None

@@ -58,6 +58,10 @@ def general_set() -> RegressionSet:
     )  # fmt: skip
 
 
+def general_sentences() -> list[str]:
+    return files("tuneworthy.regressions").joinpath("general_sentences.txt").read_text(encoding="utf-8").splitlines()
+
+
 def regression_sets(project: Project, context: GradingContext | None = None) -> list[RegressionSet]:
     """Return the regression sets of `project`, the general one last.
 

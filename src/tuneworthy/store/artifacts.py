@@ -116,6 +116,7 @@ class Manifest:
     prompt: JsonObject | None = None
     rows: TrainedRows = TrainedRows()
     held_out: HeldOut | None = None
+    text: JsonObject | None = None
     curves: Curves = Curves()
     memory: Memory = Memory()
     seconds: float = 0.0

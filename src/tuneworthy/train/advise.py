@@ -294,11 +294,12 @@ class _Advisor:
 
     def _fit(self) -> Advice:
         longest = min(self.settings.max_length, self.rows.longest)
-        longest = max(longest, LONGEST if self.settings.rehearsal else 0)
+        more = self.settings.rehearsal or self.settings.method == "continued"
+        longest = max(longest, LONGEST if more else 0)
         settings, kinds = replace(self.settings, max_length=longest), list[RowLengths]()
         if self.shape.plain_attention and not self.settings.paired:  # rows then share their beginning
             kinds = [self.rows]
-            if self.settings.rehearsal:
+            if more:
                 kinds.append(expected_rows(self.settings, self.rows.n_rows))
         memory = fits(self.shape, settings, self.available, self.device, kinds)
         machines = [_plan_for(machine, self.shape, settings, kinds) for machine in owned_machines()]

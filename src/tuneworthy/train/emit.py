@@ -113,12 +113,14 @@ def rows_of(planned: Planned) -> Sequence[TokenRow]:
     """Return the rows of a plan, with those that the base generated last.
 
     Raises:
-        UserError: The base is not a folder that other trainers load, its tokenizer is missing, or the rows are pairs.
+        UserError: The base is not a folder that other trainers load, its tokenizer is missing, or no script trains by
+            the method.
     """
-    if planned.advice.settings.paired:
+    if (method := planned.advice.settings.method) in {"preference", "continued"}:
         raise UserError(
-            "There is no script of another trainer for pairs.",
-            hint="Run `tuneworthy data export --format preference` for TRL's DPOTrainer.",
+            f"There is no script of another trainer for the method {method}.",
+            hint="Run `tuneworthy train`. For pairs, `tuneworthy data export --format preference` writes the rows of "
+            "TRL's DPOTrainer.",
         )
     if planned.folder is None:
         raise UserError(

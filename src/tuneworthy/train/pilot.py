@@ -1,41 +1,47 @@
-"""The pilot: small trainings that show what more rows bring, and whether building the data did.
+"""The pilot: small trainings that show what more rows bring, and whether building the data or raw text helps.
 
 At least four sizes with two seeds each, of the built rows; and the raw rows of the largest size, with as many steps,
-where the checks dropped enough rows to tell raw from built.
+where the checks dropped enough rows to tell raw from built. Where the project has documents, the largest size is also
+trained after their raw text (continued pretraining) and compared with the same rows and seeds, paired on dev.
 Each is scored on dev by the project's first grader, as is the model before any training: the baseline. Dev has no part
 in any training, nor in when it ends. A point that was measured is stored: a pilot that was stopped resumes.
 
     .tuneworthy/pilot.json   {"dataset", "base", "name", "baseline", "n_dev", "n_examples", "points": [...],
-                              "earlier": [pilots of other bases]}
+                              "continued", "earlier": [pilots of other bases]}
 """
 
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NotRequired
+
+import numpy as np
 
 from tuneworthy.cases import read_dataset
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.effect import FEW
 from tuneworthy.dataset.freeze import Version, find_version
 from tuneworthy.errors import UserError
+from tuneworthy.stats.paired import compare
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train import messages
 from tuneworthy.train.base_model import base_spec, load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import TokenRow
-from tuneworthy.train.run import prepare, scorer
-from tuneworthy.train.trainer import train_rows
-from tuneworthy.train.training_rows import Material, TaskMetric, gather
-from tuneworthy.types import Example, JsonObject, Say, content_hash
+from tuneworthy.train.run import measure_text, prepare, scorer, train_phases
+from tuneworthy.train.trainer import adapted
+from tuneworthy.train.training_rows import Material, TaskMetric, gather, raw_text
+from tuneworthy.types import Cases, Example, JsonObject, Say, content_hash
 
-Side = Literal["built", "raw"]
+Side = Literal["built", "raw", "continued"]
 # Rows, seed, and which rows.
 PilotRun = tuple[int, int, Side]
 FILE = "pilot"
+# Blocks of raw text in a training of the pilot, at most.
+MAX_BLOCKS = 256
 
 
 def run_pilot(
@@ -72,17 +78,25 @@ def run_pilot(
     prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
     dev = dataset.split.dev
     metric = replace(material.metric, cases=dev)
-    of = content_hash([material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity])
+    of = content_hash(
+        ["grades", material.dataset, prepared.base.artifact.id, prepared.settings.identity, metric.identity]
+    )
     stored = store.read(FILE, StoredPilot)
     pilots = [stored, *stored.get("earlier", ())] if stored else []
     points, baseline = next(((one["points"], one["baseline"]) for one in pilots if one.get("of") == of), None) or (
         [],
         None,
     )
+    text, measured, notes = (
+        raw_text(project, dataset, material.kind)
+        if prepared.settings.method in {"lora", "continued"}
+        else ((), (), ("It needs adapters on the 16-bit base.",))
+    )
+    points = [point for point in points if point["text"] in {"", content_hash(text)}]
     if baseline is None:  # the model before training, with the same prompt and precision
         model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
         baseline = metric.score(scorer(prepared, dev)(model), say)
-    document = {
+    document: JsonObject = {
         "of": of,
         "dataset": material.dataset,
         "base": prepared.base.artifact.id,
@@ -99,20 +113,64 @@ def run_pilot(
     own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
     tried = sizes(len(material.train))
-    plan: list[PilotRun] = [(size, seed, "built") for size in tried for seed in range(n_seeds)]
-    plan += [(max(tried), seed, "raw") for seed in range(n_seeds) if raw]
+    last = [max(tried)]
+    plan = _plan({"built": tried, "raw": last * bool(raw), "continued": last * bool(text)}, n_seeds)
     for number, (size, seed, side) in enumerate(plan, start=1):
         if (size, seed, side) not in done:
-            say(f"Pilot: training {number} of {len(plan)} ({size} {side} rows, seed {seed}).")
-            pool = material.train if side == "built" else raw
-            order = sorted(pool, key=lambda row: row.id)
+            say(f"Pilot: training {number} of {len(plan)} ({size} rows, {side}, seed {seed}).")
+            order = sorted({"raw": raw}.get(side, material.train), key=lambda row: row.id)
             random.Random(seed).shuffle(order)  # a larger size of one seed has the rows of the smaller one
             drawn = content_hash([material.dataset, [row.id for row in order[:size]]])
-            some = replace(material, train=tuple(order[:size]), dataset=drawn)
+            some = replace(
+                material,
+                train=tuple(order[:size]),
+                dataset=drawn,
+                text={"continued": text}.get(side, ()),
+                measured=measured,
+            )
             points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
             store.write(FILE, document)
-            say(f"{size} {side} rows, seed {seed}: dev score {points[-1]['score']:.1%}.")
+            say(f"{size} rows, {side}, seed {seed}: dev score {points[-1]['score']:.1%}.")
+    document["continued"] = (
+        continued_result(points, dev) if text else {"helps": False, "detail": f"Raw text was not compared. {notes[0]}"}
+    )
+    store.write(FILE, document)
     return document
+
+
+def _plan(sizes: Mapping[Side, Sequence[int]], n_seeds: int) -> list[PilotRun]:
+    return [(size, seed, side) for side, some in sizes.items() for size in some for seed in range(n_seeds)]
+
+
+def continued_result(points: Sequence[JsonObject], cases: Cases) -> JsonObject:
+    """Compare the rows after raw text with the same rows only, paired on the cases, as means over the seeds.
+
+    Raw text helps if the interval is above 0, the score rises with each seed, and general text needs no more bits.
+
+    Args:
+        points: The trainings of the pilot.
+        cases: The cases that scored them.
+    """
+    after = [point for point in points if point["data"] == "continued"]
+    alone = [point for point in points if point["data"] == "built" and point["size"] == after[0]["size"]]
+    (a_num, a_den), (b_num, b_den) = (np.mean([point["grades"] for point in side], axis=0).T for side in (alone, after))
+    found = compare(a_num, a_den, b_num, b_den, [case.group or case.id for case in cases], alpha=None)
+    domain, general = (np.mean([point["bits"][name] for point in after], axis=0) for name in ("domain", "general"))
+    forgets = any(point["bits"]["regression"]["status"] == "fail" for point in after)
+    return {
+        "helps": bool(found.ci[0] > 0)
+        and not forgets
+        and all(b["score"] > a["score"] for a, b in zip(alone, after, strict=True)),
+        "delta": found.delta,
+        "ci95": found.ci,
+        "n": found.n,
+        "domain": domain.tolist(),
+        "general": general.tolist(),
+        "detail": f"In the pilot, raw text before the rows changed the dev score by {100 * found.delta:+.1f} points "
+        f"[{100 * found.ci[0]:+.1f}, {100 * found.ci[1]:+.1f}] (n = {found.n}, {len(after)} seeds), the bits per "
+        f"byte of held-out text from {domain[0]:.2f} to {domain[1]:.2f}, and of general text from {general[0]:.2f} to "
+        f"{general[1]:.2f}{' (a regression)' if forgets else ''}.",
+    }
 
 
 def raw_rows(version: Version, material: Material, say: Say) -> list[Example]:
@@ -151,26 +209,29 @@ def _point(
 ) -> JsonObject:
     """Train once on the rows of `material`, and a share of those of rehearsal, and score on dev.
 
-    The epochs are those of [train], to the end: steps follow from the size.
+    The epochs are those of [train], to the end: steps follow from the size. The raw text of `material` comes first.
     """
     size, seed, side = which
+    change = {"train": project.train.model_copy(update={"method": "continued"})} if material.text else {}
+    project = project.model_copy(update=change)
     prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material)
     settings = replace(prepared.settings, seed=seed)
     some = own[: settings.n_rehearsal(size)]
     steps = max(1, round(settings.epochs * (size + len(some)) / settings.batch_size))
     run = store.path / "training" / f"pilot-{content_hash([prepared.id, seed, side])}"
-    ask = scorer(prepared, metric.cases)
-    ran = train_rows(
-        prepared.base.artifact.folder,
-        prepared.rendered.rows,
-        settings,
-        run,
-        tokenizer=prepared.base.tokenizer,
-        rehearsal=some,
-        evaluate=lambda model: metric.score(ask(model), say),
-        evals_per_epoch=0.5 / max(1.0, settings.epochs),  # once, at the end
-        max_steps=steps,
-    )
-    score = ran.progress.evals[-1].metric
+    prepared = replace(prepared, settings=settings, rehearsal=some)
+    ran = train_phases(prepared, run, max_blocks=MAX_BLOCKS, max_steps=steps)
+    model = adapted(prepared.base.artifact.folder, settings, ran.adapter)
+    answered = scorer(prepared, metric.cases)(model)
+    point = {
+        "size": size,
+        "seed": seed,
+        "score": metric.score(answered, say),
+        "data": side,
+        "steps": steps,
+        "grades": [[0, 0] if one.unscored else [one.num, one.den] for one in metric.grades(answered)],
+        "text": content_hash(material.text) if material.text else "",
+        "bits": measure_text(prepared, ran.adapter) if material.text else None,
+    }
     shutil.rmtree(run, ignore_errors=True)
-    return {"size": size, "seed": seed, "score": score, "data": side, "steps": steps}
+    return point

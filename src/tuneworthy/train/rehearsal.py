@@ -21,7 +21,7 @@ from tuneworthy.train.generation import Advance, answer_ids, answering_mode
 from tuneworthy.train.phases import phase
 from tuneworthy.train.render import Renderer, RowChat, TokenRow
 from tuneworthy.train.row_lengths import RowLengths
-from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.train.settings import BLOCK, TrainingSettings
 from tuneworthy.types import Say, Texts, content_hash
 
 # Version of how rows are written: with another one they are written again.
@@ -65,8 +65,15 @@ def stored_rows(training: Path, base_id: str, seed: int, n: int) -> list[TokenRo
 
 
 def expected_rows(settings: TrainingSettings, n_rows: int) -> RowLengths:
-    """Return in numbers the rows that the base is going to write besides `n_rows` of the task, about."""
+    """Return in numbers the rows that the base is going to write besides `n_rows` of the task, about.
+
+    Where raw text is trained on, its blocks instead, which are longer.
+    """
     n = settings.n_rehearsal(n_rows)
+    if settings.method == "continued":
+        tokens = settings.batch_size * BLOCK
+        return RowLengths(n_rows=settings.batch_size, n_tokens=tokens, n_supervised=tokens, median=BLOCK, p99=BLOCK,
+                          longest=BLOCK, counted=True)  # fmt: skip
     most = QUESTION_TOKENS + ANSWER_TOKENS + TEMPLATE_TOKENS
     return RowLengths(n_rows=n, n_tokens=n * USUAL, n_supervised=n * ANSWER_TOKENS, median=USUAL, p99=most,
                       longest=most, counted=False, deviation=DEVIATION)  # fmt: skip

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from math import inf, isfinite
+from dataclasses import asdict, dataclass, replace
+from math import inf, isfinite, log
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 from tuneworthy.config.project import Project
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.providers.model_safety import check_numbers
+from tuneworthy.regressions.compare import RegressionResult
+from tuneworthy.regressions.sets import general_sentences
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.shapes import parsed
@@ -34,16 +37,18 @@ from tuneworthy.train.plan import free_memory
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import count
-from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.train.settings import BLOCK, TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
 from tuneworthy.train.training_rows import ANSWER_SLACK, Material, gather, start_of
-from tuneworthy.types import Say, content_hash
+from tuneworthy.types import JsonObject, Say, Tokens, content_hash
 
 if TYPE_CHECKING:
     from tuneworthy.train.trainer import Ran
 
 # Rows whose text and mask are shown and stored.
 SHOWN = 3
+# Largest harmless rise of the bits per byte on general text, as a share. Assumed.
+GENERAL_RISE = 0.05
 RATE_FACTORS = (0.4, 1.0, 2.5)
 # Most steps per run of the learning-rate check; a third of the training run's steps if that is less.
 RATE_STEPS = 40
@@ -80,6 +85,7 @@ class Prepared:
         return content_hash(
             {
                 **(paired if pairs else {}),
+                **({"text": content_hash(self.material.text)} if self.material.text else {}),
                 "base": self.base.artifact.id,
                 "dataset": self.material.dataset,
                 "rows": [row.id for row in self.rendered.rows],
@@ -202,6 +208,8 @@ def train_project(
         GateFailed: The data did not pass its gates.
     """
     prepared = prepare(project, store, unsafe=unsafe, say=say, full=full)
+    if prepared.settings.method == "continued" and not prepared.material.text:
+        raise UserError(prepared.material.notes[-1], hint="Add documents, divide long ones by headings, or use lora.")
     show(prepared)
     rates = {}
     if lr_check:
@@ -214,23 +222,109 @@ def train_project(
         return made, True
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     prepared = replace(prepared, rehearsal=own)
-    from tuneworthy.train.trainer import train_rows
-
-    ran = train_rows(
-        prepared.base.artifact.folder,
-        prepared.rendered.rows,
-        prepared.settings,
-        run,
-        tokenizer=prepared.base.tokenizer,
-        rehearsal=own,
-        pairs=prepared.rendered.pairs,
-        start=prepared.start.folder if prepared.start else None,
-        evaluate=evaluator_of(prepared, say),
-        say=say,
-    )
+    ran = train_phases(prepared, run, evaluate=evaluator_of(prepared, say), say=say)
     adapter = write_adapter(store, prepared, ran, rates)
     shutil.rmtree(run, ignore_errors=True)
     return adapter, False
+
+
+def train_phases(
+    prepared: Prepared, run: Path, *, max_blocks: int | None = None, say: Say = lambda _: None, **options: Any
+) -> Ran:
+    """Train one adapter: once on the raw text, if there is any, then on the rows. Each phase resumes.
+
+    Args:
+        prepared: The run.
+        run: Its folder.
+        max_blocks: Blocks of raw text, at most; all if None.
+        say: Gets a sentence now and then.
+        options: Further arguments of `train_rows` for the rows.
+    """
+    from tuneworthy.train.trainer import train_rows
+
+    base, text, settings, start = prepared.base, prepared.material.text, prepared.settings, prepared.start
+    folder, begin = base.artifact.folder, start.folder if start else None
+    common = {"tokenizer": base.tokenizer, "rehearsal": prepared.rehearsal, "say": say}
+    if text:
+        usable = [
+            prepared.renderer.ids(one)
+            for one in text
+            if not any(token in one for token in base.tokenizer.all_special_tokens)
+        ]
+        blocks = text_blocks([number for ids in usable for number in (*ids, base.ends[0])], base.ends[0])[:max_blocks]
+        say(
+            f"Training once on {len(blocks)} blocks of raw text, of {BLOCK} tokens, before the rows. Sections dropped "
+            f"because they contain control tokens: {len(text) - len(usable)}."
+        )
+        if blocks:
+            begin = train_rows(folder, blocks, replace(settings, epochs=1.0), run / "text", **common).adapter
+    return train_rows(
+        folder,
+        prepared.rendered.rows,
+        settings,
+        run,
+        pairs=prepared.rendered.pairs,
+        start=begin,
+        **common,
+        **options,
+    )
+
+
+def text_blocks(ids: Tokens, end: int) -> list[TokenRow]:
+    """Return `ids` in blocks of up to `BLOCK` tokens; each begins with the end of a text, which is not supervised.
+
+    >>> [block.ids for block in text_blocks([5, 6, 7], 2)]
+    [[2, 5, 6, 7]]
+    """
+    parts = [[end, *ids[at : at + BLOCK - 1]] for at in range(0, len(ids), BLOCK - 1)]
+    return [TokenRow(f"text-{at}", part, [0] + [1] * (len(part) - 1)) for at, part in enumerate(parts)]
+
+
+def measure_text(prepared: Prepared, adapter: Path) -> JsonObject:
+    """Return the bits per byte of the base without and with `adapter`, on held-out and on general text.
+
+    Returns:
+        `domain` and `general` (without, with), `regression`: general text as a regression set, and `detail` for people.
+    """
+    import torch
+
+    from tuneworthy.train.trainer import adapted
+
+    model = adapted(prepared.base.artifact.folder, prepared.settings, adapter)
+
+    def bits(text: str) -> float:
+        blocks = text_blocks(prepared.renderer.ids(text), prepared.base.ends[0])
+        rows = (torch.tensor([block.ids], device=model.device) for block in blocks)
+        return sum(float(model(input_ids=row, labels=row).loss) * (len(row[0]) - 1) for row in rows) / log(2)
+
+    texts, n = [*prepared.material.measured, *general_sentences()], len(prepared.material.measured)
+    with torch.no_grad(), answering_mode(model), phase("measure bits per byte"):
+        after = np.array([*map(bits, texts)])
+        with model.disable_adapter():
+            before = np.array([*map(bits, texts)])
+    sizes = np.array([len(one.encode()) for one in texts], float)
+    parts = slice(n), slice(n, None)
+    (a, b), (c, d) = ([float(side[at].sum() / sizes[at].sum()) for side in (before, after)] for at in parts)
+    rise = d / c - 1
+    half = 1.65 * float(np.linalg.norm(after[n:] - (1 + rise) * before[n:]) / before[n:].sum())  # one-sided 95%
+    found = RegressionResult(
+        name="general text",
+        hash=content_hash(texts[n:]),
+        status="pass" if rise + half < GENERAL_RISE else "fail" if rise > half else "unknown",
+        n=len(texts) - n,
+        unscored=0,
+        margin=GENERAL_RISE,
+        delta=-rise,
+        lower=-rise - half,
+        detail=f"the bits per byte change by {rise:+.1%} on {len(texts) - n} English sentences (at most "
+        f"{rise + half:+.1%} with 95% confidence, limit {GENERAL_RISE:+.0%})",
+    )
+    return {
+        "domain": [a, b],
+        "general": [c, d],
+        "regression": asdict(found),
+        "detail": f"bits per byte: {a:.2f} to {b:.2f} on held-out text, {c:.2f} to {d:.2f} on general text",
+    }
 
 
 def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
@@ -361,6 +455,7 @@ def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float
             "n_tokens": sum(len(row.ids) for row in prepared.rehearsal),
         },
         "held_out": held_out if metric else None,
+        **({"text": measure_text(prepared, ran.adapter)} if prepared.material.text else {}),
         "notes": list(prepared.material.notes),
         "curves": ran.progress.summary(stopped_early=ran.stopped_early),
         "memory": {"peak_bytes": ran.peak_bytes},

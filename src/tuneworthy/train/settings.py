@@ -9,13 +9,15 @@ from typing import Literal
 from tuneworthy.errors import UserError
 from tuneworthy.types import JsonObject, TextTuple, frozen
 
-Method = Literal["lora", "qlora", "full", "preference"]
+Method = Literal["lora", "qlora", "full", "preference", "continued"]
 Schedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 # PEFT's word for every linear layer except the output head.
 ALL_LINEAR = "all-linear"
 
+# Tokens of a block of raw text.
+BLOCK = 256
 # Rows that a base writes itself, about, however many rows the task has.
 MOST_REHEARSAL = 512
 
@@ -27,7 +29,8 @@ class TrainingSettings:
     """The settings of one run.
 
     Attributes:
-        method: Adapters on the 16-bit base, on a 4-bit base, or all weights; or adapters on the 16-bit base by pairs.
+        method: Adapters on the 16-bit base, on a 4-bit base, or all weights; or adapters on the 16-bit base by pairs,
+            or by raw text and then by rows.
         rank: Capacity of the adapters; of no effect under `full`.
         alpha: Their output is multiplied by alpha / rank.
         dropout: Share of the adapters' inputs that is set to 0.

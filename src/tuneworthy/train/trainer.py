@@ -476,7 +476,7 @@ def training_arguments(kind: type[Any], settings: TrainingSettings, run: Path, t
         warmup_steps=int(settings.warmup_ratio * total),
         max_steps=total,
         seed=settings.seed,
-        bf16=settings.method in {"full", "lora"} and settings.dtype == "bfloat16",
+        bf16=settings.method in {"full", "lora", "continued"} and settings.dtype == "bfloat16",
         fp16=False,
         optim="adamw_bnb_8bit" if settings.method == "qlora" else SFTConfig.optim,
         gradient_checkpointing=settings.gradient_checkpointing,

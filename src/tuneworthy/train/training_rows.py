@@ -9,16 +9,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
+from tuneworthy.cases.agreement import padded_words
+from tuneworthy.cases.contamination import search
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.splits import StoredSplit, asked_case, example_case, fingerprint
 from tuneworthy.cases.stratified import draw, units_of
-from tuneworthy.cases.task_kind import Kind
+from tuneworthy.cases.task_kind import Kind, answer_text
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import Version, full_version, open_version
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.prompts.templates import chat
+from tuneworthy.retrieval.documents import read_documents
+from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts
 from tuneworthy.store.shapes import Pointer
@@ -35,6 +39,7 @@ from tuneworthy.types import (
     Response,
     Say,
     Score,
+    Texts,
     TextTuple,
     Trace,
     Variant,
@@ -48,6 +53,8 @@ HELD_OUT_MOST = 128
 HELD_OUT_SHARE = 0.1
 # Fewer rows than that tell nothing: then no row is held out, and the run goes on to its end.
 HELD_OUT_FEWEST = 20
+# Sections of documents that must be left to measure on, and their characters that are measured.
+HELD_OUT_TEXTS, HELD_OUT_CHARACTERS = 8, 1000
 # Answers may be so many times as long as the longest answer of the rows: longer answers are wrong.
 ANSWER_SLACK = 2
 
@@ -161,6 +168,8 @@ class Material:
         notes: For the reader.
         held_out: Ids of the rows that are kept for `metric`.
         paired: Whether pairs are trained on; all of `train` are pairs then.
+        text: Raw text that is trained on before the rows.
+        measured: Raw text that is held out, to measure bits per byte.
     """
 
     dataset: str
@@ -172,6 +181,8 @@ class Material:
     notes: TextTuple = ()
     held_out: TextTuple = ()
     paired: bool = False
+    text: TextTuple = ()
+    measured: TextTuple = ()
 
     def rendered(self, renderer: Renderer, max_length: int) -> Rendered:
         """Return the rows as they are trained on, with their worse answers where pairs are trained on.
@@ -240,6 +251,8 @@ def gather(
             )
     if lacking := len(rows) - len(fitting):
         notes = [f"Rows dropped because their question lacks variables of [prompt]: {lacking}.", *notes]
+    raw = raw_text(project, dataset, kind) if project.train.method == "continued" else ((), (), ())
+    notes += raw[2]
     for line in notes:
         say(line)
     return Material(
@@ -252,6 +265,8 @@ def gather(
         notes=tuple(notes),
         held_out=tuple(row.id for row in fitting if row.id not in chosen),
         paired=project.train.method == "preference",
+        text=raw[0],
+        measured=raw[1],
     )
 
 
@@ -340,6 +355,42 @@ def own_grader(project: Project, cases: Cases, rows: Examples, kind: Kind) -> Gr
     )
 
 
+def raw_text(project: Project, dataset: Dataset, kind: Kind) -> tuple[TextTuple, TextTuple, TextTuple]:
+    """Return the sections of the project's documents in a seeded order, without copies of cases.
+
+    No held-out text repeats a text that is trained on: they are compared by stretches of words, as rows are with cases.
+
+    Returns:
+        Texts to train on, held-out texts, cut, and notes for the reader: without texts, the reason.
+    """
+    if (path := documents_path(project)) is None:
+        return (), (), ("There is no raw text to train on, because the project has no documents.",)
+    corpus, test = read_documents(path), dataset.split.test
+    texts = {section.text for document in corpus.documents for section in document.sections}
+    parts = sorted((Case(id=content_hash(text), input=text) for text in texts), key=lambda part: part.id)
+    copies = {hit.row for hit in search(parts, [*dataset.cases, *dataset.split.drawn_dev]) if hit.certain}
+    parts = [part for at, part in enumerate(parts) if at not in copies]
+    n = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(parts)))
+    near = {case for hit in search(parts[n:], parts[:n]) if hit.certain or hit.reason == "ngram" for case in hit.cases}
+    train = tuple(part.text for part in parts[n:])
+    held_out = tuple(part.text[:HELD_OUT_CHARACTERS] for part in parts[:n] if part.id not in near)
+    if len(held_out) < HELD_OUT_TEXTS:
+        return (), (), (
+            f"The documents have too few texts to train on: {len(parts)} sections that copy no case, and "
+            f"{len(held_out)} to hold out that no other section repeats (at least {HELD_OUT_TEXTS} needed).",
+        )  # fmt: skip
+    known = 0 if kind.name == "label" else _known(train, test)
+    recall = f"The raw text has the answers of {known} of {len(test)} test cases verbatim, which their score includes."
+    copied = f"Sections that copy cases and are not trained on: {len(copies)}."
+    return train, held_out, tuple(filter(None, [corpus.injection_note, copied * bool(copies), recall * bool(known)]))
+
+
+def _known(texts: Texts, cases: Cases) -> int:
+    """Count the cases whose answer is in one of the texts verbatim."""
+    whole = padded_words(" ".join(texts))
+    return sum(padded_words(answer_text(case.expected)) in whole for case in cases if case.has_answer)
+
+
 def start_of(project: Project, store: Folder, base: str | None, prompt: JsonMapping) -> Artifact | None:
     """Return the adapter that a run on pairs starts from; None for the base, and for any other method.
 
@@ -353,6 +404,6 @@ def start_of(project: Project, store: Folder, base: str | None, prompt: JsonMapp
         return None
     fitting = [
         one for one in artifacts(store, "adapter")
-        if one.parent == base and one.about.method == "lora" and one.about.prompt == prompt
+        if one.parent == base and one.about.method in {"lora", "continued"} and one.about.prompt == prompt
     ]  # fmt: skip
     return next((one for one in reversed(fitting) if one.whole), None)

@@ -8,7 +8,6 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from math import log
 
 from tuneworthy.config import Project
@@ -16,6 +15,7 @@ from tuneworthy.dataset.checks.language import language_of
 from tuneworthy.errors import OutsideFault, ProviderError, UserError, join_sentences
 from tuneworthy.ladder.session import Session
 from tuneworthy.providers.base import Provider
+from tuneworthy.regressions.sets import general_sentences
 from tuneworthy.types import NamedFloats, OutputFormat, Request, TextPair, Texts, content_hash, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DomainText
@@ -124,10 +124,7 @@ def texts_of(session: Session) -> list[str]:
 
 def paired(texts: Texts) -> Iterator[TextPair]:
     """Yield each text with a general sentence, both cut to the length of the shorter one."""
-    sentences = sorted(
-        files("tuneworthy.verdict").joinpath("general_sentences.txt").read_text(encoding="utf-8").splitlines(),
-        key=_size,
-    )
+    sentences = sorted(general_sentences(), key=_size)
     for number, text in enumerate(sorted(texts, key=_size)):
         sentence = sentences[int((number + 0.5) * len(sentences) / len(texts))]
         size = min(_size(text), _size(sentence))

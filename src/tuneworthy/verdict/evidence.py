@@ -192,6 +192,14 @@ class DatasetEvidence:
 
 
 @frozen
+class ContinuedPilot:
+    """Part of a pilot that is about continued pretraining."""
+
+    helps: bool = False
+    detail: str = ""
+
+
+@frozen
 class PilotEvidence:
     """A pilot: small trainings of growing size.
 
@@ -199,11 +207,13 @@ class PilotEvidence:
         n: Trainings.
         changed: Why it says nothing of the dataset and base at hand, in words; its points are then not used.
         built_gain: Gain of the built over the raw rows at equal steps, with its interval; None if it was not measured.
+        continued: Continued pretraining: whether it helps, and the figures or why it was not compared.
     """
 
     n: int
     changed: Texts = ()
     built_gain: tuple[float, Bounds] | None = None
+    continued: ContinuedPilot = ContinuedPilot()
 
 
 @frozen

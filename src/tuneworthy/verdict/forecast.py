@@ -48,14 +48,15 @@ class PilotPoint:
         size: Examples it was trained on.
         seed: Of draw and training.
         score: Of the primary grader on dev, 0..1.
-        data: `built` for data that passed the gates, `raw` for the same rows as they came.
+        data: `built` for data that passed the gates, `raw` for the same rows as they came, `continued` for built rows
+            after raw text.
         steps: Optimiser steps; raw and built are compared at equal ones. None if not known.
     """
 
     size: int
     seed: int
     score: float
-    data: Literal["built", "raw"] = "built"
+    data: Literal["built", "raw", "continued"] = "built"
     steps: int | None = None
 
 

@@ -24,12 +24,12 @@ from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Kind, ModelSource, artifacts, latest_artifact
+from tuneworthy.store.artifacts import Kind, ModelSource, artifacts, find_artifact, latest_artifact
 from tuneworthy.store.shapes import shaped
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Cases, JsonMapping, JsonObject, frozen
 from tuneworthy.verdict.base import Forecast
-from tuneworthy.verdict.evidence import DatasetEvidence, PilotEvidence, ProofEvidence, TrainingEvidence
+from tuneworthy.verdict.evidence import ContinuedPilot, DatasetEvidence, PilotEvidence, ProofEvidence, TrainingEvidence
 from tuneworthy.verdict.forecast import PilotPoint, built_against_raw, forecast, pilot_cost
 
 # Documents in the project's folder.
@@ -67,7 +67,7 @@ def training_of(
         default=None,
     )
     tested = (tuned.classifier or tuned.adapter) if tuned else None
-    regressions, sets_missing, changed = _regressions(project, tuned)
+    regressions, sets_missing, changed = _regressions(project, store, tuned)
     if trained is not None and tested not in {None, trained.id}:
         changed.insert(
             0, f"The fine-tuned model {trained.id} is newer than the one compared on the test set ({tested})"
@@ -129,6 +129,7 @@ class PilotDocument:
     base: str
     name: str = ""
     earlier: Sequence["PilotDocument"] = ()
+    continued: ContinuedPilot = ContinuedPilot()
 
 
 @frozen
@@ -172,7 +173,12 @@ def _pilot(store: Folder, version: Version | None, cost: Callable[[int], str]) -
     source = base.about.source if base else ModelSource()
     if base is not None and found.base not in {base.id, source.spec, source.sha256}:
         changed.append(f"the base model of the pilot runs is {found.base}, not {base.id}")
-    pilot = PilotEvidence(n=len(found.points), changed=changed, built_gain=built_against_raw(found.points))
+    pilot = PilotEvidence(
+        n=len(found.points),
+        changed=changed,
+        built_gain=built_against_raw(found.points),
+        continued=ContinuedPilot() if changed else found.continued,
+    )
     return (
         (pilot, Forecast(status="unknown", cost=cost(n)))
         if changed
@@ -270,7 +276,9 @@ def _of_model(proof: ProofDocument, made: TunedDetail, where: str) -> ProofDocum
     )
 
 
-def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[RegressionResult], list[str], list[str]]:
+def _regressions(
+    project: Project, store: Folder, tuned: TunedDetail | None
+) -> tuple[list[RegressionResult], list[str], list[str]]:
     """Return the results of the sets that have not changed, the sets without such a result, and the changes."""
     if not tuned:
         return [], [], []
@@ -279,6 +287,9 @@ def _regressions(project: Project, tuned: TunedDetail | None) -> tuple[list[Regr
     except TuneworthyError as error:
         return [], [error.message.rstrip(".")], []
     usable = [row for row in tuned.regressions if now.get(row.name) == row.hash]
+    adapter = find_artifact(store, tuned.adapter) if tuned.adapter else None
+    if adapter and adapter.about.text:
+        usable.append(shaped(adapter.about.text.get("regression"), RegressionResult, adapter.folder))
     missing = [name for name in now if name not in {row.name for row in usable}]
     return (
         usable,

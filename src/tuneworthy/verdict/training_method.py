@@ -1,8 +1,9 @@
-"""Training method for a verdict to train: SFT, preference, RL, distillation or classifier. Pure."""
+"""Training method for a verdict to train: SFT, preference, continued, RL, distillation or classifier. Pure."""
 
 from collections.abc import Iterable, Sequence
 
 from tuneworthy.cases.pairs import rejected_answer
+from tuneworthy.errors import join_sentences
 from tuneworthy.types import Example, positional
 from tuneworthy.verdict.base import Method, TrainingAdvice, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
@@ -36,6 +37,11 @@ METHODS = {
         "https://arxiv.org/abs/2305.18290",
         'Set [train] method to "preference" and run `tuneworthy train`.',
     ),
+    "continued": TrainingMethod(
+        "The same rows score better after raw text of the documents.",
+        "https://arxiv.org/abs/2004.10964",
+        'Set [train] method to "continued" and run `tuneworthy train`.',
+    ),
     "rl": TrainingMethod(
         "There are few labelled examples, {share:.1%} of the answers sampled on dev pass, and a grader says right or "
         "wrong. So the grader can reward answers that the model draws. Import questions that it can grade.",
@@ -57,8 +63,10 @@ METHODS = {
 
 def advice_of(evidence: Evidence, ruling: Ruling, reasons: Sequence[TrainingReason]) -> TrainingAdvice:
     method = method_of(evidence, ruling)
-    fits, share = METHODS[method], evidence.pass_rate or 0.0
-    return TrainingAdvice(method=method, why=fits.why.format(share=share), source=fits.source, reasons=reasons)
+    fits, share, pilot = METHODS[method], evidence.pass_rate or 0.0, evidence.training.pilot
+    compared = pilot.continued.detail if pilot and evidence.documents and method in {"sft", "continued"} else ""
+    why = join_sentences(fits.why.format(share=share), compared)
+    return TrainingAdvice(method=method, why=why, source=fits.source, reasons=reasons)
 
 
 def method_of(evidence: Evidence, ruling: Ruling) -> Method:
@@ -66,7 +74,8 @@ def method_of(evidence: Evidence, ruling: Ruling) -> Method:
 
     Without enough examples a grader may teach instead (`rl`), if 10 to 70% of the samples on dev pass and the grader
     says right or wrong: overlap with a reference text does not. For a label task a classifier is tuned where the
-    classical baseline is as good as any language model that was measured.
+    classical baseline is as good as any language model that was measured. Raw text comes first (`continued`) only where
+    a pilot shows that it helps.
     """
     if ruling.code in {"cost", "constraint"}:
         return "distil"
@@ -80,7 +89,9 @@ def method_of(evidence: Evidence, ruling: Ruling) -> Method:
         and LEARNABLE[0] <= rate <= LEARNABLE[1]
     ):
         return "rl"
-    return "classifier" if evidence.kind == "label" and evidence.best == "classical" else "sft"
+    pilot = evidence.training.pilot
+    rows: Method = "continued" if pilot and pilot.continued.helps else "sft"
+    return "classifier" if evidence.kind == "label" and evidence.best == "classical" else rows
 
 
 def has_preferences(examples: Iterable[Example]) -> bool:
