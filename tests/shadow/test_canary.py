@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
+from tests.ladder.tuned_simulations import make_artifact
 from tests.shadow.canary_bench import (
     BEHAVIOURS,
     CALL,
@@ -40,15 +42,22 @@ from tests.shadow.test_proxy_process import production as of_conversations
 from tests.shadow.traffic import write_traffic_project
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.config.models import LlamaCpp
+from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.tuned_models import TunedModel
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.shadow.canary import MIN_ANSWERS, MIN_TIMED, STATE, STEPS, CanaryState, LiveCanary, Visit
 from tuneworthy.shadow.copies import BUSY, FAILED, LOST, PAIRED, CopyHead, WorkerReport
 from tuneworthy.shadow.recording import TRAFFIC, Recording, TrafficSession, turn_of
+from tuneworthy.shadow.releases import record_release, release_of
 from tuneworthy.shadow.replay import ShadowRecord, replay, worst_pairs
 from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.shadow.worker import read_row
+from tuneworthy.ship.served import noted
 from tuneworthy.store import Folder
+from tuneworthy.store.artifacts import Artifact
+from tuneworthy.types import Variant
 
 # Each kind of fault once; `scripts/canary_table.py` tries all, at all shares.
 SAMPLE = ("error in 200", "hang", "dies in the body", "gzip bomb", "a call of no tool", "finish content_filter",
@@ -554,3 +563,38 @@ def test_the_command_asks_the_candidate_in_a_process_of_its_own_and_stays_rolled
     assert len(asyncio.run(served())) >= 25
     stored(root, variant, "pass", share=0.0, rolled_back="Harm.")
     assert not asyncio.run(served())
+
+
+def test_a_canary_names_the_release_that_a_roll_back_leads_to_and_needs_another_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
+    store, address = Folder(root), "http://127.0.0.1:9"
+    monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
+    words = ["shadow", "proxy", address, "--candidate", "current", "--canary", "--project", str(root), "--port"]
+
+    async def candidate() -> Variant:
+        async with open_session(load(root)) as session:
+            return resolve(session, "current")
+
+    variant = asyncio.run(candidate())
+    stored(root, variant.id, "pass")
+    old, new = (make_artifact(root, "gguf", file_type=kind) for kind in ("f16", "q8_0"))
+    tuned = TunedModel(name=variant.model, config=LlamaCpp(provider="llama_cpp", model="m.gguf"),
+                       detail=TunedDetail(engine="llama_cpp", gguf=new.id))  # fmt: skip
+    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.tuned_models", lambda _: [tuned])
+
+    def started(served: Artifact | None, status: int = 0) -> str:
+        with noted(store, served, address) if served else nullcontext():
+            assert invoke([*words, str(free_port())]) == status
+        return capsys.readouterr().err
+
+    assert "leads to production." in started(None)
+    assert "leads to production." in started(old), "it is served, but no release"
+    record_release(store, release_of(store, old, "v1"), "card")
+    assert "leads to release 1." in started(old)
+    text = started(new, 2)
+    assert "change nothing" in text and "--release 1" in text
+    canary = LiveCanary(store, CanaryState(variant="v", production="release 1"), NotedCopies(), session_header=b"s")
+    canary.decide("fail")
+    assert "release 1 answers from now on" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
     `export card` recorded and no canary rolled back. Without releases, and with --what gguf, it serves the latest GGUF
     file. Its hash is checked first.
 
-    While it runs, .tuneworthy/served.json records its model, so that a run in another terminal can use it as `[serve]
+    While it runs, .tuneworthy/server.json records its model, so that a run in another terminal can use it as `[serve]
     model`.
     With --what classifier, the classifier that `export classifier` picks is exported, checked and served.
 

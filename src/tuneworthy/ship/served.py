@@ -1,6 +1,6 @@
 """Artifact that a server answers with: as the server reports, else as `serve` recorded.
 
-    .tuneworthy/served.json   what `tuneworthy serve` runs now: artifact, address, its process; gone when it ends
+    .tuneworthy/server.json   what `tuneworthy serve` runs now: artifact, address, its process; gone when it ends
 
 An address does not identify a model: a server that was started again with another model is the same URL.
 vLLM tells the folder that it loaded, llama.cpp the file, and both have the id of the artifact in their path. A note of
@@ -26,14 +26,14 @@ from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.trust import LOOPBACK
 from tuneworthy.types import JsonMapping
 
-NOTE = "served"
+NOTE = "server"
 TIMEOUT_S = 5.0
 # Largest answer that is read.
 MOST_BYTES = 4 * 2**20
 
 
 class ServedNote(OpenRecord):
-    """Content of `served.json`."""
+    """Content of `server.json`."""
 
     artifact: str
     address: str
