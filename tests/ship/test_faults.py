@@ -17,14 +17,15 @@ for name in ("torch", "transformers", "peft", "gguf"):
 import tiny_circle as tiny  # noqa: E402
 from tests.killing import killed_at  # noqa: E402
 
+from tuneworthy.providers import gguf_writer  # noqa: E402
 from tuneworthy.ship import gguf, merge, merged_weights  # noqa: E402
 from tuneworthy.store import Folder, frozen  # noqa: E402
 from tuneworthy.store.artifacts import Artifact, artifacts, latest_artifact  # noqa: E402
 
 # Everything that these commands write goes through one of these.
 WRITES = [
-    (shutil, "copyfile"), (merged_weights, "_merge_file"), (merged_weights, "write_atomic"), (gguf, "_converted"),
-    (frozen, "_synced"), (frozen, "write_atomic"), (Path, "rename"), (Folder, "write"),
+    (shutil, "copyfile"), (merged_weights, "_merge_file"), (merged_weights, "write_atomic"),
+    (gguf_writer, "_converted"), (frozen, "_synced"), (frozen, "write_atomic"), (Path, "rename"), (Folder, "write"),
 ]  # fmt: skip
 
 
