@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,22 @@ from tuneworthy.dataset import curve
 from tuneworthy.dataset.curve import (
     DRAWS,
     MIN_SIZE,
+    NAMES,
     DatasetCurve,
     SubsetScores,
     _drawn,
     _recommended,
     _sample,
     curve_of,
+    finding,
+    stored_curve,
 )
-from tuneworthy.dataset.effect import MIN_ASKED, SEEDS, EffectMeter
+from tuneworthy.dataset.effect import MIN_ASKED, SEEDS, AskedSample, EffectMeter
 from tuneworthy.dataset.freeze import Version, freeze, open_version
 from tuneworthy.dataset.records import HashedCount, LabelRow, Recipe, row_of
 from tuneworthy.dataset.sources import cases_hash, measured_cases
 from tuneworthy.errors import Undecided
+from tuneworthy.people.review_log import FILE_NAME, ReviewPlan, RowVerdict, content_of
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
 
@@ -94,7 +99,7 @@ def test_a_version_without_planted_wrong_labels_is_shown_better(measured: tuple[
     _, document = measured
     sizes = [one["size"] for one in document["points"]]
     assert len(sizes) >= 3 and sizes[-1] > 2 * 240 / 3 - 30
-    assert document["cleaning"]["ci95"][0] > 0 and document["points"][-1]["raw"]["ci95"][0] > 0
+    assert document["cleaning"]["ci95"][0] > 0 and document["arms"]["raw"][-1]["gain"]["ci95"][1] < 0
     assert all(one["ci95"][0] <= one["score"] <= one["ci95"][1] for one in document["points"])
     assert document["cleaning"]["n"] == document["n_dev"] < document["n"]
     assert (document["n_built"], document["n_raw"], document["metric"]) == (240, 480, "accuracy")
@@ -115,7 +120,7 @@ def test_a_version_without_random_rows_is_not_shown_better(tmp_path: Path) -> No
         leave = set(random.Random(seed).sample(range(360), 200))
         done = without(tmp_path / f"random{seed}", lambda n, _, leave=leave: n in leave)
         assert done.cleaning is not None and done.cleaning.ci95[0] <= 0
-        assert all(one.raw is not None and one.raw.ci95[0] <= 0 for one in done.points)
+        assert all(one.gain is not None and one.gain.ci95[1] >= 0 for one in done.arms["raw"])
 
 
 def test_what_a_check_left_does_not_hide_what_it_dropped_wrongly(tmp_path: Path) -> None:
@@ -131,7 +136,8 @@ def test_the_command_prints_a_table_and_what_it_recommends(
     root, document = measured
     assert invoke(["data", "curve", "--project", str(root)]) == 0
     said = capsys.readouterr()
-    assert "built − raw" in said.out and "Recommended size" in said.out and "the last doubling" in said.out
+    assert "raw rows" in said.out and "Too few reviewed rows" in said.out
+    assert "Recommended size" in said.out and "the last doubling" in said.out
     assert "so they would favour the built rows" in " ".join(said.out.split()) and "not measured" not in said.out
     assert "Training the classical baseline (linear)" in said.err
     assert invoke(["data", "curve", "--project", str(root), "--json"]) == 0
@@ -244,7 +250,7 @@ def test_raw_rows_are_neither_held_out_nor_overlaps_and_are_never_asked(tmp_path
         reject(row("is a case", "lost"), "contamination"),
         reject(row("is a case twice", "lost"), "exact", contamination=True),
     ]
-    sample = _sample(frozen(tmp_path, rows, rejects), meter_of())
+    sample, _ = _sample(frozen(tmp_path, rows, rejects), meter_of(), {})
     assert sample.stays.sum() == 120 and len(sample.stays) == 120 + 60
     assert not {"was dev", "is a case", "is a case twice"} & {*sample.questions}
     folds = dict(zip(sample.questions, sample.folds.tolist(), strict=False))
@@ -254,13 +260,16 @@ def test_raw_rows_are_neither_held_out_nor_overlaps_and_are_never_asked(tmp_path
 
 def test_subsets_are_nested_of_the_right_rows_and_never_of_the_fold_that_is_asked(tmp_path: Path) -> None:
     rows = rows_of(160)
-    sample = _sample(frozen(tmp_path, rows, mislabelled(rows)), meter_of())
-    draws = [(name, size, draw) for name in ("built", "raw") for size in (20, 40) for draw in range(DRAWS)]
-    drawn = dict(zip(draws, _drawn(sample, draws, sample.folds != 1, 1), strict=True))
+    good = {content_of(one): n < 90 for n, one in enumerate(rows[:120])}
+    sample, reviewed = _sample(frozen(tmp_path, rows, mislabelled(rows)), meter_of(), good)
+    draws = [(name, size, draw) for name in NAMES for size in (20, 40) for draw in range(DRAWS)]
+    drawn = dict(zip(draws, _drawn(sample, reviewed, draws, sample.folds != 1, 1), strict=True))
+    assert reviewed.sum() == 90
     for (name, size, draw), numbers in drawn.items():
         assert len(set(numbers.tolist())) == size
         assert (sample.folds[numbers] != 1).all() and (name == "raw" or sample.stays[numbers].all())
         assert set(numbers.tolist()) <= set(drawn[name, 40, draw].tolist())
+        assert name != "reviewed" or reviewed[numbers].all()
     assert not sample.stays[drawn["raw", 20, 0]].all()
     assert len({tuple(drawn["built", 20, draw]) for draw in range(DRAWS)}) == DRAWS
 
@@ -339,5 +348,73 @@ def test_free_text_is_measured_by_the_nearest_row_and_without_dropped_rows_there
     recipe = with_cases(version.recipe, tmp_path)
     done = curve_of(load(tmp_path), Version(version.folder, recipe))
     assert (done.baseline, done.metric) == ("nearest", "token F1")
-    assert done.cleaning is None and done.points[0].raw is None
+    assert done.cleaning is None and "raw" not in done.arms
     assert open_version(Folder(tmp_path)).id == version.id
+
+
+# --- other rows -----------------------------------------------------------------------------------------------------
+
+
+def review(root: Path, rows: Sequence[Example], good: Callable[[Example], bool]) -> None:
+    """Write a review in which one person judged these rows."""
+    ids = tuple(content_of(one) for one in rows)
+    numbers: Any = {"seed": 0, "n_rows": len(ids), "attempt": 1, "n_known": 0, "n_known_bad": 0}
+    plan = ReviewPlan(id="p", version="v", rows=ids, time="", alpha=0.05, bound=0.9, max_bad=0, **numbers)
+    verdicts = [
+        RowVerdict(sample="p", row=content_of(one), reviewer="me", good=good(one), reason="wrong", time="")
+        for one in rows
+    ]
+    lines = [{"kind": "plan", **asdict(plan)}, *({"kind": "verdict", **asdict(one)} for one in verdicts)]
+    (root / FILE_NAME).write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+
+
+def noisy(n: int, share: float) -> tuple[list[Example], set[str]]:
+    """Return rows of which a share has a wrong label, and the questions of the right ones."""
+    rng, right = random.Random(4), set()
+    rows = []
+    for one in rows_of(n, seed=9):
+        is_wrong = rng.random() < share
+        right |= set() if is_wrong else {one.question}
+        rows.append(row(one.question, rng.choice([x for x in LABELS if x != one.answer])) if is_wrong else one)
+    return rows, right
+
+
+def test_reviewed_rows_teach_more_and_difficult_rows_less_where_labels_are_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, right = noisy(480, 0.4)
+    version = frozen(tmp_path, rows)
+    assert "reviewed" not in curve_of(load(tmp_path), version).arms
+    review(tmp_path, rows[:240], lambda one: one.question in right)
+    done = curve_of(load(tmp_path), version)
+    reviewed, hard = (done.arms[name][-1].gain for name in ("reviewed", "hard"))
+    assert reviewed is not None and reviewed.ci95[0] > 0 and hard is not None and hard.costs
+    assert "more from reviewed rows" in finding(done) and "less from most difficult rows" in finding(done)
+    assert invoke(["data", "curve", "--project", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "more from reviewed rows" in said and "Too few reviewed rows" not in said
+    assert stored_curve(Folder(tmp_path)) == done
+    frozen(tmp_path, rows[:-1])
+    assert stored_curve(Folder(tmp_path)) is None and stored_curve(Folder(tmp_path), version) == done
+
+
+def test_difficult_rows_first_teach_more_where_most_rows_are_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rare = [(f"{word}{n}", label) for n in range(20) for word, label in zip("wxyz", LABELS, strict=True)]
+    asked = [row(f"matter {text} urgent {n}", label) for text, label in rare for n in range(4)]
+    monkeypatch.setattr(sys.modules[__name__], "CASES", asked)
+    alike = [row(f"please check the invoice again {n}", LABELS[0]) for n in range(240)]
+    version = frozen(tmp_path, [*alike, *(row(f"matter {text} today", label) for text, label in rare)])
+    hard = curve_of(load(tmp_path), version).arms["hard"][-1].gain
+    assert hard is not None and hard.ci95[0] > 0
+    monkeypatch.setattr(AskedSample, "score", lambda *_: 1.0)  # then no row is difficult
+    _, orders = order_of(tmp_path, version)
+    assert all((orders["hard", draw] == orders["built", draw]).all() for draw in range(DRAWS))
+
+
+def order_of(root: Path, version: Version) -> tuple[AskedSample, dict[tuple[str, int], Any]]:
+    sample, reviewed = _sample(version, meter_of(), {})
+    keys = [(name, draw) for name in ("built", "hard") for draw in range(DRAWS)]
+    draws = [(name, 40, draw) for name, draw in keys]
+    return sample, dict(zip(keys, _drawn(sample, reviewed, draws, sample.folds != 1, 1), strict=True))

@@ -21,6 +21,8 @@ from tests.report.report_projects import (
 )
 from tests.verdict.planted import failures
 
+from tuneworthy.dataset.curve import DatasetCurve, SizePoint
+from tuneworthy.dataset.records import Difference
 from tuneworthy.graders.dev_answers import DevAnswer
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import card, charts, numbers
@@ -88,6 +90,34 @@ def test_the_learning_curve_ends_at_the_lower_bound_of_the_forecast() -> None:
     assert least.points[-1] == (1500.0, pytest.approx(0.76)) and least.label == "at least 76.0%"
     assert "1,500" in [row[0] for row in chart.table.rows]
     assert charts.pilot_chart(replace(FORECAST, points=()), PRICED, 0.9) is None
+
+
+def test_the_learning_curves_show_each_kind_of_rows_on_one_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more, less = Difference(0.05, (0.02, 0.08), 90), Difference(-0.05, (-0.08, -0.02), 90)
+    arms = {
+        "built": [SizePoint(20, 0.6, (0.5, 0.7)), SizePoint(40, 0.7, (0.6, 0.8))],
+        "reviewed": [SizePoint(20, 0.65, (0.6, 0.7), more)],
+        "hard": [SizePoint(20, 0.55, (0.5, 0.6), less)],
+    }
+    curve = DatasetCurve(
+        version="v", n_built=60, n_raw=60, baseline="linear", metric="accuracy", n=200, n_dev=90, margin=0.05,
+        points=arms["built"], arms=arms, cleaning=None, size=40, least=40, doubling=more,
+    )  # fmt: skip
+    chart = charts.curve_chart(curve)
+    assert chart is not None and [len(line.points) for line in chart.lines] == [2, 1, 1]
+    assert "more from reviewed rows (+5.0 points" in chart.note and "less from most difficult rows" in chart.note
+    assert charts.curve_chart(replace(curve, arms={})) is charts.curve_chart(None) is None
+    made = report_project("ship", tmp_path)
+
+    def titles() -> list[str]:
+        page = document(made.record, made.project, verdict=made.verdict)
+        return [table.title for table in drawn(page)]
+
+    assert not any(chart.title in title for title in titles())
+    monkeypatch.setattr("tuneworthy.report.run_report.stored_curve", lambda store: curve)
+    assert any(chart.title in title for title in titles())
 
 
 def test_five_dev_cases_show_right_and_wrong_answers_of_today_and_the_recommended_option() -> None:

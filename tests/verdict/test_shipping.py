@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -343,6 +344,19 @@ def test_the_review_shows_its_bound_and_the_pilot_its_gain() -> None:
     gates = {one.gate: one for one in decide(trained()).gates}
     assert gates["dataset_review"].evidence["bound"] == 0.95 and "0.95" in gates["dataset_review"].detail
     assert "at least +10.0 points" in gates["pilot"].detail and gates["pilot"].evidence["ci95"] == (0.1, 0.3)
+
+
+@pytest.mark.parametrize("made", [trained, lambda **more: ready(forecast=Forecast(status="unknown"), **more)])
+def test_the_forecast_names_the_finding_of_the_learning_curve_and_decides_as_before(
+    made: Callable[..., Evidence],
+) -> None:
+    learned = replace(TRAINED, dataset=replace(DATASET, curve="The baseline learns more from reviewed rows"))
+    found, before = (
+        {one.gate: one for one in run_gates(made(training=training), "to_train")}["pilot"]
+        for training in (learned, TRAINED)
+    )
+    assert " The baseline learns more from reviewed rows." in found.detail and found.status == before.status
+    assert "reviewed" not in before.detail
 
 
 def test_the_forecast_is_the_score_of_the_untrained_model_and_its_gain_not_that_of_the_best_option() -> None:

@@ -9,7 +9,7 @@ import click
 from tuneworthy.cli.options import json_option, note, print_result, project_option, say, version_option
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
-from tuneworthy.dataset.curve import DatasetCurve, curve_of
+from tuneworthy.dataset.curve import NAME, NAMES, DatasetCurve, curve_of, finding
 from tuneworthy.dataset.effect import MIN_ASKED
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.records import Difference
@@ -31,9 +31,10 @@ def command(version_id: str | None, root: Path) -> int:
     and shows the score per size. The recommended size is the smallest that scores within the margin in [task] of all
     rows.
 
-    Where at least 50 dev cases have an expected answer, the built rows are also compared with as many raw rows, among
-    which are rows that the checks dropped. Rows that a check repaired are repaired in both. Pilots of two bases are
-    compared by number of rows.
+    Where at least 50 dev cases have an expected answer, built rows are also compared with as many raw rows (among them
+    rows that the checks dropped), reviewed rows (found good by people) and the most difficult rows (answered wrong by a
+    baseline that trained on others). Rows that a check repaired are repaired in all. Pilots
+    of two bases are compared by number of rows.
 
     The exit status is 4 if there are too few rows or dev cases, or if more rows do not help this baseline.
 
@@ -42,8 +43,10 @@ def command(version_id: str | None, root: Path) -> int:
       tuneworthy data curve
     """
     project = load(root)
-    curve = curve_of(project, open_version(Folder(project.root), version_id), note)
-    pilots = pilot_scores(Folder(project.root), curve.version)
+    store = Folder(project.root)
+    curve = curve_of(project, open_version(store, version_id), note)
+    store.write(NAME, asdict(curve))
+    pilots = pilot_scores(store, curve.version)
     print_result({**asdict(curve), "pilots": pilots}, _show, curve, pilots)
     return 4 if curve.size is None else 0
 
@@ -69,14 +72,12 @@ def _show(curve: DatasetCurve, pilots: Mapping[str, Mapping[int, float]]) -> Non
 
 
 def _say(curve: DatasetCurve) -> None:
-    has_raw = curve.points[0].raw is not None
     columns = [
         Column("size", "rows", integer),
         Column("score", "built", percent),
         Column("ci95", "95% interval", percent_range),
-        *([Column("raw", "built − raw, 95% interval", _words)] if has_raw else []),
     ]
-    show_tables([Table.of("Score by number of rows", columns, curve.points)])
+    show_tables([Table.of("Score by number of rows", columns, curve.points), *([_gains(curve)] if curve.arms else [])])
     if curve.cleaning:
         say(f"All rows, built − raw: {_words(curve.cleaning)}")
     largest = curve.points[-1].size
@@ -101,21 +102,37 @@ def _say(curve: DatasetCurve) -> None:
         low, high = curve.doubling.ci95
         likely = "unlikely" if high < curve.margin else "likely" if low > 0 else "not shown"
         say(f"More rows like these are {likely} to help: the last doubling gained {gain} points.")
-    if has_raw:
+    if found := finding(curve):
         say(
-            f"Differences use only the {curve.n_dev} dev cases. The held-out rows passed the checks, so they "
-            "would favour the built rows."
+            f"{found}. These comparisons use only the {curve.n_dev} dev cases. The held-out rows passed the checks, so "
+            "they would favour the built rows."
         )
-    elif curve.n_dev < MIN_ASKED:
+    else:
         say(
-            f"The effect of the checks was not measured. It needs at least {MIN_ASKED} dev "
-            f"cases with a known answer, and there are {curve.n_dev}."
+            f"Kinds of rows were not compared. It needs at least {MIN_ASKED} dev cases with a known answer, and "
+            f"there are {curve.n_dev}."
         )
+    if "reviewed" not in curve.arms:
+        say("Too few reviewed rows for a series. Run `tuneworthy label review`, then `tuneworthy data curve`.")
     say(
         f"Score: {curve.metric} of the classical baseline ({curve.baseline}) on {curve.n} dev cases and held-out rows, "
         "never on test. The held-out rows passed the checks, so the recommended size may be too small. At least a "
         f"third of the rows is held out and not trained on. Rows: {curve.n_built} of version {curve.version} and "
         f"{curve.n_raw - curve.n_built} that were dropped."
+    )
+
+
+def _gains(curve: DatasetCurve) -> Table:
+    gains = {(name, point.size): point.gain for name, points in curve.arms.items() for point in points}
+    columns = [
+        Column(name, NAMES[name], _words, value=lambda n, name=name: gains.get((name, n)))  # type: ignore[misc]
+        for name in curve.arms
+        if name != "built"
+    ]
+    return Table.of(
+        "Points more than as many random built rows, 95% interval",
+        [Column("", "rows", integer, value=int), *columns],
+        sorted({n for _, n in gains}),
     )
 
 

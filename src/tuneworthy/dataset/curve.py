@@ -1,12 +1,14 @@
-"""Quality against quantity: learning curves of a frozen version, and of the raw rows.
+"""Quality against quantity: learning curves of built, raw, reviewed and difficult rows.
 
 The classical baseline trains on nested subsets of doubling size, and answers the questions that `dataset.effect` asks:
 dev cases and, cross-fitted, a sample of the rows that stayed; never a test case. Each of three seeds holds out another
 third of the rows, so that no model trains on more than two thirds, and draws each subset three times: which rows are
 drawn matters as much as which questions are asked, and intervals cover both.
 
-The built rows' own scores, and the size that they recommend, are of all questions. Built and raw rows are compared on
-dev cases only: rows that stayed are those that the checks agree with, so they favour the built rows.
+The built rows' own scores, and the size that they recommend, are of all questions. The other rows are compared with
+built rows on dev cases only: rows that stayed are those that the checks agree with, so they favour the built rows.
+Reviewed rows are those that people found good. The most difficult rows are built rows that baselines answer wrong most
+often when they train on the other half of the rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,10 +31,11 @@ from tuneworthy.dataset.effect import (
     AskedSample,
     EffectMeter,
 )
-from tuneworthy.dataset.freeze import Version
+from tuneworthy.dataset.freeze import Version, latest_version
 from tuneworthy.dataset.records import Difference
 from tuneworthy.dataset.sources import cases_hash, encoder_of, measured_cases
 from tuneworthy.errors import Undecided, UserError
+from tuneworthy.people.review_log import FILE_NAME, Ledger, content_of
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
 from tuneworthy.store import Folder
@@ -43,25 +46,29 @@ HALVINGS = 4
 MIN_SIZE = 10
 # Draws of a random subset for each seed.
 DRAWS = 3
+# Of the stored document.
+NAME = "curve"
+# Rows by their key in `DatasetCurve.arms`.
+NAMES = {"built": "built rows", "raw": "raw rows", "reviewed": "reviewed rows", "hard": "most difficult rows"}
 # Rows, and how many of them.
 Subset = tuple[str, int]
 
 
 @positional
 class SizePoint:
-    """What the baseline reaches with so many of the built rows.
+    """Score of the baseline with a number of rows.
 
     Attributes:
-        size: How many.
-        score: On all questions.
+        size: Rows.
+        score: Share of the questions.
         ci95: Of the score.
-        raw: On dev only, the score less that of as many raw rows; None where dev has too few cases.
+        gain: The score less that of as many built rows; None of built rows themselves.
     """
 
     size: int
     score: float
     ci95: Bounds
-    raw: Difference | None
+    gain: Difference | None = None
 
 
 @frozen
@@ -77,7 +84,8 @@ class DatasetCurve:
         n: Questions of `points`.
         n_dev: Questions among them that are dev cases.
         margin: The largest harmless loss.
-        points: By size, the smallest first.
+        points: Of built rows by size, the smallest first.
+        arms: Points on dev cases by the kind of rows, a key of `NAMES`; empty where dev has too few cases.
         cleaning: On dev alone, the score of all built rows less that of all raw rows; None if that was not measured.
         size: The smallest size that is shown to lose less than `margin` against all rows, as is each larger one; None
             if all rows are not shown to beat the smallest size, as rows then show nothing.
@@ -95,6 +103,7 @@ class DatasetCurve:
     n_dev: int
     margin: float
     points: Sequence[SizePoint]
+    arms: Mapping[str, Sequence[SizePoint]]
     cleaning: Difference | None
     size: int | None
     least: int
@@ -126,7 +135,7 @@ def curve_of(project: Project, version: Version, say: Say = lambda _: None) -> D
         seed=project.split.seed,
         encoder=encoder_of(project, Folder(project.root), labels=bool(version.recipe.labels))[0],
     )
-    sample = _sample(version, meter)
+    sample, reviewed = _sample(version, meter, Ledger.read(project.root / FILE_NAME).judged())
     n_raw, largest = sample.fewest_trained()
     sizes = [largest >> halvings for halvings in range(HALVINGS, -1, -1) if largest >> halvings >= MIN_SIZE]
     questions = [*sample.asked.tolist(), *sample.dev.tolist()]
@@ -143,15 +152,12 @@ def curve_of(project: Project, version: Version, say: Say = lambda _: None) -> D
             f"There are only {len(questions)}.",
             hint=hint,
         )
-    has_raw = n_raw > largest and len(sample.dev) >= MIN_ASKED
-    draws = [("built", size, draw) for size in sizes[:-1] for draw in range(DRAWS)] + [("built", largest, 0)]
-    if has_raw:
-        draws += [("raw", size, draw) for size in sizes for draw in range(DRAWS)] + [("raw", n_raw, 0)]
+    arms, draws = _plan(sample, reviewed, sizes)
     say(
-        f"Training the classical baseline ({sample.baseline}) {SEEDS * len(draws)} times, on up to "
+        f"Training the classical baseline ({sample.baseline}) {SEEDS * (len(draws) + 2 * DRAWS)} times, on up to "
         f"{max(largest, n_raw)} rows"
     )
-    scores = sample.scores(partial(_drawn, sample, draws))
+    scores = sample.scores(partial(_drawn, sample, reviewed, draws))
     of_all, of_dev = (
         SubsetScores.of(draws, scores[:, first:], meter.weights([sample.accepted[n][0] for n in questions[first:]]))
         for first in (0, len(sample.asked))
@@ -166,32 +172,83 @@ def curve_of(project: Project, version: Version, say: Say = lambda _: None) -> D
         n=len(questions),
         n_dev=len(sample.dev),
         margin=project.task.margin,
-        points=[
-            SizePoint(n, *of_all.level(("built", n)), of_dev.difference(("raw", n), ("built", n)) if has_raw else None)
-            for n in sizes
-        ],
-        cleaning=of_dev.difference(("raw", n_raw), ("built", largest)) if has_raw else None,
+        points=[SizePoint(n, *of_all.level(("built", n))) for n in sizes],
+        arms={name: _points(of_dev, name, several) for name, several in arms.items()},
+        cleaning=of_dev.difference(("raw", n_raw), ("built", largest)) if "raw" in arms else None,
         size=size,
         least=least,
         doubling=of_all.difference(("built", sizes[-2]), ("built", largest)),
     )
 
 
-def _sample(version: Version, meter: EffectMeter) -> AskedSample:
+def _plan(
+    sample: AskedSample, reviewed: Bools, sizes: Sequence[int]
+) -> tuple[dict[str, list[int]], list[tuple[str, int, int]]]:
+    """Return the sizes by kind of rows, and the subsets to draw: (kind, size, number of the draw)."""
+    (n_raw, largest), n_reviewed = sample.fewest_trained(), replace(sample, stays=reviewed).fewest_trained()[1]
+    arms = {
+        "built": [*sizes],
+        "raw": [*sizes] * (n_raw > largest),
+        "reviewed": sorted({*(n for n in sizes if n < n_reviewed), n_reviewed}) * (n_reviewed >= MIN_SIZE),
+        "hard": [*sizes[:-1]],  # all rows have no order
+    }
+    arms = {name: several for name, several in arms.items() if several and len(sample.dev) >= MIN_ASKED}
+    subsets = {(name, n) for name, several in arms.items() for n in several}
+    subsets |= {("built", n) for n in (*sizes, *arms.get("reviewed", ()))}
+    draws = [(*one, draw) for one in sorted(subsets - {("built", largest)}) for draw in range(DRAWS)]
+    return arms, [*draws, ("built", largest, 0), *([("raw", n_raw, 0)] if "raw" in arms else [])]
+
+
+def _points(scores: "SubsetScores", name: str, sizes: Sequence[int]) -> list[SizePoint]:
+    gains = [None if name == "built" else scores.difference(("built", n), (name, n)) for n in sizes]
+    return [SizePoint(n, *scores.level((name, n)), gain) for n, gain in zip(sizes, gains, strict=True)]
+
+
+def _sample(version: Version, meter: EffectMeter, verdicts: Mapping[str, bool]) -> tuple[AskedSample, Bools]:
     rng = np.random.default_rng(meter.seed)
     raw = chain(zip(version.examples(), repeat(True)), zip(version.dropped(), repeat(False)))
     rows, stays = zip(*nsmallest(MOST_DRAWN, raw, key=lambda _: rng.random()), strict=True)
+    reviewed = np.array([stay and verdicts.get(content_of(row), False) for row, stay in zip(rows, stays, strict=True)])
     sample = meter.sample(rows, np.array(stays, np.bool_), rows)
-    return replace(sample, asked=sample.asked[sample.stays[sample.asked]])
+    return replace(sample, asked=sample.asked[sample.stays[sample.asked]]), meter.sample(rows, reviewed, rows).stays
 
 
-def _drawn(sample: AskedSample, draws: Sequence[tuple[str, int, int]], train: Bools, fold: int) -> list[Ints]:
-    orders = {}
+def _drawn(
+    sample: AskedSample, reviewed: Bools, draws: Sequence[tuple[str, int, int]], train: Bools, fold: int
+) -> list[Ints]:
+    orders, ease = {}, np.zeros(len(train))
     for draw in range(DRAWS):
         rng = np.random.default_rng([fold, draw])
-        orders["built", draw] = rng.permutation(np.flatnonzero(train & sample.stays))
+        orders["built", draw] = built = rng.permutation(np.flatnonzero(train & sample.stays))
         orders["raw", draw] = rng.permutation(np.flatnonzero(train))
+        orders["reviewed", draw] = rng.permutation(np.flatnonzero(train & reviewed))
+        for known, asked in (built[::2], built[1::2]), (built[1::2], built[::2]):
+            answers = sample.answer(known, asked.tolist(), fold)
+            ease[asked] += [sample.score(text, number) for text, number in zip(answers, asked.tolist(), strict=True)]
+    for draw in range(DRAWS):
+        built = orders["built", draw]
+        orders["hard", draw] = built[np.argsort(ease[built], kind="stable")]
     return [orders[name, draw][:size] for name, size, draw in draws]
+
+
+def finding(curve: DatasetCurve) -> str:
+    """Return from which rows the baseline learns more than from as many built rows; "" where none are compared.
+
+    Each kind of rows is compared at its largest size.
+    """
+    gains = [(NAMES[name], points[-1].size, gain) for name, points in curve.arms.items() if (gain := points[-1].gain)]
+    shown = ", ".join(
+        f"{'more' if gain.ci95[0] > 0 else 'less' if gain.costs else 'not measurably more or less'} from {name} "
+        f"({100 * gain.delta:+.1f} points, {size:,} rows)"
+        for name, size, gain in gains
+    )
+    return shown and f"Compared with as many random built rows, the classical baseline learns {shown}"
+
+
+def stored_curve(store: Folder, version: Version | None = None) -> DatasetCurve | None:
+    """Return the curve of a version (the latest one if None) that `data curve` measured last; None without one."""
+    found, version = store.read(NAME, DatasetCurve), version or latest_version(store)
+    return found if found is not None and version is not None and found.version == version.id else None
 
 
 @positional

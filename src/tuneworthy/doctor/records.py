@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuneworthy.cases.splits import StoredSplit
+from tuneworthy.dataset.curve import NAME as CURVE
+from tuneworthy.dataset.curve import DatasetCurve
 from tuneworthy.dataset.freeze import RECIPE
 from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import ImportRecord, Recipe
@@ -71,6 +73,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
         "Run `tuneworthy decode uncertainty` to rebuild the record from the stored answers.",
     ),
     "sweeps/*": (StoredSweep, "Run `tuneworthy decode sweep` to rebuild the record from the stored answers."),
+    CURVE: (DatasetCurve, "Run `tuneworthy data curve` to measure the learning curves again."),
     "models/latest-*": (
         Pointer,
         "The latest model of this kind is unknown until a new one is made. Until then, pass an ID.",

@@ -5,6 +5,7 @@ from itertools import groupby
 from math import ceil, floor
 from operator import itemgetter
 
+from tuneworthy.dataset.curve import NAMES, DatasetCurve, finding
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.chart import Line, LineChart
 from tuneworthy.report.names import option_name
@@ -123,6 +124,32 @@ def causes_table(errors: Sequence[ErrorShare]) -> Table | None:
         f"Shares are of {rows[0].n} wrong dev answers of the best language model. Each counts in the "
         "first class that applies.",
         bars=Bars.of_scores(bars, (0.0, 1.0)),
+    )
+
+
+def curve_chart(curve: DatasetCurve | None) -> LineChart | None:
+    """Return the learning curves of a version by kind of rows; None where kinds were not compared."""
+    if curve is None or not curve.arms:
+        return None
+    kinds: dict[str, Kind] = {"built": "today", "raw": "lost", "reviewed": "best", "hard": "tuned"}
+    lines = [
+        Line(
+            label=NAMES[name],
+            points=[(float(point.size), point.score) for point in points],
+            band=[(float(point.size), *point.ci95) for point in points],
+            kind=kinds[name],
+        )
+        for name, points in curve.arms.items()
+    ]
+    return LineChart(
+        title="Quality against quantity: the classical baseline by number of rows",
+        lines=lines,
+        ticks=sorted({x for line in lines for x, _ in line.points}),
+        x_title="rows",
+        y_title=f"{curve.metric} on {curve.n_dev} dev cases",
+        y_unit="percent",
+        levels=[],
+        note=join_sentences(finding(curve)),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 from tuneworthy.config import Project
+from tuneworthy.dataset.curve import stored_curve
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import DistinctScore, RungRecord, RunRecord
@@ -18,6 +19,7 @@ from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import clean, plain
 from tuneworthy.stats.intervals import clopper_pearson
+from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
 from tuneworthy.types import Bounds, Texts
 from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
@@ -77,7 +79,7 @@ def document(
                 *_questions(record, shown, current, table),
                 _cost(current, table),
                 _section("distillation", "Does distillation pay?", tables.distillation_table(record.distillation)),
-                _folded("reasons", "Reasons and gates", *_reasons(record, reasons, current, best)),
+                _folded("reasons", "Reasons and gates", *_reasons(record, reasons, current, best, project)),
                 _folded(
                     "ladder",
                     "Each step, and everything that was tried",
@@ -234,7 +236,9 @@ def _cost(verdict: Verdict | None, options: Table | None) -> PagePart:
     return _section("cost", "What does it cost?", plain(money_sentence(verdict.economics)), table)
 
 
-def _reasons(record: RunRecord, reasons: Texts, verdict: Verdict | None, best: Option | None) -> Iterator[Block | None]:
+def _reasons(
+    record: RunRecord, reasons: Texts, verdict: Verdict | None, best: Option | None, project: Project | None
+) -> Iterator[Block | None]:
     yield from map(plain, reasons if first_screen.in_short(reasons[0]) != reasons[0] else reasons[1:])
     if verdict is None:
         return
@@ -242,4 +246,5 @@ def _reasons(record: RunRecord, reasons: Texts, verdict: Verdict | None, best: O
         yield from map(plain, ["Each of these would change the answer:", *verdict.would_change])
     yield from map(plain, (domain_sentence(verdict), str(verdict.label_ceiling or "")))
     yield charts.pilot_chart(verdict.forecast, best, record.target)
+    yield charts.curve_chart(stored_curve(Folder(project.root)) if project else None)
     yield tables.gates_table(verdict.gates)

@@ -165,6 +165,7 @@ class DatasetEvidence:
         bound: The share of good rows that was shown; None before.
         effect: What its build does to accuracy.
         effect_words: The same for people.
+        curve: The finding of its learning curves, in a clause; "" before `data curve`.
         lost: Labels that cases expect and of which its build dropped every row.
         terms: Whether the terms of the models that wrote rows allow training on them.
         terms_words: Why.
@@ -184,6 +185,7 @@ class DatasetEvidence:
     bound: float | None
     effect: Effect | None
     effect_words: str
+    curve: str = ""
     lost: Texts = ()
     terms: Literal["pass", "fail", "unknown", "not_applicable"]
     terms_words: str

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.checks.contamination import POSSIBLE
+from tuneworthy.dataset.curve import finding, stored_curve
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.effect import effect_words
 from tuneworthy.dataset.freeze import Version, find_version, full_version, is_full, latest_version
@@ -110,6 +111,7 @@ def _dataset(store: Folder, version: Version, cases: Cases) -> DatasetEvidence:
         bound=review.plan.bound if review.plan is not None and review.status == "accepted" else None,
         effect=recipe.effect,
         effect_words=effect_words(recipe.effect),
+        curve=finding(curve) if (curve := stored_curve(store, version)) else "",
         lost=recipe.lost_labels,
         terms=terms,
         terms_words=reason,

@@ -167,6 +167,7 @@ def pilot(evidence: Evidence) -> Finding:
     """Small trainings on growing parts of the version forecast a score whose lower bound is above that of the best
     option without training; where that option meets the target, the loss is at most the margin."""
     subject, forecast = evidence.training.pilot, evidence.forecast
+    curve = join_sentences(evidence.training.dataset.curve) if evidence.training.dataset else ""
     numbers: JsonObject = {"gain": forecast.gain, "ci95": forecast.ci95, "n_examples": forecast.n_examples}
     numbers |= {"points": len(forecast.points), "built_gain": subject.built_gain if subject else None}
     if subject and subject.changed:
@@ -180,7 +181,7 @@ def pilot(evidence: Evidence) -> Finding:
     if not subject or forecast.status == "unknown" or forecast.gain is None or forecast.ci95 is None:
         return says(
             "unknown",
-            "The gain from training has not been measured.",
+            join_sentences("The gain from training has not been measured.", curve),
             join_sentences(evidence.lacking.get(BASE) or messages.PILOT, forecast.cost),
             **numbers,
         )
@@ -196,8 +197,8 @@ def pilot(evidence: Evidence) -> Finding:
     )
     message = (
         f"With {forecast.n_examples:,} training examples, the forecast gain over the best option is at least "
-        f"{100 * low:+.1f} points (training runs: {subject.n}); {above}."
-    )
+        f"{100 * low:+.1f} points (training runs: {subject.n}); {above}. {curve}"
+    ).rstrip()
     if low > (-evidence.margin if evidence.target_of(best) == "met" else 0.0):
         return says("pass", message, **numbers)
     if high < evidence.margin:
