@@ -19,7 +19,6 @@ from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.ladder.commands.export_classifier import export_classifier
 from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.releases import all_releases, open_release
-from tuneworthy.ship import serve
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
@@ -73,9 +72,12 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
     say(choice.line)
     if choice.artifact.kind == "merged" and (version := latest_version(store)):
         script = store.path / "vllm_quantise.py"
-        write_atomic(script, Path(serve.__file__).with_name("vllm_quantise.txt").read_bytes())
-        words = map(str, ("python", script, choice.artifact.folder, version.folder / "rows.jsonl"))
-        note(f"To quantise it first (FP8, W8A8 or W4A16; not run here): {shlex.join(words)} W4A16 tuned-W4A16")
+        write_atomic(script, (Path(__file__).parents[1] / "ship" / "vllm_quantise.txt").read_bytes())
+        note(
+            "To quantise it first (FP8, W8A8 or W4A16; not run here): "
+            + shlex.join(map(str, ("python", script, choice.artifact.folder, version.folder / "rows.jsonl")))
+            + " W4A16 tuned-W4A16"
+        )
     note(f"Next, while it runs: tuneworthy train --only parity --url http://127.0.0.1:{port} --served-model {NAME}")
 
 
