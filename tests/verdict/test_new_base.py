@@ -178,6 +178,24 @@ def test_a_comparison_that_is_switched_off_adopts_nothing(
     assert moved(change(capsys, "better", 3))["alpha"] is None
 
 
+def test_the_base_is_asked_with_the_shots_that_won(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    share = "answer(request, 0.{0} if has_shots(request) else 0.2)"
+    models = {"weak": share.format("6"), "better": share.format("95")}
+    root = write_simulation(tmp_path / "world", models, n_cases=160, rungs=["baseline", "few_shot"])
+    monkeypatch.chdir(root)
+    path = Path("tuneworthy.toml")
+    path.write_text(path.read_text().replace(section("better"), ""))
+    assert invoke(["run"]) == 0
+    add("better")
+    found = change(capsys, "better", 3)
+    row = moved(found)
+    assert found["run"]["variants"][row["variant"]]["shots"]
+    few_shot = next(one for one in found["run"]["rungs"] if one["rung"] == "few_shot")
+    assert row["compared_to"] == few_shot["variant"] and row["score"] > 0.9
+
+
 def test_what_cannot_be_measured_is_refused(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in (["--base", "weak"], ["--base", "nobody"], ["--base", "weak", "--probe"], ["--base", "mars:x"]):
         assert invoke(["decide", *options]) == 2
@@ -187,6 +205,14 @@ def test_what_cannot_be_measured_is_refused(world: Path, capsys: pytest.CaptureF
     add("better")
     assert invoke(["decide", "--base", "better"]) == 2  # there is no run
     assert not calls()
+
+
+def test_no_data_is_sent_where_the_constraints_keep_it(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("tuneworthy.toml")
+    path.write_text(f"{path.read_text()}[constraints]\ndata_stays = true\n")
+    assert invoke(["decide", "--base", "openai:gpt-6-luna", "--max-usd", "1"]) == 2
+    assert "data_stays" in capsys.readouterr().err
+    assert with_base(load(world), "ollama:m")[1] == "m"  # a server of one's own
 
 
 def test_an_address_becomes_a_model_of_this_command_only(world: Path) -> None:

@@ -86,8 +86,11 @@ def _show_change(record: RunRecord, before: Verdict, after: Verdict, base: str, 
     """Print the comparison, then both answers and all options."""
     record, before, after = for_people((record, before, after), names_of(record))
     row = next(row for row in record.rungs if (one := record.variant_of(row)) and one.name == f"base/{base}")
-    old = next((one.name for one in record.rungs if one.variant == row.compared_to), NONE)
-    say(f"{row.name}, against {old}: {clean(row.reason, 0)}.")
+    say(
+        str(row.name)
+        + "".join(f", against {one.name}" for one in record.rungs if one.variant == row.compared_to)
+        + f": {clean(row.reason, 0)}."
+    )
     for word, was, now in (
         ("Answer", answer_of(before), answer_of(after)),
         ("Recommendation", before.recommendation or NONE, after.recommendation or NONE),

@@ -286,7 +286,11 @@ class LadderRun:
                 self._lead(self.trials[row.rung])
         if self.leader is None:
             raise UserError("The run has no scored baseline.", hint="Run `tuneworthy run` first.")
-        moved = on_model(self.leader.variant, model, session.models[model].provider)
+        moved = replace(
+            on_model(self.leader.variant, model, session.models[model].provider),
+            name=f"base/{model}",
+            notes=(*self.leader.variant.notes, f"model {model}"),
+        )
         if moved.id in {trial.variant.id for trial in self.trials.values()}:
             raise UserError(f"The run has measured {model} with its best prompt.", hint="Run `tuneworthy decide`.")
         # as the rung `model` where that has no other model to try: the next run then finds the same comparison
@@ -295,7 +299,6 @@ class LadderRun:
             if "model" in self.trials or {*session.project.untuned} - {self.leader.variant.model, model}
             else "model"
         )
-        moved = replace(moved, name=f"base/{model}", notes=(*moved.notes, f"model {model}"))
         self.variants[moved.id] = moved
         self.constant = await constant_score(session)
         self.records[rung] = await self._test(

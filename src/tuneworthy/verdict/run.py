@@ -7,6 +7,7 @@ from tuneworthy.config import Project
 from tuneworthy.config.models import MODEL_SECTIONS
 from tuneworthy.engine.models import open_model
 from tuneworthy.engine.runner import Progress
+from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.provenance import required_run, run_note, shown_run
 from tuneworthy.ladder.record import RunRecord
@@ -70,14 +71,21 @@ def with_base(project: Project, base: str) -> tuple[Project, str]:
     """Return the project with the model `base`, and its key: one of `[models]`, or `PROVIDER:NAME`.
 
     Raises:
-        UserError: It is no model and names no provider.
+        UserError: It is no model and names no provider, or it may not answer cases.
     """
-    if base in project.models:
-        return project, base
-    named = read_model_name(base)
-    name = base if named.name in project.models else named.name
-    section = MODEL_SECTIONS[named.section["provider"]](**named.section)
-    return project.model_copy(update={"models": {**project.models, name: section}}), name
+    wider, name = project, base
+    if base not in project.models:
+        named = read_model_name(base)
+        name = base if named.name in project.models else named.name
+        wider = project.model_copy(
+            update={"models": {**project.models, name: MODEL_SECTIONS[named.section["provider"]](**named.section)}}
+        )
+    if name not in wider.answering:
+        raise UserError(
+            f"The model {base} may not answer cases.",
+            hint="It only judges, is the server of a trained model, or constraints.data_stays keeps data from it.",
+        )
+    return wider, name
 
 
 async def decide_base(
