@@ -172,11 +172,11 @@ def section(schema: dict[str, Any], name: str, node: dict[str, Any], *, required
     choices = list(resolve(schema, node))
     if name in REPEATED:
         return "".join([*text, f"{need} `{REPEATED[name]}` says which keys it has: {OWN_PAGES[name]}.\n"])
-    (only,) = choices
-    text += [sentence(only), need, "\n\n", keys(schema, only)]
-    for key, value in only["properties"].items():
-        for below in resolve(schema, value) if "anyOf" in value or "$ref" in value else ():
-            text += [f"\n### `[{name}.{key}]`\n\n", sentence(below), keys(schema, below)]
+    for number, one in enumerate(choices):
+        text += ["\n" * bool(number), sentence(one), need, "\n\n", keys(schema, one)]
+        for key, value in one["properties"].items():
+            for below in resolve(schema, value) if "anyOf" in value or "$ref" in value else ():
+                text += [f"\n### `[{name}.{key}]`\n\n", sentence(below), keys(schema, below)]
     return "".join(text)
 
 

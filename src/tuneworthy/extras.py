@@ -25,6 +25,9 @@ MISSING = {
     "xllamacpp": MissingPackage(
         "The package xllamacpp is not installed.", hint='Run `pip install "tuneworthy[local]"`.'
     ),
+    "mcp": MissingPackage(
+        "An MCP server needs the package mcp, which is not installed.", hint='Run `pip install "tuneworthy[tools]"`.'
+    ),
     "sacrebleu": MissingPackage(
         "The grader `chrf` needs sacrebleu, which is not installed.", hint='Run `pip install "tuneworthy[chrf]"`.'
     ),

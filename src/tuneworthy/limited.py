@@ -24,6 +24,7 @@ from typing import Any
 
 from tuneworthy import processes
 from tuneworthy.errors import UserError
+from tuneworthy.types import TextTuple
 
 # Wall time over processor time, at most: a machine may be busy, and the child cannot sleep.
 WALL = 20.0
@@ -45,19 +46,32 @@ class OverLimit(UserError):
         self.reason = reason
 
 
-class _Child:
-    def __init__(self) -> None:
+class Child:
+    """A warm child process that answers one task after the other.
+
+    Args:
+        memory: Of the child, bytes.
+        file_size: Of a file that it writes, bytes.
+        prefixes: Beginnings of the names of further variables that it may know.
+    """
+
+    def __init__(self, memory: int, file_size: int = 0, prefixes: TextTuple = ()) -> None:
         self.owner = os.getpid()
-        self.process = processes.start(processes.main_of(__name__, str(MAX_MEMORY)), piped=True)
+        self.process = processes.start(
+            processes.main_of(__name__, str(memory), str(file_size)),
+            piped=True,
+            own_session=True,
+            variables=processes.environment(*prefixes),
+        )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
-        self.room = 0
+        self.room = MAX_ANSWERS
         self._poll = select.poll()
         self._poll.register(self._stdout, select.POLLIN)
 
     def answer(self, task: Sequence[Any], limit_s: float, deadline: float) -> Any:
-        """Return the child's answer to a task.
+        """Return the child's answer to a task; whoever calls ends a child without an answer.
 
         Raises:
             OverLimit: It met a limit, or ended.
@@ -88,18 +102,19 @@ class _Child:
             return f"it takes longer than {limit_s:g} s"
         return f"its process exited without a result (status {status})"
 
-    def close(self) -> None:
-        """End the child; one that another process started is left to that process."""
+    def close(self, grace_s: float = 0.0) -> None:
+        """End the child, after `grace_s` at the latest; one that another process started is left to that process."""
         if self.owner == os.getpid():
-            self.process.kill()
-            self.process.wait()
+            processes.end(self.process, grace_s)
+            with suppress(ProcessLookupError):  # processes that it left
+                os.killpg(self.process.pid, signal.SIGKILL)
         for pipe in (self._stdin, self._stdout):
             with suppress(BrokenPipeError):
                 pipe.close()
 
 
 _lock = threading.RLock()
-_children: list[_Child] = []
+_children: list[Child] = []
 _tries: Counter[tuple[str, Any]] = Counter()
 
 
@@ -124,7 +139,7 @@ def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_
         if _children and (_children[0].owner != os.getpid() or _children[0].process.poll() is not None):
             close()
         if not _children:
-            _children.append(_Child())
+            _children.append(Child(MAX_MEMORY))
         child, deadline = _children[0], monotonic() + WALL * limit_s
         child.room = MAX_ANSWERS
         for arguments in items:
@@ -137,8 +152,7 @@ def each(function: Callable[..., Any], items: Iterable[Sequence[Any]], *, limit_
             except (
                 BaseException
             ) as error:  # an interrupt too: the answer to this task would be taken for the next one's
-                if isinstance(error, OverLimit) and key[1]:
-                    _tries[key] += 1
+                _tries[key] += isinstance(error, OverLimit) and bool(key[1])
                 close()
                 raise
     return results
@@ -151,12 +165,16 @@ def close() -> None:
         _children.pop().close()
 
 
-def main(max_memory: str) -> None:
+def main(max_memory: str, max_file: str) -> None:
     """Answer a task a line until the input ends: the program of the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its owner, who may have work left
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of a library is no answer
-    for what, most in ((resource.RLIMIT_AS, int(max_memory)), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+    for what, most in (
+        (resource.RLIMIT_AS, int(max_memory)),
+        (resource.RLIMIT_FSIZE, int(max_file)),
+        (resource.RLIMIT_CORE, 0),
+    ):
         hard = resource.getrlimit(what)[1]
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (allowed, allowed))

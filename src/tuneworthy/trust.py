@@ -25,7 +25,7 @@ import orjson
 from tuneworthy.errors import UserError
 from tuneworthy.types import NamedTexts
 
-Kind = Literal["code", "content", "server", "key", "file"]
+Kind = Literal["code", "content", "program", "server", "key", "file"]
 # Folders whose projects are trusted, as a PATH: for CI, which has no one to ask.
 VARIABLE = "TUNEWORTHY_TRUST"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -49,6 +49,7 @@ VENDORS: Final[NamedTexts] = {
 _SENTENCES: Final[Mapping[Kind, str]] = {
     "code": "run the Python function {what} ({where}) on this machine",
     "content": "run the file {what}, which is new or has changed",
+    "program": "run the program `{what}` ({where}) on this machine",
     "server": "send requests to {where}{what}",
     "key": "send the API key in {what} to {where}",
     "file": "use {what} outside the project folder ({where})",

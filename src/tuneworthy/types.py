@@ -303,6 +303,23 @@ class Retrieval:
 
 
 @frozen
+class ToolUse:
+    """Tools that a model may call before it answers.
+
+    Attributes:
+        schemas: In OpenAI's shape.
+        source: Content hash of the functions and the lists of MCP servers.
+        max_steps: Requests per case, at most; the last one offers no tools.
+        native: Whether requests offer the tools; otherwise the prompt describes them.
+    """
+
+    schemas: tuple[JsonObject, ...]
+    source: str
+    max_steps: int
+    native: bool = True
+
+
+@frozen
 class Cascade:
     """Who answers before the variant that has it: a cheap variant, where it is sure.
 
@@ -340,6 +357,7 @@ class Variant:
         user: User template text.
         shots: Few-shot examples, or None.
         retrieval: Passages of the project's documents, or None.
+        tools: Tools that are called before the answer, or None.
         decoding: Sampling parameters that are set; those not set are left to the provider's default.
         output: Constraint on the answer.
         max_tokens: Limit of the answer, tokens.
@@ -357,6 +375,7 @@ class Variant:
     user: str
     shots: Shots | None = None
     retrieval: Retrieval | None = None
+    tools: ToolUse | None = None
     decoding: JsonMapping = field(default_factory=dict)
     output: OutputFormat = field(default_factory=OutputFormat)
     max_tokens: int = 256
@@ -396,9 +415,9 @@ class Variant:
             del content["by_tag"]
         if not self.output.ranking:
             del content["output"]["ranking"], content["output"]["prior"]
-        if self.retrieval is None:
-            del content["retrieval"]  # variants without documents keep the ids that they had before there were any
-        return content_hash(content)
+        # variants without documents and tools keep the ids that they had before there were any
+        new = {name for name in ("retrieval", "tools") if content[name] is None}
+        return content_hash({name: value for name, value in content.items() if name not in new})
 
 
 # How many variants are timed in turn at most.
@@ -428,6 +447,7 @@ class Request:
         decoding: Sampling parameters to send (already filtered by the capability table).
         output: Constraint on the answer.
         tools: Tool schemas, OpenAI shape.
+        tool_choice: `none` if the model must answer without a call; part of the key.
         logprobs: Number of alternatives per token to ask for; None requests no log-probabilities, 0 only the chosen
             token's.
         repeat: Index of the repeat; part of the key, so no repeat is served from another.
@@ -441,6 +461,7 @@ class Request:
     decoding: JsonMapping = field(default_factory=dict)
     output: OutputFormat = field(default_factory=OutputFormat)
     tools: tuple[JsonObject, ...] = ()
+    tool_choice: Literal["auto", "none"] = "auto"
     logprobs: int | None = None
     repeat: int = 0
     payload: Any = None
@@ -500,7 +521,8 @@ class Trace:
     """One case answered once by one variant.
 
     Exactly one of `response` and `error` is set. If the variant thinks aloud first, `response.text` is the
-    final answer and `thinking` the text before it. If it cites, `cited` has the ids from the brackets at the end.
+    final answer and `thinking` the text before it. If it cites, `cited` has the ids from the brackets at the end. If it
+    used tools, `calls` has the calls in OpenAI's shape, with their seconds and whether they failed.
     """
 
     case_id: str
@@ -512,6 +534,7 @@ class Trace:
     error: Failure | None = None
     thinking: str = ""
     cited: TextTuple = ()
+    calls: tuple[JsonObject, ...] = ()
     stored: bool = False
 
     @property

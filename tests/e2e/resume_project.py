@@ -15,7 +15,7 @@ import orjson
 
 from .resume_server import LABELS
 
-NOT_COMPARED = {"latency_p50_ms", "latency_p95_ms", "latency_p50_ci", "latency_p95_ci", "seconds", "duration_s"}
+NOT_COMPARED = {"mark", "latency_p50_ms", "latency_p95_ms", "latency_p50_ci", "latency_p95_ci", "seconds", "duration_s"}
 
 
 def write_project(

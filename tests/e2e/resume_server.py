@@ -78,8 +78,8 @@ class Server:
         return web.json_response(len(self.calls))
 
 
-def completion(call: str, text: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": text}
+def completion(call: str, text: str | dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text} if isinstance(text, str) else text
     usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
     return {
         "model": "scripted",
@@ -89,9 +89,21 @@ def completion(call: str, text: str) -> dict[str, Any]:
     }
 
 
-def say(body: Any) -> str:
-    """Answer as a model that shots and care help: right on a share of the questions; and write what asks for care."""
+def say(body: Any) -> str | dict[str, Any]:
+    """Answer as a model that shots and care help: right on a share of the questions; and write what asks for care.
+
+    With tools it calls two, one after the other, and answers with the result of the second.
+    """
     question = body["messages"][-1]["content"]
+    results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
+    if len(results) == 2:
+        return str(results[1])
+    if body.get("tools"):
+        asked = next(message["content"] for message in body["messages"] if message["role"] == "user")
+        number = int(asked.partition("#ID")[2].partition(":")[0])
+        name, arguments = ("colour_of", {"number": int(results[0])}) if results else ("look_up", {"case": number})
+        function = {"name": name, "arguments": json.dumps(arguments)}
+        return {"role": "assistant", "tool_calls": [{"id": "same", "type": "function", "function": function}]}
     if question.startswith("An assistant got these instructions:"):
         current = question.split("```")[1].strip()
         return f"```\n{current} Be careful: {hashlib.sha256(question.encode()).hexdigest()[:4]}.\n```"

@@ -58,6 +58,75 @@ def test_a_run_that_was_killed_twenty_times_ends_with_the_record_of_one_that_was
     killed_runs(tmp_path, kills=20, seed=12, rungs="baseline prompt few_shot", latency_ms=30)
 
 
+TOOLS = """
+import time
+from pathlib import Path
+
+LOG = Path(__file__).with_name("tool_calls")
+
+
+def noted(name: str, value: int) -> None:
+    time.sleep(0.003)
+    with LOG.open("a") as log:
+        log.write(f"{name} {value} {time.time()}\\n")
+
+
+def look_up(case: int) -> int:
+    \"\"\"Return the number of a case.\"\"\"
+    noted("look_up", case)
+    return case
+
+
+def colour_of(number: int) -> str:
+    \"\"\"Return the colour of a number.\"\"\"
+    noted("colour_of", number)
+    return ("red", "green", "blue")[number % 3]
+"""
+TABLES = '[[tools]]\nfunction = "mine.py:look_up"\n[[tools]]\nfunction = "mine.py:colour_of"\n'
+
+
+@pytest.mark.slow
+def test_a_run_with_tools_that_was_killed_repeats_no_paid_call_and_no_finished_call_of_a_tool(tmp_path: Path) -> None:
+    rng = random.Random(13)
+    with Running(latency_ms=5) as server:
+
+        def project(name: str) -> Path:
+            root = write_project(tmp_path / name, openai(server.base_url), rungs="baseline tools", ladder=TABLES)
+            (root / "mine.py").write_text(TOOLS)
+            return root
+
+        whole = project("whole")
+        assert run_ladder(whole) == 0, words(whole)
+        undisturbed: dict[str, str] = server.stats()["calls"]
+        needed = Counter(undisturbed.values())
+        cut, killed = project("cut"), list[float]()
+        while len(killed) < 8:
+            process = start(cut)
+            moment = len(server.stats()["calls"]) + rng.randrange(10, needed.total() // 7)
+            if not server.wait(moment, process):
+                break
+            time.sleep(rng.random() * 0.03)
+            if stop(process, signal.SIGKILL) == -signal.SIGKILL:
+                killed.append(time.time())
+        assert run_ladder(cut) == 0, words(cut)
+        calls = {call: digest for call, digest in server.stats()["calls"].items() if call not in undisturbed}
+    kept = committed(cut)
+    assert len(killed) >= 5
+    assert len(kept) == len(set(kept)) == needed.total()
+    assert Counter(calls[call] for call in kept) == needed
+    assert len(calls) - needed.total() <= len(killed) * CONCURRENCY  # these were on their way at a kill
+    rung = record(cut)["rungs"][1]
+    assert record(cut) == record(whole) and rung["status"] == "adopted" and rung["score"] == 1.0
+    ran: dict[str, list[float]] = {}
+    for line in (cut / "tool_calls").read_text().splitlines():
+        name, value, at = line.split()
+        ran.setdefault(f"{name} {value}", []).append(float(at))
+    assert len(ran) == 2 * 120
+    # a call that had finished 50 ms before a kill is never repeated
+    again = [at[0] for at in ran.values() if len(at) > 1]
+    assert all(any(0 <= end - at < 0.05 for end in killed) for at in again), (again, killed)
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_while_gepa_rewrote_the_prompt_repeats_no_committed_call(tmp_path: Path) -> None:
     pytest.importorskip("gepa")

@@ -57,7 +57,7 @@ SAMPLES: dict[str, Sample] = {
     "chrf": Sample("the cat sat", "the cat sat", "zzz"),
     "abstention": Sample("Paris", "Rome", "I don't know."),
     "style": Sample("x", "Ahoy matey, yer parcel sails today!", "The package was sent.", {"generic": "generic.jsonl"},
-                    {"max_words": 5}, least=0.6),
+                    {"words": [0, 5]}, least=0.6),
     "python": Sample("yes", "yes", "no", {"function": "own.py:judge"}, other={"needs_expected": False}),
     "judge": Sample("yes", "yes", "no", {"model": "judge", "rubric": "It is right."}, other={"rubric": "It is kind."}),
 }  # fmt: skip

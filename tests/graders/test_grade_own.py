@@ -138,7 +138,7 @@ def test_style_knows_when_it_knows_nothing(tmp_path: Path) -> None:
 
 def test_rules_count_half_and_those_broken_are_named(project: GradingContext) -> None:
     free = judge(build("style", project), BRAND[0], None).value
-    arguments = {"min_words": 3, "max_words": 5, "banned": ["Yer  way"], "required": [r"\bmatey\b"]}
+    arguments = {"words": [3, 5], "banned": ["Yer  way"], "required": [r"\bmatey\b"]}
     score = judge(build("style", project, **arguments), BRAND[0], None)
     assert score.value == pytest.approx((free + 0.5) / 2)
     assert score.detail["broken"] == ["at most 5 words", "does not contain 'yer way'"]

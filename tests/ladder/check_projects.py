@@ -266,6 +266,10 @@ def _model_file(folder: Folder) -> None:
     folder.toml += '[models.tiny]\nprovider = "llama_cpp"\nmodel = "tiny.gguf"\n'
 
 
+def _tools(folder: Folder) -> None:
+    folder.toml += '[[tools]]\nfunction = "no_such_file.py:tool"\n'
+
+
 def _model_opens(folder: Folder) -> None:
     folder.replace("world.py:one", "world.py:another")
 
@@ -373,6 +377,7 @@ PLANTED: dict[str, tuple[Callable[[Folder], None], str]] = {
     "model_missing": (_model_missing, "error"),
     "model_file": (_model_file, "error"),
     "model_opens": (_model_opens, "error"),
+    "tools": (_tools, "error"),
     "on_device": (_on_device, "warning"),
     "price_unknown": (_price_unknown, "error"),
     "shares_unused": (_shares_unused, "warning"),

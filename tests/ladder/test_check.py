@@ -253,7 +253,7 @@ def test_a_hosted_model_that_may_not_serve_needs_its_key_as_the_run_measures_it(
 
 
 def test_a_paid_search_is_listed_with_its_cost_and_one_without_price_or_key_is_an_error(tmp_path: Path) -> None:
-    for price, wrong in (("usd_per_mtok = 2000", False), ('query_prefix = "q: "', True)):
+    for price, wrong in (("usd_per_mtok = 2000", False), ('prefixes = ["q: ", ""]', True)):
         folder = clean(tmp_path / price[:3])
         PLANTED["search_servers"][0](folder)
         key = f'api_key_env = "{NO_KEY if wrong else KEY}"'

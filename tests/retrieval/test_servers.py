@@ -93,7 +93,7 @@ def account(store: ResponseStore) -> Account:
 
 def test_texts_are_sent_with_their_prefix_and_come_back_in_order_and_of_length_one(account: Account) -> None:
     with serving((200, vectors)) as (url, seen):
-        config = EncoderServer(type="server", base_url=url, model="m", api_key_env=KEY, query_prefix="query: ")
+        config = EncoderServer(type="server", base_url=url, model="m", api_key_env=KEY, prefixes=["query: ", ""])
         found = asyncio.run(ServerEncoder(config, account).encode_questions(["a", "bb"]))
     assert seen[0]["input"] == ["query: a", "query: bb"] and seen[0]["path"] == "/v1/embeddings"
     assert seen[0]["key"] == "Bearer sk-test-secret-0000"

@@ -49,6 +49,13 @@ class KeyedServer(Section):
     variable if it is hosted, and no key if it is local. Empty: no key is sent."""
 
 
+class Timed(Section):
+    """A section of calls with a time limit."""
+
+    timeout_s: Annotated[float, Field(gt=0, lt=MAX_AMOUNT)] = 60.0
+    """Limit of one attempt, seconds; 300 for `llama_cpp` and `vllm`."""
+
+
 class FunctionSection(Section):
     """A section that names a Python function."""
 

@@ -69,11 +69,9 @@ class JsonFields(JsonGrader):
     """Fields that count (`a.b` for a nested one), with all below them; all fields if not set."""
 
 
-class JsonSchema(JsonGrader):
-    """The answer parses as JSON and is valid under a schema."""
-
-    path: str
-    """JSON Schema file below the project; references to other files or the network are refused."""
+class JsonSchema(JsonGrader, DataPath):
+    """The answer parses as JSON and is valid under the JSON schema at `path`. A schema that refers to other files or to
+    the network is refused."""
 
 
 class Choice(GraderSection):
@@ -108,10 +106,8 @@ class Style(GraderSection):
 
     generic: str
     """JSONL of generic texts (`{"text": ...}`), at least 20; brand texts are the examples' answers."""
-    min_words: int | None = Field(default=None, ge=0, lt=2**31)
-    """Fewest words of an answer."""
-    max_words: int | None = Field(default=None, ge=1, lt=2**31)
-    """Most words of an answer."""
+    words: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    """Fewest and most words of an answer, such as `[35, 90]`."""
     banned: list[str] = []
     """Phrases that must not appear in the answer (case is ignored)."""
     required: list[str] = []

@@ -8,11 +8,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tuneworthy import processes
 from tuneworthy.config.base import Section
 from tuneworthy.config.graders import GRADER_SECTIONS
 from tuneworthy.config.ladder import RUNGS
 from tuneworthy.config.models import MODEL_SECTIONS, form_of
 from tuneworthy.config.project import Project
+from tuneworthy.config.tools import McpServer
 from tuneworthy.registry import entry_grant
 from tuneworthy.trust import (
     Grant,
@@ -32,7 +34,7 @@ _PRICES = ("input_usd_per_mtok", "output_usd_per_mtok", "usd_per_mtok", "usd_per
 def grants_of(project: Project, *, priced: bool = False) -> list[Grant]:
     """Return all grants of the project, sorted; if `priced`, those of a file with prices."""
     paths = list(_paths(project))
-    grants = [grant for section in _sections(project) for grant in _of_section(section, project, priced=priced)]
+    grants = [grant for section in _sections(project) for grant in section_grants(section, project, priced=priced)]
     grants += [entry_grant("rungs", name) for name in project.ladder.rungs if name not in RUNGS]
     grants += [file_grant(project.root, name) for name in paths]
     return sorted({grant for grant in grants if grant is not None})
@@ -65,7 +67,7 @@ def _sections(value: object) -> Iterator[Section]:
         yield from _sections(part)
 
 
-def _of_section(section: Section, project: Project, *, priced: bool) -> Iterator[Grant | None]:
+def section_grants(section: Section, project: Project, *, priced: bool = False) -> Iterator[Grant | None]:
     variable, function = getattr(section, "key_variable", None), getattr(section, "function", None)
     url = getattr(section, "base_url", None) or getattr(section, "url", "")
     if isinstance(url, str) and url:
@@ -76,6 +78,10 @@ def _of_section(section: Section, project: Project, *, priced: bool) -> Iterator
     if isinstance(function, str):
         yield (code := code_grant(function, project.root))
         yield content_grant(project.root, Path(code.where)) if Path(code.where).is_file() else None
+    if isinstance(section, McpServer):
+        yield Grant("program", " ".join(section.command), processes.program(section.command[0], project.root) or "?")
+        for path in [project.root / part for part in section.command if (project.root / part).is_file()]:
+            yield content_grant(project.root, path)
     for kind, tag, sections in (("providers", "provider", MODEL_SECTIONS), ("graders", "type", GRADER_SECTIONS)):
         name = getattr(section, tag, None)
         if isinstance(name, str) and name not in sections:

@@ -12,7 +12,9 @@ from tuneworthy.types import Bounds
 
 PresetName = Literal["auto", "code", "extract", "rag", "chat", "creative", "brainstorm"]
 # The built-in rungs in the order of the ladder.
-RUNGS = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "cascade", "fine_tune")
+RUNGS = (
+    "classical", "baseline", "prompt", "retrieval", "tools", "model", "few_shot", "decoding", "cascade", "fine_tune",
+)  # fmt: skip
 
 
 def _known_rung(name: str) -> str:
@@ -35,6 +37,8 @@ class Ladder(Section):
     """Answers to each test case; at least 3 are taken where the temperature is above 0."""
     rungs: list[RungName] = list(RUNGS)
     """Rungs to run, in this order; those of installed packages too."""
+    tool_steps: int = Field(default=8, ge=2, le=100)
+    """Requests per case with tools, at most; the last one offers no tools, so that an answer comes."""
 
 
 class FewShotSection(Section):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from tuneworthy.config.base import Address, Count, FunctionSection, KeyedServer, NonNegative, Positive, Section
+from tuneworthy.config.base import Address, Count, FunctionSection, KeyedServer, NonNegative, Timed
 from tuneworthy.config.strangers import tagged_section
 from tuneworthy.registry import Registry
 from tuneworthy.trust import LOOPBACK
@@ -22,7 +22,7 @@ def form_of(spec: str) -> TextPair:
     return ("", spec) if kind not in QUANTISED or source.partition(":")[0] in {*QUANTISED, ""} else (kind, source)
 
 
-class ModelSection(Section):
+class ModelSection(Timed):
     """Keys of every model, and the properties that its provider declares; the base of an installed provider's section.
 
     Attributes:
@@ -47,8 +47,6 @@ class ModelSection(Section):
 
     provider: str
     """Provider that answers."""
-    timeout_s: Positive = 60.0
-    """Limit of one attempt, seconds; 300 for `llama_cpp` and `vllm`."""
     retries: int = Field(default=6, ge=0, lt=2**31)
     """Further attempts after a failure that may pass."""
     concurrency: Count = 64

@@ -17,6 +17,7 @@ from tuneworthy.config.shadow import Shadow
 from tuneworthy.config.task import DataPath, PromptSection, SplitSection, TaskSection
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.config.toml_lines import key_lines, line_of
+from tuneworthy.config.tools import Tool
 from tuneworthy.config.train import Serve, Train
 from tuneworthy.errors import ConfigError, UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
@@ -49,6 +50,7 @@ class Project(Section):
     models: dict[str, Model] = Field(min_length=1)
     ladder: Ladder
     retrieval: RetrievalSection = RetrievalSection()
+    tools: list[Tool] = []
     few_shot: FewShotSection = FewShotSection()
     decoding: DecodingSection = DecodingSection()
     constraints: Constraints = Constraints()

@@ -99,10 +99,8 @@ class LocalEncoder(ChosenModel):
 class EncoderServer(SearchServer):
     """Any server with `/v1/embeddings`."""
 
-    query_prefix: str = ""
-    """Text before a question, where the model wants one."""
-    document_prefix: str = ""
-    """Text before a chunk, where the model wants one."""
+    prefixes: Annotated[list[str], Field(min_length=2, max_length=2)] = ["", ""]
+    """Texts before a question and before a chunk, where the model wants them."""
 
 
 class MaxSim(SearchModel):
@@ -153,8 +151,8 @@ class RetrievalSection(Section):
     language: Language = "English"
     """Of stemming and stop words."""
     encoder: Annotated[SearchModel, _section(ENCODERS, DEFAULT_ENCODER), SerializeAsAny()] = DEFAULT_ENCODER
-    """Source of dense vectors: `type` is `local` (with `model`), `server` (`model`, `base_url`, `query_prefix`,
-    `document_prefix`, `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
+    """Source of dense vectors: `type` is `local` (with `model`), `server` (`model`, `base_url`, `prefixes`,
+    `api_key_env`, `usd_per_mtok`, `usd_per_call`), or `off`."""
     reranker: Annotated[SearchModel, _section(RERANKERS, DEFAULT_RERANKER), SerializeAsAny()] = DEFAULT_RERANKER
     """Model that reorders the best of the list: `type` is `maxsim`, `cross_encoder` (`model`), `server`
     (keys as above), or `off`."""

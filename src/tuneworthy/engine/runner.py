@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import ceil, fsum
@@ -22,6 +22,8 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.limiter import LONGEST_PAUSE_S
 from tuneworthy.engine.models import OpenModel
 from tuneworthy.engine.ranking import ranked
+from tuneworthy.engine.tool_loop import CaseSteps, opened
+from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import (
     AuthError,
     BudgetSpent,
@@ -43,9 +45,9 @@ from tuneworthy.text import count
 from tuneworthy.types import (
     Answer,
     Bounds,
-    Case,
     Cases,
     Failure,
+    JsonObject,
     Passage,
     Request,
     Response,
@@ -132,6 +134,7 @@ class Runner:
         progress: Is shown what happens.
         seed: Of the jitter of waits.
         library: Where passages come from.
+        toolbox: Runs tool calls.
         mask: Returns a whole chat as it may be sent, with personal data masked; None sends it as it is.
         grace_s: How long calls in flight may take once the run is stopped, seconds.
         compares: Whether answers are compared, so that a server that changes its model stops the run.
@@ -153,6 +156,7 @@ class Runner:
         *,
         seed: int = 0,
         library: "DocumentLibrary | None" = None,
+        toolbox: Toolbox | None = None,
         mask: Callable[[Turns], Turns] | None = None,
         grace_s: float = GRACE_S,
         compares: bool = True,
@@ -160,7 +164,7 @@ class Runner:
         self.store, self.compares = store, compares
         self.budget = budget
         self.pool = pool
-        self.library = library
+        self.library, self.toolbox = library, toolbox
         self.progress = progress or Progress()
         self.mask = mask
         self.grace_s = grace_s
@@ -235,12 +239,29 @@ class Runner:
         jobs = self._jobs(
             variant, cases, repeats, identity=model.identity, logprobs=logprobs, timing=timing, passages=passages
         )
-        answers = self.store.get_many([job.key for job in jobs])
         if model.price and self._cut_off is None:
             self._cut_off = {}
             for call in self.store.unanswered():
                 if not call.settled:
                     self._cut_off.setdefault(call.key, []).append(call.usd)
+        cases_steps = [CaseSteps(job, variant) for job in jobs]
+        open_steps = cases_steps
+        while open_steps:
+            answers, stored = await self._answers(
+                variant, model, [one.job for one in open_steps], concurrency, alone=timing is not None
+            )
+            for one in open_steps:
+                one.take(*answers[one.job.key], stored=one.job.key in stored)
+            results = await self._results(open_steps)
+            open_steps = [one for one in open_steps if one.follow(results, model.identity, self.mask)]
+        identity = variant.id
+        return [_trace(one, identity) for one in cases_steps]
+
+    async def _answers(
+        self, variant: Variant, model: OpenModel, jobs: Sequence[Job], concurrency: int | None, *, alone: bool
+    ) -> tuple[Answers, Set[bytes]]:
+        """Return the answers to jobs, and the keys of those that were stored."""
+        answers = self.store.get_many([job.key for job in jobs])
         missing, responses = dict[bytes, Job](), dict[bytes, tuple[Response, Job]]()  # equal requests are sent once
         for job in jobs:
             answer, cost = answers.get(job.key, (None, 0.0))
@@ -263,30 +284,59 @@ class Runner:
                 self._count(model, job.key, answer, cost)
         self._same_model(model, responses)
         stored = answers.keys() - missing.keys()
-        self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=timing is not None)
+        self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=alone)
         try:
             if missing:
                 await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)
         finally:
             self.progress.end()
-        identity = variant.id
-        return [_trace(job, variant, identity, *answers[job.key], stored=job.key in stored) for job in jobs]
+        # a step must follow from the answer as it is stored, where secrets are removed
+        kept = self.store.get_many([*missing] if variant.tools else [])
+        return answers | {key: (answer, answers[key][1]) for key, (answer, _) in kept.items()}, stored
+
+    async def _results(self, steps: Sequence[CaseSteps]) -> dict[bytes, Response]:
+        """Return the results of the tool calls that the next steps need, by key; those not stored are run."""
+        found = self._stored_results(steps)
+        missing = {key: call for one in steps for key, call in one.needed.items() if key not in found}
+        if missing and (self.toolbox is None or not self.calls):
+            raise NotStored(f"{count(len(missing), 'tool result')} of {steps[0].variant.name} are not stored.")
+
+        async def run(key: bytes, name: str, arguments: JsonObject) -> None:
+            assert self.toolbox is not None
+            self.store.put(key, await self.toolbox.call(name, arguments), 0.0)
+
+        await asyncio.gather(*(run(key, *call) for key, call in missing.items()))
+        return self._stored_results(steps) if missing else found
+
+    def _stored_results(self, steps: Sequence[CaseSteps]) -> dict[bytes, Response]:
+        answers = self.store.get_many([key for one in steps for key in one.needed])
+        return {key: answer for key, (answer, _) in answers.items() if isinstance(answer, Response)}
 
     def stored(self, variant: Variant, cases: Cases, *, repeats: Iterable[int] = (0,)) -> list[Trace]:
-        jobs = self._jobs(variant, cases, repeats)
-        answers = {
-            key: (answer, self._counted.get(key, cost))
-            for key, (answer, cost) in self.store.get_many([job.key for job in jobs]).items()
-        }
         identity = variant.id
-        return [_trace(job, variant, identity, *answers[job.key], stored=True) for job in jobs if job.key in answers]
+        return [_trace(one, identity) for one in self._replay(variant, cases, repeats) if one.ended]
 
-    def request(self, variant: Variant, case: Case) -> Request:
-        return self._jobs(variant, [case], (0,))[0].request
+    def _replay(self, variant: Variant, cases: Cases, repeats: Iterable[int]) -> list[CaseSteps]:
+        """Return the steps of all cases as far as their answers and results are stored."""
+        cases_steps = [CaseSteps(job, variant) for job in self._jobs(variant, cases, repeats)]
+        open_steps, identity = cases_steps, canonical(variant.model_identity)
+        while open_steps:
+            answers = self.store.get_many([one.job.key for one in open_steps])
+            open_steps = [one for one in open_steps if one.job.key in answers]
+            for one in open_steps:
+                answer, cost = answers[one.job.key]
+                one.take(answer, self._counted.get(one.job.key, cost), stored=True)
+            results = self._stored_results(open_steps)
+            open_steps = [
+                one
+                for one in open_steps
+                if results.keys() >= one.needed.keys() and one.follow(results, identity, self.mask)
+            ]
+        return cases_steps
 
     def dates(self, variant: Variant, cases: Cases, *, repeats: Iterable[int] = (0,)) -> list[float | None]:
         """Return the commit times of the answers of `run`, seconds since the epoch; None without answers."""
-        keys = [job.key for job in self._jobs(variant, cases, repeats)]
+        keys = [one.job.key if one.ended else b"" for one in self._replay(variant, cases, repeats)]
         return [*map(self.store.dates(keys).get, keys)]
 
     def _jobs(
@@ -322,6 +372,7 @@ class Runner:
                 timing=timing,
                 source=case.source,
             )
+            first = opened(first, variant.tools)
             content = outgoing(first)
             for repeat in repeats:
                 request = first if repeat == 0 else replace(first, repeat=repeat)
@@ -668,7 +719,8 @@ def _wrong(model: OpenModel, error: ProviderError) -> ModelError:
     )
 
 
-def _trace(job: Job, variant: Variant, variant_id: str, answer: Answer, cost: float, *, stored: bool) -> Trace:
+def _trace(steps: CaseSteps, variant_id: str) -> Trace:
+    job, variant, answer = steps.job, steps.variant, steps.result()
     response = ranked(answer, variant.output) if isinstance(answer, Response) else None
     thinking, cited = "", tuple[str, ...]()
     if response is not None and variant.answer_after:
@@ -683,11 +735,12 @@ def _trace(job: Job, variant: Variant, variant_id: str, answer: Answer, cost: fl
         repeat=job.repeat,
         messages=job.request.messages,
         response=response,
-        cost_usd=cost,
+        cost_usd=steps.cost_usd,
         error=answer if isinstance(answer, Failure) else None,
         thinking=thinking,
         cited=cited,
-        stored=stored,
+        calls=tuple(steps.calls),
+        stored=steps.stored,
     )
 
 

@@ -92,10 +92,10 @@ def broken_rules(config: Style, text: str) -> tuple[list[str], int]:
     """Return the lexical rules that `text` breaks, in words, and how many rules there are."""
     n_words = len(text.split())
     folded = " ".join(text.casefold().split())
-    least, most = config.min_words, config.max_words
+    least, most = config.words or (0, None)
     banned = [" ".join(phrase.casefold().split()) for phrase in config.banned]
     rules = [
-        *([(f"at least {count(least, 'word')}", n_words >= least)] if least is not None else []),
+        *([(f"at least {count(least, 'word')}", n_words >= least)] if least else []),
         *([(f"at most {count(most, 'word')}", n_words <= most)] if most is not None else []),
         *((f"does not contain {phrase!r}", phrase not in folded) for phrase in banned),
         *((f"matches {pattern!r}", bool(search(pattern, text))) for pattern in config.required),

@@ -55,7 +55,7 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
         expected = expected_calls(case.expected)
         if expected is None:
             return Score.failed(self.label_fault(case.expected))
-        calls = [read_call(call) for call in (trace.response.tool_calls if trace.response else ())]
+        calls = [read_call(call) for call in (*trace.calls, *(trace.response.tool_calls if trace.response else ()))]
         read = [call for call in calls if call]
         if len(read) < len(calls) or (not calls and expected and _written_out(trace.text)):
             return FORMAT

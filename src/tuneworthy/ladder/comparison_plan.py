@@ -90,6 +90,7 @@ def rungs_with_comparisons(project: Project, split: Split, task: TaskInfo) -> li
         "baseline": False,
         "classical": len(split.pool) > 0,
         "retrieval": documents_path(project) is not None,
+        "tools": bool(project.tools),
         "model": len(project.answering) > 1,
         "few_shot": len(split.pool) > 0 or task.structured.kind != "free",
         "cascade": split.explore and not cascade_barred(project, task)[1],

@@ -19,6 +19,7 @@ from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
 from tuneworthy.engine.latency import N_CASES
 from tuneworthy.engine.models import Models, OpenModel
+from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS
@@ -176,7 +177,7 @@ class _Estimating:
     ) -> None:
         self.best = best
         self.project, self.task, self.models, self.split = project, data.task, models, data.split
-        self.library = open_library(project)
+        self.library, self.toolbox = open_library(project), Toolbox(project)
         self.pool = ShotPool(self.split.pool)
         self.observed = observed(project)
         self.silent = {model.provider for name, model in project.models.items() if name in uncounted}
@@ -249,6 +250,7 @@ class _Estimating:
             pool=self.pool,
             models=self.models,
             library=self.library,
+            toolbox=self.toolbox,
             best=best,
             n_dev=len(split.dev),
             searched=split.explore,
@@ -276,8 +278,9 @@ class _Estimating:
         return loads + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
 
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
-        calls = chance * (together + alone)
-        work = Work(calls, calls * self._usd(variant), chance * self._seconds(variant, together, alone))
+        steps = 2 if variant.tools else 1  # a call, and the answer
+        calls = steps * chance * (together + alone)
+        work = Work(calls, calls * self._usd(variant), steps * chance * self._seconds(variant, together, alone))
         self.used[variant.model] = self.used.get(variant.model, Work()).plus(work)
         return work
 

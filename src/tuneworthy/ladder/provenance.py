@@ -14,6 +14,7 @@ from tuneworthy.config.ladder import Reflection
 from tuneworthy.config.project import Project
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.served_model import SERVED
+from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.graders.base import Grader
 from tuneworthy.ladder import messages
@@ -66,6 +67,7 @@ def settings(project: Project) -> JsonObject:
             for section in ("retrieval", "few_shot", "decoding", "constraints")
             for key, value in getattr(project, section).model_dump(mode="json").items()
         },
+        **({"tools": Toolbox(project).stamp} if project.tools else {}),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from tuneworthy.config.ladder import RUNGS as BUILT_IN
 from tuneworthy.config.project import Project
 from tuneworthy.engine.models import Models
+from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.ladder.rung_details import Detail
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_info import TaskInfo
@@ -32,6 +33,7 @@ class View:
         pool: Examples that shots are drawn from.
         models: Models that can be called.
         library: The project's documents.
+        toolbox: The project's tools.
         opened: The session, in which models can be called; None in an estimate.
         best: The best variant so far; None before the baseline.
         n_dev: Dev cases.
@@ -46,6 +48,7 @@ class View:
     pool: ShotPool
     models: Models
     library: DocumentLibrary | None
+    toolbox: Toolbox | None = None
     opened: Session | None = None
     best: Variant | None = None
     n_dev: int
@@ -76,6 +79,7 @@ def view_of(session: Session, **state: Any) -> View:
         pool=session.pool,
         models=session.models,
         library=session.library,
+        toolbox=session.toolbox,
         opened=session,
         **state,
     )

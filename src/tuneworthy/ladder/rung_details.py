@@ -168,6 +168,28 @@ class RetrievalDetail:
 
 
 @frozen
+class ToolsDetail:
+    """Result of the rung `tools`, on dev.
+
+    Attributes:
+        n: Cases that both variants answered.
+        failed: Failures of the variant before.
+        fixed: Those that are right with tools.
+        fixed_ci95: Of their share; None without failures.
+        calls: Tool to the number of its calls.
+        errors: Calls that failed.
+    """
+
+    kind: Literal["tools"] = "tools"
+    n: int
+    failed: int
+    fixed: int
+    fixed_ci95: Bounds | None
+    calls: NamedInts
+    errors: int
+
+
+@frozen
 class ModelResult:
     """A model on the dev cases that it was asked.
 
@@ -253,4 +275,4 @@ class CascadeDetail:
     first_tokens: tuple[float, float] | None = None
 
 
-Detail = PromptDetail | RetrievalDetail | ModelDetail | TunedDetail | CascadeDetail
+Detail = PromptDetail | RetrievalDetail | ToolsDetail | ModelDetail | TunedDetail | CascadeDetail

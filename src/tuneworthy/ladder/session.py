@@ -17,6 +17,7 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.request_batcher import RequestBatcher
 from tuneworthy.engine.runner import Progress, Runner, usage
+from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
@@ -75,7 +76,16 @@ class Session:
         self.pool = shot_pool(data.split.pool)
         self.models = Models(project, self._add_models)
         self.library = open_library(project, Account(store, budget) if identities is None else None)
-        self.runner = Runner(store, budget, self.pool, progress, seed=project.split.seed, library=self.library)
+        self.toolbox = Toolbox(project)
+        self.runner = Runner(
+            store,
+            budget,
+            self.pool,
+            progress,
+            seed=project.split.seed,
+            library=self.library,
+            toolbox=self.toolbox,
+        )
         self.asker = RequestBatcher(self.runner, self.models, identities=identities)
 
     def _add_models(self, models: Models) -> None:
@@ -273,4 +283,5 @@ async def open_session(
             await session.models.close()
             if session.library:
                 session.library.close()
+            session.toolbox.close()
             store.close()

@@ -98,6 +98,8 @@ class AnthropicProvider(ServedProvider):
                 }
                 for tool in (_OfferedTool.model_validate(one.get("function", one)) for one in request.tools)
             ]
+            # the API refuses a chat with calls that defines no tools
+            body |= {"tool_choice": {"type": "none"}} if request.tool_choice == "none" else {}
         elif request.tools:
             dropped += (f"tools: not accepted ({caps.family})",)
         return body, dropped

@@ -65,15 +65,20 @@ OTHER_TOKENS = "The server generated tokens other than those of the label, so it
 def outgoing(request: Request) -> JsonObject:
     """Return the content of `request` that can change the answer or its time, JSON-able: the store's key."""
     timing = {"timing": [request.timing.group, request.timing.lane]} if request.timing else {}
-    return timing | {
-        "messages": list(request.messages),
-        "max_tokens": request.max_tokens,
-        "decoding": dict(request.decoding),
-        "output": [request.output.kind, list(request.output.choices), request.output.schema],
-        "tools": list(request.tools),
-        "logprobs": request.logprobs,
-        "payload": request.payload,
-    }
+    closed = {} if request.tool_choice == "auto" else {"tool_choice": request.tool_choice}
+    return (
+        timing
+        | closed
+        | {
+            "messages": list(request.messages),
+            "max_tokens": request.max_tokens,
+            "decoding": dict(request.decoding),
+            "output": [request.output.kind, list(request.output.choices), request.output.schema],
+            "tools": list(request.tools),
+            "logprobs": request.logprobs,
+            "payload": request.payload,
+        }
+    )
 
 
 __all__ = ["PROVIDERS", "Provider", "open_provider", "outgoing", "provider"]

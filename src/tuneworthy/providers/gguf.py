@@ -67,6 +67,7 @@ class GgufHeader:
         context_length: Context that it was trained on, tokens; None if unknown.
         vocab_size: Tokens in the vocabulary; None if unknown.
         chat_template: Whether it carries one.
+        takes_tools: Whether that shows tools to the model.
         file_type: Quantisation, e.g. `Q4_1`; `unknown` without the key.
         n_params: Weights in all tensors; None if the model has further files, or the sizes cannot be true.
         tied: Whether embeddings and output head are one: there is no tensor for the head.
@@ -83,6 +84,7 @@ class GgufHeader:
     n_params: int | None
     tied: bool
     values: Mapping[str, Scalar] = field(repr=False)
+    takes_tools: bool = False
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -105,7 +107,7 @@ class _Reader:
         self.path, self._file, self._size, self._rest = path, file, size, size
         self._strings = 0
         self._weights = 0
-        self._has_head = False
+        self._has_head = self._takes_tools = False
 
     def header(self) -> GgufHeader:
         if self._take(4, "the magic") != MAGIC:
@@ -171,11 +173,13 @@ class _Reader:
             n_params=self._weights if whole else None,
             tied=n_tensors > 0 and not self._has_head,
             values=values,
+            takes_tools=self._takes_tools,
         )
 
     def _value(self, kind: int, key: str) -> Scalar:
         if kind == _STRING:
             text = self._text(MAX_STRING_BYTES, f"the value of {key[:60]!r}")
+            self._takes_tools |= key == "tokenizer.chat_template" and "tools" in text
             return text if len(text) <= 1024 else text[:1024] + "…"
         value = self._number(kind, f"the value of {key[:60]!r}")
         return bool(value) if kind == _BOOL else value

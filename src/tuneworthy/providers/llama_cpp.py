@@ -449,6 +449,6 @@ def open_llama_cpp(name: str, config: LlamaCpp, root: Path) -> LlamaCppProvider:
             "provider": "llama_cpp", "model": config.model, "sha256": check_pinned(config.model, path),
             "context": context, "engine": f"xllamacpp {engine}",
         },
-        capabilities=capabilities_for(config),
+        capabilities=replace(capabilities_for(config), tools=header.takes_tools),
         timeout_s=config.timeout_s,
     )  # fmt: skip

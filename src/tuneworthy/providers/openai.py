@@ -92,7 +92,7 @@ class OpenAIProvider(ServedProvider):
         body |= part
         objections = [objection]
         if request.tools and caps.tools:
-            body["tools"] = request.tools
+            body |= {"tools": request.tools} if request.tool_choice == "auto" else {}
         elif request.tools:
             objections.append(f"tools: not accepted ({caps.family})")
         if request.logprobs is not None:

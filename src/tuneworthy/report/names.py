@@ -13,7 +13,7 @@ from tuneworthy.classical.base import METHODS
 from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.tuned_models import TUNED
-from tuneworthy.text import number_text
+from tuneworthy.text import count, number_text
 from tuneworthy.types import NamedTexts, RungStatus, TextPair, Variant
 from tuneworthy.verdict.evidence import RungEvidence
 from tuneworthy.verdict.options import Option
@@ -49,6 +49,7 @@ WITHOUT = {
     "prompt": TODAY,
     "examples": "no examples",
     "documents": "no documents",
+    "tools": "no tools",
     "output": "free output",
     "decoding": "default sampling",
 }
@@ -79,6 +80,7 @@ def _parts(variant: Variant, today: Variant | None) -> dict[str, str]:
         "model": "fine-tuned model" if variant.model.startswith(TUNED) else f"{variant.model} model",
         "examples": shots and f"{shots.k} {'fixed examples' if shots.ids else 'examples per question'}",
         "documents": search and ("all documents" if search.mode == "all" else f"{search.k} retrieved passages"),
+        "tools": variant.tools and f"with {count(len(variant.tools.schemas), 'tool')}",
         "prompt": next(notes, "another prompt" if changed else None),
         "output": OUTPUTS.get(variant.output.kind),
         "decoding": _decoding(variant, today),

@@ -94,6 +94,7 @@ def document(
                     tables.fields_table(record, shown),
                     tables.graders_table(record),
                     tables.models_table(record),
+                    tables.tools_table(record),
                     tables.regressions_table(record),
                     *retrieval_tables(record),
                 ),

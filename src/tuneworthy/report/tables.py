@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
-from tuneworthy.ladder.rung_details import ModelDetail, TunedDetail
+from tuneworthy.ladder.rung_details import ModelDetail, ToolsDetail, TunedDetail
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report.names import option_name
 from tuneworthy.report.numbers import (
@@ -188,6 +188,22 @@ def models_table(record: RunRecord) -> Table | None:
         "on score, cost and time, and better on one."
     )
     return Table.of("Model comparison", columns, part.models, note) if part and part.models else None
+
+
+def tools_table(record: RunRecord) -> Table | None:
+    """Return the failures that tools fix, and the calls of each tool; None without tools."""
+    found = record.detail(ToolsDetail)
+    if found is None:
+        return None
+    share = f" ({percent(found.fixed / found.failed)}, 95% interval {percent_range(found.fixed_ci95)})"
+    rows = [
+        ("failures without tools", f"{found.failed} of {found.n} dev cases"),
+        ("failures that tools fix", f"{found.fixed}{share if found.failed else ''}"),
+        ("tool calls per case", f"{sum(found.calls.values()) / found.n:.2f}" if found.n else "-"),
+        ("failed calls", integer(found.errors)),
+        *((f"calls of {clean(name)}", integer(n)) for name, n in found.calls.items()),
+    ]
+    return pairs_table("Tools", rows)
 
 
 def graders_table(record: RunRecord) -> Table | None:

@@ -101,7 +101,7 @@ class DocumentLibrary:
             here = find(config.model, self._root) is not None
             return {"type": "local", "model": config.model, "sha256": pinned(config.model).sha256} if here else {}
         if isinstance(config, EncoderServer):
-            return config.model_dump(include={"type", "base_url", "model", "query_prefix", "document_prefix"})
+            return config.model_dump(include={"type", "base_url", "model", "prefixes"})
         return {}
 
     @cached_property

@@ -140,10 +140,10 @@ class ServerEncoder(RetrievalServer[EncoderServer]):
     path = "embeddings"
 
     async def encode_chunks(self, texts: Texts) -> Floats32:
-        return await self._encode([self._config.document_prefix + text for text in texts], 0)
+        return await self._encode([self._config.prefixes[1] + text for text in texts], 0)
 
     async def encode_questions(self, texts: Texts, repeat: int = 0) -> Floats32:
-        return await self._encode([self._config.query_prefix + text for text in texts], repeat)
+        return await self._encode([self._config.prefixes[0] + text for text in texts], repeat)
 
     async def _encode(self, texts: Texts, repeat: int) -> Floats32:
         vectors = await self.answers(

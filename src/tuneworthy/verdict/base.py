@@ -20,7 +20,9 @@ Stage = Literal["to_decide", "to_train", "to_ship"]
 ReasonName = Literal["quality", "cost", "latency", "locality", "format", "style", "ownership", "domain"]
 ReasonStatus = Literal["measured", "refuted", "unknown"]
 Method = Literal["sft", "preference", "continued", "rl", "distil", "classifier"]
-ErrorClass = Literal["format", "knowledge", "reasoning", "instability", "refusal", "label_or_grader", "unexplained"]
+ErrorClass = Literal[
+    "format", "knowledge", "tools", "reasoning", "instability", "refusal", "label_or_grader", "unexplained"
+]
 
 
 class Outcome(StrEnum):

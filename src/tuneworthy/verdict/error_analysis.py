@@ -33,6 +33,7 @@ PROBES: tuple[ErrorClass, ...] = (
     "format",
     "label_or_grader",
     "knowledge",
+    "tools",
     "instability",
     "reasoning",
 )
@@ -48,6 +49,7 @@ FIXED_BY = {
     "format": "few_shot",
     "label_or_grader": "label cases",
     "knowledge": "retrieval",
+    "tools": "tools",
     "instability": "decoding",
     "reasoning": "model",
     "unexplained": "",
@@ -67,6 +69,7 @@ class FailedCase:
         suspected: The answer that is probably right instead of the label; "" if the label stands.
         doubtful: The same where the votes cannot tell a wrong label from an error that the voters share.
         oracle: Whether it is right with the document.
+        tools: Whether it is right with the project's tools.
         passes: How many of `SAMPLES` further answers are right.
         stronger: Whether a stronger model gets it right.
     """
@@ -79,6 +82,7 @@ class FailedCase:
     suspected: str | None = None
     doubtful: str = ""
     oracle: bool | None = None
+    tools: bool | None = None
     passes: int | None = None
     stronger: bool | None = None
 
@@ -90,6 +94,7 @@ ANALYSIS_PARTS = {
     "dev": "the dev cases or their labels",
     "models": "the section [models]",
     "documents": "the documents",
+    "tools": "the tools",
 }
 
 REFUSALS = frozenset({"refused", "answered_unanswerable"})
@@ -112,6 +117,7 @@ def class_of(failed: FailedCase, enough: int = 2) -> ErrorClass:
         "format": failed.malformed and bool(failed.in_form),
         "label_or_grader": bool(failed.suspected or failed.readable_by),
         "knowledge": bool(failed.oracle),
+        "tools": bool(failed.tools),
         "instability": failed.passes is not None and failed.passes >= enough,
         "reasoning": bool(failed.stronger),
     }
@@ -238,6 +244,7 @@ def fingerprint(session: Session, variant: Variant) -> JsonObject:
         "dev": content_hash([[case.id, case.expected] for case in sorted(session.split.dev, key=lambda case: case.id)]),
         "models": content_hash({name: model.model_dump(mode="json") for name, model in session.project.models.items()}),
         "documents": session.library.corpus.hash if session.library else "",
+        **({"tools": session.toolbox.stamp} if session.project.tools else {}),
     }
 
 
@@ -251,7 +258,7 @@ def load_error_analysis(session: Session, variant: Variant) -> tuple[ErrorAnalys
     if stored is None:
         return None, []
     now = fingerprint(session, variant)
-    changed = [words for part, words in ANALYSIS_PARTS.items() if stored.of.get(part) != now[part]]
+    changed = [words for part, words in ANALYSIS_PARTS.items() if stored.of.get(part) != now.get(part)]
     return (
         (None, changed[:1])
         if stored.of.get("version") != VERSION

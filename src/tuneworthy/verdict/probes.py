@@ -24,6 +24,7 @@ from tuneworthy.graders.validate import MIN_HUMAN
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.rungs.model import on_model
+from tuneworthy.ladder.rungs.tools import with_tools
 from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Cases, JsonMapping, NamedTexts, Texts, TextTuple, Trace, Variant, canonical
@@ -45,7 +46,7 @@ from tuneworthy.verdict.label_votes import CLASSIFIER, GIVEN, Voter, classifier_
 
 # Probes whose answers a judge would have to grade, and the share of its verdicts on the failed variant that people
 # may overrule: beyond it, nothing that it says of other answers counts.
-GRADED = ("format", "knowledge", "instability", "reasoning")
+GRADED = ("format", "knowledge", "tools", "instability", "reasoning")
 MOST_OVERRULED = 0.1
 # Score from which a free text is no failure, where the project sets no target.
 GOOD_TEXT = 0.9
@@ -66,7 +67,7 @@ async def analyse_errors(session: Session, variant: Variant) -> ErrorAnalysis:
     """
     probing = _Probing(session, variant)
     await probing.begin()
-    for name in PROBES if probing.rated else ():
+    for name in probing.probes if probing.rated else ():
         if name in probing.made.keys() - probing.not_probed and probing.open:  # a refusal: the grader has said it
             await probing.made[name]()
     report = probing.report()
@@ -91,10 +92,12 @@ class _Probing:
         self.judge_errors: JudgeErrors | None = None
         self.readers: Counter[str] = Counter()  # right answers that the grader cannot read, by the grader that can
         self.repeats_vary = True
+        self.probes = [name for name in PROBES if name != "tools" or session.project.tools]
         self.made = {
             "format": self._format,
             "label_or_grader": self._label_or_grader,
             "knowledge": self._knowledge,
+            "tools": self._tools,
             "instability": self._instability,
             "reasoning": self._reasoning,
         }
@@ -140,7 +143,7 @@ class _Probing:
             self.judge_errors = await self._judge_errors(judging, threshold)
             if self.judge_errors and max(self.judge_errors.missed, self.judge_errors.false_alarms) > MOST_OVERRULED:
                 self.not_probed |= dict.fromkeys(
-                    GRADED,
+                    [name for name in self.probes if name in GRADED],
                     f"People overrule the judge too often (n = {self.judge_errors.n} rated answers), so it cannot "
                     "tell what fixes an answer.",
                 )
@@ -194,13 +197,13 @@ class _Probing:
         if not self.rated:
             self.failed = {}
             unrated = f"People have rated fewer than {MIN_HUMAN} answers of this variant"
-            self.not_probed |= dict.fromkeys(PROBES, f"{unrated}, so the judge's errors cannot be corrected.")
+            self.not_probed |= dict.fromkeys(self.probes, f"{unrated}, so the judge's errors cannot be corrected.")
         classes = {name: class_of(failed, self.enough) for name, failed in self.failed.items()}
         grader, n = max(self.readers.items(), key=itemgetter(1), default=("", 0))
         judged = self.judge_errors or JudgeErrors(n=0, missed=0.0, false_alarms=0.0)
         rows = rows_of(
             classes,
-            [name for name in PROBES if name not in self.not_probed],
+            [name for name in self.probes if name not in self.not_probed],
             limits=self.limits(),
             real=1 - judged.false_alarms,
             unseen=round(judged.missed * len(self.right) * (len(self.failed) / self.n_failed if self.failed else 1.0)),
@@ -336,6 +339,16 @@ class _Probing:
         )
         for case, (good,) in zip(handed, await self._fixes(oracle, handed), strict=True):
             self.failed[case.id].oracle = good
+
+    async def _tools(self) -> None:
+        session, config = self.session, self.session.project.models.get(self.variant.model)
+        if self.variant.tools or config is None or config.own_pipeline or not self.open:
+            self.not_probed["tools"] = "The project has no tools that this variant lacks."
+            return
+        cases, provider = self.open, session.models[self.variant.model].provider
+        variant = replace(with_tools(self.variant, session.toolbox, provider), name="probe/tools", notes=("probe",))
+        for case, (good,) in zip(cases, await self._fixes(variant, cases), strict=True):
+            self.failed[case.id].tools = good
 
     async def _instability(self) -> None:
         cases, variant = self.open, self.variant

@@ -8,6 +8,7 @@ from pathlib import Path
 from tuneworthy.config.grants import missing_grants
 from tuneworthy.config.serving import may_serve
 from tuneworthy.engine.served_model import SERVED
+from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import AuthError, ModelError, TuneworthyError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
@@ -101,6 +102,13 @@ def model_opens(facts: Facts) -> Findings:
         named = error.message.startswith(f"models.{name}")
         message = error.message if named else messages.say("about_model", name=name, error=error.message)
         yield Finding(message=message, fix=error.hint or messages.say("fix_model", name=name))
+
+
+@check(fix="Fix [[tools]] in tuneworthy.toml.")
+def tools(facts: Facts) -> list[TuneworthyError]:
+    """A function or an MCP server in [[tools]] cannot be used: it does not load, or has no docstring or schema."""
+    error = attempt(TuneworthyError, lambda: Toolbox(facts.project).read)[1]
+    return [] if error is None or isinstance(error, Untrusted) else [error]
 
 
 @check(severity="warning", fix="Run `tuneworthy run`. Only calls of the earlier model are repeated.")

@@ -180,7 +180,7 @@ def _step(session: Session, variant: Variant) -> Step:
     tested = [row.variant for row in last.rungs if row.score is not None] if last else []
     if variant.id in tested or variant.id == current(session).id:
         return "decide" if variant.id in tested else "run"
-    return "test" if variant.shots or variant.retrieval or variant.cascade else "write"
+    return "test" if variant.shots or variant.retrieval or variant.tools or variant.cascade else "write"
 
 
 def _changed(cases: Cases, a: ScoredAnswers, b: ScoredAnswers) -> list[ChangedCase]:

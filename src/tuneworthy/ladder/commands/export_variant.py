@@ -264,6 +264,8 @@ def _client(session: Session, variant: Variant, shots: Examples, *, is_nearest: 
     if not isinstance(provider, OpenAIProvider) or variant.output.kind == "ranked":
         return {}, ""
 
+    if variant.tools:
+        return {}, "There is no `client.py`, because your application runs the tools. `variant.json` has their schemas."
     if isinstance(config, ChatServer) and not config.bearer:
         return {}, "There is no `client.py`, because the model's provider signs its requests."
 

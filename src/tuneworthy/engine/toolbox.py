@@ -1,0 +1,141 @@
+"""The project's tools: their schemas, and their calls in child processes.
+
+Invariant: a tool that fails, hangs or lies is data: `Toolbox.call` returns an error text for the model. The schemas are
+read once, so no result adds or changes a tool.
+"""
+
+import asyncio
+import re
+import time
+from functools import cached_property
+from typing import Any
+
+from tuneworthy.config.grants import section_grants
+from tuneworthy.config.project import FILE_NAME, Project
+from tuneworthy.config.tools import FunctionTool, McpServer
+from tuneworthy.engine import tool_child
+from tuneworthy.errors import ConfigError
+from tuneworthy.extras import require as require_package
+from tuneworthy.limited import Child, OverLimit
+from tuneworthy.trust import VARIABLE, require
+from tuneworthy.types import JsonObject, Response, ToolUse, content_hash
+
+# Of the child of a tool (libraries of numbers reserve more than they use), of a file that the tool writes, and of the
+# output of the child for one task, bytes.
+MAX_MEMORY, MAX_FILE, MAX_OUTPUT = 2**32, 2**30, 2**20
+# Children of one function; an MCP server has one.
+MAX_CHILDREN = 4
+# Limit of starting a child and reading its tools, seconds.
+START_S = 30.0
+
+
+class ToolSource:
+    """A table [[tools]], with its idle children.
+
+    Args:
+        project: Its project.
+        section: The table.
+
+    Attributes:
+        stamp: Content hash of the table and of the files that it names.
+    """
+
+    def __init__(self, project: Project, section: FunctionTool | McpServer) -> None:
+        self.words = section.command if isinstance(section, McpServer) else [section.function]
+        self.function = "" if isinstance(section, McpServer) else section.function
+        # the child of a server keeps its limit
+        self.limit_s, self.patience_s = section.timeout_s, 0.0 if self.function else tool_child.GRACE_S / 2
+        self.task, self.idle = (str(project.root), self.function, tuple(self.words)), list[Child]()
+        self.free = asyncio.Semaphore(MAX_CHILDREN if self.function else 1)
+        self.stamp = content_hash([
+            self.words,
+            *(path.read_bytes().hex() for word in self.words
+              if (path := project.root / (word.rpartition(":")[0] or word)).is_file()),
+        ])  # fmt: skip
+
+    def ask(self, child: Child, limit_s: float, function: str, *arguments: Any) -> Any:
+        """Return the answer of a child to one task; a child that gives none ends."""
+        try:
+            child.room = MAX_OUTPUT
+            task = [tool_child.__name__, function, [self.task, limit_s, *arguments], None]
+            return child.answer(task, limit_s, time.monotonic() + limit_s + self.patience_s)
+        except BaseException:
+            child.close()
+            raise
+
+    def start(self) -> tuple[Child, JsonObject]:
+        """Start a child, which needs the user's permissions too; return it with its tools."""
+        child = Child(MAX_MEMORY, MAX_FILE, (VARIABLE, "XDG_CONFIG_HOME"))
+        return child, self.ask(child, START_S, "describe")
+
+    def call(self, name: str, arguments: JsonObject) -> Response:
+        """Return the result of a call; `error` is the finish reason of a failure, and time to start does not count."""
+        started = time.perf_counter()
+        try:
+            while (child := self.idle.pop() if self.idle else self.start()[0]).process.poll() is not None:
+                continue
+            started = time.perf_counter()
+            text, failed = self.ask(child, self.limit_s, "call", name, arguments)
+            self.idle.append(child) if self.function or not failed else child.close(tool_child.GRACE_S)
+        except (OverLimit, LookupError, TypeError, ValueError) as error:  # or the tool wrote into the pipe
+            text, failed = f"Error: The tool failed: {getattr(error, 'reason', 'it answers with garbage')}.", True
+        seconds = time.perf_counter() - started
+        return Response(text=tool_child.cut(str(text)), finish_reason="error" if failed else "stop", seconds=seconds)
+
+
+class Toolbox:
+    """The tools of a project."""
+
+    def __init__(self, project: Project) -> None:
+        self.project, self.sources = project, [ToolSource(project, one) for one in project.tools]
+        self.stamp = content_hash([one.stamp for one in self.sources])
+
+    @cached_property
+    def read(self) -> tuple[ToolUse, dict[str, ToolSource]]:
+        """The part of a variant that names the tools, and their sources by name.
+
+        Raises:
+            ConfigError: A source has no usable tool.
+            Untrusted: The project may not run it.
+        """
+        project, by_name, described = self.project, dict[str, ToolSource](), list[JsonObject]()
+        for section, source in zip(project.tools, self.sources, strict=True):
+            where = f"{project.root / FILE_NAME}: [[tools]] {' '.join(source.words)}"
+            require(project.root, *section_grants(section, project))
+            described.append(_described(source, where))
+            for one in [tool["function"] for tool in described[-1]["tools"]]:
+                if one["name"] in by_name or not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", one["name"]):
+                    raise ConfigError([f"{where}: {one['name']!r:.80} is the name of another tool, or no valid name."])
+                if not isinstance(one["parameters"], dict) or one["parameters"].get("type") != "object":
+                    raise ConfigError([f"{where}: {one['name']} needs a JSON schema of the type `object`."])
+                by_name[one["name"]] = source
+        return ToolUse(
+            schemas=tuple(tool for one in described for tool in one["tools"]),
+            source=content_hash([[one["source"] for one in described], self.stamp]),
+            max_steps=project.ladder.tool_steps,
+        ), by_name
+
+    async def call(self, name: str, arguments: JsonObject) -> Response:
+        source = self.read[1][name]
+        async with source.free:
+            return await asyncio.to_thread(source.call, name, arguments)
+
+    def close(self) -> None:
+        for child in [child for source in self.sources for child in source.idle]:
+            child.close(tool_child.GRACE_S)
+
+
+# Tools by the task of a source and its stamp: estimates read them again and again.
+_DESCRIBED: dict[tuple[Any, ...], JsonObject] = {}
+
+
+def _described(source: ToolSource, where: str) -> JsonObject:
+    if not source.function:
+        require_package("mcp")
+    if (key := (source.task, source.stamp)) not in _DESCRIBED:
+        try:
+            child, _DESCRIBED[key] = source.start()
+        except OverLimit as error:
+            raise ConfigError([f"{where}: {error.reason.removeprefix('it raises UserError: ')}"]) from None
+        child.close(tool_child.GRACE_S)
+    return _DESCRIBED[key]
