@@ -174,7 +174,7 @@ def checklist(state: ProjectState) -> Checklist:
         notes=[
             *state.notes,
             *(
-                [f"The answer expires on the first of these dates. {' '.join(expiries(state.evidence, None))}"]
+                [f"The answer expires. {' '.join(expiries(state.evidence, None))}"]
                 if state.verdict and state.evidence.expires
                 else []
             ),
