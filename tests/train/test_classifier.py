@@ -95,6 +95,23 @@ def test_the_rung_measures_it_with_calibrated_probabilities_and_it_costs_nothing
     assert (bill.usd_per_1k, bill.own_server) == (0.0, False)
 
 
+def test_a_tuned_classifier_teaches_another_one_on_new_questions(project: Path) -> None:
+    path, words = project / "tuneworthy.toml", ("crimson apple", "leafy meadow", "deep ocean")
+    path.write_text(path.read_text() + '\n[teacher]\nvariant = "fine_tune"\nallows_training = true\n')
+    before = read_record(Folder(project))
+    asked = [{"input": f"item {i} {words[i % 3]} {i * 7919 % 104729}"} for i in range(50_000, 50_120)]
+    (project / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    assert invoke(["data", "distill", str(project / "new.jsonl"), "--project", str(project)]) == 0
+    assert invoke(["data", "build", "--unsafe", "--project", str(project)]) == 0
+    assert invoke(["train", "--unsafe", "--project", str(project)]) == 0
+    record = read_record(Folder(project))
+    assert before is not None and record is not None
+    steps = {row.rung: row for row in record.distillation}
+    assert [*steps] == ["today", "teacher", "student"]
+    assert steps["teacher"].variant == (before.rung("fine_tune") or record.rungs[0]).variant != steps["student"].variant
+    assert (steps["student"].score or 0) > 0.6 and steps["student"].delta_ci is not None
+
+
 def test_the_exported_folder_answers_as_measured_and_is_the_proof_that_shipping_asks_for(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

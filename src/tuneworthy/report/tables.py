@@ -335,7 +335,7 @@ def distillation_table(steps: Sequence[RungRecord]) -> Table | None:
             "vs teacher",
             value=lambda row: row.delta_ci and f"{points(row.delta)} {points_range(row.delta_ci)}",
         ),
-        Column("input_tokens", "tokens in", integer),
+        Column("input_tokens", "tokens", integer),
         Column("usd_per_1k", "$/1,000", amount),
         P50,
         text_column("reason", "note", most=0),
