@@ -14,6 +14,7 @@ import json
 import re
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
@@ -291,10 +292,23 @@ def commands() -> str:
         "# Commands\n\n",
         table(("command", "does"), [(f"[`{v}`](#tuneworthy-{v})", s) for v, s in VERBS.items()]),
     ]
-    parts += ["\n## Exit status\n\n", table(("status", "means"), exit_rows())]
+    parts += ["\n## Exit status\n\nThe [exit status](exit-status.md) is the same for every command.\n"]
+    parts += ["\n## Common options\n\n", table(("option", "default", "meaning"), common_options())]
     for path, command in every_command():
         parts.append(command_page(path, command))
     return "".join(parts)
+
+
+@cache
+def common_options() -> Rows:
+    """Return the rows of options that `MIN_COMMON` commands share word by word."""
+    commands = [command for _, command in every_command()]
+    rows = Counter(option_row(one) for command in commands for one in command.params if isinstance(one, click.Option))
+    return [row for row, n in rows.items() if n >= MIN_COMMON]
+
+
+MIN_COMMON = 5
+"""An option of so many commands is described once, under "Common options"."""
 
 
 def exit_status() -> str:
@@ -369,8 +383,11 @@ def command_page(path: str, command: click.Command) -> str:
     usage = command.get_usage(context).removeprefix("Usage: ")
     parts = [f"\n## tuneworthy {path}\n\n```\n{' '.join(usage.split())}\n```\n\n{text}\n"]
     rows = [option_row(option) for option in command.params if isinstance(option, click.Option)]
-    if rows:
-        parts.append("\n" + table(("option", "default", "meaning"), rows))
+    own = [row for row in rows if row not in common_options()]
+    if own:
+        parts.append("\n" + table(("option", "default", "meaning"), own))
+    if common := [row[0] for row in rows if row in common_options()]:
+        parts.append(f"\n[Common](#common-options): {', '.join(common)}.\n")
     if example:
         heading, _, lines = example.partition("\n")
         parts.append(f"\n{heading}\n\n```sh\n{inspect.cleandoc(lines)}\n```\n")
@@ -451,12 +468,23 @@ def json_page() -> str:
     parts = [MADE, "# Output for machines\n\nWith `--json`, stdout holds one JSON document and nothing else; notes go "]
     parts.append('to stderr. An error is\n`{"error": {"code", "message", "hint", "exit_status"}}`. A number that is ')
     parts.append("not known is `null`.\n")
+    first: dict[str, str] = {}
     for name, cls in OUTPUTS.items():
         schema = output_schema(cls)
         parts.append(f"\n## `tuneworthy {name} --json`\n\nJSON Schema: [{name}.schema.json]({name}.schema.json).\n\n")
         parts.append(keys_of(schema, schema))
+        repeated: list[str] = []
         for path, node in objects(schema, schema, ""):
-            parts.append(f"\n### `{path}`\n\n{keys_of(schema, node)}")
+            content = json.dumps(node)
+            if any(path.startswith(f"{above}.") for above in repeated):
+                continue
+            if len(node["properties"]) > MAX_REPEATED_KEYS and content in first:
+                repeated.append(path)
+                text = f"The keys of {first[content]}.\n"
+            else:
+                first[content] = f"[`{path}`](#{re.sub(r'[^a-z0-9_]', '', path)})"
+                text = keys_of(schema, node)
+            parts.append(f"\n### `{path}`\n\n{text}")
     return "".join(parts)
 
 
@@ -515,6 +543,8 @@ def objects(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator
 
 
 LEFT_OUT = {"detail", "variants"}
+MAX_REPEATED_KEYS = 2
+"""A table with more keys is printed only once."""
 
 
 def keys_of(schema: dict[str, Any], node: dict[str, Any]) -> str:
@@ -618,11 +648,16 @@ def decoding_presets() -> str:
         parts.append(
             f"\n## {one.name}\n\n{one.title}.{kinds} Without sampling parameters: effort {one.effort.value}.\n\n"
         )
-        rows: Rows = []
+        labels: dict[tuple[str, ...], list[str]] = {}
         for engine in (None, *engines()):
             for name, value in one.on(engine).items():
                 label = engines()[engine].label if engine else "any other server"
-                rows.append((label, code(name), f"{value.value:g}", value.mark, value.source))
+                row = (code(name), f"{value.value:g}", value.mark, value.source)
+                labels.setdefault(row, []).append(label)
+        rows: Rows = [
+            ("all engines" if len(served) == 1 + len(engines()) else ", ".join(served), *row)
+            for row, served in labels.items()
+        ]
         rows.append(
             ("no sampling parameters", code("effort"), str(one.effort.value), one.effort.mark, one.effort.source)
         )

@@ -57,6 +57,14 @@ def test_the_output_for_machines_is_described_key_by_key() -> None:
     assert "### `options[]`" in page and "### `rungs[]`" in page
     assert "| `class` | one of" in page and "| `message` |" not in page and "| `limits` |" not in page
     assert "None" not in page
+    assert page.count("The keys of [`rungs[]`](#rungs).") == 1 and "`distillation[].fields`" not in page
+
+
+def test_options_of_many_commands_and_presets_of_all_engines_are_on_the_page_once() -> None:
+    page = PAGES["commands.md"]
+    assert page.count("| `--json` |") == 1 and page.count("| `--quick` |") == 1
+    assert page.count("`--json`") > 30
+    assert "| all engines | `temperature` | 0 |" in PAGES["decoding-presets.md"]
 
 
 @pytest.mark.slow
