@@ -62,12 +62,15 @@ def test_a_plan_has_settings_memory_and_time(project: Path, capsys: pytest.Captu
     assert told["settings"]["rank"] == 16
     assert all(knob["source"] and knob["reason"] for knob in told["knobs"])
     assert {one["machine"] for one in told["epoch"]} >= {"RTX 4090"}
+    assert {"RTX 4060, 8 GB", "Apple M4, 16 GB", "CPU only, 16 GB"} <= {one["machine"] for one in told["machines"]}
 
 
 def test_the_plan_is_a_table_for_people(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB"]) == 0
     out = capsys.readouterr().out
     assert "learning_rate" in out and "the article" not in out and "fits: " in out
+    table = out.partition("Machines that people own\n")[2].partition("\n\n")[0].splitlines()
+    assert max(map(len, table)) <= 80 and any("RTX 4060, 8 GB" in line and "f16" in line for line in table)
 
 
 def offer(project: Path, capsys: pytest.CaptureFixture[str], memory: str = "24GiB") -> str | None:
