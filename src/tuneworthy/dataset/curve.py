@@ -39,7 +39,7 @@ from tuneworthy.people.review_log import FILE_NAME, Ledger, content_of
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import compare
 from tuneworthy.store import Folder
-from tuneworthy.types import Bounds, Say, frozen, positional
+from tuneworthy.types import Bounds, Say, frozen, grouped, positional
 
 # Times that the largest size is halved at most, and the smallest size.
 HALVINGS = 4
@@ -236,13 +236,16 @@ def finding(curve: DatasetCurve) -> str:
 
     Each kind of rows is compared at its largest size.
     """
-    gains = [(NAMES[name], points[-1].size, gain) for name, points in curve.arms.items() if (gain := points[-1].gain)]
-    shown = ", ".join(
-        f"{'more' if gain.ci95[0] > 0 else 'less' if gain.costs else 'not measurably more or less'} from {name} "
-        f"({100 * gain.delta:+.1f} points, {size:,} rows)"
-        for name, size, gain in gains
+    parts = grouped(
+        (
+            "more" if gain.ci95[0] > 0 else "less" if gain.costs else "not measurably more or less",
+            f"{NAMES[name]} ({100 * gain.delta:+.1f} points, {points[-1].size:,} rows)",
+        )
+        for name, points in curve.arms.items()
+        if (gain := points[-1].gain)
     )
-    return shown and f"Compared with as many random built rows, the classical baseline learns {shown}"
+    learns = "; ".join(f"{word} from {' and '.join(several)}" for word, several in parts.items())
+    return learns and f"Compared with as many random built rows, the classical baseline learns {learns}"
 
 
 def stored_curve(store: Folder, version: Version | None = None) -> DatasetCurve | None:
