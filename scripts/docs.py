@@ -17,7 +17,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -183,12 +183,38 @@ def section(schema: dict[str, Any], name: str, node: dict[str, Any], *, required
 
 def kinds(name: str) -> str:
     """Return the part of a page on each kind of a section, by the key that tells them apart."""
-    text = []
+    parts = {}
     for kind, cls in SECTIONS[name].items():
         schema = described_schema(cls)
         choice = schema["$defs"].get(cls.__name__, schema)
-        text += [f'\n## `{REPEATED[name]} = "{kind}"`\n\n', sentence(choice), keys(schema, choice)]
+        parts[kind] = (sentence(choice), key_rows(schema, choice))
+    lists = [rows for _, rows in parts.values()]
+    of_all = shared(lists, len(lists))
+    common = [row for row in shared(lists, MIN_COMMON_KEYS) if row not in of_all]
+    text = [f"\n## Keys of every section\n\n{table(KEY_HEADS, of_all)}"]
+    text += [f"\n## Common keys\n\n{table(KEY_HEADS, common)}"] * bool(common)
+    for kind, (words, rows) in parts.items():
+        own = [row for row in rows if row not in of_all + common]
+        text.append(f'\n## `{REPEATED[name]} = "{kind}"`\n\n{words.rstrip()}\n')
+        text += [f"\n{table(KEY_HEADS, own)}"] * bool(own)
+        text.append(also([row for row in rows if row in common], "#common-keys"))
     return "".join(text)
+
+
+def shared(lists: Sequence[Rows], least: int) -> Rows:
+    """Return the rows that at least `least` tables have, word by word."""
+    return [row for row, n in Counter(chain.from_iterable(lists)).items() if n >= least]
+
+
+def also(rows: Rows, anchor: str) -> str:
+    """Return the names of rows that the page describes elsewhere."""
+    return f"\n[Common]({anchor}): {', '.join(row[0] for row in rows)}.\n" if rows else ""
+
+
+MIN_COMMON_KEYS = 3
+MIN_COMMON_OPTIONS = 5
+"""A row of so many tables of a page is printed once."""
+KEY_HEADS = ("key", "type", "default", "meaning")
 
 
 def graders() -> str:
@@ -213,13 +239,18 @@ def sentence(node: dict[str, Any]) -> str:
 
 def keys(schema: dict[str, Any], node: dict[str, Any]) -> str:
     """Return the table of the keys of a section."""
+    return table(KEY_HEADS, key_rows(schema, node))
+
+
+def key_rows(schema: dict[str, Any], node: dict[str, Any]) -> Rows:
+    """Return the rows of that table."""
     rows: Rows = []
     for key, value in node["properties"].items():
         default = code(toml(value["default"])) if value.get("default") is not None else ""
         if key not in node.get("required", ()) and not default:
             default = "not set"
         rows.append((code(key), kind_of(schema, value), default or "needed", words_of(value)))
-    return table(("key", "type", "default", "meaning"), rows)
+    return rows
 
 
 def words_of(value: dict[str, Any]) -> str:
@@ -301,14 +332,13 @@ def commands() -> str:
 
 @cache
 def common_options() -> Rows:
-    """Return the rows of options that `MIN_COMMON` commands share word by word."""
-    commands = [command for _, command in every_command()]
-    rows = Counter(option_row(one) for command in commands for one in command.params if isinstance(one, click.Option))
-    return [row for row, n in rows.items() if n >= MIN_COMMON]
+    """Return the rows of options that many commands share."""
+    return shared([option_rows(command) for _, command in every_command()], MIN_COMMON_OPTIONS)
 
 
-MIN_COMMON = 5
-"""An option of so many commands is described once, under "Common options"."""
+def option_rows(command: click.Command) -> Rows:
+    """Return the rows of the options of a command."""
+    return [option_row(option) for option in command.params if isinstance(option, click.Option)]
 
 
 def exit_status() -> str:
@@ -382,12 +412,11 @@ def command_page(path: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"tuneworthy {path}", **root.context_settings)
     usage = command.get_usage(context).removeprefix("Usage: ")
     parts = [f"\n## tuneworthy {path}\n\n```\n{' '.join(usage.split())}\n```\n\n{text}\n"]
-    rows = [option_row(option) for option in command.params if isinstance(option, click.Option)]
+    rows = option_rows(command)
     own = [row for row in rows if row not in common_options()]
     if own:
         parts.append("\n" + table(("option", "default", "meaning"), own))
-    if common := [row[0] for row in rows if row in common_options()]:
-        parts.append(f"\n[Common](#common-options): {', '.join(common)}.\n")
+    parts.append(also([row for row in rows if row in common_options()], "#common-options"))
     if example:
         heading, _, lines = example.partition("\n")
         parts.append(f"\n{heading}\n\n```sh\n{inspect.cleandoc(lines)}\n```\n")
@@ -627,7 +656,7 @@ def decoding_lints() -> str:
 def used(use: Use) -> str:
     """Return what an example sets, as inline code."""
     words = [
-        f"{one.name}={getattr(use, one.name)!r}"
+        f"{one.name}={getattr(value := getattr(use, one.name), 'family', value)!r}"
         for one in dataclasses.fields(use)
         if getattr(use, one.name) != one.default
     ]

@@ -60,10 +60,13 @@ def test_the_output_for_machines_is_described_key_by_key() -> None:
     assert page.count("The keys of [`rungs[]`](#rungs).") == 1 and "`distillation[].fields`" not in page
 
 
-def test_options_of_many_commands_and_presets_of_all_engines_are_on_the_page_once() -> None:
+def test_a_row_that_many_tables_share_is_on_the_page_once() -> None:
     page = PAGES["commands.md"]
     assert page.count("| `--json` |") == 1 and page.count("| `--quick` |") == 1
     assert page.count("`--json`") > 30
+    page = PAGES["providers.md"]
+    assert page.count("| `timeout_s` |") == page.count("| `base_url` |") == 1 and page.count("`base_url`") > 3
+    assert PAGES["graders.md"].count("| `type` |") == 1
     assert "| all engines | `temperature` | 0 |" in PAGES["decoding-presets.md"]
 
 
