@@ -83,6 +83,7 @@ def world(root: Path, name: str) -> Path:
             "other": "answer(request, 0.97, 'b')",
         },
         "knowledge": {"weak": "document(request)"},
+        "tools": {"weak": "tooled(request)"},
         "instability": {"weak": "answer(request, 0.75, request.repeat)"},
         "reasoning": {"weak": WEAK, "strong": STRONG},
         "other": {"weak": WEAK},
@@ -93,6 +94,8 @@ def world(root: Path, name: str) -> Path:
         edit_cases(root, _mislabel)
     if name == "knowledge":
         _give_documents(root)
+    if name == "tools":
+        _give_tools(root)
     return root
 
 
@@ -120,6 +123,29 @@ def document(request):
 """
     )
     edit_cases(root, lambda row, index: row.update(documents=[f"d{index % 4}"]))
+
+
+def _give_tools(root: Path) -> None:
+    """Let the model be right where it may call a tool."""
+    with (root / "tuneworthy.toml").open("a") as file:
+        file.write('[[tools]]\nfunction = "colours.py:colour_of"\n')
+    (root / "colours.py").write_text(
+        'def colour_of(item: int) -> str:\n    """Return the colour of an item."""\n'
+        '    return ("red", "green", "blue")[item % 3]\n'
+    )
+    with (root / "world.py").open("a") as file:
+        file.write("""
+
+def tooled(request):
+    from tuneworthy.types import Response
+
+    if request.messages[-1]["role"] == "tool":
+        return request.messages[-1]["content"]
+    if not request.tools:
+        return answer(request, 0.5)
+    function = {"name": "colour_of", "arguments": '{"item": %s}' % question(request).split()[1]}
+    return Response(text="", finish_reason="tool_calls", tool_calls=({"type": "function", "function": function},))
+""")
 
 
 @pytest.mark.parametrize("name", PROBES)
