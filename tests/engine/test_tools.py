@@ -319,6 +319,8 @@ def test_no_tool_runs_before_a_person_allowed_it(tmp_path: Path, monkeypatch: py
             "content",
             "code" if "function" in table else "program",
         }
+        files = {grant.what for grant in caught.value.grants if grant.kind == "content"}
+        assert files == {"mine.py"}  # not the program itself
         assert not (root / "ran").exists()
 
 

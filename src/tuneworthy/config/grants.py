@@ -80,8 +80,8 @@ def section_grants(section: Section, project: Project, *, priced: bool = False) 
         yield content_grant(project.root, Path(code.where)) if Path(code.where).is_file() else None
     if isinstance(section, McpServer):
         yield Grant("program", " ".join(section.command), processes.program(section.command[0], project.root) or "?")
-        for path in [project.root / part for part in section.command if (project.root / part).is_file()]:
-            yield content_grant(project.root, path)
+        for path in [project.root / part for part in section.command if not part.startswith("/")]:
+            yield content_grant(project.root, path) if path.is_file() else None
     for kind, tag, sections in (("providers", "provider", MODEL_SECTIONS), ("graders", "type", GRADER_SECTIONS)):
         name = getattr(section, tag, None)
         if isinstance(name, str) and name not in sections:

@@ -49,7 +49,7 @@ class ToolSource:
         self.free = asyncio.Semaphore(MAX_CHILDREN if self.function else 1)
         self.stamp = content_hash([
             self.words,
-            *(path.read_bytes().hex() for word in self.words
+            *(path.read_bytes().hex() for word in self.words if not word.startswith("/")
               if (path := project.root / (word.rpartition(":")[0] or word)).is_file()),
         ])  # fmt: skip
 

@@ -80,7 +80,7 @@ def _parts(variant: Variant, today: Variant | None) -> dict[str, str]:
         "model": "fine-tuned model" if variant.model.startswith(TUNED) else f"{variant.model} model",
         "examples": shots and f"{shots.k} {'fixed examples' if shots.ids else 'examples per question'}",
         "documents": search and ("all documents" if search.mode == "all" else f"{search.k} retrieved passages"),
-        "tools": variant.tools and f"with {count(len(variant.tools.schemas), 'tool')}",
+        "tools": variant.tools and count(len(variant.tools.schemas), "tool"),
         "prompt": next(notes, "another prompt" if changed else None),
         "output": OUTPUTS.get(variant.output.kind),
         "decoding": _decoding(variant, today),
