@@ -58,6 +58,7 @@ COMMANDS: dict[str, list[str]] = {
     "data distill": ["data distill"],
     "plan": ["plan"],
     "train": ["train"],
+    "export card": ["export card"],
     "export gguf": ["export gguf"],
     "export ollama": ["export ollama"],
     "export variant": ["export variant best"],
