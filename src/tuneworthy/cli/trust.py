@@ -22,7 +22,7 @@ from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, content
 def command(root: Path, show: bool, revoke: bool) -> None:
     """Allow the permissions of a project file.
 
-    A project file can name Python functions, keys, servers and files outside its folder. They stay unused
+    A project file can name Python functions, programs, keys, servers and files outside its folder. They stay unused
     until you allow it, with this command or when another command asks. Your permission is stored in your own
     configuration and applies to this folder. It does not cover anything that the project file asks for later, nor a
     Python file that changes: you are asked again. In CI, set TUNEWORTHY_TRUST to the folder instead (separate several
