@@ -43,7 +43,7 @@ async def with_tag_settings(
         return raced, [
             f"Settings by tag were not tried: no tag has {MIN_CASES} independent dev cases in the race."
         ] * bool(sizes)
-    finalists = [one.variant for one in raced.entries if one.n == n and not one.dropped and one.variant != winner]
+    finalists = [one.variant for one in raced.entries if one.n == n and one.variant != winner]
     arms = [winner, *finalists, *further]
     columns = [
         [num, den, *zip(*(usage([trace]).weight for trace in traces), strict=True)]
