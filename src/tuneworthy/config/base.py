@@ -53,7 +53,7 @@ class Timed(Section):
     """A section of calls with a time limit."""
 
     timeout_s: Annotated[float, Field(gt=0, lt=MAX_AMOUNT)] = 60.0
-    """Limit of one attempt, seconds; 300 for `llama_cpp` and `vllm`."""
+    """Limit of one attempt, seconds; 300 for models of `llama_cpp` and `vllm`."""
 
 
 class FunctionSection(Section):
