@@ -212,7 +212,7 @@ class SimulatedSession(Session):
         contamination = SimpleNamespace(counts={}, alike=frozenset())
         self.data: Any = SimpleNamespace(notes=[], cases=(), dataset=SimpleNamespace(contamination=contamination))
         self.pool = ShotPool(self.split.shots)
-        self.library = None
+        self.library = self.toolbox = None
         model = SimpleNamespace(provider=SimpleNamespace(identity={}), hosted=False, name="small")
         self.models: Any = dict.fromkeys(("small", "large", CLASSICAL.model), model)
         self.runner: Any = Answers(truth, _places(truth.n_test, truth.n_dev), self.pool)

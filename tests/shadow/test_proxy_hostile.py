@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -496,7 +497,7 @@ def test_an_open_host_says_who_can_use_it(
     host: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
-    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.run_async", lambda work: work.close())
+    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.run_async", lambda work: work.close() or SimpleNamespace(id="v"))
     port, root = free_port(), write_traffic_project(tmp_path, "equal")
     words = ["shadow", "proxy", "http://127.0.0.1:9", "--host", host, "--port", str(port), "--project", str(root)]
     assert invoke([*words, "--candidate", "current"]) == 0

@@ -42,7 +42,7 @@ def test_failures_that_a_fooled_judge_passes_are_unexplained(tmp_path: Path) -> 
     assert report.n_failed < 0.1 * report.n_dev  # by the judge hardly anything fails
     (row,) = [row for row in report.rows if row.n_failed]
     assert row.name == "unexplained" and row.n == pytest.approx(0.5 * report.n_dev, rel=0.3)
-    assert used and all("overrule the judge" in report.not_probed[name] for name in GRADED)
+    assert used and all("overrule the judge" in report.not_probed[name] for name in {*GRADED} - {"tools"})
     assert any("overrule the judge" in limit for limit in row.limits)
 
 

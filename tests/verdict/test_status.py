@@ -15,7 +15,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tests.verdict.planted import PROMISING, TRAINED, TUNED, differences
 
-from tuneworthy.cases.labelling import seconds_per_row
+from tuneworthy.cases.labelling import labelling_time
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.ladder import Economics
@@ -137,11 +137,15 @@ def times(*seconds: int, name: str = "ada") -> list[tuple[str, str]]:
 
 
 def test_the_time_of_a_row_is_measured_without_breaks_and_imports() -> None:
-    assert seconds_per_row(times(20, 30, 40, 30, 20)) == 30
-    assert seconds_per_row(times(20, 30, 40, 30, 20, 9000, 0, 0, 0, 1)) == 30
-    assert seconds_per_row([*times(20, 30, 40), *times(30, 20, name="bob")]) == 30, "people may label at the same time"
+    assert labelling_time(times(20, 30, 40, 30, 20)) == (5, 30)
+    assert labelling_time(times(20, 30, 40, 30, 20, 9000, 0, 0, 0, 1)) == (5, 30), "imported rows took no time"
+    assert labelling_time([*times(20, 30, 40), *times(30, 20, name="bob")]) == (5, 30), (
+        "people may label at the same time"
+    )
     for too_few in ([], times(20, 30, 40, 30), times(0, 0, 0, 0, 0, 0), times(900, 900, 900, 900, 900, 900)):
-        assert seconds_per_row(too_few) is None
+        assert labelling_time(too_few) is None
+    unreadable = [("ada", time) for time in ("yesterday", "1701430000", "0001-01-01T00:00:00+14:00")]
+    assert labelling_time([*unreadable, *times(20, 30, 40, 30, 20)]) == (5, 30)
 
 
 def test_labelling_counts_at_the_measured_time_of_a_row() -> None:

@@ -8,6 +8,7 @@ asked again.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -81,22 +82,26 @@ def read_labels(path: Path | str) -> list[Label]:
     return labels
 
 
-def seconds_per_row(answers: Iterable[tuple[str, str]]) -> float | None:
-    """Return the usual seconds of a person's row: the median time from one answer to the next, without breaks.
+def labelling_time(answers: Iterable[tuple[str, str]]) -> tuple[int, float] | None:
+    """Return how many rows were timed, and the usual seconds of a row: the median time between answers, without breaks.
 
-    Answers of one second, as imported files have, and gaps above `LONGEST_S` are no labelling time.
+    Answers within one second of another, as imported files have them, gaps above `LONGEST_S`, and times that cannot be
+    read are no labelling time.
 
     Args:
         answers: Person and ISO time, in the order of the file.
 
     Returns:
-        None below `MIN_TIMED` gaps.
+        None below `MIN_TIMED` rows.
     """
     gaps: list[float] = []
     for times in grouped(answers).values():
-        at = [datetime.fromisoformat(time).timestamp() for time in times]
+        at: list[float] = []
+        for time in times:
+            with suppress(ValueError, OverflowError):
+                at.append(datetime.fromisoformat(time).timestamp())
         gaps += [after - before for before, after in pairwise(at) if 1 < after - before <= LONGEST_S]
-    return median(gaps) if len(gaps) >= MIN_TIMED else None
+    return (len(gaps), median(gaps)) if len(gaps) >= MIN_TIMED else None
 
 
 def known_labeller(name: str, labels: Iterable[Label]) -> str:

@@ -72,7 +72,13 @@ def command(
     }
     with recording(store, note):
         documents, status = _run({step: runs[step] for step in steps})
-    follow = "serve" if all_rows and not only else "decide" if url or only in {None, "pilot", "fine_tune"} else "train"
+    follow = (
+        "serve --what gguf"
+        if all_rows and not only
+        else "decide"
+        if url or only in {None, "pilot", "fine_tune"}
+        else "train"
+    )
     note(f"Next: tuneworthy {follow}")
     if wants_json():
         print_json(documents[only] if only else documents)

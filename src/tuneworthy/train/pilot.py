@@ -145,7 +145,8 @@ def _plan(sizes: Mapping[Side, Sequence[int]], n_seeds: int) -> list[PilotRun]:
 def continued_result(points: Sequence[JsonObject], cases: Cases) -> JsonObject:
     """Compare the rows after raw text with the same rows only, paired on the cases, as means over the seeds.
 
-    Raw text helps if the interval is above 0, the score rises with each seed, and general text needs no more bits.
+    Raw text helps if the interval is above 0, the score rises with each seed, and general text is not
+    shown to need 5% more bits.
 
     Args:
         points: The trainings of the pilot.

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from itertools import chain
 
-from tuneworthy.cases.labelling import label_path, read_labels, seconds_per_row
+from tuneworthy.cases.labelling import label_path, labelling_time, read_labels
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
@@ -53,14 +53,14 @@ def read_state(project: Project) -> ProjectState:
 
 
 def _labelling(project: Project) -> dict[str, tuple[int, float]]:
-    """Return queue to labelled rows and the usual seconds for a row; without files that cannot be read."""
+    """Return queue to timed rows and the usual seconds for a row; without files that cannot be read."""
     found, cases = {}, project.path(project.cases.path)
     with suppress(UserError):
         found["cases"] = [(one.labeller, one.time) for one in read_labels(label_path(cases))]
     with suppress(UserError):
         rated = chain.from_iterable(Ledger.read(project.root / FILE_NAME).verdicts.values())
         found["review"] = [(one.reviewer, one.time) for one in rated]
-    return {queue: (len(rows), usual) for queue, rows in found.items() if (usual := seconds_per_row(rows))}
+    return {queue: timed for queue, rows in found.items() if (timed := labelling_time(rows))}
 
 
 def stale_since(project: Project, record: RunRecord) -> list[str]:

@@ -13,7 +13,7 @@ from tuneworthy.types import Example, JsonObject, Variant, content_hash
 
 # Key of the teacher in a row's `meta`.
 KEY = "teacher"
-_NOT_PROMPT = ("name", "notes", "model", "model_identity", "decoding", "max_tokens")
+_NOT_PROMPT = ("name", "notes", "model", "model_identity", "decoding", "by_tag", "max_tokens")
 Terms = Literal["pass", "fail", "unknown", "not_applicable"]
 
 
@@ -41,7 +41,8 @@ def describe_teacher(variant: Variant, *, hosted: bool, allows_training: bool | 
 
 
 def _prompt_hash(variant: Variant) -> str:
-    return content_hash({key: value for key, value in asdict(variant).items() if key not in _NOT_PROMPT})
+    content = {key: value for key, value in asdict(variant).items() if key not in _NOT_PROMPT}
+    return content_hash({key: value for key, value in content.items() if key != "tools" or value})
 
 
 def is_teacher(variant: Variant, pinned: TeacherPin) -> bool:
