@@ -299,7 +299,13 @@ class Runner:
         found = self._stored_results(steps)
         missing = {key: call for one in steps for key, call in one.needed.items() if key not in found}
         if missing and (self.toolbox is None or not self.calls):
-            raise NotStored(f"{count(len(missing), 'tool result')} of {steps[0].variant.name} are not stored.")
+            raise NotStored(f"Tool results of {steps[0].variant.name} that are not stored: {len(missing)}.")
+        use = steps[0].variant.tools
+        if missing and self.toolbox and use and self.toolbox.read[0].source != use.source:
+            raise UserError(
+                f"The tools have changed since {steps[0].variant.name} was measured.",
+                hint="Run `tuneworthy run --rung tools`.",
+            )
 
         async def run(key: bytes, name: str, arguments: JsonObject) -> None:
             assert self.toolbox is not None

@@ -160,7 +160,8 @@ def run_note(folder: Folder, name: RunKind = "run", otherwise: str = "There is n
 def _edits(record: RunRecord, project: Project, opened: Mapping[str, JsonMapping] = {}) -> list[str]:
     then, changed = record.provenance, ["the first grader has changed"] * (record.primary != project.graders[0].type)
     changed += _variants(record, project, opened)
-    changed += [f"the model {name} has been added" for name in project.models if name not in then.models]
+    added = (name for name in project.models if name not in then.models and name not in project.forms)
+    changed += [f"the model {name} has been added" for name in added]
     return changed + [
         f"{name} was {messages.shown(then.settings[name])} and is now {messages.shown(value)}"
         for name, value in settings(project).items()

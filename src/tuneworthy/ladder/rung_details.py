@@ -174,7 +174,7 @@ class ToolsDetail:
     Attributes:
         n: Cases that both variants answered.
         failed: Failures of the variant before.
-        fixed: Those that are right with tools.
+        fixed: Those that are right after a tool call that did not fail.
         fixed_ci95: Of their share; None without failures.
         calls: Tool to the number of its calls.
         errors: Calls that failed.

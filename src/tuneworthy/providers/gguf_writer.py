@@ -3,6 +3,7 @@
 Source: llama.cpp src/llama-quant.cpp.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -22,6 +23,11 @@ USE_Q8 = "Pass --type q8_0."
 # Types that are written here, with the number of each in `general.file_type`.
 WRITTEN = {"f16": 1, "q8_0": 7, "q5_0": 8, "q4_0": 2}
 _FLOATS = {"F32": np.float32, "F16": np.float16}
+# Weights that llama-quantize leaves as they are: small, and without kernels for quantised ones.
+_KEPT = re.compile(
+    r"_norm|ffn_gate_inp|altup|laurel|per_layer_model_proj|position_embd|token_types|ssm_conv1d|shortconv\.conv"
+    r"|time_mix_(first|lerp|decay_w|[wvag]\d)|attn_rel_b"
+)
 _LEFT_OUT = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version")
 
 
@@ -33,11 +39,13 @@ class Tensor:
         name: In the file.
         shape: Rows first.
         read: Returns it in 32 bits.
+        stored: Type in the source; a small matrix that must not be quantised keeps it.
     """
 
     name: str
     shape: tuple[int, ...]
     read: Callable[[], Floats32]
+    stored: str = "F16"
 
 
 def write_tensors(writer: Any, target: Path, tensors: Sequence[Tensor], file_type: str) -> None:
@@ -100,7 +108,7 @@ def quantise(source: Path, target: Path, file_type: str) -> None:
         copy_keys(writer, reader)
         write_tensors(writer, target, [
             Tensor(one.name, tuple(map(int, one.shape[::-1])),
-                   partial(library().quants.dequantize, one.data, one.tensor_type))
+                   partial(library().quants.dequantize, one.data, one.tensor_type), one.tensor_type.name)
             for one in reader.tensors
         ], file_type)  # fmt: skip
     except (NotImplementedError, ValueError, KeyError, IndexError) as error:
@@ -110,12 +118,15 @@ def quantise(source: Path, target: Path, file_type: str) -> None:
 def _type_of(tensor: Tensor, file_type: str, output: str) -> Any:
     """Return the type to write a tensor in: vectors in 32 bits, matrices as `file_type` where blocks of 32 fit.
 
-    As in llama-quantize, routers are not quantised, and the layer `output` has more bits: q8_0, for Q6_K there.
+    As in llama-quantize, routers, convolutions, positions and matrices that are no weights keep their type, and the
+    layer `output` has more bits: q8_0, for Q6_K there.
     """
     kinds = library().GGMLQuantizationType
     if len(tensor.shape) < 2:
         return kinds.F32
-    if file_type == "f16" or tensor.shape[-1] % 32 or tensor.name.endswith("ffn_gate_inp.weight"):
+    if not tensor.name.endswith("weight") or _KEPT.search(tensor.name):
+        return kinds[tensor.stored if tensor.stored in _FLOATS else "F32"]
+    if file_type == "f16" or tensor.shape[-1] % 32:
         return kinds.F16
     return kinds.Q8_0 if tensor.name == output else kinds[file_type.upper()]
 

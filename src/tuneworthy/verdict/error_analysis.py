@@ -242,7 +242,13 @@ def fingerprint(session: Session, variant: Variant) -> JsonObject:
         "variant": variant.id,
         "graders": content_hash(dict(session.primary.identity)),
         "dev": content_hash([[case.id, case.expected] for case in sorted(session.split.dev, key=lambda case: case.id)]),
-        "models": content_hash({name: model.model_dump(mode="json") for name, model in session.project.models.items()}),
+        "models": content_hash(
+            {
+                name: model.model_dump(mode="json")
+                for name, model in session.project.models.items()
+                if name not in session.project.forms
+            }
+        ),
         "documents": session.library.corpus.hash if session.library else "",
         **({"tools": session.toolbox.stamp} if session.project.tools else {}),
     }

@@ -185,10 +185,17 @@ def checklist(state: ProjectState) -> Checklist:
 
 
 def _remaining(state: ProjectState, steps: Sequence[Step]) -> dict[str, Cost]:
-    costs = {step.step: step.cost for step in steps if step.cost and step.status == "open"}
-    before = [] if state.decided else [cost for name, cost in costs.items() if name not in LATER]
-    after = [cost for name, cost in costs.items() if name in LATER]
-    return {"to_decide": sum(before, Cost()), "to_ship": sum(after, Cost())}
+    waiting = [step for step in steps if step.status == "open" and step.cost]
+    on_steps = {rung for row in STEPS.values() for rung in row.rungs} | state.evidence.rungs.keys()
+    before = [cost for rung, cost in state.costs.items() if rung not in on_steps]
+    # A decision that waits for a rung costs no more than this rung.
+    before += [step.cost for step in waiting if step.cost and step.step not in LATER and not _runs(step)]
+    after = [step.cost for step in waiting if step.cost and step.step in LATER]
+    return {"to_decide": Cost() if state.decided else sum(before, Cost()), "to_ship": sum(after, Cost())}
+
+
+def _runs(step: Step) -> bool:
+    return step.step == "decision" and step.do.startswith("tuneworthy run")
 
 
 def _priced(state: ProjectState, step: Step) -> Step:

@@ -24,7 +24,7 @@ from tuneworthy.graders.validate import MIN_HUMAN
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.rungs.model import on_model
-from tuneworthy.ladder.rungs.tools import with_tools
+from tuneworthy.ladder.rungs.tools import used_tools, with_tools
 from tuneworthy.ladder.session import Session
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Cases, JsonMapping, NamedTexts, Texts, TextTuple, Trace, Variant, canonical
@@ -347,8 +347,9 @@ class _Probing:
             return
         cases, provider = self.open, session.models[self.variant.model].provider
         variant = replace(with_tools(self.variant, session.toolbox, provider), name="probe/tools", notes=("probe",))
-        for case, (good,) in zip(cases, await self._fixes(variant, cases), strict=True):
-            self.failed[case.id].tools = good
+        fixes, used = await self._fixes(variant, cases), used_tools(await self._ask(variant, cases))
+        for case, (good,) in zip(cases, fixes, strict=True):
+            self.failed[case.id].tools = good and case.id in used
 
     async def _instability(self) -> None:
         cases, variant = self.open, self.variant

@@ -165,8 +165,9 @@ async def distill(
 
     mask = None if teacher.personal_data == "send" else masked
     runner = Runner(
-        session.store, session.budget, shots, session.progress, library=session.library, mask=mask, compares=False
-    )
+        session.store, session.budget, shots, session.progress, library=session.library, toolbox=session.toolbox,
+        mask=mask, compares=False,
+    )  # fmt: skip
     answered = await _ask(runner, teacher, teaching, sifted.rows, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, description)) is not None]
     names = {pin(one): name_of(one) for one in map(teacher_of, rows) if one}

@@ -131,6 +131,7 @@ def on_model(base: Variant, model: str, provider: Provider, effort: str | None =
         output=output,
         model=model,
         model_identity=provider.identity,
+        tools=base.tools and replace(base.tools, native="tools" in provider.supports),
         by_tag={},
         decoding=accepted(capabilities, {**_sampling(base), **({"effort": effort} if effort else {})})[0],
         max_tokens=base.max_tokens + capabilities.thinking_tokens(effort),

@@ -15,7 +15,7 @@ from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import ToolsDetail
 from tuneworthy.providers.base import Provider
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import OutputFormat, Variant
+from tuneworthy.types import OutputFormat, Trace, Variant
 
 # Tokens of an answer that calls need in addition.
 CALL_TOKENS = 256
@@ -38,8 +38,9 @@ class ToolsRung(Rung):
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> ToolsDetail:
         session, dev, pair = view.session, view.dev, (view.incumbent, winner)
         a, b = [one.num / one.den for one in [await session.measure(variant, dev) for variant in pair]]
-        failed, right = (a < 1) & ~np.isnan(b), b >= (1 + a) / 2
-        calls = [call for one in await session.ask(winner, dev) for call in one.calls]
+        traces = await session.ask(winner, dev)
+        calls, used = [call for one in traces for call in one.calls], used_tools(traces)
+        failed, right = (a < 1) & ~np.isnan(b), (b >= (1 + a) / 2) & [one.id in used for one in dev]
         n, fixed = int(failed.sum()), int((failed & right).sum())
         return ToolsDetail(
             n=int((~np.isnan(a + b)).sum()),
@@ -49,6 +50,11 @@ class ToolsRung(Rung):
             calls=dict(Counter(call["function"]["name"] for call in calls).most_common()),
             errors=sum(call["failed"] for call in calls),
         )
+
+
+def used_tools(traces: Sequence[Trace]) -> set[str]:
+    """Return the ids of cases with a tool call that did not fail; without one, tools did not fix the case."""
+    return {one.case_id for one in traces if not all(call["failed"] for call in one.calls)}
 
 
 def with_tools(variant: Variant, toolbox: Toolbox, provider: Provider) -> Variant:
