@@ -506,11 +506,12 @@ class Response:
 
 @frozen
 class Failure:
-    """Why a call gave no response (see `errors.ProviderError` for the codes)."""
+    """Why a call gave no response (see `errors.ProviderError` for the codes); `tool` for a tool, with its seconds."""
 
     code: str
     message: str
     attempts: int = 1
+    seconds: float = 0.0
 
 
 Answer = Response | Failure

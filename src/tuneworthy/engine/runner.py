@@ -178,6 +178,7 @@ class Runner:
         self._answered: set[str] = set()
         self._working: dict[bytes, Job] = {}  # by the identity of a model: an answered job
         self._failures: dict[bytes, Failure] = {}  # by key: calls given up in this run
+        self._repeated: set[bytes] = set()  # keys of tool calls that were run in this run
         self._failing: set[tuple[bytes, str]] = set()  # identities of models, and cases that fail with them for good
         self._tries: Counter[tuple[bytes, bool]] = Counter()  # first attempts, by model and whether they failed
         self._cut_off: dict[bytes, list[float]] | None = None  # by key, what calls without an answer count
@@ -295,28 +296,44 @@ class Runner:
         return answers | {key: (answer, answers[key][1]) for key, (answer, _) in kept.items()}, stored
 
     async def _results(self, steps: Sequence[CaseSteps]) -> dict[bytes, Response]:
-        """Return the results of the tool calls that the next steps need, by key; those not stored are run."""
-        found = self._stored_results(steps)
-        missing = {key: call for one in steps for key, call in one.needed.items() if key not in found}
-        if missing and (self.toolbox is None or not self.calls):
-            raise NotStored(f"Tool results of {steps[0].variant.name} that are not stored: {len(missing)}.")
-        use = steps[0].variant.tools
-        if missing and self.toolbox and use and self.toolbox.read[0].source != use.source:
+        """Return the results of the tool calls that the next steps need, by key; those not stored are run.
+
+        A call that failed is repeated once a run: the cause may have been an outage.
+        """
+        found, use = self._stored_results(steps), steps[0].variant.tools
+        needed = {key: call for one in steps for key, call in one.needed.items()}
+        failed = {key for key in needed.keys() & found.keys() - self._repeated if found[key].finish_reason == "error"}
+        missing, box = needed.keys() - found.keys(), self.toolbox if self.calls else None
+        is_same = bool((missing or failed) and box and use and box.read[0].source == use.source)
+        if missing and not is_same:
+            name = steps[0].variant.name
+            if box is None:
+                raise NotStored(f"Tool results of {name} that are not stored: {len(missing)}.")
             raise UserError(
-                f"The tools have changed since {steps[0].variant.name} was measured.",
-                hint="Run `tuneworthy run --rung tools`.",
+                f"The tools have changed since {name} was measured.", hint="Run `tuneworthy run --rung tools`."
             )
 
         async def run(key: bytes, name: str, arguments: JsonObject) -> None:
-            assert self.toolbox is not None
-            self.store.put(key, await self.toolbox.call(name, arguments), 0.0)
+            assert box is not None
+            result: Answer = await box.call(name, arguments)
+            if isinstance(result, Response) and result.finish_reason == "error":
+                result = Failure(code="tool", message=result.text, seconds=result.seconds)
+            self.store.put(key, result, 0.0)
 
-        await asyncio.gather(*(run(key, *call) for key, call in missing.items()))
-        return self._stored_results(steps) if missing else found
+        if not is_same:
+            return found
+        self._repeated |= (asked := missing | failed)
+        await asyncio.gather(*(run(key, *needed[key]) for key in asked))
+        return self._stored_results(steps)
 
     def _stored_results(self, steps: Sequence[CaseSteps]) -> dict[bytes, Response]:
         answers = self.store.get_many([key for one in steps for key in one.needed])
-        return {key: answer for key, (answer, _) in answers.items() if isinstance(answer, Response)}
+        return {
+            key: answer
+            if isinstance(answer, Response)
+            else Response(text=answer.message, finish_reason="error", seconds=answer.seconds)
+            for key, (answer, _) in answers.items()
+        }
 
     def stored(self, variant: Variant, cases: Cases, *, repeats: Iterable[int] = (0,)) -> list[Trace]:
         identity = variant.id

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from math import fsum
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
 
 import orjson
 from typing_extensions import TypedDict
@@ -322,10 +322,13 @@ class StoredFailure(TypedDict):
     """How a failure appears in `body`."""
 
     failure: tuple[str, str, int]
+    seconds: NotRequired[float]
 
 
 def encoded(answer: Answer) -> bytes:
-    return orjson.dumps(_values(answer) if isinstance(answer, Response) else {"failure": _failure(answer)})
+    if isinstance(answer, Response):
+        return orjson.dumps(_values(answer))
+    return orjson.dumps({"failure": _failure(answer), **({"seconds": answer.seconds} if answer.seconds else {})})
 
 
 def decoded(body: bytes | str, where: object) -> Answer:
@@ -336,6 +339,6 @@ def decoded(body: bytes | str, where: object) -> Answer:
     """
     value = parsed(parts_of(body)[0], object, where)
     if not isinstance(value, list) or not 0 < len(value) <= len(_FIELDS):
-        code, message, attempts = shaped(value, StoredFailure, where)["failure"]
-        return Failure(code=code, message=message, attempts=attempts)
+        code, message, attempts = (failed := shaped(value, StoredFailure, where))["failure"]
+        return Failure(code=code, message=message, attempts=attempts, seconds=failed.get("seconds", 0.0))
     return shaped(dict(zip(_FIELDS, value, strict=False)), Response, where)
