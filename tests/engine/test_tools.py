@@ -16,7 +16,7 @@ from tuneworthy.config import load
 from tuneworthy.engine import toolbox
 from tuneworthy.engine.tool_child import MAX_RESULT
 from tuneworthy.engine.toolbox import Toolbox
-from tuneworthy.errors import ConfigError, NotStored
+from tuneworthy.errors import ConfigError, NotStored, UserError
 from tuneworthy.ladder.rungs.tools import with_tools
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.trust import VARIABLE, Untrusted
@@ -452,3 +452,32 @@ def test_an_mcp_server_without_usable_tools_is_an_error_that_says_where(
         return
     with pytest.raises(ConfigError, match=r"\[\[tools\]\].*server\.py"):
         _ = box.read
+
+
+def test_a_call_that_failed_is_repeated_once_in_a_later_run(tmp_path: Path) -> None:
+    body = "    from pathlib import Path\n    Path('ran').open('a').write('x')\n    return Path('data').read_text()"
+    root = write(tmp_path / "p", {"q0": {"calls": wanted({"x": 0})}}, GOOD.format(body=body))
+    (first,) = ask(root, 1)
+    assert results_of(first)[0].startswith("Error: FileNotFoundError") and first.calls[0]["failed"]
+    (root / "data").write_text("found")
+    (stored,) = ask(root, 1, calls=False)
+    assert results_of(stored) == results_of(first) and stored.calls == first.calls, "a reader repeats nothing"
+    assert results_of(ask(root, 1)[0]) == ["found"]
+    assert results_of(ask(root, 1)[0]) == ["found"] and (root / "ran").read_text() == "xx"
+
+
+def test_changed_tools_do_not_answer_for_an_earlier_variant(tmp_path: Path) -> None:
+    plan = {f"q{i}": {"calls": wanted({"x": i})} for i in range(2)}
+    root = write(tmp_path / "p", plan, GOOD.format(body="    return 'old'"))
+
+    async def answer(number: int, variant: Variant | None = None) -> Variant:
+        async with open_session(load(root)) as session:
+            asked = variant or tooled(session)
+            await session.ask(asked, [Case(id=f"c{number}", input=f"q{number}", expected="done")])
+            return asked
+
+    earlier = asyncio.run(answer(0))
+    (root / "mine.py").write_text(GOOD.format(body="    return 'new'"))
+    asyncio.run(answer(0, earlier))  # all is stored
+    with pytest.raises(UserError, match="tools have changed"):
+        asyncio.run(answer(1, earlier))

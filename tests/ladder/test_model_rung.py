@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.config import Project, load
 from tuneworthy.engine.latency import Latency
 from tuneworthy.ladder import measurement
+from tuneworthy.ladder.provenance import changed_since
 from tuneworthy.ladder.record import RunRecord, write_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rung import TaskInfo, View
@@ -276,3 +278,15 @@ def test_before_a_form_was_compared_latency_is_no_reason_to_train(
     )
     assert verdict.outcome is Outcome.UNDECIDED
     assert verdict.next_action.command.startswith("tuneworthy run --rung model")
+
+
+def test_forms_that_a_setting_adds_do_not_make_a_finished_run_out_of_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ms = {"small": 900.0, "small:q8_0": 300.0, "small:q4_0": 200.0}
+    record, _ = walk_forms(tmp_path, monkeypatch, ms, ["baseline"])
+    before = replace(record.provenance, models=["small"])  # before traffic or a limit was set
+    earlier, project = replace(record, provenance=before), load(tmp_path)
+    assert not any("added" in one for one in changed_since(earlier, project, before, {}))
+    monkeypatch.setattr(Project, "forms", property(lambda project: []))
+    assert any("small:q8_0 has been added" in one for one in changed_since(earlier, project, before, {}))

@@ -18,7 +18,7 @@ from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.providers.chat_template import Chat
 from tuneworthy.providers.gguf import read_header
-from tuneworthy.providers.gguf_writer import WRITTEN
+from tuneworthy.providers.gguf_writer import WRITTEN, Tensor, _type_of
 from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
@@ -208,6 +208,15 @@ def test_a_router_is_not_quantised(tmp_path: Path) -> None:
     write_gguf(folder_of(tmp_path / "hf", {**SHAPES, ROUTER: (4, 32)}, **more), tmp_path / "m.gguf", "q4_0")
     kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
     assert kinds["blk.0.ffn_gate_inp.weight"] == "F16"
+
+
+def test_matrices_without_a_kernel_for_quantised_weights_keep_their_type() -> None:
+    pytest.importorskip("gguf", reason="pip install 'tuneworthy[train]'")
+    kept = {"blk.0.ssm_conv1d.weight": "F32", "blk.0.ssm_a": "F32", "position_embd.weight": "F16"}
+    for name, stored in kept.items():
+        assert _type_of(Tensor(name, (64, 64), lambda: np.zeros((64, 64)), stored), "q8_0", "").name == stored, name
+    quantised = Tensor("blk.0.attn_q.weight", (64, 64), lambda: np.zeros((64, 64)), "F32")
+    assert _type_of(quantised, "q8_0", "").name == "Q8_0"
 
 
 PROJECT = """
