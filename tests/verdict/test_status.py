@@ -180,6 +180,15 @@ def test_the_remaining_cost_is_that_of_open_steps() -> None:
     assert set(no.remaining.values()) == {Cost()}
 
 
+def test_the_remaining_cost_has_rungs_without_a_step_and_counts_a_rung_once() -> None:
+    costs = {"prompt": FREE, "model": PAID, "tools": PAID}
+    whole = checklist(seen([rung("baseline")], costs=costs)).remaining["to_decide"]
+    assert whole == FREE + PAID + PAID
+    action = NextAction(command="tuneworthy run --rung model", why="", calls=PAID.calls, usd=PAID.usd)
+    asked = replace(verdict("undecided"), next_action=action)
+    assert checklist(seen([rung("baseline")], costs=costs, verdict=asked)).remaining["to_decide"] == whole
+
+
 def test_a_baseline_comes_before_the_levers_and_a_quick_one_does_not_count() -> None:
     found = checklist(seen(quick={"baseline": (0.35, 40)}))
     assert next_of(found) == "baseline"

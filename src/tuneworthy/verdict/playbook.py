@@ -195,7 +195,7 @@ def _remaining(state: ProjectState, steps: Sequence[Step]) -> dict[str, Cost]:
 
 
 def _runs(step: Step) -> bool:
-    return step.step == "decision" and step.do.startswith("tuneworthy run")
+    return step.step == "decision" and "`tuneworthy run" in step.do
 
 
 def _priced(state: ProjectState, step: Step) -> Step:
