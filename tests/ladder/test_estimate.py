@@ -16,11 +16,11 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.engine.models import Models, OpenModel
 from tuneworthy.ladder.checks.facts import Facts
-from tuneworthy.ladder.estimate import SPREAD, Estimate, _described, _Estimating, most_for, observed
+from tuneworthy.ladder.estimate import A_CALL, SPREAD, Estimate, _described, _Estimating, most_for, observed
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.providers.capabilities import capabilities_for
-from tuneworthy.types import Retrieval, Variant
+from tuneworthy.types import OutputFormat, Retrieval, Variant
 
 
 def estimate(root: Path) -> Estimate:
@@ -177,3 +177,36 @@ def test_the_last_run_replaces_what_was_assumed(tmp_path: Path) -> None:
     assert invoke(["run", "--project", str(root)]) == 0
     assert observed(load(root))["weak"][1] == 7.0
     assert any("of weak come from the last run" in line for line in estimate(root).assumptions)
+
+
+def test_schemas_calls_and_results_of_tools_are_estimated(tmp_path: Path) -> None:
+    """Two requests per case, three with a constrained answer: each has the schemas, all but the first a result."""
+    root = write_simulation(
+        tmp_path, {"weak": "answer(request, 0.4)"}, n_cases=60, n_examples=0, rungs=["baseline", "tools"]
+    )
+    (root / "mine.py").write_text('def tool(x: int) -> int:\n    """Do."""\n    return x\n')
+    path = root / "tuneworthy.toml"
+    toml = path.read_text().replace('py:weak"\n', f'py:weak"\n{PRICE}')
+    path.write_text(toml)
+    without = estimate(root)
+    path.write_text(f'{toml}\n[[tools]]\nfunction = "mine.py:tool"\n')
+    small = estimate(root)
+    assert small.usd > without.usd == small.rungs["baseline"].usd
+    assert any("tool" in line for line in small.assumptions) and not any("tool" in line for line in without.assumptions)
+    (root / "mine.py").write_text(
+        f"{(root / 'mine.py').read_text()}tool.schema = {{'type': 'object', 'description': 'd ' * 20_000}}\n"
+    )
+    large = estimate(root)
+    added = (large.usd - small.usd) / large.rungs["tools"].calls
+    assert added == pytest.approx(10_000 * 10.0 / 1e6, rel=0.02)
+
+    facts = Facts(load(root), contact=False)
+    assert facts.data is not None
+    found = _Estimating(facts.project, facts.data, Models(facts.project), (), None)
+    use = found.toolbox.read[0]
+    plain = Variant(name="v", model="weak", model_identity={}, system=None, user="{{ input }}")
+    tooled = replace(plain, tools=use)
+    closed = replace(tooled, output=OutputFormat(kind="choice", choices=("a", "b")))
+    assert found._read(tooled) - found._read(plain) == pytest.approx(10_000 + 2_000 / 2, rel=0.02)
+    assert found._written(tooled) - found._written(plain) == A_CALL
+    assert [found._work(one, 10.0).calls for one in (plain, tooled, closed)] == [10, 20, 30]

@@ -84,6 +84,20 @@ def test_tool_calls_are_kept_in_the_protocols_shape() -> None:
     assert (response.text, response.finish_reason, response.tool_calls) == ("", "tool_calls", (call,))
 
 
+def test_the_closing_step_offers_tools_only_where_the_answer_is_free() -> None:
+    """A gateway refuses a chat with calls that defines no tools; servers refuse tools with a constraint."""
+    tool = {"type": "function", "function": {"name": "tool", "parameters": {"type": "object"}}}
+    asked = replace(QUESTION, tools=(tool,))
+    closing = replace(asked, tool_choice="none")
+    for request, sent in (
+        (asked, {"tools": (tool,)}),
+        (closing, {"tools": (tool,), "tool_choice": "none"}),
+        (replace(closing, output=CHOICE), {}),
+    ):
+        body, dropped = make().body(request)
+        assert {key: body[key] for key in ("tools", "tool_choice") if key in body} == sent and not dropped
+
+
 def test_a_refusal_a_filter_and_a_cut_keep_their_reason() -> None:
     refused, _ = exchange(QUESTION, completion(None, message={"refusal": "I can't."}))
     assert (refused.text, refused.finish_reason) == ("I can't.", "refusal")

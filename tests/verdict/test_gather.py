@@ -165,6 +165,11 @@ def _judge(root: Path) -> None:
     edit(root, "[[graders]]", '[[graders]]\ntype = "judge"\nmodel = "strong"\nrubric = "It is right."\n[[graders]]')
 
 
+def _tools(root: Path) -> None:
+    rewrite(root, lambda record: record["provenance"]["settings"].update(tools="of others"))
+    edit(root, "[ladder]", '[[tools]]\nfunction = "world.py:weak"\n[ladder]')
+
+
 CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "labels": (_labels, "labels of cases have changed"),
     "groups": (_groups, "the groups of the cases have changed"),
@@ -187,6 +192,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "the model strong has been removed",
     ),
     "model_added": (_new_model, "the model new has been added"),
+    "tools": (_tools, "the tools have changed"),
     "target": (lambda root: edit(root, "target = 0.9", "target = 0.8"), "task.target was 0.9 and is now 0.8"),
     "margin": (
         lambda root: edit(root, "target = 0.9", "target = 0.9\nmargin = 0.1"),

@@ -19,6 +19,7 @@ from tuneworthy.config.graders import Judge
 from tuneworthy.config.project import Project
 from tuneworthy.engine.latency import N_CASES
 from tuneworthy.engine.models import Models, OpenModel
+from tuneworthy.engine.tool_child import MAX_RESULT
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.ladder import messages
@@ -56,6 +57,8 @@ NETWORK_RATE = 60.0
 FEWEST_IN_FLIGHT = 8
 # Tokens of an answer per expected token, additional tokens, and tokens of thinking.
 LONGER, AROUND, THINKING = 1.5, 4.0, 300.0
+# Tokens of a call of a tool, and of its result, at most.
+A_CALL, A_RESULT = 40.0, MAX_RESULT / BYTES_A_TOKEN
 # Of the tokens of all labels, those that a ranking reads: what labels share at their beginning is read once.
 RANKED_SHARE = 0.75
 # The cost of a run is at most about so many times its expected value.
@@ -210,9 +213,13 @@ class _Estimating:
             minutes=minutes,
             rungs=rungs,
             models=self.used,
-            assumptions=messages.estimate_assumptions(
-                list(self.observed), [model.provider for model in self.project.models.values()]
-            ),
+            assumptions=[
+                *messages.estimate_assumptions(
+                    list(self.observed), [model.provider for model in self.project.models.values()]
+                ),
+                *[f"A tool is called once per case, and its result has {MAX_RESULT:,} characters."]
+                * ("tools" in rungs),
+            ],
         )
 
     def _rungs(self) -> dict[str, Work]:
@@ -278,7 +285,8 @@ class _Estimating:
         return loads + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
 
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
-        steps = 2 if variant.tools else 1  # a call, and the answer
+        # a call, and the answer, which is repeated where it is constrained
+        steps = 2 + (variant.output.kind != "free") if variant.tools else 1
         calls = steps * chance * (together + alone)
         work = Work(calls, calls * self._usd(variant), steps * chance * self._seconds(variant, together, alone))
         self.used[variant.model] = self.used.get(variant.model, Work()).plus(work)
@@ -333,6 +341,7 @@ class _Estimating:
         mean, _ = prompt_tokens(variant, (self.split.dev or self.split.test)[:SAMPLED_CASES])
         found = variant.retrieval
         passages = 0 if found is None else ROOM if found.mode == "oracle" else found.k * found.chunk_tokens
+        mean += A_RESULT / 2 if variant.tools else 0.0  # the first request has no result
         return mean + passages + (variant.shots.k * self.shot if variant.shots else 0.0)
 
     def _written(self, variant: Variant) -> float:
@@ -341,8 +350,13 @@ class _Estimating:
             return sum(1 + len(label.encode()) / BYTES_A_TOKEN for label in variant.output.choices) * RANKED_SHARE
         measured, effort = variant.model in self.observed, variant.decoding.get("effort")
         if measured and not variant.answer_after and not effort:
-            return self.observed[variant.model][1]
-        answer = LONGER * self.answer + AROUND + (COT_TOKENS if variant.answer_after else 0)
+            return self.observed[variant.model][1] + (A_CALL if variant.tools else 0.0)
+        answer = (
+            LONGER * self.answer
+            + AROUND
+            + (A_CALL if variant.tools else 0.0)
+            + (COT_TOKENS if variant.answer_after else 0)
+        )
         capabilities = self.models[variant.model].capabilities
         if capabilities and (effort or capabilities.thinks in {"by_default", "always"}):
             answer += THINKING
@@ -358,19 +372,22 @@ def observed(project: Project) -> dict[str, tuple[Variant, float, float]]:
     return {
         variant.model: (variant, row.output_tokens, row.latency_p50_ms / 1000)
         for variant, row in rows
-        if variant and variant.model in project.models and not variant.answer_after
+        if variant and variant.model in project.models and not (variant.answer_after or variant.tools)
         if row.output_tokens is not None and row.latency_p50_ms is not None
     }
 
 
 def prompt_tokens(variant: Variant, cases: Cases) -> tuple[float, float]:
-    """Return the mean and the largest number of tokens of a prompt without its shots and passages, estimated."""
+    """Return the mean and the largest number of tokens of a prompt without its shots and passages, estimated.
+
+    Schemas of tools are part of each.
+    """
     bare = replace(variant, shots=None, retrieval=None)
-    sizes = []
+    sizes, offered = [], sum(len(str(one).encode()) for one in variant.tools.schemas) if variant.tools else 0
     for case in cases:
         try:
             turns = chat(bare, case, ())
         except UserError:
             turns = ({"content": f"{variant.system or ''}{variant.user}{case.text}"},)
-        sizes.append(sum(8 + len(text_of(turn).encode()) / BYTES_A_TOKEN for turn in turns))
+        sizes.append(sum((len(text_of(turn).encode()) for turn in turns), offered) / BYTES_A_TOKEN + 8 * len(turns))
     return (sum(sizes) / len(sizes), max(sizes)) if sizes else (0.0, 0.0)

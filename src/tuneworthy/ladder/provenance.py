@@ -164,6 +164,8 @@ def _edits(record: RunRecord, project: Project, opened: Mapping[str, JsonMapping
     changed += [f"the model {name} has been added" for name in added]
     return changed + [
         f"{name} was {messages.shown(then.settings[name])} and is now {messages.shown(value)}"
+        if name != "tools"
+        else "the tools have changed"
         for name, value in settings(project).items()
         if name in then.settings and then.settings[name] != value
     ]

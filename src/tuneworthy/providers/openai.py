@@ -92,7 +92,11 @@ class OpenAIProvider(ServedProvider):
         body |= part
         objections = [objection]
         if request.tools and caps.tools:
-            body |= {"tools": request.tools} if request.tool_choice == "auto" else {}
+            body |= (
+                {}
+                if request.tool_choice == "none" and request.output.kind != "free"  # servers refuse both
+                else {"tools": request.tools, **({"tool_choice": "none"} if request.tool_choice == "none" else {})}
+            )
         elif request.tools:
             objections.append(f"tools: not accepted ({caps.family})")
         if request.logprobs is not None:
