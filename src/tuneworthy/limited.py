@@ -88,7 +88,7 @@ class Child:
                     raise OverLimit(self._end(limit_s))
                 self.room -= len(parts[-1])
                 if self.room < 0:
-                    raise OverLimit(f"its results have more than {MAX_ANSWERS} bytes")
+                    raise OverLimit("its results have too many bytes")
         except BrokenPipeError:
             raise OverLimit(self._end(limit_s)) from None
         answer = json.loads(b"".join(parts))

@@ -48,11 +48,20 @@ def main_of(module: str, *arguments: str) -> list[str]:
     return python("-c", _MAIN, str(Path(__file__).parents[1]), module, *arguments)
 
 
+def search_path() -> str:
+    """Return the absolute folders of the PATH: a relative one may be a stranger's."""
+    return os.pathsep.join(one for one in os.environ.get("PATH", "").split(os.pathsep) if Path(one).is_absolute())
+
+
 def program(name: str, root: Path) -> str | None:
-    """Return the path of a program on the PATH; None if it is missing, or in the project folder `root`."""
-    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if Path(folder).is_absolute()]
-    found = shutil.which(name, path=os.pathsep.join(folders))
-    return None if found is None or Path(found).resolve().is_relative_to(root.resolve()) else found
+    """Return the absolute path of a program: on the PATH, or relative to the project folder `root`.
+
+    None if it is missing, or in `root`; the environment of this Python may be there.
+    """
+    found = shutil.which(str(root / name) if os.sep in name else name, path=search_path()) or ""
+    path = Path(found).parent.resolve() / Path(found).name
+    outside = {root.resolve()}.isdisjoint([*path.parents, *path.resolve().parents])
+    return str(path) if found and (outside or path.parent == Path(sys.executable).parent.resolve()) else None
 
 
 def environment(*prefixes: str, **settings: str) -> dict[str, str]:

@@ -114,15 +114,16 @@ def require(root: Path, *grants: Grant | None) -> None:
     Raises:
         Untrusted: A grant is missing.
     """
-    if missing := [grant for grant in grants if grant is not None and not is_allowed(root, grant)]:
-        raise Untrusted(root, missing)
+    wanted = [grant for grant in grants if grant is not None]
+    if not is_allowed(root, *wanted):
+        raise Untrusted(root, [grant for grant in wanted if not is_allowed(root, grant)])
 
 
-def is_allowed(root: Path, grant: Grant) -> bool:
+def is_allowed(root: Path, *grants: Grant) -> bool:
     folder = root.resolve()
     listed = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     is_listed = folder in TYPED_FOLDERS or any(folder.is_relative_to(part.resolve()) for part in listed)
-    return is_listed or grant in allowed(root)
+    return is_listed or {*grants} <= {*allowed(root)}
 
 
 def allowed(root: Path) -> list[Grant]:
@@ -226,7 +227,11 @@ def contents(root: Path) -> Iterator[Grant]:
     """Yield the grant for each file below `root` that Python can import; not in hidden folders and environments."""
     for folder, inner, names in os.walk(root.resolve()):
         inner[:] = [name for name in inner if name[0] != "." and not Path(folder, name, "pyvenv.cfg").exists()]
-        paths = [Path(folder, name) for name in names if name.endswith((*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES))]
+        paths = [
+            Path(folder, name)
+            for name in names
+            if name.endswith((*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)) or name[name.find(".") :] == ".pyc"
+        ]
         yield from (content_grant(root, path) for path in paths if path.is_file())
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import py_compile
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,16 @@ import orjson
 import pytest
 
 from tuneworthy.config import load
+from tuneworthy.config.grants import grants_of, missing_grants
 from tuneworthy.engine import toolbox
 from tuneworthy.engine.tool_child import MAX_RESULT
+from tuneworthy.engine.tool_loop import MAX_CALLS, _written
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import ConfigError, NotStored, UserError
 from tuneworthy.ladder.rungs.tools import with_tools
 from tuneworthy.ladder.session import Session, open_session
-from tuneworthy.trust import VARIABLE, Untrusted
-from tuneworthy.types import Case, OutputFormat, Trace, Variant
+from tuneworthy.trust import VARIABLE, Untrusted, allow
+from tuneworthy.types import Case, OutputFormat, ToolUse, Trace, Variant
 
 GOOD = '''
 def tool(x: int) -> object:
@@ -42,7 +47,7 @@ def model(request):
     last, case = request.messages[-1], PLAN[next(m["content"] for m in request.messages if m["role"] == "user")]
     results = sum(m["role"] == "tool" for m in request.messages)
     if not request.tools or request.tool_choice == "none":
-        return "closed" if results else "no tools"
+        return Response(text="closed", input_tokens=100, output_tokens=1) if results else "no tools"
     if results and not case.get("loops"):
         return "done"
     calls = case["calls"] if isinstance(case["calls"], list) else [case["calls"]]
@@ -81,13 +86,13 @@ baseline = "m"
     return root
 
 
-def ask(root: Path, n: int, *, calls: bool = True, **changes: Any) -> list[Trace]:
-    """The answers of the variant with tools to the first questions."""
+def ask(root: Path, n: int, *, calls: bool = True, cases: Sequence[Case] = (), **changes: Any) -> list[Trace]:
+    """The answers of the variant with tools to the first questions, or to `cases`."""
 
     async def within() -> list[Trace]:
         async with open_session(load(root), calls=calls) as session:
-            cases = [Case(id=f"c{i}", input=f"q{i}", expected="done") for i in range(n)]
-            return await session.ask(replace(tooled(session), **changes), cases)
+            first = [Case(id=f"c{i}", input=f"q{i}", expected="done") for i in range(n)]
+            return await session.ask(replace(tooled(session), **changes), cases or first)
 
     return asyncio.run(within())
 
@@ -175,13 +180,15 @@ def test_a_faulty_tool_is_data_and_the_cases_go_on(fault: str, tmp_path: Path) -
     assert not list(tmp_path.glob("p/.tuneworthy/*.tmp"))
 
 
-@pytest.mark.parametrize("fault", some(CALL_FAULTS, "unknown tool", "invalid JSON", "wrong type", "one id twice"))
+@pytest.mark.parametrize("fault", some(CALL_FAULTS, "unknown tool", "wrong type", "one id twice", "too many calls"))
 def test_a_faulty_call_is_data_and_the_case_goes_on(fault: str, tmp_path: Path) -> None:
     calls, shown = CALL_FAULTS[fault]
     (trace,) = ask(write(tmp_path / "p", {"q0": {"calls": calls}}, GOOD.format(body="    return x")), 1)
     assert trace.text == "done" and shown in results_of(trace)[0]
     ids = [call["id"] for turn in trace.messages for call in turn.get("tool_calls", ())]
-    assert len(ids) == len(set(ids)) <= 16 and all(ids)
+    assert len(ids) == len(set(ids)) == len(calls if isinstance(calls, list) else [calls]) and all(ids)
+    assert [text for text in results_of(trace) if "Only the first 16" in text] == results_of(trace)[MAX_CALLS:]
+    assert [call["failed"] for call in trace.calls[MAX_CALLS:]] == [True] * (len(ids) - MAX_CALLS)
     assert ids == [turn["tool_call_id"] for turn in trace.messages if turn["role"] == "tool"]
     assert all(json.loads(call["function"]["arguments"]) is not None for call in trace.messages[1]["tool_calls"])
 
@@ -199,10 +206,20 @@ def test_identical_calls_run_once_and_end_at_the_limit_with_an_answer(tmp_path: 
 def test_tokens_seconds_and_cost_are_those_of_all_steps(tmp_path: Path) -> None:
     code = GOOD.format(body="    import time\n    time.sleep(0.2)\n    return x")
     root = write(tmp_path / "p", {"q0": {"calls": wanted({"x": 0}), "loops": True}}, code, ladder="tool_steps = 2")
+    toml = root / "tuneworthy.toml"
+    toml.write_text(
+        toml.read_text().replace("[ladder]", "input_usd_per_mtok = 10.0\noutput_usd_per_mtok = 30.0\n[ladder]")
+    )
     (trace,) = ask(root, 1)
     assert trace.response is not None
-    assert trace.response.input_tokens is None  # the last answer has no count
+    assert (trace.response.input_tokens, trace.response.output_tokens) == (10 + 100, 5 + 1)
+    assert trace.cost_usd == pytest.approx((110 * 10 + 6 * 30) / 1e6)
     assert trace.response.seconds > 0.2
+    toml.write_text(toml.read_text().replace("tool_steps = 2", "tool_steps = 3"))
+    (root / "plan.json").write_text(json.dumps({"q1": {"calls": wanted({"x": 0})}}))
+    (trace,) = ask(root, 1, cases=[Case(id="c1", input="q1")])
+    assert trace.text == "done" and trace.response is not None
+    assert trace.response.input_tokens is None  # the last answer has no count
 
 
 def test_stored_steps_are_taken_again_without_a_call(tmp_path: Path) -> None:
@@ -270,7 +287,7 @@ BAD_TOOLS = {
     "a schema of another type": ('def tool(x):\n    """Do."""\ntool.schema = {"type": "array"}', "type `object`"),
     "twice": (GOOD.format(body=""), "the name of another tool"),
     "a schema that fills the prompt": (
-        'def tool(x):\n    """Do."""\ntool.schema = {"type": "object", "d": "x" * 200_000}', "bytes"),
+        'def tool(x):\n    """Do."""\ntool.schema = {"type": "object", "d": "x" * 1_200_000}', "bytes"),
 }  # fmt: skip
 
 
@@ -281,7 +298,7 @@ def test_a_tool_without_a_usable_schema_is_an_error_that_says_where(fault: str, 
     root = write(tmp_path / "p", {}, code, tools=table * (1 + (fault == "twice")))
     with pytest.raises(ConfigError, match=r"\[\[tools\]\]") as caught:
         _ = opened(root).read
-    assert shown in str(caught.value)
+    assert shown in str(caught.value) and not caught.value.hint
 
 
 def test_schemas_come_from_type_hints_or_are_declared(tmp_path: Path) -> None:
@@ -320,7 +337,7 @@ def test_no_tool_runs_before_a_person_allowed_it(tmp_path: Path, monkeypatch: py
             "code" if "function" in table else "program",
         }
         files = {grant.what for grant in caught.value.grants if grant.kind == "content"}
-        assert files == {"mine.py"}  # not the program itself
+        assert files == {"mine.py", *["model.py"] * ("command" in table)}  # not the program itself
         assert not (root / "ran").exists()
 
 
@@ -386,6 +403,9 @@ for line in sys.stdin:
             if FAULT == "huge":
                 send(id=number, result={{"content": [{{"type": "text", "text": "x" * 3_000_000}}]}})
                 continue
+            if FAULT == "reserves address space":  # as WebAssembly does: private, anonymous, not backed
+                import mmap
+                mmap.mmap(-1, 2**33, flags=0x4022)
             if FAULT == "asks for a sample":
                 send(id=7, method="sampling/createMessage", params={{"messages": [], "maxTokens": 9}})
             if FAULT == "a link to a file":
@@ -406,6 +426,7 @@ SERVER_FAULTS = {
     "an error": "no such city",
     "says that it failed": "Error: bad",
     "huge": "more characters are cut",
+    "reserves address space": "fine",
     "asks for a sample": "fine",
     "a link to a file": "",
 }
@@ -423,7 +444,9 @@ def mcp_table(program: str = sys.executable, seconds: float = 2.0) -> str:
     return f'[[tools]]\ncommand = ["{program}", "server.py"]\ntimeout_s = {seconds}\n'
 
 
-@pytest.mark.parametrize("fault", some(SERVER_FAULTS, "dies in a call", "says that it failed"))
+@pytest.mark.parametrize(
+    "fault", some(SERVER_FAULTS, "dies in a call", "says that it failed", "reserves address space")
+)
 def test_a_faulty_mcp_server_is_data_and_the_cases_go_on(fault: str, tmp_path: Path) -> None:
     pytest.importorskip("mcp")
     plan = {"q0": {"calls": wanted({"x": 0})}, "q1": {"calls": wanted({"x": 1})}}
@@ -481,3 +504,187 @@ def test_changed_tools_do_not_answer_for_an_earlier_variant(tmp_path: Path) -> N
     asyncio.run(answer(0, earlier))  # all is stored
     with pytest.raises(UserError, match="tools have changed"):
         asyncio.run(answer(1, earlier))
+
+
+CALL, OTHER = '{"tool": "tool", "arguments": {"x": 1}}', '{"tool": "tool", "arguments": {"x": 2}}'
+# Text of a model that is offered no tools to the arguments of its call; None if it is the answer.
+WRITTEN: dict[str, Any] = {
+    CALL: {"x": 1},
+    '{"arguments": {"x": 1}, "tool": "tool"}': {"x": 1},
+    f"```json\n{CALL}\n```": {"x": 1},
+    f"<think>{OTHER}?</think> {CALL}": {"x": 1},
+    f"{OTHER} or rather {CALL}": {"x": 1},
+    '{"tool": "tool"}': {},
+    '{"tool": "tool", "arguments": "{\\"x\\": 1}"}': {"x": 1},
+    '{"tool": "tool", "arguments": {"tool": "tool"}}': {"tool": "tool"},
+    '{"tool": "tool", "arguments": {"x": 1}': "no JSON",
+    f'{{"tool": tool}} {CALL}': {"x": 1},
+    f"<think>{CALL}</think> 12": None,
+    '{"tool": "hammer", "price": 5}': None,
+    '{"tool": "hammer", "arguments": {}}': None,
+    '{"tool": ["tool"], "arguments": {}}': None,
+    '{"tool": "tool", "arguments": {}, "price": 5}': None,
+    f'{{"calls": [{CALL}]}}': None,
+    "{" * 3000: None,
+    '{"a":' * 3000: None,
+    "12": None,
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN, ids=[f"{text:.40}" for text in WRITTEN])
+def test_a_text_calls_a_tool_only_in_the_form_of_the_contract(text: str) -> None:
+    schema = {"type": "function", "function": {"name": "tool", "description": "", "parameters": {"type": "object"}}}
+    found = _written(text, ToolUse(schemas=(schema,), source="", max_steps=4, native=False))
+    expected = WRITTEN[text]
+    if expected is None:
+        assert found == []
+    else:
+        ((_, value, _),) = found
+        assert value == expected or (isinstance(value, str) and expected == "no JSON")
+
+
+def python_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the only Python of the PATH, after `bin` of the working folder."""
+    (tmp_path / "safe").mkdir()
+    (tmp_path / "safe" / "python3").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", f"bin:{tmp_path / 'safe'}:/usr/bin:/bin")
+    return (tmp_path / "safe").resolve() / "python3"
+
+
+def test_the_program_of_the_permission_is_the_one_that_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mcp")
+    python = python_on_path(tmp_path, monkeypatch)
+    root = write(tmp_path / "p", {"q0": {"calls": wanted({"x": 1})}}, "", tools=mcp_table("python3", 20.0))
+    (root / "server.py").write_text(SERVER.format(fault=""))
+    (root / "bin").mkdir()
+    planted = root / "bin" / "python3"
+    planted.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec {sys.executable} "$@"\n')
+    planted.chmod(0o755)
+    assert [one.where for one in grants_of(load(root)) if one.kind == "program"] == [str(python)]
+    assert results_of(ask(root, 1)[0]) == ["fine"]
+    for name in ("bin/python3", str(planted), "no-such-program"):
+        toml = (root / "tuneworthy.toml").read_text()
+        (root / "tuneworthy.toml").write_text(toml.replace('"python3"', f'"{name}"'))
+        assert not [one for one in grants_of(load(root)) if one.kind == "program"]
+        with pytest.raises(ConfigError, match="There is no program"):
+            _ = opened(root).read
+        (root / "tuneworthy.toml").write_text(toml)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_permission_of_a_server_covers_the_modules_that_it_may_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = f'[[tools]]\ncommand = ["{sys.executable}", "-m", "server", "notes.txt"]\n'
+    root = write(tmp_path / "p", {}, "", tools=command)
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
+    (root / "notes.txt").write_text("1")
+    allow(root, grants_of(load(root)))
+    assert missing_grants(load(root)) == []
+    for name in ("server.py", "helper.py", "server.pyc", "notes.txt"):
+        stamp = opened(root).stamp
+        (root / name).write_text("2")
+        assert [one.what for one in missing_grants(load(root))] == [name] and opened(root).stamp != stamp
+        with pytest.raises(Untrusted, match=name):
+            _ = opened(root).read
+        allow(root, grants_of(load(root)))
+    stamp = opened(root).stamp
+    (root / "__pycache__").mkdir()
+    for name in ("other.txt", "__pycache__/server.cpython-311.pyc"):  # neither named nor read
+        (root / name).write_text("2")
+    assert missing_grants(load(root)) == [] and opened(root).stamp == stamp
+
+
+def test_a_compiled_copy_in_the_project_is_not_run(tmp_path: Path) -> None:
+    pytest.importorskip("mcp")
+    root = write(tmp_path / "p", {"q0": {"calls": wanted({"x": 1})}}, "", tools=mcp_table(seconds=20.0))
+    (root / "planted.txt").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (root / "helper.py").write_text("")
+    (root / "server.py").write_text("import helper\n" + SERVER.format(fault=""))
+    copy = root / "__pycache__" / f"helper.{sys.implementation.cache_tag}.pyc"
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(root / "planted.txt"), str(copy), invalidation_mode=mode)
+    assert results_of(ask(root, 1)[0]) == ["fine"] and not (tmp_path / "ran").exists()
+
+
+def test_results_of_edited_modules_and_data_are_not_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = "    Path('ran').open('a').write('x')\n    return helper.value() + Path('data.txt').read_text()"
+    code = f"import helper\nfrom pathlib import Path\n{GOOD.format(body=body)}\ntool.files = ['data.txt']\n"
+    root = write(tmp_path / "p", {"q0": {"calls": wanted({"x": 0})}}, code)
+    (root / "data.txt").write_text("1")
+    for name, text, shown in (
+        ("helper.py", "def value(): return 'a'\n", "a1"),
+        ("notes.txt", "", "a1"),
+        ("helper.py", "def value(): return 'b'\n", "b1"),
+        ("data.txt", "2", "b2"),
+    ):
+        (root / name).write_text(text)
+        monkeypatch.setattr(toolbox, "_DESCRIBED", {})  # as in another process
+        assert results_of(ask(root, 1)[0]) == [shown]
+    assert (root / "ran").read_text() == "xxx"
+    (root / "data.txt").unlink()
+    monkeypatch.setattr(toolbox, "_DESCRIBED", {})
+    with pytest.raises(ConfigError, match=r"data\.txt"):
+        _ = opened(root).read
+
+
+def test_a_stopped_run_does_not_wait_for_its_tools(tmp_path: Path) -> None:
+    code = GOOD.format(body="    import time, pathlib\n    pathlib.Path('started').touch()\n    time.sleep(60)")
+    tables = '[[tools]]\nfunction = "mine.py:tool"\ntimeout_s = 50.0\n'
+    root = write(tmp_path / "p", {"q0": {"calls": wanted({"x": 0})}}, code, tools=tables)
+
+    async def within() -> float:
+        async with open_session(load(root)) as session:
+            asked = asyncio.create_task(session.ask(tooled(session), [Case(id="c0", input="q0")]))
+            for _ in range(1200):
+                await asyncio.sleep(0.0 if (root / "started").exists() else 0.05)
+            assert (root / "started").exists()
+            asked.cancel()
+            await asyncio.wait([asked])
+            return time.monotonic()
+
+    stopped = asyncio.run(within())
+    assert time.monotonic() - stopped < 10.0
+
+
+def test_a_tool_may_take_its_time_limit_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolbox, "START_S", 1.0)
+    for seconds in (0.1, 60.0):
+        tables = f'[[tools]]\nfunction = "mine.py:tool"\ntimeout_s = {seconds}\n'
+        root = write(
+            tmp_path / "p", {}, f"import time\ntime.sleep(4)\n{GOOD.format(body='    return x')}", tools=tables
+        )
+        if seconds > 1:
+            assert opened(root).read[0].schemas
+        else:
+            with pytest.raises(ConfigError) as caught:
+                _ = opened(root).read
+            assert "timeout_s" in caught.value.hint
+
+
+def test_a_long_word_of_a_command_is_no_file(tmp_path: Path) -> None:
+    command = f'[[tools]]\ncommand = ["{sys.executable}", "-c", "{"x = 1;" * 99}"]\n'
+    root = write(tmp_path / "p", {}, "", tools=command)
+    (program,) = [one for one in grants_of(load(root)) if one.kind == "program"]
+    assert "x = 1;x = 1" in program.what and opened(root).stamp
+
+
+def test_a_server_that_hangs_ends_with_its_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mcp")
+    monkeypatch.setattr(toolbox, "START_S", 6.0)
+    root = write(tmp_path / "p", {}, "", tools=mcp_table())
+    (root / "server.py").write_text(
+        "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\nwhile True: time.sleep(1)\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        _ = opened(root).read
+    assert "timeout_s" in caught.value.hint
+    command = Path(f"/proc/{(root / 'pid').read_text()}/cmdline")
+    for _ in range(50):
+        if not command.exists() or not command.read_bytes():  # gone, or not yet waited for
+            return
+        time.sleep(0.1)
+    pytest.fail("the server is still running")

@@ -229,6 +229,22 @@ def test_a_program_is_not_taken_from_the_project(tmp_path: Path, monkeypatch: py
         assert processes.program("tool", root) is None, path
     monkeypatch.setenv("PATH", f".:{tmp_path}/bin")
     assert processes.program("tool", root) == str(tmp_path / "bin" / "tool")
+    for name in ("./tool", "bin/tool", f"{root}/bin/tool", f"{tmp_path}/links/tool", "../nothing", "x" * 999, "a\0b"):
+        assert processes.program(name, root) is None, name
+    assert processes.program("../bin/tool", root) == str(tmp_path / "bin" / "tool")
+    assert processes.search_path() == f"{tmp_path}/bin"
+
+
+def test_an_environment_in_the_project_is_used_only_by_its_own_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(folder))
+    assert processes.program("python", tmp_path) is None
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    assert processes.program("python", tmp_path) == str(folder / "python")
 
 
 def test_numba_takes_no_cache_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

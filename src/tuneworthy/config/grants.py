@@ -5,6 +5,7 @@ found as well. What enforces a grant is at the place of use (see `trust`).
 """
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tuneworthy.trust import (
     Untrusted,
     code_grant,
     content_grant,
+    contents,
     file_grant,
     is_allowed,
     key_grant,
@@ -42,9 +44,10 @@ def grants_of(project: Project, *, priced: bool = False) -> list[Grant]:
 
 def missing_grants(project: Project) -> list[Grant]:
     """Return the missing grants of the project; a key that is not set can't be sent."""
+    grants = grants_of(project)
     return [
         grant
-        for grant in grants_of(project)
+        for grant in grants * (not is_allowed(project.root, *grants))
         if not is_allowed(project.root, grant) and (grant.kind != "key" or os.environ.get(grant.what))
     ]
 
@@ -69,6 +72,7 @@ def _sections(value: object) -> Iterator[Section]:
 
 def section_grants(section: Section, project: Project, *, priced: bool = False) -> Iterator[Grant | None]:
     variable, function = getattr(section, "key_variable", None), getattr(section, "function", None)
+    root = project.root.resolve()
     url = getattr(section, "base_url", None) or getattr(section, "url", "")
     if isinstance(url, str) and url:
         yield server_grant(url, any_path=not hasattr(section, "base_url"))
@@ -76,12 +80,14 @@ def section_grants(section: Section, project: Project, *, priced: bool = False) 
         priced = priced or any(getattr(section, name, None) is not None for name in _PRICES)
         yield key_grant(variable, str(url), priced=priced)
     if isinstance(function, str):
-        yield (code := code_grant(function, project.root))
-        yield content_grant(project.root, Path(code.where)) if Path(code.where).is_file() else None
+        yield (code := code_grant(function, root))
+        yield content_grant(root, Path(code.where)) if os.path.isfile(code.where) else None  # noqa: PTH113 - it may be long
     if isinstance(section, McpServer):
-        yield Grant("program", " ".join(section.command), processes.program(section.command[0], project.root) or "?")
-        for path in [project.root / part for part in section.command if not part.startswith("/")]:
-            yield content_grant(project.root, path) if path.is_file() else None
+        path = processes.program(section.command[0], root)
+        yield Grant("program", shlex.join(section.command), path) if path else None
+        yield from contents(root)  # it may import each of them, as they lie in its working folder
+        for file in filter(os.path.isfile, [root / word for word in section.command[1:]]):
+            yield content_grant(root, file.resolve()) if file.resolve().is_relative_to(root) else None
     for kind, tag, sections in (("providers", "provider", MODEL_SECTIONS), ("graders", "type", GRADER_SECTIONS)):
         name = getattr(section, tag, None)
         if isinstance(name, str) and name not in sections:

@@ -17,7 +17,7 @@ class McpServer(Timed):
     `pip install 'tuneworthy[tools]'`."""
 
     command: list[str] = Field(min_length=1)
-    """Program on the PATH and its arguments; it runs in the project folder."""
+    """Program, on the PATH or by its path outside the project, and its arguments; it runs in the project folder."""
 
 
 def _choose(value: Any, _: Any, info: ValidationInfo) -> Timed:

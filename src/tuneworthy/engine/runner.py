@@ -315,10 +315,7 @@ class Runner:
 
         async def run(key: bytes, name: str, arguments: JsonObject) -> None:
             assert box is not None
-            result: Answer = await box.call(name, arguments)
-            if isinstance(result, Response) and result.finish_reason == "error":
-                result = Failure(code="tool", message=result.text, seconds=result.seconds)
-            self.store.put(key, result, 0.0)
+            self.store.put(key, await box.call(name, arguments), 0.0)
 
         if not is_same:
             return found

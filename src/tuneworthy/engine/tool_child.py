@@ -5,12 +5,10 @@ task begins with its source: the project folder; the function, or "" and the com
 """
 
 import asyncio
-import atexit
 import inspect
 import os
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,12 @@ def describe(task: Sequence[Any], limit_s: float) -> JsonObject:
     if not task[1]:
         return {"tools": (tools := _ask(task, limit_s)), "source": content_hash(tools)}
     function = load_function(task[1], Path(task[0]))
-    return {"tools": [_schema(task[1].rpartition(":")[2], function)], "source": source_hash(function)}
+    return {
+        "tools": [_schema(task[1].rpartition(":")[2], function)],
+        "source": content_hash(
+            [source_hash(function), *(Path(one).read_bytes().hex() for one in getattr(function, "files", ()))]
+        ),
+    }
 
 
 def call(task: Sequence[Any], limit_s: float, name: str, arguments: JsonObject) -> Any:
@@ -83,6 +86,10 @@ def _schema(name: str, function: Any) -> JsonObject:
 
 # Of the MCP client: its event loop runs while a task waits.
 _RUNNER = asyncio.Runner()
+# Starts a program that gets SIGTERM when this child ends, however it ends (Linux; elsewhere its input ends).
+_ENDS_WITH_US = (
+    "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+)
 # The connected client, once there is one: its owner ends a child whose server failed.
 _clients: list[Any] = []
 
@@ -96,11 +103,17 @@ async def _answer(task: Sequence[Any], *call: Any) -> Any:
     if not _clients:
         from mcp import Client, StdioServerParameters
 
-        atexit.register(_end_server)
+        if (program := processes.program(task[2][0], Path(task[0]))) is None:  # as in its permission
+            raise UserError(f"There is no program {task[2][0]} on the PATH outside the project.")
+        command, *words = processes.python("-c", _ENDS_WITH_US, program, *task[2][1:])
         server = StdioServerParameters(
-            command=task[2][0],
-            args=[*task[2][1:]],
-            env=processes.environment(),
+            command=command,
+            args=words,
+            env=processes.environment(
+                PATH=processes.search_path() or os.defpath,
+                # a compiled copy in the project may be a stranger's
+                PYTHONPYCACHEPREFIX=str(Path.home() / ".cache" / "tuneworthy" / "bytecode"),
+            ),
             cwd=task[0],
             encoding_error_handler="replace",
         )
@@ -120,9 +133,3 @@ async def _answer(task: Sequence[Any], *call: Any) -> Any:
         for page in pages
         for one in page.tools
     ]
-
-
-def _end_server() -> None:
-    with suppress(OSError):
-        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            os.killpg(int(child), signal.SIGTERM)

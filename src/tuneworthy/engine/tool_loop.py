@@ -125,12 +125,16 @@ class CaseSteps:
             return []
         if not use.native:
             return _written(answer.text, use)
-        known, calls = _names(use.schemas), [call["function"] for call in answer.tool_calls[:MAX_CALLS]]
+        known, calls = _names(use.schemas), [call["function"] for call in answer.tool_calls]
         if any(one["name"] in _names(self.job.case.tools) - known for one in calls):
             return []
         # ids of our own: those of a server may be missing or equal
         named = enumerate(calls, 1000 * len(self.answers))
-        return [_call(f"call{n:05d}", one["name"], one["arguments"] or "{}", use) for n, one in named]
+        found = [_call(f"call{n:05d}", one["name"], one["arguments"] or "{}", use) for n, one in named]
+        return found[:MAX_CALLS] + [
+            (call, f"Only the first {MAX_CALLS} calls of an answer are run. Call the tool again.", b"")
+            for call, _, _ in found[MAX_CALLS:]
+        ]
 
     def _turns(self, text: str, results: Mapping[bytes, Response], use: ToolUse, *, closes: bool) -> Turns:
         """Return the turns after an answer with calls, which are noted."""
@@ -166,14 +170,20 @@ def _names(schemas: Sequence[JsonObject]) -> set[str]:
 
 
 def _written(text: str, use: ToolUse) -> list[Wanted]:
-    """Return the call that a text has by the contract; without a call, an empty list."""
-    if (found := re.search(r'\{\s*"tool"\s*:', text)) is None:
-        return []
-    try:
-        value, _ = JSONDecoder().raw_decode(text[found.start() :])
-    except (ValueError, RecursionError):
-        value = {"tool": "", "arguments": ""}
-    return [_call("", value["tool"], value.get("arguments", {}), use)]
+    """Return the last call that a text has by the contract, after any thoughts; without a call, an empty list.
+
+    An object with other keys or another name is an answer; one that is no JSON may have been a call.
+    """
+    text, end, found = text.rpartition("</think>")[2], 0, list[Wanted]()
+    while (start := text.find("{", end)) >= 0:
+        try:
+            value, end = JSONDecoder().raw_decode(text, start)
+            if value.keys() <= {"tool", "arguments"} and value.get("tool") in [*_names(use.schemas)]:
+                found = [_call("", value["tool"], value.get("arguments", {}), use)]
+        except (ValueError, RecursionError):
+            end = start + 1
+            found = found or [_call("", "", "", use)] * bool(re.match(r'\{\s*"tool"\s*:', text[start : start + 99]))
+    return found
 
 
 def _call(identity: str, name: Any, arguments: Any, use: ToolUse) -> Wanted:

@@ -1,7 +1,7 @@
 """The project's tools: their schemas, and their calls in child processes.
 
-Invariant: a tool that fails, hangs or lies is data: `Toolbox.call` returns an error text for the model. The schemas are
-read once, so no result adds or changes a tool.
+Invariant: a tool that fails, hangs or lies is data: `Toolbox.call` returns a failure, with a text for the model. The
+schemas are read once, so no result adds or changes a tool.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import re
 import time
 from functools import cached_property
 from typing import Any
+from weakref import WeakSet
 
 from tuneworthy.config.grants import section_grants
 from tuneworthy.config.project import FILE_NAME, Project
@@ -17,12 +18,12 @@ from tuneworthy.engine import tool_child
 from tuneworthy.errors import ConfigError
 from tuneworthy.extras import require as require_package
 from tuneworthy.limited import Child, OverLimit
-from tuneworthy.trust import VARIABLE, require
-from tuneworthy.types import JsonObject, Response, ToolUse, content_hash
+from tuneworthy.trust import VARIABLE, contents, require
+from tuneworthy.types import Answer, Failure, JsonObject, Response, ToolUse, content_hash
 
-# Of the child of a tool (libraries of numbers reserve more than they use), of a file that the tool writes, and of the
-# output of the child for one task, bytes.
-MAX_MEMORY, MAX_FILE, MAX_OUTPUT = 2**32, 2**30, 2**20
+# Of the child of a function (libraries of numbers reserve more than they use) and of an MCP server (WebAssembly
+# reserves more than there is), of a file that the tool writes, and of the output of the child for one task, bytes.
+MAX_MEMORY, MAX_RESERVED, MAX_FILE, MAX_OUTPUT = 2**32, 2**62, 2**30, 2**20
 # Children of one function; an MCP server has one.
 MAX_CHILDREN = 4
 # Limit of starting a child and reading its tools, seconds.
@@ -37,7 +38,8 @@ class ToolSource:
         section: The table.
 
     Attributes:
-        stamp: Content hash of the table and of the files that it names.
+        children: All its running children, idle or not.
+        stamp: Content hash of the table, of the files that it names and of the project's Python files.
     """
 
     def __init__(self, project: Project, section: FunctionTool | McpServer) -> None:
@@ -46,18 +48,16 @@ class ToolSource:
         # the child of a server keeps its limit
         self.limit_s, self.patience_s = section.timeout_s, 0.0 if self.function else tool_child.GRACE_S / 2
         self.task, self.idle = (str(project.root), self.function, tuple(self.words)), list[Child]()
+        self.children = WeakSet[Child]()
         self.free = asyncio.Semaphore(MAX_CHILDREN if self.function else 1)
-        self.stamp = content_hash([
-            self.words,
-            *(path.read_bytes().hex() for word in self.words if not word.startswith("/")
-              if (path := project.root / (word.rpartition(":")[0] or word)).is_file()),
-        ])  # fmt: skip
+        files = {*contents(project.root), *section_grants(section, project)}
+        self.stamp = content_hash([self.words, sorted([*one] for one in files if one and one.kind == "content")])
 
     def ask(self, child: Child, limit_s: float, function: str, *arguments: Any) -> Any:
         """Return the answer of a child to one task; a child that gives none ends."""
         try:
             child.room = MAX_OUTPUT
-            task = [tool_child.__name__, function, [self.task, limit_s, *arguments], None]
+            task = tool_child.__name__, function, [self.task, limit_s, *arguments], None
             return child.answer(task, limit_s, time.monotonic() + limit_s + self.patience_s)
         except BaseException:
             child.close()
@@ -65,11 +65,12 @@ class ToolSource:
 
     def start(self) -> tuple[Child, JsonObject]:
         """Start a child, which needs the user's permissions too; return it with its tools."""
-        child = Child(MAX_MEMORY, MAX_FILE, (VARIABLE, "XDG_CONFIG_HOME"))
-        return child, self.ask(child, START_S, "describe")
+        child = Child(MAX_MEMORY if self.function else MAX_RESERVED, MAX_FILE, (VARIABLE, "XDG_CONFIG_HOME"))
+        self.children.add(child)
+        return child, self.ask(child, max(START_S, self.limit_s), "describe")
 
-    def call(self, name: str, arguments: JsonObject) -> Response:
-        """Return the result of a call; `error` is the finish reason of a failure, and time to start does not count."""
+    def call(self, name: str, arguments: JsonObject) -> Answer:
+        """Return the result of a call; time to start does not count."""
         started = time.perf_counter()
         try:
             while (child := self.idle.pop() if self.idle else self.start()[0]).process.poll() is not None:
@@ -79,8 +80,8 @@ class ToolSource:
             self.idle.append(child) if self.function or not failed else child.close(tool_child.GRACE_S)
         except (OverLimit, LookupError, TypeError, ValueError) as error:  # or the tool wrote into the pipe
             text, failed = f"Error: The tool failed: {getattr(error, 'reason', 'it answers with garbage')}.", True
-        seconds = time.perf_counter() - started
-        return Response(text=tool_child.cut(str(text)), finish_reason="error" if failed else "stop", seconds=seconds)
+        text, seconds = tool_child.cut(str(text)), time.perf_counter() - started
+        return Failure(code="tool", message=text, seconds=seconds) if failed else Response(text=text, seconds=seconds)
 
 
 class Toolbox:
@@ -115,14 +116,15 @@ class Toolbox:
             max_steps=project.ladder.tool_steps,
         ), by_name
 
-    async def call(self, name: str, arguments: JsonObject) -> Response:
+    async def call(self, name: str, arguments: JsonObject) -> Answer:
         source = self.read[1][name]
         async with source.free:
             return await asyncio.to_thread(source.call, name, arguments)
 
     def close(self) -> None:
-        for child in [child for source in self.sources for child in source.idle]:
-            child.close(tool_child.GRACE_S)
+        for source, child in [(one, child) for one in self.sources for child in one.children]:
+            # a cancelled call goes on in its thread: its child ends at once
+            child.close(tool_child.GRACE_S * (child in source.idle))
 
 
 # Tools by the task of a source and its stamp: estimates read them again and again.
@@ -136,6 +138,9 @@ def _described(source: ToolSource, where: str) -> JsonObject:
         try:
             child, _DESCRIBED[key] = source.start()
         except OverLimit as error:
-            raise ConfigError([f"{where}: {error.reason.removeprefix('it raises UserError: ')}"]) from None
+            raise ConfigError(
+                [f"{where}: {error.reason.removeprefix('it raises UserError: ')}"],
+                hint="If it starts slowly, increase its `timeout_s`." * bool(re.search("longer|Timeout", error.reason)),
+            ) from None
         child.close(tool_child.GRACE_S)
     return _DESCRIBED[key]
