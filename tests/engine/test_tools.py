@@ -205,7 +205,8 @@ def test_identical_calls_run_once_and_end_at_the_limit_with_an_answer(tmp_path: 
 
 def test_tokens_seconds_and_cost_are_those_of_all_steps(tmp_path: Path) -> None:
     code = GOOD.format(body="    import time\n    time.sleep(0.2)\n    return x")
-    root = write(tmp_path / "p", {"q0": {"calls": wanted({"x": 0}), "loops": True}}, code, ladder="tool_steps = 2")
+    plan = {"q0": {"calls": wanted({"x": 0}), "loops": True}, "q1": {"calls": wanted({"x": 0})}}
+    root = write(tmp_path / "p", plan, code, ladder="tool_steps = 2")
     toml = root / "tuneworthy.toml"
     toml.write_text(
         toml.read_text().replace("[ladder]", "input_usd_per_mtok = 10.0\noutput_usd_per_mtok = 30.0\n[ladder]")
@@ -216,7 +217,6 @@ def test_tokens_seconds_and_cost_are_those_of_all_steps(tmp_path: Path) -> None:
     assert trace.cost_usd == pytest.approx((110 * 10 + 6 * 30) / 1e6)
     assert trace.response.seconds > 0.2
     toml.write_text(toml.read_text().replace("tool_steps = 2", "tool_steps = 3"))
-    (root / "plan.json").write_text(json.dumps({"q1": {"calls": wanted({"x": 0})}}))
     (trace,) = ask(root, 1, cases=[Case(id="c1", input="q1")])
     assert trace.text == "done" and trace.response is not None
     assert trace.response.input_tokens is None  # the last answer has no count
