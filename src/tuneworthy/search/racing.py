@@ -229,10 +229,10 @@ def cheapest_of_the_best(finished: Sequence[Entry], n_dev: int) -> Entry:
     return min(close, key=lambda entry: (entry.measured.weight, finished.index(entry)))
 
 
-def within_one_error(best: DevScores, other: DevScores, n_dev: int) -> bool:
+def within_one_error(best: DevScores, other: DevScores, n_dev: int, errors: float = 1.0) -> bool:
     """Whether the paired difference of two candidates is at most the standard error that all of dev would give it.
 
-    Linearised for ratios.
+    Linearised for ratios. With `errors`: at most so many standard errors.
     """
     both = ~(np.isnan(best.num) | np.isnan(other.num))
     if both.sum() < 2:
@@ -243,7 +243,7 @@ def within_one_error(best: DevScores, other: DevScores, n_dev: int) -> bool:
         score = num.sum() / den.sum()
         sides.append((score, (num - score * den) / den.mean()))
     (score, parts), (other_score, other_parts) = sides
-    return bool(score - other_score <= np.std(parts - other_parts, ddof=1) / np.sqrt(max(n_dev, both.sum())))
+    return bool(score - other_score <= errors * np.std(parts - other_parts, ddof=1) / np.sqrt(max(n_dev, both.sum())))
 
 
 def entry_of(variant: Variant, measured: DevScores, cases: Cases) -> Entry:

@@ -18,6 +18,8 @@ from tuneworthy.types import MOST_UNSCORED, Cases, TagSetting, Texts, Traces, Va
 
 # Independent cases of a tag that the race has answered, at least.
 MIN_CASES = 20
+# Standard errors by which settings by tag are better, at least, if they are offered: two-sided 95%.
+OFFERED = 1.96
 # Takes a variant and cases; returns each case's contribution, its possible value, and its traces, one a case.
 Answers = Callable[[Variant, Cases], Awaitable[tuple[Floats, Floats, Traces]]]
 
@@ -86,7 +88,7 @@ def choose(
     fitted = answers[:, picks, np.arange(len(tags))]
     both = _scores(np.stack([answers[:, 0], fitted], axis=1))
     own = table(tags != "")
-    return own, both[1] if own and preferred(both, saving) else None
+    return own, both[1] if own and preferred(both, saving, OFFERED) else None
 
 
 def _scores(answers: Floats) -> list[DevScores]:
@@ -96,8 +98,8 @@ def _scores(answers: Floats) -> list[DevScores]:
     ]
 
 
-def preferred(arms: Sequence[DevScores], saving: float) -> int:
-    """Return the first arm, unless another is better by a standard error, or as good and much cheaper.
+def preferred(arms: Sequence[DevScores], saving: float, errors: float = 1.0) -> int:
+    """Return the first arm, unless another is better by so many standard errors, or as good and much cheaper.
 
     As good is within one paired standard error of the best.
     """
@@ -106,4 +108,5 @@ def preferred(arms: Sequence[DevScores], saving: float) -> int:
     best = max(fit, key=lambda at: (scores[at], -at))
     close = [at for at in fit if at == best or within_one_error(arms[best], arms[at], len(arms[at].num))]
     cheaper = [at for at in close if arms[at].weight <= tuple(saving * part for part in arms[0].weight)]
-    return min((cheaper or [0]) if 0 in close else close, key=lambda at: (arms[at].weight, at))
+    tied = not best or within_one_error(arms[best], arms[0], len(arms[0].num), errors)
+    return min((cheaper or [0]) if tied else close, key=lambda at: (arms[at].weight, at))
