@@ -20,6 +20,7 @@ for name in ("torch", "transformers", "peft", "trl", "datasets"):
 from tests.train.test_rows import TOML, frozen, gathered, project, write_documents  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
 from tuneworthy.cases import read_dataset  # noqa: E402
+from tuneworthy.cases.task_kind import Kind  # noqa: E402
 from tuneworthy.cli import invoke as command  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.dataset.freeze import find_version  # noqa: E402
@@ -29,7 +30,7 @@ from tuneworthy.store.artifacts import artifacts, open_artifact  # noqa: E402
 from tuneworthy.store.shapes import shaped  # noqa: E402
 from tuneworthy.train import trainer  # noqa: E402
 from tuneworthy.train.checkpoints import newest  # noqa: E402
-from tuneworthy.train.pilot import continued_result, raw_rows  # noqa: E402
+from tuneworthy.train.pilot import MAX_BLOCKS, continued_result, raw_rows  # noqa: E402
 from tuneworthy.train.render import Rendered, TokenRow  # noqa: E402
 from tuneworthy.train.run import check_rates, measure_text, prepare, settings_for, train_phases, train_project  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
@@ -40,6 +41,7 @@ from tuneworthy.train.trainer import (  # noqa: E402
     TrainingProgress,
     train_rows,
 )
+from tuneworthy.train.training_rows import raw_text  # noqa: E402
 from tuneworthy.types import Case  # noqa: E402
 from tuneworthy.verdict.gather_training import pilot_scores  # noqa: E402
 
@@ -441,6 +443,26 @@ def test_raw_text_helps_only_if_the_rows_gain_for_certain_with_each_seed_and_not
         points += [scored(side, seed, [1] * (40 + n) + [0] * (60 - n), status) for seed, n in enumerate(more)]
     found = continued_result(points, cases)
     assert found["helps"] is helps and found["delta"] == pytest.approx(sum(gained) / 200) and found["n"] == 100
+
+
+def test_a_pilot_says_how_much_of_the_raw_text_it_took() -> None:
+    cases = [Case(id=str(at)) for at in range(100)]
+    for n, is_said in ((MAX_BLOCKS, False), (MAX_BLOCKS + 1, True)):
+        points = [scored(side, 0, [1] * 50 + [0] * 50) | {"blocks": n} for side in ("built", "continued")]
+        assert ("the first 256 of 257 blocks" in continued_result(points, cases)["detail"]) is is_said
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("mask", "[EMAIL_1]"), ("drop", ""), ("report", "ada@example.org")])
+def test_raw_text_has_no_personal_data_but_as_the_policy_says(tmp_path: Path, policy: str, expected: str) -> None:
+    documented(tmp_path)
+    (tmp_path / "documents" / "a.md").write_text("# A\nWrite about the vessel to ada@example.org before noon.\n")
+    project = load(tmp_path)
+    project = project.model_copy(update={"data": project.data.model_copy(update={"policy": {"personal_data": policy}})})
+    dataset = read_dataset(project)
+    train, held_out, notes = raw_text(project, dataset, Kind("free_text", "", ()))
+    (text,) = [one for one in (*train, *held_out) if "about the vessel to" in one] or [""]
+    assert expected in text and ("ada@" in text) is (policy == "report")
+    assert any("personal data or keys: 1." in note for note in notes)
 
 
 @pytest.mark.slow

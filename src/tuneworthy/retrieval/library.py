@@ -405,6 +405,11 @@ def documents_path(project: Project) -> Path | None:
     return None if project.documents is None and not (project.root / name).is_dir() else project.path(name)
 
 
+def documents_hash(project: Project) -> str:
+    path = documents_path(project)
+    return read_documents(path).hash if path and path.exists() else ""
+
+
 def open_library(project: Project, account: Account | None = None) -> DocumentLibrary | None:
     """Return the documents of `project`; None without documents.
 

@@ -7,7 +7,7 @@ Each is scored on dev by the project's first grader, as is the model before any 
 in any training, nor in when it ends. A point that was measured is stored: a pilot that was stopped resumes.
 
     .tuneworthy/pilot.json   {"dataset", "base", "name", "baseline", "n_dev", "n_examples", "points": [...],
-                              "continued", "earlier": [pilots of other bases]}
+                              "documents", "continued", "earlier": [pilots of other bases]}
 """
 
 import random
@@ -24,6 +24,7 @@ from tuneworthy.config.project import Project
 from tuneworthy.dataset.effect import FEW
 from tuneworthy.dataset.freeze import Version, find_version
 from tuneworthy.errors import UserError
+from tuneworthy.retrieval.library import documents_hash
 from tuneworthy.stats.paired import compare
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
@@ -105,6 +106,7 @@ def run_pilot(
         "n_dev": len(dev),
         "n_examples": len(material.train),
         "points": points,
+        "documents": documents_hash(project),
         "earlier": [{**one, "earlier": []} for one in pilots if one["base"] != prepared.base.artifact.id],
     }
     store.write(FILE, document)
@@ -112,8 +114,7 @@ def run_pilot(
     raw = raw_rows(version, material, say) if version else []
     own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
-    tried = sizes(len(material.train))
-    last = [max(tried)]
+    last = [max(tried := sizes(len(material.train)))]
     plan = _plan({"built": tried, "raw": last * bool(raw), "continued": last * bool(text)}, n_seeds)
     for number, (size, seed, side) in enumerate(plan, start=1):
         if (size, seed, side) not in done:
@@ -157,6 +158,7 @@ def continued_result(points: Sequence[JsonObject], cases: Cases) -> JsonObject:
     (a_num, a_den), (b_num, b_den) = (np.mean([point["grades"] for point in side], axis=0).T for side in (alone, after))
     found = compare(a_num, a_den, b_num, b_den, [case.group or case.id for case in cases], alpha=None)
     domain, general = (np.mean([point["bits"][name] for point in after], axis=0) for name in ("domain", "general"))
+    part = f" (the first {MAX_BLOCKS} of {n:,} blocks)" if (n := after[0].get("blocks", 0)) > MAX_BLOCKS else ""
     forgets = any(point["bits"]["regression"]["status"] == "fail" for point in after)
     return {
         "helps": bool(found.ci[0] > 0)
@@ -167,10 +169,10 @@ def continued_result(points: Sequence[JsonObject], cases: Cases) -> JsonObject:
         "n": found.n,
         "domain": domain.tolist(),
         "general": general.tolist(),
-        "detail": f"In the pilot, raw text before the rows changed the dev score by {100 * found.delta:+.1f} points "
-        f"[{100 * found.ci[0]:+.1f}, {100 * found.ci[1]:+.1f}] (n = {found.n}, {len(after)} seeds), the bits per "
-        f"byte of held-out text from {domain[0]:.2f} to {domain[1]:.2f}, and of general text from {general[0]:.2f} to "
-        f"{general[1]:.2f}{' (a regression)' if forgets else ''}.",
+        "detail": f"In the pilot, raw text{part} before the rows changed the dev score by {100 * found.delta:+.1f} "
+        f"points [{100 * found.ci[0]:+.1f}, {100 * found.ci[1]:+.1f}] (n = {found.n}, {len(after)} seeds), the bits "
+        f"per byte of held-out text from {domain[0]:.2f} to {domain[1]:.2f}, and of general text from "
+        f"{general[0]:.2f} to {general[1]:.2f}{' (a regression)' if forgets else ''}.",
     }
 
 
@@ -232,6 +234,7 @@ def _point(
         "steps": steps,
         "grades": [[0, 0] if one.unscored else [one.num, one.den] for one in metric.grades(answered)],
         "text": content_hash(material.text) if material.text else "",
+        "blocks": ran.n_blocks,
         "bits": measure_text(prepared, ran.adapter) if material.text else None,
     }
     shutil.rmtree(run, ignore_errors=True)

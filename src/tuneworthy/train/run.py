@@ -245,20 +245,18 @@ def train_phases(
     base, text, settings, start = prepared.base, prepared.material.text, prepared.settings, prepared.start
     folder, begin = base.artifact.folder, start.folder if start else None
     common = {"tokenizer": base.tokenizer, "rehearsal": prepared.rehearsal, "say": say}
+    usable = [one for one in text if not any(token in one for token in base.tokenizer.all_special_tokens)]
+    ids = [number for one in usable for number in (*prepared.renderer.ids(one), base.ends[0])]
+    blocks = text_blocks(ids, base.ends[0])
     if text:
-        usable = [
-            prepared.renderer.ids(one)
-            for one in text
-            if not any(token in one for token in base.tokenizer.all_special_tokens)
-        ]
-        blocks = text_blocks([number for ids in usable for number in (*ids, base.ends[0])], base.ends[0])[:max_blocks]
         say(
-            f"Training once on {len(blocks)} blocks of raw text, of {BLOCK} tokens, before the rows. Sections dropped "
-            f"because they contain control tokens: {len(text) - len(usable)}."
+            f"Training once on {len(blocks[:max_blocks])} of {len(blocks)} blocks of raw text, of {BLOCK} tokens, "
+            f"before the rows. Sections dropped because they contain control tokens: {len(text) - len(usable)}."
         )
-        if blocks:
-            begin = train_rows(folder, blocks, replace(settings, epochs=1.0), run / "text", **common).adapter
-    return train_rows(
+    if blocks:
+        once = replace(settings, epochs=1.0)
+        begin = train_rows(folder, blocks[:max_blocks], once, run / "text", **common).adapter
+    ran = train_rows(
         folder,
         prepared.rendered.rows,
         settings,
@@ -268,6 +266,7 @@ def train_phases(
         **common,
         **options,
     )
+    return replace(ran, n_blocks=len(blocks))
 
 
 def text_blocks(ids: Tokens, end: int) -> list[TokenRow]:

@@ -121,6 +121,7 @@ class Ran:
         stopped_early: Whether the metric ended it.
         shared: Whether rows shared their beginning (else: plain batches).
         n_trainable: Weights that were trained.
+        n_blocks: Blocks of raw text that there were.
     """
 
     adapter: Path
@@ -129,6 +130,7 @@ class Ran:
     stopped_early: bool
     shared: bool
     n_trainable: int
+    n_blocks: int = 0
 
 
 def peak_bytes() -> int:

@@ -12,10 +12,12 @@ from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.agreement import padded_words
 from tuneworthy.cases.contamination import search
 from tuneworthy.cases.pairs import rejected_answer
+from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.splits import StoredSplit, asked_case, example_case, fingerprint
 from tuneworthy.cases.stratified import draw, units_of
 from tuneworthy.cases.task_kind import Kind, answer_text
 from tuneworthy.config.project import Project
+from tuneworthy.dataset.card import look_of
 from tuneworthy.dataset.freeze import Version, full_version, open_version
 from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.graders.apply import grade_all, make_grader
@@ -358,6 +360,8 @@ def own_grader(project: Project, cases: Cases, rows: Examples, kind: Kind) -> Gr
 def raw_text(project: Project, dataset: Dataset, kind: Kind) -> tuple[TextTuple, TextTuple, TextTuple]:
     """Return the sections of the project's documents in a seeded order, without copies of cases.
 
+    Personal data and keys are treated as `data.policy` says of `personal_data`.
+
     No held-out text repeats a text that is trained on: they are compared by stretches of words, as rows are with cases.
 
     Returns:
@@ -366,7 +370,9 @@ def raw_text(project: Project, dataset: Dataset, kind: Kind) -> tuple[TextTuple,
     if (path := documents_path(project)) is None:
         return (), (), ("There is no raw text to train on, because the project has no documents.",)
     corpus, test = read_documents(path), dataset.split.test
-    texts = {section.text for document in corpus.documents for section in document.sections}
+    texts, personal = _private(
+        {section.text for document in corpus.documents for section in document.sections}, project
+    )
     parts = sorted((Case(id=content_hash(text), input=text) for text in texts), key=lambda part: part.id)
     copies = {hit.row for hit in search(parts, [*dataset.cases, *dataset.split.drawn_dev]) if hit.certain}
     parts = [part for at, part in enumerate(parts) if at not in copies]
@@ -380,9 +386,21 @@ def raw_text(project: Project, dataset: Dataset, kind: Kind) -> tuple[TextTuple,
             f"{len(held_out)} to hold out that no other section repeats (at least {HELD_OUT_TEXTS} needed).",
         )  # fmt: skip
     known = 0 if kind.name == "label" else _known(train, test)
-    recall = f"The raw text has the answers of {known} of {len(test)} test cases verbatim, which their score includes."
-    copied = f"Sections that copy cases and are not trained on: {len(copies)}."
-    return train, held_out, tuple(filter(None, [corpus.injection_note, copied * bool(copies), recall * bool(known)]))
+    counts = {
+        f"Sections with personal data or keys: {personal}. See `data.policy`.": personal,
+        f"Sections that copy cases and are not trained on: {len(copies)}.": copies,
+        f"The raw text has the answers of {known} of {len(test)} test cases verbatim, which their score "
+        "includes.": known,
+    }
+    return train, held_out, tuple(filter(None, [corpus.injection_note, *(note for note in counts if counts[note])]))
+
+
+def _private(texts: set[str], project: Project) -> tuple[set[str], int]:
+    """Return texts with personal data and keys treated as the policy says, and how many have any."""
+    policy, look = project.data.policy.get("personal_data", "mask"), look_of(project.data.pii_engine)
+    found = {text for text in texts if look(text)}
+    masked = map(Masker(look=look).mask, sorted(found)) if policy == "mask" else ()
+    return texts if policy == "report" else (texts - found).union(masked), len(found)
 
 
 def _known(texts: Texts, cases: Cases) -> int:
