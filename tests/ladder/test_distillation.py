@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from tuneworthy.config.models import Scripted
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.dataset.importing.folder import latest_import
 from tuneworthy.ladder import tuned_models as tuned_module
+from tuneworthy.ladder.distillation import _is_long
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.report.tables import distillation_table
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, find_artifact
+from tuneworthy.types import Case, Response, Trace
 
 WEAK = "reply(request, 0.75 if has_shots(request) else 0.3)"
 SERVED = """
@@ -148,6 +151,19 @@ def test_a_student_that_still_reads_the_teachers_prompt_is_marked(world: Path) -
     found = steps(train(world, "student", system=shots))
     assert "prompt is still long" in found["student"].reason
     assert (found["student"].input_tokens or 0) > (found["teacher"].input_tokens or 0)
+
+
+@pytest.mark.parametrize(("system", "shots", "is_long"), [(9, 300, False), (260, 300, True), (260, 0, False)])
+def test_a_long_question_does_not_make_the_prompt_of_a_student_long(system: int, shots: int, is_long: bool) -> None:
+    case = Case(id="a", input="x" * 4000)
+
+    def asked(n: int, **more: Any) -> Any:
+        turns = ({"role": "system", "content": "s" * n}, {"role": "user", "content": case.input})
+        response = Response(text="y", input_tokens=(n + 4000) // 4)
+        trace = Trace(case_id="a", variant_id="v", repeat=0, messages=turns, response=response)
+        return SimpleNamespace(variant=SimpleNamespace(**{"shots": None, "retrieval": None} | more), traces=[trace])
+
+    assert _is_long(asked(shots or 300, shots=shots or None), asked(system), [case]) is is_long
 
 
 def test_a_teacher_that_changed_since_it_answered_is_not_compared(world: Path) -> None:

@@ -16,9 +16,9 @@ from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.ladder.tuned_models import tuned_models
-from tuneworthy.types import RungStatus, Variant, grouped
+from tuneworthy.types import Cases, RungStatus, Variant, grouped
 
-# Input tokens of a student as a share of those of a teacher with shots or documents.
+# Input tokens of a student as a share of those of a teacher with shots or documents, both beside the question.
 MOST_TOKENS = 0.8
 
 
@@ -46,7 +46,10 @@ async def distillation(
     pin = next((pins[0] for one in order if (pins := taught[one.model])), None)
     if pin is None or not {"baseline", "fine_tune"} <= trials.keys():
         return []
-    by_step = grouped(("teacher" if is_teacher(one, pin) else _step_of(taught[one.model]), one) for one in order)
+    roles = {
+        one.model: "student" if taught[one.model] else "original rows" for one in order if taught[one.model] is not None
+    }
+    by_step = grouped(("teacher" if is_teacher(one, pin) else roles.get(one.model, ""), one) for one in order)
     steps = {"today": [trials["baseline"].variant]} | {
         step: by_step.get(step, []) for step in ("teacher", "original rows", "student")
     }
@@ -56,10 +59,6 @@ async def distillation(
         why = "changed since it answered the rows: distil again" if is_known else "not a variant of the last run"
         rows.insert(1, RungRecord(rung="teacher", status=RungStatus.FAILED, name=pin.variant, reason=why))
     return rows
-
-
-def _step_of(teachers: Sequence[TeacherRecord] | None) -> str:
-    return "" if teachers is None else "student" if teachers else "original rows"
 
 
 async def distillation_steps(
@@ -97,7 +96,7 @@ def _step(session: Session, step: str, one: Measurement, teacher: Measurement | 
     test, tokens = session.split.test, usage(one.traces).input_tokens
     score = on_cases(session, one, test)[1]
     paired = compare_scored(session, test, teacher, one)[0] if teacher and teacher is not one else None
-    is_long = step == "student" and teacher and tokens and _is_long(teacher, tokens)
+    is_long = step == "student" and teacher and _is_long(teacher, one, test)
     return RungRecord(
         rung=step,
         status=RungStatus.REFERENCE,
@@ -116,7 +115,11 @@ def _step(session: Session, step: str, one: Measurement, teacher: Measurement | 
     )
 
 
-def _is_long(teacher: Measurement, tokens: float) -> bool:
-    """Whether a student reads nearly as many tokens as a teacher that has shots or documents."""
-    shown = teacher.variant.shots or teacher.variant.retrieval
-    return bool(shown) and tokens > MOST_TOKENS * (usage(teacher.traces).input_tokens or 0.0)
+def _is_long(teacher: Measurement, student: Measurement, test: Cases) -> bool:
+    """Whether a student reads nearly as many tokens beside the question as a teacher that has shots or documents."""
+    tokens, questions = list[float](), {case.id: len(case.text) for case in test}
+    for traces in (student.traces, teacher.traces):  # the question has its share of the characters
+        size = sum(len(str(turn.get("content") or "")) for trace in traces for turn in trace.messages)
+        share = sum(questions.get(trace.case_id, 0) for trace in traces) / max(size, 1)
+        tokens.append((usage(traces).input_tokens or 0.0) * (1 - share))
+    return bool(teacher.variant.shots or teacher.variant.retrieval) and tokens[0] > MOST_TOKENS * tokens[1]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tuneworthy.config.project import FILE_NAME
 from tuneworthy.config.teacher import Teacher
 from tuneworthy.dataset.distill.run import Teaching, check_terms
 from tuneworthy.errors import UserError
@@ -51,7 +52,8 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
         )
     else:
         name = teacher.variant or "best"
-        found = large_of(resolve(session, str(session.project.path(name)) if name.endswith(".json") else name))
+        is_path = name.endswith(".json") or (session.project.root / name / FILE_NAME).is_file()
+        found = large_of(resolve(session, str(session.project.path(name)) if is_path else name))
         _check(session, teacher, found.model)
         if name in {"best", "fine_tune"} and (taught := teachers_of_model(session, found.model)):
             raise UserError(
