@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -89,11 +89,8 @@ def choose_occurrences(texts: Sequence[Text], options: Sequence[list[Span]]) -> 
         if len(spans) == 1:
             usual.update(_neighbours(text, spans[0]))
 
-    def usual_place(text: Text, span: Span) -> tuple[int, int]:
-        return sum(usual[one] for one in _neighbours(text, span)), -span[0]
-
     return [
-        max(spans, key=partial(usual_place, text)) if spans else None
+        max(spans, key=lambda span: (sum(usual[one] for one in _neighbours(text, span)), -span[0]), default=None)
         for text, spans in zip(texts, options, strict=True)
     ]
 

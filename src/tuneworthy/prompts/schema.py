@@ -41,7 +41,7 @@ def _object(rows: Sequence[JsonObject]) -> JsonSchema:
 
 
 def _value(values: Sequence[Any]) -> JsonSchema:
-    kinds = {_kind(value) for value in values}
+    kinds = {next(name for kind, name in _TYPES if isinstance(value, kind)) for value in values}
     schema: JsonSchema = {"type": sorted(kinds) if len(kinds) > 1 else kinds.pop()}
     if "object" in str(schema["type"]):
         inner = _object([value for value in values if isinstance(value, dict)])
@@ -50,7 +50,3 @@ def _value(values: Sequence[Any]) -> JsonSchema:
         items = [item for value in values if isinstance(value, list) for item in value]
         schema["items"] = _value(items) if items else {}
     return schema
-
-
-def _kind(value: Any) -> str:
-    return next(name for kind, name in _TYPES if isinstance(value, kind))

@@ -112,7 +112,15 @@ def split_system(messages: Turns) -> tuple[str, list[Message]]:
     turns: list[Message] = []
     for are_results, group in groupby(chat, key=lambda message: role_of(message) == "tool"):
         if are_results:  # those of one round of calls are in one turn
-            turns.append({"role": "user", "content": list(map(_tool_result, group))})
+            results = [
+                {
+                    "type": "tool_result",
+                    "tool_use_id": one.get("tool_call_id"),
+                    "content": str(one.get("content") or ""),
+                }
+                for one in group
+            ]
+            turns.append({"role": "user", "content": results})
             continue
         for message in group:
             content, calls = (
@@ -122,11 +130,6 @@ def split_system(messages: Turns) -> tuple[str, list[Message]]:
             text = [{"type": "text", "text": content}] if content else []
             turns.append({"role": role_of(message), "content": [*text, *calls] if calls else content or ""})
     return "\n\n".join(system), turns
-
-
-def _tool_result(message: Message) -> JsonObject:
-    content = str(message.get("content") or "")
-    return {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": content}
 
 
 def _tool_use(function: JsonMapping, identity: str) -> JsonObject:

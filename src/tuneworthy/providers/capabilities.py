@@ -64,7 +64,8 @@ class Parameter:
             return f"accepts only {', '.join(map(str, self.values))}, not {value}"
         low, high = -inf if self.low is None else self.low, inf if self.high is None else self.high
         if isinstance(value, int | float) and not low <= value <= high:
-            return f"accepts only {_span(self.low, self.high)}, not {value:g}"
+            ends = ("any" if end is None else f"{end:g}" for end in dict.fromkeys((self.low, self.high)))
+            return f"accepts only {' to '.join(ends)}, not {value:g}"
         if self.needs_effort is not None and effort != self.needs_effort:
             return f"accepted only with effort {self.needs_effort}"
         for other in self.excludes:
@@ -248,7 +249,3 @@ def _table() -> _CapabilityTable:
 
 def _matches(text: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(text.lower(), pattern) for pattern in patterns)
-
-
-def _span(low: float | None, high: float | None) -> str:
-    return " to ".join("any" if end is None else f"{end:g}" for end in dict.fromkeys((low, high)))

@@ -56,10 +56,6 @@ def price_words(option: Option) -> str:
     return f"{at_most}{dollars(option.usd_per_1k)} per 1,000 answers"
 
 
-def target_words(target: float | None) -> str:
-    return "" if target is None else f"The dashed line is the target of {target:.1%}."
-
-
 def options_chart(options: Options, target: float | None, chosen: str | None, where: str) -> Table | None:
     """Return the options with the bars of their scores, best score first; None without a score.
 
@@ -91,7 +87,7 @@ def options_chart(options: Options, target: float | None, chosen: str | None, wh
         f"Score of each option on {where}",
         columns,
         ranked,
-        join_sentences(recommended, target_words(target)),
+        join_sentences(recommended, "" if target is None else f"The dashed line is the target of {target:.1%}."),
         best=next((place for place, option in enumerate(ranked) if option.option == chosen), None),
         bars=Bars.of_scores(bars, domain_of([*ends, *([] if target is None else [target])]), target),
     )

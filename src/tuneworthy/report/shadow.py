@@ -65,7 +65,8 @@ def document(
         sentence=clean(verdict.detail, 0),
         basis=(
             f"Compared with {clean(record.production)} answers on {record.n_sessions:,} of {record.n_drawn:,} "
-            f"drawn sessions ({record.n_pairs:,} pairs){_dates(record)}."
+            f"drawn sessions ({record.n_pairs:,} pairs){' of ' * bool(record.days)}"
+            f"{clean(' to '.join(dict.fromkeys(record.days)))}, replayed on {record.date}."
         ),
         cards=[
             _quality_card(quality),
@@ -93,10 +94,6 @@ def document(
         ],
         made=f"Made by `tuneworthy shadow report`; replayed on {record.date}.",
     )
-
-
-def _dates(record: ShadowRecord) -> str:
-    return f"{' of ' * bool(record.days)}{clean(' to '.join(dict.fromkeys(record.days)))}, replayed on {record.date}"
 
 
 def drift_lines(found: TrafficDrift, sources: Texts) -> list[str]:

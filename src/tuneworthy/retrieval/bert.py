@@ -209,8 +209,7 @@ def split_words(text: str) -> list[str]:
     )
     spaced = "".join(f" {one} " if any(low <= ord(one) <= high for low, high in _CHINESE) else one for one in kept)
     plain = (one for one in unicodedata.normalize("NFD", spaced.lower()) if unicodedata.category(one) != "Mn")
-    return "".join(f" {one} " if _is_sign(one) else one for one in plain).split()
-
-
-def _is_sign(one: str) -> bool:
-    return (one.isascii() and not one.isalnum()) or unicodedata.category(one).startswith("P")
+    return "".join(
+        f" {one} " if (one.isascii() and not one.isalnum()) or unicodedata.category(one).startswith("P") else one
+        for one in plain
+    ).split()

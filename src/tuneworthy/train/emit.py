@@ -10,7 +10,6 @@ Pre-Tokenized Dataset".
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 import orjson
 
@@ -77,11 +76,11 @@ def emit(form: str, settings: TrainingSettings, base: str, rows: str = ROWS) -> 
         raise UserError("The Unsloth script trains adapters only, not all weights.", hint="Pass --emit trl.")
     form_, targets = FORMATS[form], settings.to_dict()["target_modules"]
 
-    def yaml_literal(value: Any) -> str:
-        return str(yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=2**31))[1:-2]
-
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters |= {"py": repr, "yaml": yaml_literal}
+    environment.filters |= {
+        "py": repr,
+        "yaml": lambda value: yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=2**31)[1:-2],
+    }
     template = files(__package__).joinpath("templates", f"{form_.file}.jinja").read_text(encoding="utf-8")
     text = environment.from_string(template).render(s=settings, base=base, rows=rows, targets=targets) + "\n"
     pins = text.partition("\n")[0].removeprefix("# written for ").split(", ")

@@ -187,15 +187,13 @@ def _two_columns(keys: Set[str], first: JsonObject) -> bool:
     return question is not None and expected_column(first, first.keys() - {question}) is not None
 
 
-def _is_log(keys: Set[str], first: JsonObject) -> bool:
-    return ("response" in keys and bool({"request", "messages"} & keys)) or {"request_body", "response_body"} <= keys
-
-
 register(
     EXAMPLE_FORMATS,
     Format(
         name="openai_log",
-        detect=_is_log,
+        detect=lambda keys, first: (
+            ("response" in keys and bool({"request", "messages"} & keys)) or {"request_body", "response_body"} <= keys
+        ),
         convert=log_example,
     ),
     Format(

@@ -139,12 +139,11 @@ def _excel(path: str, first: int, size: int, ignored: list[str]) -> Batches:
     sheet = next((sheet for sheet in map(workbook.get_sheet_by_name, names) if sheet.total_height), None)
     ignored += [name for name in workbook.sheet_names if sheet is None or name != sheet.name]
     rows = islice(sheet.iter_rows(), first, None) if sheet else iter(())
-    while batch := [list(map(_cell_text, row)) for row in islice(rows, size)]:
+    while batch := [
+        [str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell) for cell in row]
+        for row in islice(rows, size)
+    ]:
         yield batch
-
-
-def _cell_text(cell: Any) -> str:
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 _READERS: dict[str, Callable[[str, int, int, list[str]], Batches]] = {

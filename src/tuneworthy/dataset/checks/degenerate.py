@@ -128,12 +128,6 @@ def _open_thinking(row: Example) -> bool:
     return len(starts) != len(ends) or starts[0] > ends[0] or not raw[ends[-1] :].strip()
 
 
-def _traceback(row: Example) -> bool:
-    return _PATTERNS["traceback"].search(_without("code", row.answer)) is not None and not _holds(
-        "about_errors", row.question
-    )
-
-
 def _provider_error(row: Example) -> bool:
     match = _PATTERNS["error"].search(_bytes(row.answer)) if len(row.answer) <= _ERROR_CHARS else None
     return match is not None and match.start() <= _ERROR_HEAD and not _holds("about_errors", row.question)
@@ -171,7 +165,10 @@ def _echo(row: Example) -> bool:
 _DETECTORS = {
     "template_token": _template_token,
     "open_thinking": _open_thinking,
-    "traceback": _traceback,
+    "traceback": lambda row: (
+        _PATTERNS["traceback"].search(_without("code", row.answer)) is not None
+        and not _holds("about_errors", row.question)
+    ),
     "provider_error": _provider_error,
     "placeholder": _placeholder,
     "loop": lambda row: loops(row.answer) and not loops(row.question),

@@ -23,7 +23,7 @@ from tuneworthy.providers.capabilities import filter_parameters
 from tuneworthy.regressions.compare import RegressionResult, regression_result
 from tuneworthy.regressions.sets import RegressionSet, regression_sets
 from tuneworthy.store import Folder
-from tuneworthy.store.artifacts import Artifact, artifacts
+from tuneworthy.store.artifacts import artifacts
 from tuneworthy.types import JsonMapping, JsonObject, OutputFormat, Variant
 
 GREEDY: JsonMapping = {"temperature": 0.0}
@@ -51,7 +51,17 @@ class FineTuneRung(Rung):
             variants, dropped = _variants(view, tuned, several=len(opened) > 1)
             candidates |= {variant.id: variant for variant in variants}
             notes += dropped
-        tuned_classifiers = [_classifier(view, name, made) for name, made in classifiers.items()]
+        tuned_classifiers = [
+            Variant(
+                name=f"fine_tune/{name}",
+                model=name,
+                model_identity=view.models[name].provider.identity,
+                system=None,
+                user=(made.about.prompt or {}).get("user", ""),
+                max_tokens=1,
+            )
+            for name, made in classifiers.items()
+        ]
         newest = max((one.created for one in artifacts(Folder(view.project.root), "gguf")), default="")
         newer = [one.created > newest for one in classifiers.values()]
         return Proposal(
@@ -84,17 +94,6 @@ class FineTuneRung(Rung):
             compared_base=compared_base,
             regressions=await guard(session, base, tuned.name, regression_sets(session.project, context)),
         )
-
-
-def _classifier(view: View, name: str, made: Artifact) -> Variant:
-    return Variant(
-        name=f"fine_tune/{name}",
-        model=name,
-        model_identity=view.models[name].provider.identity,
-        system=None,
-        user=(made.about.prompt or {}).get("user", ""),
-        max_tokens=1,
-    )
 
 
 def _variants(view: View, tuned: TunedModel, *, several: bool) -> tuple[list[Variant], list[str]]:

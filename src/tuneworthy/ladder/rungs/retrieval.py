@@ -96,7 +96,16 @@ class RetrievalRung(Rung):
                     "search_not_tuned", n=sum(bool(library.named(case)) for case in view.dev), least=FEWEST_NAMED
                 )
             )
-        variants = [_variant(best, form, k) for form in forms for k in library.settings.k]
+        variants = [
+            replace(
+                best,
+                name=f"retrieval/{form.name}-{k}",
+                retrieval=replace(form.retrieval, k=k),
+                notes=(*best.notes, f"{form.name}, {k} passages"),
+            )
+            for form in forms
+            for k in library.settings.k
+        ]
         whole, too_large = _all_documents(view, library, best)
         variants += whole
         notes += too_large
@@ -334,15 +343,6 @@ def _barred(view: View) -> tuple[str, str]:
     if not may_serve(view.project.constraints, hosted=bool(library.hosted)):
         return messages.say("hosted_forbidden", model=", ".join(library.hosted)), "constraint"
     return "", ""
-
-
-def _variant(best: Variant, form: SearchForm, k: int) -> Variant:
-    return replace(
-        best,
-        name=f"retrieval/{form.name}-{k}",
-        retrieval=replace(form.retrieval, k=k),
-        notes=(*best.notes, f"{form.name}, {k} passages"),
-    )
 
 
 def _all_documents(view: View, library: DocumentLibrary, best: Variant) -> tuple[list[Variant], list[str]]:

@@ -3,16 +3,11 @@
 from collections.abc import Set
 
 from tuneworthy.cases.formats.example_rows import log_example, messages_example
-from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
+from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Format, register
 from tuneworthy.cases.formats.values import dicts_at, word_at
-from tuneworthy.cases.readers.faults import Journal
 from tuneworthy.types import JsonObject
 
 _BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"})
-
-
-def _example(row: JsonObject, journal: Journal) -> Fields:
-    return (messages_example if {"response", "response_body"}.isdisjoint(row) else log_example)(row, journal)
 
 
 def _detect(keys: Set[str], first: JsonObject) -> bool:
@@ -31,6 +26,8 @@ register(
         title="Anthropic messages",
         unit="conversation",
         detect=_detect,
-        convert=_example,
+        convert=lambda row, journal: (
+            messages_example if {"response", "response_body"}.isdisjoint(row) else log_example
+        )(row, journal),
     ),
 )

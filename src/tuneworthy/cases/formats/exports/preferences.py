@@ -1,7 +1,6 @@
 """Preferences: pairs of a better and a worse answer, and answers marked as wanted or not (KTO)."""
 
 import re
-from collections.abc import Set
 from typing import Any
 
 from tuneworthy.cases.formats.dialects import is_chat
@@ -70,10 +69,6 @@ def _rest(row: JsonObject) -> JsonObject:
     return {key: value for key, value in row.items() if key not in _READ}
 
 
-def _is_marked(keys: Set[str], first: JsonObject) -> bool:
-    return {"prompt", "completion", "label"} <= keys and str(at(first, "label")).lower() in {"true", "false"}
-
-
 register(
     EXAMPLE_FORMATS,
     Format(
@@ -87,7 +82,9 @@ register(
         name="kto",
         title="KTO rows",
         unit="row",
-        detect=_is_marked,
+        detect=lambda keys, first: (
+            {"prompt", "completion", "label"} <= keys and str(at(first, "label")).lower() in {"true", "false"}
+        ),
         convert=_marked,
     ),
 )

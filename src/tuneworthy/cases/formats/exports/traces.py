@@ -10,7 +10,7 @@ of braintrust 0.48.1, `CallSchema` of weave, `TracePublic` and `SpanPublic` of O
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -247,17 +247,19 @@ def _example(name: str, span: JsonObject, journal: Journal) -> Fields:
     return exchange(question, at(span, "output"), about, api=name == "litellm")
 
 
-def _is_mlflow(keys: Set[str], first: JsonObject) -> bool:
-    return {"info", "data"} <= keys or {"trace_id", "trace_metadata", "spans"} <= keys
-
-
 _MIRRORED = DropReason("the answer is that of a mirrored model, which no user saw", "mirrored")
 _TOOLS: list[tuple[str, str, str, Detect, Spans]] = [
     ("litellm", "LiteLLM log", "call", has("model_group messages response startTime"), _of_litellm),
     ("inspect_log", "Inspect log", "sample", has("input target scores output"), _of_inspect),
     ("promptfoo_results", "promptfoo results", "result", has("vars success prompt"), _of_promptfoo),
     ("lm_eval", "lm-evaluation-harness samples", "sample", has("doc_id resps target arguments"), _of_lm_eval),
-    ("mlflow", "MLflow traces", "span", _is_mlflow, _of_mlflow),
+    (
+        "mlflow",
+        "MLflow traces",
+        "span",
+        lambda keys, first: {"info", "data"} <= keys or {"trace_id", "trace_metadata", "spans"} <= keys,
+        _of_mlflow,
+    ),
     ("weave", "W&B Weave calls", "call", has("op_name started_at", some="inputs output"), _of_weave),
     ("braintrust", "Braintrust logs", "span", has("root_span_id span_id", some="input output"), _of_braintrust),
     ("langsmith", "LangSmith runs", "run", has("run_type", some="inputs outputs"), _of_langsmith),
