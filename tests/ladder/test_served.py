@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -20,7 +21,7 @@ from tuneworthy.config import Project, load
 from tuneworthy.engine.models import Models
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.tuned_models import add_tuned, missing, tuned_models
-from tuneworthy.ship.served import NOTE, noted
+from tuneworthy.ship.served import NOTE, noted, served_at
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
 
@@ -150,20 +151,30 @@ def test_what_serve_wrote_counts_while_its_process_and_its_address_live(project:
     assert served(project, made["merged"], engine) == [], "nothing answers"
     engine.silent()
     assert served(project, made["merged"], engine) == [made["merged"].id]
-    assert store.read(NOTE, dict) is None and tuned_models(project) == []
+    name = NOTE.format(urlsplit(engine.url).port)
+    assert store.read(name, dict) is None and tuned_models(project) == []
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     note = {"artifact": made["merged"].id, "engine": "vllm", "address": engine.url, "pid": os.getpid()}
     for stale in ({"pid": gone.pid}, {"address": "http://127.0.0.1:9"}):
-        store.write(NOTE, note | stale)
+        store.write(name, note | stale)
         assert tuned_models(project) == []
-    store.write(NOTE, note | {"address": engine.url.replace("127.0.0.1", "localhost")})
+    store.write(name, note | {"address": engine.url.replace("127.0.0.1", "localhost")})
     assert [one.artifact for one in tuned_models(project)] == [made["merged"].id], "another name of this machine"
-    store.write(NOTE, ["no note"])
+    store.write(name, ["no note"])
     with pytest.raises(UserError, match=r"\.json is damaged \(.*tuneworthy doctor"):
         tuned_models(project)
     engine.vllm(made["adapter"].folder)
     assert served(project, made["merged"], engine) == [made["adapter"].id], "the server's own word goes first"
+
+
+def test_a_second_serve_does_not_hide_the_first(project: Project) -> None:
+    made, store = make_models(project.root), Folder(project.root)
+    urls = ["http://127.0.0.1:8001", "http://127.0.0.1:8002"]
+    with noted(store, made["merged"], urls[0]):
+        with noted(store, made["gguf"], urls[1]):
+            assert [served_at(store, url) for url in urls] == [made["merged"], made["gguf"]]
+        assert [served_at(store, url) for url in urls] == [made["merged"], None]
 
 
 def test_a_proof_of_an_earlier_server_is_not_taken_for_a_running_one(project: Project, engine: Engine) -> None:

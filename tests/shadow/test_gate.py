@@ -133,5 +133,8 @@ def test_each_state_of_a_replay_decides() -> None:
     for status, outcome in outcomes.items():
         found = decide(trained(training=replace(TRAINED, shadow=proof(status)), waivers={}))
         assert found.outcome == outcome
+    for more, outcome in (({}, Outcome.SHIP), ({"rolled_back": "It failed."}, Outcome.DO_NOT_SHIP)):
+        found = decide(trained(training=replace(TRAINED, shadow=proof("fail", **more)), waivers={"shadow": "Why not."}))
+        assert found.outcome == outcome, "a waiver excuses no roll-back"
     stale = replace(proof("pass"), changed=["It is of another model."])
     assert decide(trained(training=replace(TRAINED, shadow=stale), waivers={})).outcome == Outcome.UNDECIDED

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,17 @@ from tests.verdict.test_training import EXTRA, WAIVED, edit_recipe
 from tuneworthy.cli import invoke, serve
 from tuneworthy.errors import UserError
 from tuneworthy.report.model_card import hub_licence
-from tuneworthy.shadow.canary import STATE, CanaryState
-from tuneworthy.shadow.releases import Release, all_releases, open_release, record_release, release_of
+from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState
+from tuneworthy.shadow.releases import (
+    Release,
+    all_releases,
+    open_release,
+    record_release,
+    release_lines,
+    release_of,
+    start_release,
+)
+from tuneworthy.ship.ancestry import ancestors
 from tuneworthy.ship.serve import ServingChoice
 from tuneworthy.ship.served import noted, served_at
 from tuneworthy.store import Folder
@@ -139,6 +148,7 @@ def test_a_card_has_no_case_row_prompt_path_or_address(world: Path) -> None:
 )  # fmt: skip
 def test_a_licence_is_the_hub_s_only_if_base_and_data_agree(base: str, data: str, licence: str) -> None:
     assert hub_licence(base, data) == licence
+    assert hub_licence(base, data, "") == (licence if "unknown" in licence else f"{licence}-and-unknown")
 
 
 @pytest.mark.moved
@@ -146,8 +156,8 @@ def test_a_shipped_model_becomes_a_release_once(world: Path, capsys: pytest.Capt
     text = card_of(world)
     (release,) = all_releases(Folder(world))
     gguf = latest_artifact(Folder(world), "gguf")
-    assert gguf and (release.number, release.artifact, release.outcome) == (1, gguf.id, "ship")
-    assert release.files == {"model.gguf": gguf.about.files["model.gguf"]["sha256"]} and release.dataset
+    assert gguf and (release.number, release.artifact) == (1, gguf.id)
+    assert release.dataset and release.variant == rung_of(world)["variant"]
     assert (world / ".tuneworthy/releases/1.md").read_text() == text
     record = (world / ".tuneworthy/releases/1.json").read_bytes()
     assert card_of(world) == text, "the same file is the same release"
@@ -156,7 +166,66 @@ def test_a_shipped_model_becomes_a_release_once(world: Path, capsys: pytest.Capt
     assert invoke(["status", "--json", "--project", str(world)]) == 0
     assert [one["number"] for one in json.loads(capsys.readouterr().out)["releases"]] == [1]
     assert invoke(["status", "--project", str(world)]) == 0
-    assert f"Release 1 is current: GGUF file {gguf.id}." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"Release 1 is current: GGUF file {gguf.id}." in told
+    assert "--release 1`" in told and "export card" not in told
+
+
+def test_a_rolled_back_release_has_a_card_that_says_so_and_no_next_step(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card_of(world)
+    told = capsys.readouterr()
+    assert "card of release 1, recorded now" in told.out and "Next: " in told.err and "--release 1" in told.err
+    _rolled_back(world)
+    text = card_of(world)
+    told = capsys.readouterr()
+    assert "was rolled back" in text and "was rolled back" in told.out and "Next:" not in told.err
+    assert hub_faults(text) == []
+
+
+def test_a_candidate_that_was_rolled_back_never_ships_even_if_the_gate_is_waived(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _rolled_back(world)
+    assert invoke(["status", "--project", str(world)]) == 0
+    assert "Next: tuneworthy export card" not in capsys.readouterr().out, "the stored verdict is out of date"
+    assert invoke(["decide", "--json", "--project", str(world)]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert (found["outcome"], found["reason_code"]) == ("do_not_ship", "gate_shadow")
+    assert "--restart" in found["next_action"]["why"] and "waivers" not in found["next_action"]["why"]
+    variant = rung_of(world)["variant"]
+    (world / ".tuneworthy" / f"{STATE.format(variant)}.json").rename(
+        world / ".tuneworthy" / f"{RESTARTED.format(variant)}.json"
+    )
+    assert invoke(["decide", "--project", str(world)]) == 3, "judged again, and not passed"
+    (world / ".tuneworthy" / f"{RESTARTED.format(variant)}.json").unlink()
+    assert invoke(["decide", "--project", str(world)]) == 0
+
+
+def test_the_same_model_with_other_settings_is_another_release(two: tuple[Path, list[Artifact]]) -> None:
+    store, (first, _) = Folder(two[0]), two[1]
+    assert release_of(store, first, "v1").number == 1
+    other = release_of(store, first, "v9")
+    assert (other.number, other.created, other.variant) == (3, "", "v9")
+
+
+def test_a_number_is_not_used_again_if_its_record_is_lost(two: tuple[Path, list[Artifact]]) -> None:
+    (two[0] / ".tuneworthy/releases/2.json").unlink()
+    assert release_of(Folder(two[0]), two[1][1], "v2").number == 3
+
+
+def test_raw_documents_count_for_the_licence(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Raw documents" not in card_of(world)
+
+    def continued(store: Folder, made: Artifact) -> dict[Any, Artifact]:
+        chain = ancestors(store, made)
+        about = replace(chain["adapter"].about, settings={"method": "continued"})
+        return {**chain, "adapter": replace(chain["adapter"], about=about)}
+
+    monkeypatch.setattr("tuneworthy.report.model_card.ancestors", continued)
+    text = card_of(world)
+    assert "| Raw documents | unknown |" in text and hub_faults(text) == []
 
 
 def _no_run(root: Path) -> None:
@@ -218,6 +287,7 @@ def flip(path: Path) -> None:
 def test_a_release_whose_files_changed_is_not_served(two: tuple[Path, list[Artifact]], fault: str) -> None:
     root, (first, _) = two
     assert open_release(Folder(root), 1)[1].id == first.id
+    start_release(Folder(root), open_release(Folder(root), 2)[0])
     if fault == "flipped byte":
         flip(first.folder / "model.gguf")
     elif fault == "deleted file":
@@ -244,6 +314,11 @@ def test_a_canary_that_rolled_back_makes_the_release_before_it_current(
     two: tuple[Path, list[Artifact]],
 ) -> None:
     root, _ = two
+    assert open_release(Folder(root))[0].number == 1, "a recorded release waits for its start"
+    assert release_lines(Folder(root))[1].endswith("serve --release 2")
+    for number in (2, 1, 2):
+        start_release(Folder(root), open_release(Folder(root), number)[0])
+        assert open_release(Folder(root))[0].number == number
     for variant, current in (("v2", 1), ("v1", None)):
         Folder(root).write(STATE.format(variant), asdict(CanaryState(variant=variant, rolled_back="It failed.")))
         if current:
@@ -269,9 +344,13 @@ def test_a_release_survives_new_training_and_is_served_until_the_next_one(
     (release,) = all_releases(Folder(world))
     newer = make_models(world, prompt={"system": "Another?", "user": "{{ input }}"})["gguf"]
     assert newer.id != release.artifact
+    newest = released(world, newer, "v2")
     assert [serve_with(*words) for words in ((), ("--release", "1"), ("--what", "gguf"))] == [0, 0, 0]
     assert served == [release.artifact, release.artifact, newer.id]
-    assert serve_with("--release", "2") == serve_with("--release", "1", "--what", "gguf") == 2
+    assert [serve_with(*words) for words in (("--release", "2"), (), ("--release", "1"))] == [0, 0, 0]
+    assert served[3:] == [newest.artifact, newest.artifact, release.artifact], "a start makes it current"
+    del served[3:]
+    assert serve_with("--release", "3") == serve_with("--release", "1", "--what", "gguf") == 2
     flip(Folder(world).path / "models" / release.artifact / "model.gguf")
     assert serve_with() == 2 and len(served) == 3
 

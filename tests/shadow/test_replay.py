@@ -22,6 +22,7 @@ from tuneworthy.cases.labelling import LabelSession
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.engine.models import Models
+from tuneworthy.errors import UserError
 from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import open_session
@@ -29,9 +30,18 @@ from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.report.shadow import change_words, document
 from tuneworthy.shadow.canary import STATE, CanaryState
 from tuneworthy.shadow.recording import TRAFFIC
-from tuneworthy.shadow.replay import QUEUE, ShadowRecord, label_queue, labels_path, read_shadow, worst_pairs
+from tuneworthy.shadow.releases import rolled_back
+from tuneworthy.shadow.replay import (
+    QUEUE,
+    ShadowRecord,
+    check_candidate,
+    label_queue,
+    labels_path,
+    read_shadow,
+    worst_pairs,
+)
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import content_hash
+from tuneworthy.types import TagSetting, Variant, content_hash
 from tuneworthy.verdict.gather_training import _shadow
 
 CALLS = """
@@ -313,9 +323,23 @@ def test_a_candidate_that_was_rolled_back_and_repaired_can_pass_again(tmp_path: 
     page = document(record, "t", worse)
     assert status == 3 and "rolled back" in page.answer and "4 of 34" in page.sentence
     assert page.next_step and "--restart" in page.next_step.why and "worse" not in page.next_step.why
+    short = write_log(tmp_path / "short.jsonl", 9)
+    assert replayed(root, short, "--restart")[0] == 4, "it is judged again"
+    assert rolled_back(Folder(root), record.variant) == state.rolled_back, "and not current before it passes"
+    status, record = replayed(root, log)
+    assert status == 0 and rolled_back(Folder(root), record.variant) == ""
+    Folder(root).write(STATE.format(record.variant), asdict(state))
     status, record = replayed(root, log, "--restart")
     assert status == 0 and "--restart" not in record.command
     assert Folder(root).read(STATE.format(record.variant), CanaryState) is None
+    assert rolled_back(Folder(root), record.variant) == ""
+
+
+def test_a_candidate_with_settings_by_tag_is_refused() -> None:
+    plain = Variant(name="a", model="m", model_identity={}, system=None, user="{{ input }}")
+    check_candidate(plain)
+    with pytest.raises(UserError, match="by tag"):
+        check_candidate(replace(plain, by_tag={"hard": TagSetting(decoding={"temperature": 1.0}, max_tokens=9)}))
 
 
 def test_who_labels_live_traffic_learns_that_the_proxy_counts_it(

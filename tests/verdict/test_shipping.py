@@ -34,6 +34,7 @@ from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, PilotEvidence, TrainingEvidence
 from tuneworthy.verdict.gates import GATES, run_gates, stage_gates
 from tuneworthy.verdict.options import Option
+from tuneworthy.verdict.playbook import ProjectState, checklist
 from tuneworthy.verdict.shipping import take_home
 
 SHIP, DO_NOT_SHIP, UNDECIDED = Outcome.SHIP, Outcome.DO_NOT_SHIP, Outcome.UNDECIDED
@@ -187,6 +188,19 @@ def test_a_tuned_variant_without_a_fault_is_shipped() -> None:
     unreviewed = replace(DATASET, review="open")
     found = decide(trained(training=replace(trained().training, dataset=unreviewed)))
     assert found.outcome is SHIP and "dataset_review" in found.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [(None, "export card && tuneworthy serve"), (0, "export card"), (2, "serve --release 2")],
+)
+def test_the_next_step_of_a_model_that_ships_is_its_release_and_then_its_start(
+    release: int | None, command: str
+) -> None:
+    world = trained(training=replace(trained().training, release=release))
+    assert decide(world).next_action.command == f"tuneworthy {command}"
+    state = ProjectState(evidence=world, verdict=decide(trained()))
+    assert f"`tuneworthy {command}`" in checklist(state).action, "of today, not of the stored verdict"
 
 
 @pytest.mark.parametrize(("name", "world"), SHIP_SIMULATIONS)

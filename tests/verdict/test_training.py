@@ -17,8 +17,11 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import UserError
+from tuneworthy.retrieval.library import documents_hash
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import latest_artifact
+from tuneworthy.verdict.evidence import ContinuedPilot
+from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.playbook import Checklist, checklist
 from tuneworthy.verdict.project_state import read_state
 
@@ -270,6 +273,23 @@ def test_a_pilot_becomes_the_forecast_and_its_gate_only_if_it_is_about_this_data
         found = verdict(world, capsys, 0)
         assert found["forecast"]["status"] == "unknown" and gates(found)["pilot"]["status"] == "waived"
         assert any(words in stale for stale in found["stale"])
+
+
+def test_raw_text_of_other_documents_is_not_advised(world: Path) -> None:
+    def found() -> ContinuedPilot:
+        evidence = training_of(load(world), Folder(world), None, ())[0].pilot
+        assert evidence is not None
+        return evidence.continued
+
+    folder = world / "documents"
+    folder.mkdir()
+    (folder / "a.md").write_text("# A\nThe ship left at noon.\n")
+    pilot(world, documents=documents_hash(load(world)), continued={"helps": True, "detail": "It helps."})
+    assert found().helps
+    (folder / "b.md").write_text("# B\nIt came back.\n")
+    assert not found().helps and "changed" in found().detail
+    shutil.rmtree(folder)
+    assert not found().helps
 
 
 def test_the_cost_of_a_pilot_is_that_of_the_projects_own_base_where_it_is_known(

@@ -103,8 +103,8 @@ def card(out: Path, root: Path) -> None:
     The card has Hugging Face's format. It states the base model, data version, settings, scores with intervals, gates,
     licences, limits and hashes, and calls a missing fact unknown. It contains no case, no training row and no prompt.
 
-    If the last verdict is to ship the model, the model becomes the next release. `serve` serves the current release,
-    and with --release an earlier one.
+    If the last verdict is to ship the model, the model becomes the next release. The first release is current at once,
+    a later one once `serve` with --release starts it.
 
     \b
     Example:
@@ -119,7 +119,8 @@ def card(out: Path, root: Path) -> None:
         if made.release and is_new:
             record_release(store, made.release, made.text)
     if made.release:
-        say(f"{out}: card of release {made.release.number}{', recorded now' if is_new else ''}")
-        note(f"Next: tuneworthy serve --release {made.release.number}")
+        blocked = f". {made.blocked}" if made.blocked else ""
+        say(f"{out}: card of release {made.release.number}{', recorded now' * is_new}{blocked}")
+        note(*[f"Next: tuneworthy serve --release {made.release.number}"] * (not made.blocked))
     else:
         say(f"{out}: card of a model that is not a release. {made.blocked}")

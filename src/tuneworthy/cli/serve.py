@@ -18,7 +18,7 @@ from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.ladder.commands.export_classifier import export_classifier
 from tuneworthy.providers.address import free_port
-from tuneworthy.shadow.releases import all_releases, open_release
+from tuneworthy.shadow.releases import all_releases, open_release, start_release
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
@@ -35,12 +35,12 @@ from tuneworthy.store.artifacts import KINDS
 def command(what: str | None, number: int | None, port: int | None, root: Path) -> None:
     """Serve the fine-tuned model or the classifier until Ctrl-C.
 
-    The server listens on 127.0.0.1 and stops when this command ends. It serves the current release: the last one that
-    `export card` recorded and no canary rolled back. Without releases, and with --what gguf, it serves the latest GGUF
-    file. Its hash is checked first.
+    The server listens on 127.0.0.1 and stops when this command ends. It serves the current release: the one that
+    `serve` started last; before any start, the first one. --release starts another. A release that a canary rolled back
+    is not current. Without releases, and with --what gguf, it serves the latest GGUF file. Its hash is checked first.
 
-    While it runs, .tuneworthy/server.json records its model, so that a run in another terminal can use it as `[serve]
-    model`.
+    While it runs, .tuneworthy/server-PORT.json records its model, so that a run in another terminal can use it as
+    `[serve] model`.
     With --what classifier, the classifier that `export classifier` picks is exported, checked and served.
 
     tuneworthy does not start vLLM: run the command that --what merged prints, then check that server with `tuneworthy
@@ -65,6 +65,7 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
     if number or (what is None and all_releases(store)):
         release, made = open_release(store, number)
         note(f"Release {release.number} of {release.created[:10]}.")
+        start_release(store, release)
     choice = choose(store, made.kind if made else what or "gguf", port=port, made=made)  # type: ignore[arg-type]
     if choice.artifact.kind == "gguf":
         _serve(store, choice, port)

@@ -21,8 +21,8 @@ from tuneworthy.shadow.canary import STATE, CanaryState, LiveCanary
 from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.days import forecast_before
 from tuneworthy.shadow.proxy import ShadowProxy
-from tuneworthy.shadow.releases import release_of
-from tuneworthy.shadow.replay import read_shadow
+from tuneworthy.shadow.releases import find_release
+from tuneworthy.shadow.replay import check_candidate, read_shadow
 from tuneworthy.shadow.verdict import ALPHA, ShadowVerdict
 from tuneworthy.shadow.worker import WorkerOrder
 from tuneworthy.ship.served import served_at
@@ -58,8 +58,8 @@ def command(
     /v1/chat/completions, /v1/responses and /v1/messages. All others pass through without copies.
     `/-/health` and `/-/metrics` (Prometheus) show the state.
 
-    With --canary, a candidate that passed answers users step by step. Faults and harm roll it back, until you run
-    `shadow replay --restart`.
+    With --canary, a candidate that passed answers users step by step. Faults and harm roll it back, until it passes
+    again after `shadow replay --restart`.
 
     \b
     Example:
@@ -79,6 +79,7 @@ def command(
 
     async def check() -> Variant:
         async with open_variants(project, [candidate], max_usd=max_usd, yes=yes, beside=True) as (_, (variant,)):
+            check_candidate(variant)
             return variant
 
     asked, record = run_async(check()), read_shadow(folder)
@@ -143,8 +144,8 @@ def _production(project: Project, upstream: str, candidate: Variant) -> str:
             f"{upstream} serves the model of the candidate, so a roll-back would change nothing.",
             hint="Serve the release in use for production, for example with `tuneworthy serve --release 1`.",
         )
-    release = release_of(store, served) if served else None
-    return f"release {release.number}" if release and release.created else "production"
+    release = find_release(store, served.id) if served else None
+    return f"release {release.number}" if release else "production"
 
 
 def _new_state(verdict: ShadowVerdict | None, variant: str, candidate: str) -> CanaryState:

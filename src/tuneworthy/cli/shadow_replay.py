@@ -14,7 +14,7 @@ from tuneworthy.cli.shadow_report import show
 from tuneworthy.cli.train_steps import STATUS
 from tuneworthy.config import load
 from tuneworthy.ladder.session import Session
-from tuneworthy.shadow.canary import STATE
+from tuneworthy.shadow.canary import RESTARTED, STATE
 from tuneworthy.shadow.recording import LiveTraffic, read_recording
 from tuneworthy.shadow.replay import ShadowRecord, replay
 from tuneworthy.types import Paths, Variant
@@ -34,7 +34,7 @@ RECORDED = "recorded"
     metavar="N",
     help="Turns per minute, about.",
 )
-@click.option("--restart", is_flag=True, help="Forget a canary's roll-back (end the proxy first).")
+@click.option("--restart", is_flag=True, help="Judge again after a roll-back (end the proxy first).")
 @project_option
 @spending_options
 @json_option
@@ -79,8 +79,9 @@ def command(
     note(*recording.notes)
 
     def work(session: Session, *variants: Variant) -> Coroutine[Any, Any, ShadowRecord]:
-        if restart:
-            (session.folder.path / f"{STATE.format(variants[0].id)}.json").unlink(missing_ok=True)
+        path, kept = (session.folder.path / f"{name.format(variants[0].id)}.json" for name in (STATE, RESTARTED))
+        if restart and path.exists():
+            path.replace(kept)
         return replay(session, recording, *variants, per_minute=per_minute, command=again)
 
     record = with_variants(project, words, work, max_usd=max_usd, yes=yes)

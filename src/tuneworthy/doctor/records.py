@@ -24,7 +24,7 @@ from tuneworthy.ladder.task_data import Reveal
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import Ledger
 from tuneworthy.shadow.canary import CanaryState
-from tuneworthy.shadow.releases import Release
+from tuneworthy.shadow.releases import STARTED, Release
 from tuneworthy.shadow.replay import DOCUMENT as SHADOW
 from tuneworthy.shadow.replay import ShadowRecord
 from tuneworthy.ship.served import NOTE, ServedNote
@@ -65,9 +65,11 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     PARITY: (ProofDocument, "Run `tuneworthy train --only parity`."),
     SERVING: (ProofDocument, "Run `tuneworthy train --only parity --url URL --served-model NAME`."),
     SHADOW: (ShadowRecord, "Run `tuneworthy shadow replay` again; its answers are stored."),
+    STARTED: (list[int], "The first release is current until `tuneworthy serve --release N` starts another."),
     "releases/*": (Release, "This release cannot be served. Restore the file from a backup."),
     "shadow/canary-*": (CanaryState, "Run `tuneworthy shadow replay --restart` to begin the canary again."),
-    NOTE: (ServedNote, "A running server is not recognised. Run `tuneworthy serve` to start it again."),
+    "shadow/restarted-*": (CanaryState, "A release that a canary rolled back may count as current."),
+    NOTE.format("*"): (ServedNote, "A running server is not recognised. Run `tuneworthy serve` to start it again."),
     "uncertainty": (
         StoredUncertainty,
         "Run `tuneworthy decode uncertainty` to rebuild the record from the stored answers.",

@@ -67,6 +67,7 @@ def model_card(project: Project) -> ModelCard:
     licences = {
         "Base model": str(header.get("general.license", "")),
         "Training data": _data_licence(version),
+        **({"Raw documents": ""} if trained.about.method == "continued" else {}),
     }
     blocked = _blocked(store, made, rung, found)
     planned = release_of(store, made, rung.variant or "" if rung else "", trained.about.dataset)
@@ -133,11 +134,11 @@ def _data_licence(version: Version | None) -> str:
     return "" if "" in rows else " and ".join(sorted(rows))
 
 
-def hub_licence(base: str, data: str) -> str:
-    """Return the licence as the Hub names it: that of base and data if they agree, else a name of both.
+def hub_licence(*parts: str) -> str:
+    """Return the licence as the Hub names it: that of all parts if they agree, else a name of all.
 
     >>> hub_licence("Apache-2.0", "apache-2.0"), hub_licence("apache-2.0", "")
     ('apache-2.0', 'apache-2.0-and-unknown')
     """
-    names = [re.sub(r"[^a-z0-9.+]+", "-", one.lower()).strip("-") or "unknown" for one in (base, data)]
+    names = [re.sub(r"[^a-z0-9.+]+", "-", one.lower()).strip("-") or "unknown" for one in parts]
     return "-and-".join(dict.fromkeys(names))

@@ -15,8 +15,8 @@ Production answers the copied sessions. Their pairs are the evidence on quality,
 each verdict on them is a decision: a pass lets a step end, harm ends the canary.
 
 Invariants: a share never grows without a pass; a canary that was rolled back stays so, in this process even on a full
-disk, in other processes from their next verdict on, and in later processes until `shadow replay --restart`; no
-credential is stored, not even its hash.
+disk, in other processes from their next verdict on, and in later processes until `shadow replay --restart` and a pass;
+no credential is stored, not even its hash.
 
 Source: Shin, Ramdas and Rinaldo 2023 (arXiv 2203.03532), e-detectors, for the detector.
 """
@@ -43,8 +43,8 @@ from tuneworthy.text import has_text
 from tuneworthy.types import Request, frozen
 
 CHAT = "/v1/chat/completions"
-# Below `.tuneworthy`: the state of the candidate with this id.
-STATE = "shadow/canary-{}"
+# Below `.tuneworthy`: the state of the candidate with this id; and that before --restart, until a replay passes.
+STATE, RESTARTED = "shadow/canary-{}", "shadow/restarted-{}"
 STEPS = (0.01, 0.05, 0.25, 1.0)
 # A step ends only after so many answers of the candidate to users.
 MIN_ANSWERS = 100

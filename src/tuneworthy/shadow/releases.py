@@ -2,23 +2,25 @@
 
     .tuneworthy/releases/<number>.json   a release, written once and never changed
                          <number>.md     its model card
+                         started.json    numbers of the releases that `serve` started, in this order
 
 A release names a model folder by its content. Later training writes other folders, so an earlier release stays as it
-was, and a changed byte is found before the model is served. The current release is the last one that no canary rolled
-back.
+was, and a changed byte is found before the model is served. The current release is the one that `serve` started last;
+before any start, the first one. A release whose canary was rolled back is not current until a replay passes again.
 """
 
 from dataclasses import asdict, replace
 
 from tuneworthy.errors import UserError
-from tuneworthy.shadow.canary import STATE, CanaryState
+from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState
 from tuneworthy.store.artifacts import KINDS, MANIFEST, Artifact, find_artifact
 from tuneworthy.store.folder import Folder, write_atomic
 from tuneworthy.store.frozen import changed
 from tuneworthy.store.lines import now
-from tuneworthy.types import NamedTexts, frozen
+from tuneworthy.types import frozen
 
 FOLDER = "releases"
+STARTED = f"{FOLDER}/started"
 
 
 @frozen
@@ -30,20 +32,16 @@ class Release:
         created: Time in UTC, ISO 8601; "" until it is recorded.
         artifact: Id of the model folder, which is the hash of its manifest.
         kind: Of the artifact: `gguf`, `merged` or `adapter`.
-        files: SHA-256 by file of the model folder.
         variant: Id of the variant that was compared on test.
         dataset: Version of the training data; None if the model does not record it.
-        outcome: Of the verdict.
     """
 
     number: int
     created: str
     artifact: str
     kind: str
-    files: NamedTexts
     variant: str
     dataset: str | None
-    outcome: str
 
 
 def all_releases(store: Folder) -> list[Release]:
@@ -53,24 +51,42 @@ def all_releases(store: Folder) -> list[Release]:
 
 
 def rolled_back(store: Folder, variant: str) -> str:
-    """Return why the canary of a variant was rolled back; "" if it was not."""
-    state = store.read(STATE.format(variant), CanaryState)
+    """Return why the canary of a variant was rolled back; "" if it was not, or a replay has passed since."""
+    state = store.read(STATE.format(variant), CanaryState) or store.read(RESTARTED.format(variant), CanaryState)
     return state.rolled_back if state else ""
 
 
 def current_release(store: Folder) -> Release | None:
-    return next((one for one in reversed(all_releases(store)) if not rolled_back(store, one.variant)), None)
+    usable = {one.number: one for one in all_releases(store) if not rolled_back(store, one.variant)}
+    started = [number for number in store.read(STARTED, list[int]) or () if number in usable]
+    return usable[started[-1]] if started else next(iter(usable.values()), None)
+
+
+def start_release(store: Folder, release: Release) -> None:
+    store.write(STARTED, [*(n for n in store.read(STARTED, list[int]) or () if n != release.number), release.number])
 
 
 def release_lines(store: Folder) -> list[str]:
-    """Name the current release, and the later ones with the reason of their roll-back."""
+    """Name the current release, those that were rolled back with the reason, and those that wait for their start."""
     current = current_release(store)
     return [
         f"Release {one.number} "
-        + (f"is current: {KINDS[one.kind]} {one.artifact}." if one == current else f"was rolled back. {why}")
+        + (
+            f"is current: {KINDS[one.kind]} {one.artifact}."
+            if one == current
+            else f"was rolled back. {why}"
+            if why
+            else f"is not current. To start it: tuneworthy serve --release {one.number}"
+        )
         for one in all_releases(store)
-        if (why := rolled_back(store, one.variant)) or one == current
+        if (why := rolled_back(store, one.variant)) or not current or one.number >= current.number
     ]
+
+
+def find_release(store: Folder, artifact: str, variant: str = "") -> Release | None:
+    """Return the last release of a model, asked as `variant` if that is given."""
+    known = reversed(all_releases(store))
+    return next((one for one in known if one.artifact == artifact and variant in {"", one.variant}), None)
 
 
 def release_of(store: Folder, made: Artifact, variant: str = "", dataset: str | None = None) -> Release:
@@ -82,16 +98,15 @@ def release_of(store: Folder, made: Artifact, variant: str = "", dataset: str | 
         variant: Id of the variant that was compared on test.
         dataset: Version of the training data.
     """
-    known = all_releases(store)
-    return next((one for one in known if one.artifact == made.id), None) or Release(
-        number=max((one.number for one in known), default=0) + 1,
+    # of cards too: a number is not used again if its record is lost
+    numbers = [int(path.stem) for path in (store.path / FOLDER).glob("*.*") if path.stem.isdecimal()]
+    return find_release(store, made.id, variant) or Release(
+        number=max(numbers, default=0) + 1,
         created="",
         artifact=made.id,
         kind=made.kind,
-        files={name: str(entry["sha256"]) for name, entry in made.about.files.items()},
         variant=variant,
         dataset=dataset,
-        outcome="ship",
     )
 
 

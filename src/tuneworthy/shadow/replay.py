@@ -25,7 +25,7 @@ from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.graders.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.canary import STATE, CanaryState
+from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState
 from tuneworthy.shadow.confidence import (
     CONFIDENCE,
     ConfidenceVerdict,
@@ -117,6 +117,20 @@ def labels_path(project: Project) -> Path:
     return project.path(project.cases.path).with_name("shadow.labels.jsonl")
 
 
+def check_candidate(candidate: Variant) -> None:
+    """Refuse a candidate that traffic cannot ask.
+
+    Raises:
+        UserError: It has settings by tag, and traffic has no tags.
+    """
+    if candidate.by_tag:
+        raise UserError(
+            f"{candidate.name} has settings by tag. Recorded and live traffic has no tags, so it would be asked with "
+            "the default settings only.",
+            hint="Choose a candidate with the same settings for all requests.",
+        )
+
+
 async def replay(
     session: Session,
     recording: Recording,
@@ -140,7 +154,7 @@ async def replay(
         earlier: Pairs of sessions whose turns the recording has forgotten; gets the new pairs, without their questions.
 
     Raises:
-        UserError: Candidate and production are one variant.
+        UserError: Candidate and production are one variant, or the candidate has settings by tag.
         TuneworthyError: Budget spent, key refused, provider down; every answer is stored, and whole batches are judged.
     """
     if production is not None and production.id == candidate.id:
@@ -148,6 +162,7 @@ async def replay(
             f"Candidate and production are the same variant, {candidate.name}.",
             hint="Name another variant with --candidate.",
         )
+    check_candidate(candidate)
     rules, watch = rules_of(session, recording), watch_of(session, candidate)
     judge = PairJudge(session, {label.case: label.label for label in read_labels(labels_path(session.project))})
     known = {one.name: one for one in recording.sessions}
@@ -244,6 +259,8 @@ def rules_of(session: Session, recording: Recording) -> ShadowRules:
     project = session.project
     limits = {"cost": project.constraints.usd_per_1k}
     no_labels = session.judging is None and not session.primary.needs_expected
+    found = (session.folder.read(JUDGE, dict) if session.judging else None) or {}
+    is_validated = (found.get("status"), found.get("judge")) == ("pass", content_hash(dict(session.primary.identity)))
     longest = max((len(one.turns) for one in recording.sessions), default=1)
     return ShadowRules(
         margin=project.task.margin,
@@ -252,16 +269,11 @@ def rules_of(session: Session, recording: Recording) -> ShadowRules:
         limits={name: limit for name, limit in limits.items() if limit},
         label_share=project.shadow.label_share,
         complete=no_labels or (session.judging is None and recording.labelled),
-        judge=session.judging is not None and _is_validated(session),
+        judge=session.judging is not None and is_validated,
         seed=project.split.seed,
         most_strata=MOST_STRATA if recording.live and project.shadow.by else 0,
         days=Counter(one.day for one in recording.sessions if one.day),
     )
-
-
-def _is_validated(session: Session) -> bool:
-    found = session.folder.read(JUDGE, dict) or {}
-    return (found.get("status"), found.get("judge")) == ("pass", content_hash(dict(session.primary.identity)))
 
 
 def _batches(recording: Recording, most: int) -> list[list[Asked]]:
@@ -334,6 +346,8 @@ def _store(session: Session, record: ShadowRecord, pairs: AnswerPairs, rules: Sh
     items = [{**one, "text": masker.mask(one["text"])} for one in items] if masker else items
     _write(folder, QUEUE, items, more=more)
     folder.write(DOCUMENT, asdict(_moved(record, f"{folder.root}/", HERE)))
+    if record.verdict.status == "pass":
+        (folder.path / f"{RESTARTED.format(record.variant)}.json").unlink(missing_ok=True)
 
 
 def _write(folder: Folder, name: str, rows: Sequence[JsonObject], *, more: bool) -> None:

@@ -1,6 +1,6 @@
 """Artifact that a server answers with: as the server reports, else as `serve` recorded.
 
-    .tuneworthy/server.json   what `tuneworthy serve` runs now: artifact, address, its process; gone when it ends
+    .tuneworthy/server-<port>.json   what `tuneworthy serve` runs now: artifact, address, process; gone when it ends
 
 An address does not identify a model: a server that was started again with another model is the same URL.
 vLLM tells the folder that it loaded, llama.cpp the file, and both have the id of the artifact in their path. A note of
@@ -26,14 +26,14 @@ from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.trust import LOOPBACK
 from tuneworthy.types import JsonMapping
 
-NOTE = "server"
+NOTE = "server-{}"
 TIMEOUT_S = 5.0
 # Largest answer that is read.
 MOST_BYTES = 4 * 2**20
 
 
 class ServedNote(OpenRecord):
-    """Content of `server.json`."""
+    """Content of `server-<port>.json`."""
 
     artifact: str
     address: str
@@ -50,12 +50,11 @@ def noted(store: Folder, artifact: Artifact, address: str) -> Iterator[None]:
         address: Address without the version.
     """
     note = {"artifact": artifact.id, "engine": "llama_cpp", "address": address, "pid": os.getpid()}
-    path = store.write(NOTE, note)
+    path = store.write(NOTE.format(_place(address)[1]), note)
     try:
         yield
     finally:
-        if store.read(NOTE, object) == note:  # another `serve` may have written its own since
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def served_artifact(store: Folder, config: Model) -> Artifact | None:
@@ -92,7 +91,7 @@ def _behind(store: Folder, config: ChatServer) -> Artifact | None:
 
 def served_at(store: Folder, url: str) -> Artifact | None:
     """Return the artifact that `serve` runs now at an address of this machine; None if it runs none there."""
-    note = store.read(NOTE, ServedNote)
+    note = store.read(NOTE.format(_place(url)[1]), ServedNote)
     if note is None or not _lives(note["pid"]) or _place(note["address"]) != _place(url):
         return None
     return _named_in(store, PurePath(note["artifact"]))

@@ -246,6 +246,7 @@ class TrainingEvidence:
         parity: That the forms of the model are one model.
         serving: That it is served.
         shadow: That it does no worse on recorded traffic.
+        release: Number of the release of the tuned model; 0 if only other models are releases, None without releases.
         adapter: The adapter or classifier that was trained last.
         tuned: The artifacts that were compared on test, and what was measured besides the score.
         regressions: Of the run, for the sets that have not changed since.
@@ -258,6 +259,7 @@ class TrainingEvidence:
     parity: ProofEvidence | None = None
     serving: ProofEvidence | None = None
     shadow: ProofEvidence | None = None
+    release: int | None = None
     adapter: str | None = None
     tuned: TunedDetail | None = None
     regressions: Sequence[RegressionResult] = ()

@@ -23,6 +23,9 @@ from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.regressions.sets import hashes, regression_sets
+from tuneworthy.retrieval.library import documents_hash
+from tuneworthy.shadow.messages import say
+from tuneworthy.shadow.releases import all_releases, find_release, rolled_back
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, ModelSource, artifacts, find_artifact, latest_artifact
@@ -61,7 +64,7 @@ def training_of(
     """
     tuned = record.detail(TunedDetail) if record else None
     version = find_version(store, str(tuned.dataset)) if tuned else latest_version(store)
-    pilot, outlook = _pilot(store, version, partial(pilot_cost, settings=project.economics, expect=expect))
+    pilot, outlook = _pilot(project, store, version, partial(pilot_cost, settings=project.economics, expect=expect))
     trained = max(
         [made for kind in TRAINED_KINDS for made in artifacts(store, kind) if not is_full(store, made.about.dataset)],
         key=lambda made: made.created,
@@ -79,6 +82,7 @@ def training_of(
         parity=_proof(store, PARITY, tuned),
         serving=_proof(store, SERVING, tuned),
         shadow=_shadow(project, store, record),
+        release=_release(store, record, tuned),
         adapter=trained.id if trained is not None else None,
         tuned=tuned,
         regressions=regressions,
@@ -122,7 +126,7 @@ def _dataset(store: Folder, version: Version, cases: Cases) -> DatasetEvidence:
 
 @frozen
 class PilotDocument:
-    """Stored pilot: its training runs, the score to beat, dataset and base model (id and name), and other bases."""
+    """Stored pilot: its trainings, the score to beat, dataset, base model (id and name), documents and other bases."""
 
     points: Sequence[PilotPoint]
     baseline: float
@@ -131,6 +135,7 @@ class PilotDocument:
     base: str
     name: str = ""
     earlier: Sequence["PilotDocument"] = ()
+    documents: str = ""
     continued: ContinuedPilot = ContinuedPilot()
 
 
@@ -162,7 +167,9 @@ class ProofDocument:
         return {"adapter": self.adapter, "merged": self.merged, "gguf": self.gguf}
 
 
-def _pilot(store: Folder, version: Version | None, cost: Callable[[int], str]) -> tuple[PilotEvidence | None, Forecast]:
+def _pilot(
+    project: Project, store: Folder, version: Version | None, cost: Callable[[int], str]
+) -> tuple[PilotEvidence | None, Forecast]:
     """Return the pilot and its forecast; points of a pilot on something else are not used."""
     found = store.read(PILOT, PilotDocument)
     n = version.n_rows if version is not None else 1000
@@ -175,11 +182,14 @@ def _pilot(store: Folder, version: Version | None, cost: Callable[[int], str]) -
     source = base.about.source if base else ModelSource()
     if base is not None and found.base not in {base.id, source.spec, source.sha256}:
         changed.append(f"the base model of the pilot runs is {found.base}, not {base.id}")
+    is_old = found.continued.helps and found.documents != documents_hash(project)
     pilot = PilotEvidence(
         n=len(found.points),
         changed=changed,
         built_gain=built_against_raw(found.points),
-        continued=ContinuedPilot() if changed else found.continued,
+        continued=ContinuedPilot(detail="The documents changed after the pilot compared raw text." * is_old)
+        if changed or is_old
+        else found.continued,
     )
     return (
         (pilot, Forecast(status="unknown", cost=cost(n)))
@@ -244,9 +254,24 @@ def _not_served(proof: ProofDocument, made: TunedDetail, subject: str) -> list[s
     return [f"The server ran {proof.artifact or other}, but {subject} {ids[0] if ids else other}"]
 
 
+def _release(store: Folder, record: RunRecord | None, tuned: TunedDetail | None) -> int | None:
+    rung = record.rung("fine_tune") if record else None
+    made = (tuned.gguf or tuned.merged or tuned.adapter) if tuned else None
+    release = find_release(store, made, rung.variant or "") if rung and made else None
+    return release.number if release else 0 if all_releases(store) else None
+
+
 def _shadow(project: Project, store: Folder, record: RunRecord | None) -> ProofEvidence | None:
-    found = read_shadow(store)
-    if found is None or not found.verdict.results or not record or not (rung := record.rung("fine_tune")):
+    found, rung = read_shadow(store), record.rung("fine_tune") if record else None
+    # harm that users met counts whatever a replay says
+    if record and rung and (why := rolled_back(store, rung.variant or "")):
+        fix = (found.verdict.fix if found and found.variant == rung.variant else "") or say(
+            "restart", command="tuneworthy shadow replay"
+        )
+        return ProofEvidence(
+            status="fail", detail=f"The canary was rolled back. {why}", numbers={"fix": fix, "rolled_back": why}
+        )
+    if found is None or not found.verdict.results or not record or not rung:
         return None
     verdict, margin = found.verdict, found.verdict.results[0].margin
     today, grader = record.rung("baseline"), record.provenance.graders.get(record.primary)

@@ -16,6 +16,8 @@ from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
+from tuneworthy.shadow.canary import STATE
+from tuneworthy.shadow.releases import rolled_back
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
 from tuneworthy.store.signatures import document_origin, signed_document
@@ -41,6 +43,7 @@ CHANGED_SINCE = {
     "parity": "parity was checked again",
     "serving": "the fine-tuned model was served again",
     "shadow": "traffic was replayed again, or the canary was rolled back",
+    "canary": "a canary was rolled back",
     "datasets/latest": "a new version of the training data was frozen",
     "models/latest-adapter": "a new adapter was trained",
     "reviews": "the training data was reviewed again",
@@ -116,8 +119,8 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
     then, now = document["of"], input_hashes(project)
     changed = [
         CHANGED_SINCE[name]
-        for name in [*DECIDING, *(SHIPPING if verdict.stage == "to_ship" else ())]
-        if then.get(name) != now[name]
+        for name in [*DECIDING, *((*SHIPPING, "canary") if verdict.stage == "to_ship" else ())]
+        if then.get(name, "") != now[name]
     ]
     if origin := document_origin(document):
         changed.append(f"the verdict was computed elsewhere (signed by: {origin:.18})")
@@ -131,6 +134,7 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
 
 def input_hashes(project: Project) -> NamedTexts:
     folder, beside = Folder(project.root), {"reviews": project.root / REVIEWS, "suspects": suspects_path(project)}
+    canaries = (path.stem.removeprefix("canary-") for path in folder.path.glob(f"{STATE.format('*')}.json"))
     is_unfinished = (folder.path / "run-unfinished.json").exists() and (record := shown_run(project)) and record.at
     files = {"run": "run-unfinished"} if is_unfinished else {}
     return {
@@ -141,4 +145,5 @@ def input_hashes(project: Project) -> NamedTexts:
         },
         **{name: sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for name, path in beside.items()},
         "project": content_hash(project.model_dump(mode="json")),
+        "canary": "".join(sorted(one for one in canaries if rolled_back(folder, one))),
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tuneworthy.errors import join_sentences
 from tuneworthy.text import plural
-from tuneworthy.types import Bounds, Texts
+from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import ErrorShare, GateResult
 
 NO_OTHER_MODEL = "The project file defines no other model."
@@ -140,11 +140,6 @@ def error_share(row: ErrorShare) -> str:
 
 def passed_pilot(gates: Sequence[GateResult]) -> GateResult | None:
     return next((result for result in gates if result.gate == "pilot" and result.status == "pass"), None)
-
-
-def not_required(gates: Texts) -> list[str]:
-    """Return a sentence about the open gates that shipping does not require; nothing without any."""
-    return [f"Open, though shipping does not require them: {', '.join(gates)}."] if gates else []
 
 
 def waived_gates(gates: Sequence[GateResult]) -> str:

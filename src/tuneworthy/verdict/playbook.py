@@ -18,7 +18,7 @@ from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
-from tuneworthy.verdict.shipping import expiries
+from tuneworthy.verdict.shipping import expiries, ship
 
 
 class StepRow(NamedTuple):
@@ -101,6 +101,12 @@ class ProjectState:
         """Whether a valid verdict says yes or no."""
         return self.verdict is not None and self.verdict.outcome is not Outcome.UNDECIDED and not self.verdict_stale
 
+    @property
+    def ships(self) -> bool:
+        """Whether the verdict is to ship, and the releases may have changed since."""
+        is_ship = self.verdict is not None and self.verdict.outcome is Outcome.SHIP
+        return is_ship and self.evidence.training.release is not None
+
 
 @positional
 class Step:
@@ -162,7 +168,7 @@ def checklist(state: ProjectState) -> Checklist:
     if state.evidence.incomplete and following and following.step in {*LEVERS, "baseline", "decision"}:
         rest = sum((cost for rung, cost in state.costs.items() if rung not in state.evidence.rungs), Cost())
         following = replace(following, title="Finish the run", do="tuneworthy run", cost=rest)
-    action = str(state.verdict.next_action) if following is None and state.verdict and state.decided else ""
+    action = ship(state.evidence) if state.ships else state.verdict.next_action if state.verdict else ""
     note = (
         "The next step is the cheapest open one. Without --rung, `tuneworthy run` runs all rungs in ladder order, with "
         "retrieval before other models."
@@ -170,7 +176,7 @@ def checklist(state: ProjectState) -> Checklist:
     return Checklist(
         steps=steps,
         next=following,
-        action=action,
+        action=str(action) if following is None and state.decided else "",
         notes=[
             *state.notes,
             *(
@@ -189,13 +195,10 @@ def _remaining(state: ProjectState, steps: Sequence[Step]) -> dict[str, Cost]:
     on_steps = {rung for row in STEPS.values() for rung in row.rungs} | state.evidence.rungs.keys()
     before = [cost for rung, cost in state.costs.items() if rung not in on_steps]
     # A decision that waits for a rung costs no more than this rung.
-    before += [step.cost for step in waiting if step.cost and step.step not in LATER and not _runs(step)]
+    rungs = [step for step in waiting if step.step == "decision" and "`tuneworthy run" in step.do]
+    before += [step.cost for step in waiting if step.cost and step.step not in LATER and step not in rungs]
     after = [step.cost for step in waiting if step.cost and step.step in LATER]
     return {"to_decide": Cost() if state.decided else sum(before, Cost()), "to_ship": sum(after, Cost())}
-
-
-def _runs(step: Step) -> bool:
-    return step.step == "decision" and "`tuneworthy run" in step.do
 
 
 def _priced(state: ProjectState, step: Step) -> Step:

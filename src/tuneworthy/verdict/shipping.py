@@ -33,7 +33,7 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
     all_open = [result for result in [*before, *training, *gates] if result.is_open]
     still_open = [result for result in all_open if result.gate in needed]
     still_open.sort(key=lambda result: result.status != "fail")
-    names = [result.gate for result in still_open]
+    names, all_names = ([result.gate for result in some] for some in (still_open, all_open))
     worst = still_open[0].status if still_open else "pass"
     outcome = {"pass": Outcome.SHIP, "fail": Outcome.DO_NOT_SHIP}.get(worst, Outcome.UNDECIDED)
     if outcome is not Outcome.DO_NOT_SHIP and "improvement" not in names:
@@ -47,7 +47,8 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
         reason_code=f"gate_{names[0]}" if names else "tuned_improves",
         reasons=[
             *_reasons(evidence, tuned, still_open, options, messages.waived_gates([*before, *training, *gates])),
-            *messages.not_required([result.gate for result in all_open] if outcome is Outcome.SHIP else []),
+            *[f"Open, though shipping does not require them: {', '.join(all_names)}."]
+            * bool(all_names and outcome is Outcome.SHIP),
         ],
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),
@@ -113,15 +114,7 @@ def _next_action(
 ) -> NextAction:
     is_classifier = bool(evidence.training.tuned and evidence.training.tuned.classifier)
     if not still_open:
-        command = f"tuneworthy {'serve --what classifier' if is_classifier else 'export card && tuneworthy serve'}"
-        step = "Serve the fine-tuned classifier" if is_classifier else "Release the fine-tuned model and serve it"
-        dataset = evidence.training.dataset
-        more = (
-            f"`tuneworthy train --all-rows` trains it once more with {dataset.n_overlapping} rows that overlap cases."
-            if dataset and dataset.n_overlapping
-            else ""
-        )
-        return NextAction(command=command, why=join_sentences(f"{step}: run `{command}`.", more))
+        return ship(evidence)
     first = still_open[0]
     if outcome is Outcome.DO_NOT_SHIP and first.gate == "improvement":
         return take_home(without, beside=is_classifier)
@@ -137,10 +130,28 @@ def _next_action(
         why=join_sentences(
             first.fix or first.message,
             ""
-            if first.gate in NEVER_WAIVED
+            if first.gate in NEVER_WAIVED or "rolled_back" in first.evidence
             else f"Or list `{first.gate}` in [[waivers]] of tuneworthy.toml with a reason.",
         ),
     )
+
+
+def ship(evidence: Evidence) -> NextAction:
+    """Return how to release and serve the fine-tuned model, as far as that is not done."""
+    tuned, dataset, number = evidence.training.tuned, evidence.training.dataset, evidence.training.release
+    rows = (
+        (tuned and tuned.classifier, "serve --what classifier", "Serve the fine-tuned classifier"),
+        (number, f"serve --release {number}", f"Serve release {number}"),
+        (number == 0, "export card", "Release the fine-tuned model"),
+        (True, "export card && tuneworthy serve", "Release the fine-tuned model and serve it"),
+    )
+    command, step = next((f"tuneworthy {command}", step) for applies, command, step in rows if applies)
+    more = (
+        f"`tuneworthy train --all-rows` trains it once more with {dataset.n_overlapping} rows that overlap cases."
+        if dataset and dataset.n_overlapping
+        else ""
+    )
+    return NextAction(command=command, why=join_sentences(f"{step}: run `{command}`.", more))
 
 
 def take_home(option: Option | None, *, beside: bool = False) -> NextAction:

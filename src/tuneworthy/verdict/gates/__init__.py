@@ -47,7 +47,8 @@ def run_gates(evidence: Evidence, stage: Stage = "to_decide", known: Sequence[Ga
 def _waived(finding: Finding, stage: Stage, evidence: Evidence) -> GateResult:
     status, message, fix = finding.status, finding.message, finding.fix
     reason = evidence.waivers.get(finding.rule)
-    if reason and finding.rule not in NEVER_WAIVED and status in {"fail", "unknown"}:
+    fixed = finding.rule in NEVER_WAIVED or "rolled_back" in finding.numbers  # users met the harm of a roll-back
+    if reason and not fixed and status in {"fail", "unknown"}:
         message = f"Waived: {join_sentences(reason)} Result of the gate: {join_sentences(message, fix)}"
         status, fix = "waived", ""
     return GateResult(gate=finding.rule, stage=stage, status=status, evidence=finding.numbers, message=message, fix=fix)
