@@ -17,6 +17,7 @@ from tuneworthy.config import Project
 from tuneworthy.config.models import Scripted
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.dataset.importing.folder import latest_import
+from tuneworthy.errors import UserError
 from tuneworthy.ladder import tuned_models as tuned_module
 from tuneworthy.ladder.distillation import _is_long
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
@@ -164,6 +165,25 @@ def test_a_long_question_does_not_make_the_prompt_of_a_student_long(system: int,
         return SimpleNamespace(variant=SimpleNamespace(**{"shots": None, "retrieval": None} | more), traces=[trace])
 
     assert _is_long(asked(shots or 300, shots=shots or None), asked(system), [case]) is is_long
+
+
+def test_a_teacher_that_is_a_folder_is_found_from_any_folder(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def resolve(_: object, name: str) -> None:
+        asked.append(name)
+        raise UserError("Asked.", hint="")
+
+    monkeypatch.setattr("tuneworthy.ladder.commands.teacher.resolve", resolve)
+    monkeypatch.chdir(tmp_path)
+    command(world, "data", "distill", status=2)
+    (world / "changed").mkdir()
+    (world / "changed" / "tuneworthy.toml").write_text("")
+    edit(world, 'variant = "few_shot"', 'variant = "changed"')
+    command(world, "data", "distill", status=2)
+    assert asked == ["few_shot", str(world / "changed")]
 
 
 def test_a_teacher_that_changed_since_it_answered_is_not_compared(world: Path) -> None:

@@ -119,8 +119,7 @@ def card(out: Path, root: Path) -> None:
         if made.release and is_new:
             record_release(store, made.release, made.text)
     if made.release:
-        blocked = f". {made.blocked}" if made.blocked else ""
-        say(f"{out}: card of release {made.release.number}{', recorded now' * is_new}{blocked}")
+        say(f"{out}: card of release {made.release.number}{', recorded now' * is_new}", *filter(None, [made.blocked]))
         note(*[f"Next: tuneworthy serve --release {made.release.number}"] * (not made.blocked))
     else:
         say(f"{out}: card of a model that is not a release. {made.blocked}")

@@ -108,5 +108,7 @@ def preferred(arms: Sequence[DevScores], saving: float, errors: float = 1.0) -> 
     best = max(fit, key=lambda at: (scores[at], -at))
     close = [at for at in fit if at == best or within_one_error(arms[best], arms[at], len(arms[at].num))]
     cheaper = [at for at in close if arms[at].weight <= tuple(saving * part for part in arms[0].weight)]
-    tied = not best or within_one_error(arms[best], arms[0], len(arms[0].num), errors)
-    return min((cheaper or [0]) if tied else close, key=lambda at: (arms[at].weight, at))
+    return min(
+        (cheaper or [0]) if not best or within_one_error(arms[best], arms[0], len(arms[0].num), errors) else close,
+        key=lambda at: (arms[at].weight, at),
+    )

@@ -103,9 +103,12 @@ class ProjectState:
 
     @property
     def ships(self) -> bool:
-        """Whether the verdict is to ship, and the releases may have changed since."""
-        is_ship = self.verdict is not None and self.verdict.outcome is Outcome.SHIP
-        return is_ship and self.evidence.training.release is not None
+        # once there are releases, the stored next step may be done
+        return (
+            self.evidence.training.release is not None
+            and self.verdict is not None
+            and self.verdict.outcome is Outcome.SHIP
+        )
 
 
 @positional

@@ -52,8 +52,14 @@ def _variant(session: Session, teacher: Teacher) -> Variant:
         )
     else:
         name = teacher.variant or "best"
-        is_path = name.endswith(".json") or (session.project.root / name / FILE_NAME).is_file()
-        found = large_of(resolve(session, str(session.project.path(name)) if is_path else name))
+        found = large_of(
+            resolve(
+                session,
+                str(session.project.path(name))
+                if name.endswith(".json") or (session.project.root / name / FILE_NAME).is_file()
+                else name,
+            )
+        )
         _check(session, teacher, found.model)
         if name in {"best", "fine_tune"} and (taught := teachers_of_model(session, found.model)):
             raise UserError(
