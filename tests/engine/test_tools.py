@@ -672,16 +672,18 @@ def test_a_long_word_of_a_command_is_no_file(tmp_path: Path) -> None:
     assert "x = 1;x = 1" in program.what and opened(root).stamp
 
 
-def test_a_server_that_hangs_ends_with_its_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_reads_no_end_of_input_ends_with_its_child(tmp_path: Path) -> None:
     pytest.importorskip("mcp")
-    monkeypatch.setattr(toolbox, "START_S", 6.0)
     root = write(tmp_path / "p", {}, "", tools=mcp_table())
+    code = SERVER.format(fault="").replace("import json", "from pathlib import Path\nimport json", 1)
     (root / "server.py").write_text(
-        "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\nwhile True: time.sleep(1)\n"
+        f"{code}\nwhile True: time.sleep(1)\n".replace(
+            "FAULT, CALLS", "Path('pid').write_text(str(os.getpid()))\nFAULT, CALLS", 1
+        )
     )
-    with pytest.raises(ConfigError) as caught:
-        _ = opened(root).read
-    assert "timeout_s" in caught.value.hint
+    child, described = opened(root).sources[0].start()
+    assert [tool["function"]["name"] for tool in described["tools"]] == ["tool"]
+    child.close()
     command = Path(f"/proc/{(root / 'pid').read_text()}/cmdline")
     for _ in range(50):
         if not command.exists() or not command.read_bytes():  # gone, or not yet waited for
