@@ -14,12 +14,15 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import Project, load
 from tuneworthy.engine.latency import Latency
+from tuneworthy.errors import UserError
 from tuneworthy.ladder import measurement
+from tuneworthy.ladder.estimate import estimate_run
 from tuneworthy.ladder.provenance import changed_since
 from tuneworthy.ladder.record import RunRecord, write_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rung import TaskInfo, View
 from tuneworthy.ladder.rung_details import ModelResult
+from tuneworthy.ladder.rungs import model
 from tuneworthy.ladder.rungs.decoding import with_setting
 from tuneworthy.ladder.rungs.model import ModelRung, _dominates, on_model, retirement
 from tuneworthy.ladder.session import open_session
@@ -219,7 +222,15 @@ p95_ms = 500
 
 
 def walk_forms(
-    root: Path, patch: pytest.MonkeyPatch, ms: dict[str, float], rungs: list[str]
+    root: Path,
+    patch: pytest.MonkeyPatch,
+    ms: dict[str, float],
+    rungs: list[str],
+    *,
+    small: float = 0.97,
+    strong: float | None = None,
+    extra: str = FORMS,
+    n_cases: int = 300,
 ) -> tuple[RunRecord, Verdict]:
     """Run a project whose model has two forms: `q8_0` is as good, `q4_0` loses half of the answers."""
 
@@ -236,9 +247,9 @@ def walk_forms(
 
     patch.setattr(Project, "forms", property(lambda project: [name for name in project.untuned if ":" in name]))
     patch.setattr(measurement, "measure_latency", planted)
-    write_simulation(root, {"small": "answer(request, 0.97)"}, n_cases=300, n_examples=0,
-                     rungs=["baseline", "model"], extra=FORMS)  # fmt: skip
-    shares = {"q8_0": 0.97, "q4_0": 0.5}
+    models = {"small": f"answer(request, {small})"} | ({"strong": f"answer(request, {strong})"} if strong else {})
+    write_simulation(root, models, n_cases=n_cases, n_examples=0, rungs=["baseline", "model"], extra=extra)
+    shares = {"q8_0": small, "q4_0": small - 0.47}
     more = [f"\n\ndef {name}(request):\n    return answer(request, {share})\n" for name, share in shares.items()]
     (root / "world.py").write_text((root / "world.py").read_text() + "".join(more))
     return asyncio.run(walk())
@@ -278,6 +289,96 @@ def test_before_a_form_was_compared_latency_is_no_reason_to_train(
     )
     assert verdict.outcome is Outcome.UNDECIDED
     assert verdict.next_action.command.startswith("tuneworthy run --rung model")
+
+
+@pytest.mark.parametrize("is_waived", [True, False])
+def test_forms_that_cannot_be_written_here_can_be_waived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_waived: bool
+) -> None:
+    def fail(*_: Any) -> None:
+        raise UserError("The package gguf is missing.", hint="Run `pip install gguf`.")
+
+    monkeypatch.setattr(model, "pull", fail)
+    extra = FORMS if is_waived else FORMS.rpartition("[[waivers]]")[0]
+    record, verdict = walk_forms(tmp_path, monkeypatch, {"small": 900.0}, ["baseline", "model"], extra=extra)
+    found, gate = record.rung("model"), next(one for one in verdict.gates if one.gate == "other_models")
+    assert found is not None and "`pip install gguf`" in found.reason
+    assert gate.status == ("waived" if is_waived else "unknown")
+    assert is_waived or "`pip install gguf`" in gate.message
+    assert verdict.outcome is (Outcome.FINE_TUNE if is_waived else Outcome.UNDECIDED)
+
+
+@pytest.mark.parametrize(
+    ("small", "strong_ms", "name"),
+    [
+        (0.5, 900.0, "model/strong"),  # no form is good enough: the slow model may teach
+        (0.9, 900.0, "model/small:q8_0"),  # a form may meet the target, and the slow model never serves
+        (0.9, 100.0, "model/strong"),
+    ],
+)
+def test_a_form_takes_the_place_of_a_slow_model_only_if_it_may_meet_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: float, strong_ms: float, name: str
+) -> None:
+    ms = {"small": 900.0, "strong": strong_ms, "small:q8_0": 300.0, "small:q4_0": 200.0}
+    record, _ = walk_forms(tmp_path, monkeypatch, ms, ["baseline", "model"], small=small, strong=1.0)
+    found = record.rung("model")
+    assert found is not None and found.name == name
+    assert any(row.name == "model/strong" for row in found.candidates), "a strong model was dropped unscored"
+    assert bool(found.violated) == (name == "model/strong" and strong_ms > 500)
+    assert any(note.startswith("model/strong: ") for note in found.notes) == (name != "model/strong")
+
+
+@pytest.mark.parametrize(("strong_ms", "name"), [(900.0, "model/small:q8_0"), (100.0, "model/strong")])
+def test_where_nothing_races_a_slow_model_is_not_compared_instead_of_a_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strong_ms: float, name: str
+) -> None:
+    ms = {"small": 900.0, "strong": strong_ms, "small:q8_0": 300.0, "small:q4_0": 200.0}
+    record, _ = walk_forms(tmp_path, monkeypatch, ms, ["baseline", "model"], strong=1.0, n_cases=70)
+    found = record.rung("model")
+    assert not record.explored and found is not None and found.name == name
+
+
+def test_the_estimate_counts_the_timed_calls_of_each_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk_forms(tmp_path, monkeypatch, {"small": 900.0}, ["baseline"])
+
+    async def calls() -> float:
+        project = load(tmp_path)
+        async with open_session(project) as session:
+            found = estimate_run(project, session.data, {})
+            assert found is not None
+            return found.rungs["model"].calls
+
+    timed = asyncio.run(calls())
+    monkeypatch.setattr(Project, "forms", property(lambda _: []))
+    assert timed - asyncio.run(calls()) == 33  # of the second form; the winner is timed in any case
+
+
+@pytest.mark.parametrize(
+    "error", [UserError("No package.", hint="Run `pip install gguf`."), OSError(28, "Run `pip install gguf`.")]
+)
+def test_a_form_that_cannot_be_written_is_a_note_with_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(model, "pull", fail)
+    config = SimpleNamespace(local_file="q8_0:small.gguf")
+    project = SimpleNamespace(forms=["small:q8_0"], models={"small:q8_0": config}, root=tmp_path)
+    view: Any = SimpleNamespace(project=project, opened=True)
+    assert "`pip install gguf`" in model._unopened(view, "small:q8_0")
+    assert model._unopened(view, "small") == ""
+
+
+def test_a_winner_of_a_short_race_is_shown_on_all_of_dev_and_a_repeated_run_shows_the_same(tmp_path: Path) -> None:
+    models = {name: f"answer(request, {share})" for name, share in (("weak", 0.4), ("bad", 0.05), ("strong", 0.98))}
+    write_simulation(tmp_path, models, n_cases=300, n_examples=0, rungs=["baseline", "model"])
+    records = [run_ladder(tmp_path) for _ in range(2)]
+    rungs = [record.rung("model") for record in records]
+    assert rungs[0] and rungs[1] and rungs[0].candidates[0].n < records[0].n_dev, "the race was short"
+    assert rungs[0].detail == rungs[1].detail
+    rows = {row.name: row for row in rungs[0].detail.models}
+    assert rows["model/strong"].n == records[0].n_dev and rows["model/strong"].pareto
 
 
 def test_forms_that_a_setting_adds_do_not_make_a_finished_run_out_of_date(

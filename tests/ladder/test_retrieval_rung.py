@@ -233,6 +233,17 @@ def test_without_lancedb_the_rung_is_skipped_with_the_line_that_installs_it(
     )
 
 
+def test_all_documents_in_the_prompt_need_no_lancedb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuneworthy.ladder.rungs.retrieval.lancedb_missing", lambda: "Run `pip install lancedb`.")
+    monkeypatch.setattr("tuneworthy.ladder.rungs.retrieval._context", lambda *_: 100_000)
+    monkeypatch.setattr("tuneworthy.retrieval.library.open_index", None)
+    reads = "truth(question_of(request)) if '</documents>' in str(request.messages[0]['content']) else 'none'"
+    record, found = run_ladder(write_facts(tmp_path, reads))
+    assert (found.name, found.status) == ("retrieval/all", "adopted") and not found.detail.search
+    assert "Run `pip install lancedb`." in found.notes
+    assert "all documents" in render_html(document(record))
+
+
 def test_a_project_without_documents_skips_the_rung_and_plans_no_look_for_it(tmp_path: Path) -> None:
     write_simulation(tmp_path, {"weak": "answer(request, 0.5)"}, n_examples=0, rungs=["baseline", "retrieval"])
     record, found = run_ladder(tmp_path)

@@ -24,7 +24,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import RunningCost, Way
 from tuneworthy.providers.prices import FREE, Price, TokenRates
 from tuneworthy.train.gpus import FORMS, HEADROOM, OwnedMachine, owned_machines
-from tuneworthy.types import RungStatus
+from tuneworthy.types import Cascade, RungStatus
 from tuneworthy.verdict.evidence import rungs_of
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -139,6 +139,21 @@ def test_cached_tokens_of_the_run_are_billed_as_far_as_the_traffic_keeps_the_cac
     assert best.usd_with(Economics(**settings_)) == pytest.approx(usd, abs=1e-3)
     unpriced = replace(best, price=replace(PRICED, rates=replace(PRICED.rates, cached_input=None)))
     assert unpriced.usd_with(Economics(**settings_)) == pytest.approx(6.0), "no price for cached tokens"
+
+
+@pytest.mark.parametrize(
+    ("settings_", "usd"),
+    [
+        ({}, 4.2),  # as warm as in the run
+        ({"requests_per_month": 1e7}, 4.2),
+        ({"requests_per_month": 1}, 6.5),  # 1,000 * 2 + 1,000 * 2.5 to write the cache + 2,000
+        ({"cached_share": 0.0}, 6.0),
+    ],
+)
+def test_a_cold_cache_is_written_at_the_rate_of_writes(settings_: dict[str, float], usd: float) -> None:
+    price = replace(PRICED, rates=replace(PRICED.rates, cache_write=2.5))
+    best = Bill(name="best", usd_per_1k=6.5, input_tokens=2000, output_tokens=200, cached_tokens=1000, price=price)
+    assert best.usd_with(Economics(**settings_)) == pytest.approx(usd, abs=1e-3)
 
 
 def test_without_told_tokens_the_measured_cost_stands() -> None:
@@ -464,6 +479,24 @@ def test_a_run_is_read_with_prices_that_are_known(tmp_path: Path) -> None:
     }
     bills = bills_of(project, _record("classical", **rows))
     assert {name: bill.usd_per_1k for name, bill in bills.items()} == {"baseline": 0.0, "model": 3.0, "classical": 0.0}
+
+
+@pytest.mark.parametrize(("hosted", "rates"), [((), []), (("weak",), [2.0]), (("weak", "strong"), [10.0, 2.0])])
+def test_the_bill_of_a_cascade_has_the_prices_of_all_its_hosted_models(
+    tmp_path: Path, hosted: tuple[str, ...], rates: list[float]
+) -> None:
+    file = _priced(tmp_path) / "tuneworthy.toml"
+    text = file.read_text().replace(
+        '"world.py:weak"', '"world.py:weak"\ninput_usd_per_mtok = 2\noutput_usd_per_mtok = 2'
+    )
+    for name in hosted:
+        text = text.replace(f'"world.py:{name}"', f'"world.py:{name}"\nplays_hosted = true')
+    file.write_text(text)
+    record = _record("model", **ROWS)
+    cascade = replace(record.variants["id-model"], cascade=Cascade(first=record.variants["id-baseline"], threshold=0.9))
+    record = replace(record, variants={**record.variants, "id-model": cascade})
+    found = bills_of(load(tmp_path), record)["model"].hosted
+    assert [price.rates.input for price in found if price] == rates
 
 
 def test_a_hosted_model_without_a_price_costs_what_nobody_knows(tmp_path: Path) -> None:

@@ -176,7 +176,12 @@ def test_the_pilot_of_another_base_is_kept_and_resumed(tmp_path: Path, monkeypat
     back = run("small")
     assert len(trained) == 4, "a pilot of an earlier base is trained again"
     assert (back["name"], [one["name"] for one in back["earlier"]]) == ("small", ["large"])
-    assert pilot_scores(store, back["dataset"]) == {name: {0: 0.25, 20: 0.5, 40: 0.5} for name in ("small", "large")}
+    scores = {0: 0.25, 20: 0.5, 40: 0.5}
+    assert pilot_scores(store, back["dataset"]) == dict.fromkeys(("small", "large"), scores)
+    store.write("pilot", {**back, "earlier": [{**both, "name": "small", "baseline": 0.1, "earlier": []}]})
+    assert pilot_scores(store, back["dataset"]) == {"id-small": scores, "id-large": {**scores, 0: 0.1}}, "of one name"
+    store.write("pilot", {**back, "earlier": [{**both, "metric": "another", "earlier": []}]})
+    assert pilot_scores(store, back["dataset"]) == {"small": scores}, "another metric"
 
 
 @pytest.mark.parametrize(("n", "trained"), [(240, 242), (600, 0)])

@@ -102,7 +102,9 @@ def test_the_answer_expires_with_the_prices_and_the_models(
         (day, f"the provider {what}") for day, what in found
     ]
     assert first(today - timedelta(days=20), "table")[0] == today - timedelta(days=20) + fresh
-    assert first(today - timedelta(days=200), "table")[0] == today + fresh  # an old table expires no new verdict
+    assert first(today - fresh, "table")[0] == today
+    assert first(today - timedelta(days=200), "table")[0] == today, "an old table is due each day, not 90 days later"
+    assert first(today - timedelta(days=200), "project file")[0] == today + fresh
 
 
 def edit(root: Path, old: str, new: str, name: str = "tuneworthy.toml") -> None:

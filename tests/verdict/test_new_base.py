@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ladder.simulations import write_simulation
+from tests.ladder.simulations import LABELS, write_simulation
 
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
@@ -111,12 +111,27 @@ def test_only_the_new_base_is_called_and_a_second_time_nothing_is(
     assert moved(again) == row and again["after"] == found["after"]
 
 
-def test_the_counter_sees_calls_whose_answers_are_gone(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_models_are_not_called_for_answers_that_are_gone(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in Path(".tuneworthy").glob("responses*"):
         path.unlink()
     add("better")
-    change(capsys, "better", 3)
-    assert calls()["weak"] > 100
+    assert invoke(["decide", "--base", "better"]) == 2
+    assert "`tuneworthy run`" in capsys.readouterr().err and not calls()
+    assert invoke(["run"]) == 0 and calls()["weak"] > 100
+
+
+def test_after_cases_were_added_the_run_comes_first(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    n_test = json.loads(contents()[0])["n_test"]
+    rows = [{"input": f"item {i} matter {i * 7919 % 104729} n{i}", "expected": LABELS[i % 3]} for i in range(900, 960)]
+    Path("more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert invoke(["cases", "add", "more.jsonl"]) == 0
+    add("better")
+    assert invoke(["decide", "--base", "better"]) == 2
+    assert "`tuneworthy run`" in capsys.readouterr().err and not calls()
+    assert invoke(["run"]) == 0
+    n = calls()["weak"]
+    assert n > 0 and moved(change(capsys, "better", 3))["n"] == n_test + 60
+    assert calls()["weak"] == n
 
 
 def test_one_comparison_is_charged_and_the_later_run_makes_the_same(
@@ -163,6 +178,11 @@ def test_after_the_rung_model_a_base_is_a_rung_of_its_own(world: Path, capsys: p
     plan = read_comparisons(Folder(world))
     assert "base" in plan.slots and plan.total_alpha <= ALPHA
     assert invoke(["decide", "--base", "worse"]) == 2  # it was measured with the best prompt
+    assert invoke(["run"]) == 0
+    record = json.loads(Path(".tuneworthy/run.json").read_bytes())
+    row = next(row for row in record["rungs"] if row["rung"] == "model")
+    assert (row["name"], row["status"], row["alpha"]) == ("model/better", "adopted", moved(found)["alpha"])
+    assert read_comparisons(Folder(world)).spent == plan.spent, "the same comparison is charged again"
 
 
 def test_a_comparison_that_is_switched_off_adopts_nothing(
@@ -201,6 +221,9 @@ def test_what_cannot_be_measured_is_refused(world: Path, capsys: pytest.CaptureF
         assert invoke(["decide", *options]) == 2
     assert invoke(["decide", "--base", "openai:gpt-6-luna"]) == 2  # it costs money, and nothing limits that
     assert "--max-usd" in capsys.readouterr().err
+    assert invoke(["decide", "--base", "openai:gpt-none", "--max-usd", "1"]) == 2
+    shown = capsys.readouterr().err
+    assert "price" in shown and "[models]" in shown and "models.gpt-none" not in shown
     shutil.rmtree(".tuneworthy")
     add("better")
     assert invoke(["decide", "--base", "better"]) == 2  # there is no run

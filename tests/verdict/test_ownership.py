@@ -48,6 +48,12 @@ def reason(evidence: Evidence) -> TrainingReason:
     return next(row for row in decide(evidence, dict).training.reasons if row.reason == "ownership")
 
 
+def in_cascade(*prices: Price | None, hosted: bool = True) -> Evidence:
+    """The recommended option is a cascade; `hosted` is its large model, and two prices make no single price."""
+    found = planted(None, hosted=hosted)
+    return replace(found, bills={"baseline": replace(found.bills["baseline"], hosted=prices)})
+
+
 CASES: dict[str, tuple[Evidence, str, str]] = {
     "no fact is against it": (planted(), "refuted", "has not risen"),
     "retires within a year": (planted(replace(SAFE, retires=in_days(360))), "measured", str(in_days(360))),
@@ -76,6 +82,14 @@ CASES: dict[str, tuple[Evidence, str, str]] = {
     "no traffic": (planted(traffic=None), "unknown", "requests_per_month"),
     "no price": (planted(None), "unknown", "price table"),
     "not hosted": (planted(hosted=False), "refuted", "not hosted"),
+    "both models of a cascade are safe": (in_cascade(SAFE, SAFE), "refuted", "has not risen"),
+    "the first model of a cascade retires": (
+        in_cascade(replace(SAFE, retires=in_days(30)), SAFE, hosted=False),
+        "measured",
+        str(in_days(30)),
+    ),
+    "a model of a cascade has no price": (in_cascade(SAFE, None), "unknown", "price table"),
+    "a cascade on this machine": (in_cascade(hosted=False), "refuted", "not hosted"),
     "one fact is enough": (planted(Price(rates=NOW, retires=in_days(30))), "measured", str(in_days(30))),
 }
 REMOVED: dict[str, Any] = {

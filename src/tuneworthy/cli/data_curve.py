@@ -63,7 +63,7 @@ def _show(curve: DatasetCurve, pilots: Mapping[str, Mapping[int, float]]) -> Non
         say(
             "",
             *table_lines(Table.of("", columns, sorted({size for scores in pilots.values() for size in scores}))),
-            f"Pilots, mean score on dev: {strong} reaches the best score of {weak} ({best:.1%}, with "
+            f"Pilots, mean score on dev (descriptive): {strong} reaches the best score of {weak} ({best:.1%}, with "
             f"{min(size for size, score in lower.items() if score == best):,} rows) with "
             f"{min(size for size, score in higher.items() if score >= best):,} rows.",
         )

@@ -411,7 +411,10 @@ class Runner:
 
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
         if not self.calls:
-            raise NotStored(f"{count(batch.remaining, 'answer')} from {model.name} are not stored.")
+            raise NotStored(
+                f"{count(batch.remaining, 'answer')} from {model.name} are not stored.",
+                hint="Run `tuneworthy run` first.",
+            )
         self.store.require_key()
         workers = {
             number: asyncio.create_task(self._work(number, model, batch))

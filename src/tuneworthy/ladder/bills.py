@@ -37,9 +37,9 @@ def bills_of(project: Project, record: RunRecord) -> dict[str, Bill]:
 
 
 def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
-    price = price_for(project.models[variant.model]) if variant.model in project.models else None
     first = variant.cascade.first.model if variant.cascade else ""
-    charged = price_for(project.models[first]) if first in project.models else None
+    prices = {name: price_for(project.models[name]) for name in (variant.model, first) if name in project.models}
+    price, charged = prices.get(variant.model), prices.get(first)
     tuned = row.rung == "fine_tune"
     model = first or variant.model
     section = project.models.get(model)
@@ -56,6 +56,7 @@ def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
         output_tokens=row.output_tokens,
         cached_tokens=row.cached_tokens or 0.0,
         price=price if charged is None or charged.free else None,  # two prices: as it was measured
+        hosted=[price for name, price in prices.items() if project.models[name].hosted],
         own_server=own_server,
         yours=own_server and serving is not None and serving.local_file is None and has_own_server(serving),
         server_tokens=row.detail.first_tokens if isinstance(row.detail, CascadeDetail) else None,

@@ -42,11 +42,13 @@ def comparison_id(session: Session, rung: str, a: Variant, b: Variant, *, additi
 
     So do further cases; `additions` is how often there were some, as often as now unless it is given.
 
-    Corrected labels do not: the same comparison is then made again, with better data.
+    Corrected labels do not: the same comparison is then made again, with better data. Nor does another rung: a pair
+    that one rung has compared keeps that name.
     """
     question = content_hash([dict(session.primary.identity), session.project.task.margin])
     times = len(session.split.additions) if additions is None else additions
-    return f"{rung}:{b.id}~{a.id}@{question}" + (f"+{times}" if times else "")
+    pair, spent = f":{b.id}~{a.id}@{question}" + (f"+{times}" if times else ""), read_comparisons(session.folder).spent
+    return next((name for name in (rung + pair, *spent) if name in spent and name.endswith(pair)), rung + pair)
 
 
 def take_comparison(session: Session, rung: str, a: Variant, b: Variant) -> float:

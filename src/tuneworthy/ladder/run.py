@@ -272,12 +272,15 @@ class LadderRun:
 
         Raises:
             UserError: The run has no leading variant, or it measured this one; or as `take_comparison`.
+            NotStored: An answer of the run is not stored, such as to cases that were added since.
         """
         session, self.variants = self.session, {**record.variants}
         self.records = {row.rung: row for row in record.rungs}
+        session.runner.calls = False  # an answer of the run that is not stored is not requested here
         for row in record.rungs:
             if row.score is not None and (variant := record.variant_of(row)):
                 _, self.trials[row.rung] = await measure_on_test(session, row, variant, self.dev)
+        session.runner.calls = True
         best = record.best.rung if record.best else ""
         for row in sorted(record.rungs, key=lambda row: row.rung == best):  # the leader is the last to lead
             if row.rung in self.trials.keys() - NO_LEADER and (

@@ -1,7 +1,7 @@
 """Cost per answer of a measured option: dollars, tokens, and its own server."""
 
 from collections.abc import Sequence
-from math import expm1
+from math import exp
 from typing import Any
 
 from tuneworthy.config.ladder import Economics
@@ -25,6 +25,7 @@ class Bill:
         input_tokens: Mean of an answer; None if the provider does not report it, like the output.
         cached_tokens: Mean of those of the prompt that came from the provider's cache.
         price: Of the model, for cache and batch; None if it is free or not known.
+        hosted: Prices of its hosted models: a cascade may have two.
         own_server: Whether the model runs on hardware of one's own; of a cascade, its first part.
         yours: Whether that is a server at a local address, which is not billed.
         server_tokens: Of an answer of that server, if they differ; those of another option if
@@ -43,6 +44,7 @@ class Bill:
     output_tokens: float | None = None
     cached_tokens: float = 0.0
     price: Price | None = None
+    hosted: Sequence[Price | None] = ()
     own_server: bool = False
     yours: bool = False
     server_tokens: Bounds | None = None
@@ -66,7 +68,8 @@ class Bill:
     def usd_with(self, settings: Economics) -> float | None:
         """Return the cost of a thousand answers with the shares of cache and batch.
 
-        Without `cached_share`, a prompt finds the start that the run found if a request came within `CACHED_S` before.
+        Without `cached_share`, a prompt finds the start that the run found if a request came within `CACHED_S` before;
+        otherwise it writes this start into the cache. Without traffic the cache is as warm as in the run.
         As measured where the tokens of some answers are unknown: the known answers may be shorter.
         """
         price = self.price
@@ -78,16 +81,15 @@ class Bill:
             or self.output_tokens is None
         ):
             return self.usd_per_1k
-        rates = price.rates_at(self.input_tokens)
-        cached = self.cached_tokens
+        cached, written = self.cached_tokens, 0.0
         if "cached_share" in settings.model_fields_set:
             cached = settings.cached_share * self.input_tokens
         elif settings.requests_per_month is not None:
-            cached *= -expm1(-settings.requests_per_month * CACHED_S / SECONDS)
-        cached_rate = rates.input if rates.cached_input is None else rates.cached_input
-        dollars = (self.input_tokens - cached) * rates.input + cached * cached_rate + self.output_tokens * rates.output
+            written = cached * exp(-settings.requests_per_month * CACHED_S / SECONDS)
+            cached -= written
+        dollars = price.cost(self.input_tokens, self.output_tokens, cached, written_tokens=written)
         batch = settings.batch_share * (1 - (1.0 if price.batch_factor is None else price.batch_factor))
-        return dollars * (1 - batch) / 1000
+        return 1000 * dollars * (1 - batch)
 
     def running(self, settings: Economics) -> RunningCost:
         return RunningCost(

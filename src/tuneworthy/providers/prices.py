@@ -76,7 +76,7 @@ class Price:
         return [self.rates, *(tier for above, tier in self.tiers if input_tokens > above)][-1]
 
     def cost(
-        self, input_tokens: float, output_tokens: float, cached_tokens: float = 0, *, written_tokens: int = 0
+        self, input_tokens: float, output_tokens: float, cached_tokens: float = 0, *, written_tokens: float = 0
     ) -> float:
         """Return the cost of an answered call, US dollars; with mean token counts, the mean cost.
 

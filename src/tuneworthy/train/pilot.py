@@ -102,6 +102,7 @@ def run_pilot(
         "dataset": material.dataset,
         "base": prepared.base.artifact.id,
         "name": base_spec(project),
+        "metric": content_hash(metric.identity),
         "baseline": baseline,
         "n_dev": len(dev),
         "n_examples": len(material.train),

@@ -421,9 +421,13 @@ class Evidence:
 
     @property
     def forms_open(self) -> bool:
-        """Whether quantised forms were not compared, and an option may meet the target: they are hardly ever better."""
+        """Whether quantised forms were not compared, and an option may meet the target: they are hardly ever better.
+
+        A waiver of other models counts for them once a run could not make them.
+        """
         tested = {name: self.target_of(rung) for name, rung in self.rungs.items() if rung.tested}
-        return bool(self.forms) and "model" not in tested and {*tested.values()} != {"missed"}
+        is_waived = "other_models" in self.waivers and "model" in self.rungs and self.rungs["model"].blocked
+        return bool(self.forms) and not is_waived and "model" not in tested and {*tested.values()} != {"missed"}
 
     @property
     def one_label(self) -> bool:

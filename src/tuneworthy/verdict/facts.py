@@ -134,9 +134,12 @@ def facts_of(evidence: Evidence, gates: Sequence[GateResult], options: Options) 
         )
         if option.eligible is not True:
             values["distil", option.option] = _can_distil(evidence, option, measured)
-    values |= {("could_meet", rung): None for gate, rung in RUNG_OF.items() if status[gate] in {"fail", "unknown"}}
-    if evidence.forms_open:  # a waiver of other models says nothing of another form of the same model
-        values["could_meet", "model"] = None
+    values |= {
+        ("could_meet", rung): None
+        for gate, rung in RUNG_OF.items()
+        # a waiver of other models says nothing of another form of the same model
+        if status[gate] in {"fail", "unknown"} or (rung == "model" and evidence.forms_open)
+    }
     limits = evidence.limits
     needs_small = limits.p95_ms or (limits.on_device and not limits.data_stays)
     if status["other_models"] == "unknown" and needs_small and not evidence.other_models and not evidence.barred_models:

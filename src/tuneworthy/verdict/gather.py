@@ -186,10 +186,10 @@ def _expiries(project: Project) -> list[TextPair]:
     """Return when prices and models are due for a check, and when providers retire models, as far as known."""
     today, fresh = date.today(), timedelta(days=FRESH_DAYS)
     prices = {name: price for name, model in project.models.items() if (price := price_for(model)) is not None}
-    dated = [table_date() for price in prices.values() if price.source == "table" and table_date() + fresh > today]
+    dated = [table_date() for price in prices.values() if price.source == "table"]
     return [
         (
-            (min([today, *dated]) + fresh).isoformat(),
+            max(today, min([today, *dated]) + fresh).isoformat(),  # under an old table each answer is due now
             "prices, and new versions of models behind a name or an address, are due for a check",
         ),
         *(

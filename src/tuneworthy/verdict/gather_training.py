@@ -126,7 +126,7 @@ def _dataset(store: Folder, version: Version, cases: Cases) -> DatasetEvidence:
 
 @frozen
 class PilotDocument:
-    """Stored pilot: its trainings, the score to beat, dataset, base model (id and name), documents and other bases."""
+    """Stored pilot: its trainings, the score to beat, dataset, base (id and name), metric, documents and other bases."""
 
     points: Sequence[PilotPoint]
     baseline: float
@@ -134,6 +134,7 @@ class PilotDocument:
     dataset: str
     base: str
     name: str = ""
+    metric: str = ""
     earlier: Sequence["PilotDocument"] = ()
     documents: str = ""
     continued: ContinuedPilot = ContinuedPilot()
@@ -199,16 +200,23 @@ def _pilot(
 
 
 def pilot_scores(store: Folder, dataset: str) -> dict[str, dict[int, float]]:
-    """Return the mean dev scores of the pilots on a dataset, by base and number of rows; 0 rows is before training."""
+    """Return the mean dev scores of the pilots on a dataset, by base and number of rows; 0 rows is before training.
+
+    Pilots with another metric than that of the last are left out. Bases that share a name go by their ids.
+    """
     found = store.read(PILOT, PilotDocument)
+    pilots = [
+        one
+        for one in ([found, *found.earlier] if found else [])
+        if found and (one.dataset, one.metric) == (dataset, found.metric)
+    ]
     return {
-        one.name or one.base: {0: one.baseline}
+        one.name if one.name and [other.name for other in pilots].count(one.name) == 1 else one.base: {0: one.baseline}
         | {
             size: fmean(point.score for point in one.points if (point.size, point.data) == (size, "built"))
             for size in sorted({point.size for point in one.points if point.data == "built"})
         }
-        for one in ([found, *found.earlier] if found else [])
-        if one.dataset == dataset
+        for one in pilots
     }
 
 

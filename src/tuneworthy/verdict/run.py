@@ -14,6 +14,7 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.providers.model_names import read_model_name
+from tuneworthy.providers.prices import price_for
 from tuneworthy.store.signatures import Keyring
 from tuneworthy.types import Say, Texts
 from tuneworthy.verdict.answer import Verdict
@@ -80,6 +81,10 @@ def with_base(project: Project, base: str) -> tuple[Project, str]:
         wider = project.model_copy(
             update={"models": {**project.models, name: MODEL_SECTIONS[named.section["provider"]](**named.section)}}
         )
+        if price_for(wider.models[name]) is None:
+            raise UserError(
+                f"The price of {base} is unknown.", hint="Add it to [models] with its price, and pass its key."
+            )
     if name not in wider.answering:
         raise UserError(
             f"The model {base} may not answer cases.",

@@ -192,13 +192,18 @@ def ownership(evidence: Evidence, facts: DecisionFacts) -> Reading:
     if chosen is None:
         return None, messages.NOTHING_ELIGIBLE
     rung = evidence.rungs[chosen.rung]
-    if not rung.hosted:
+    bill, horizon = evidence.bill(rung), timedelta(days=round(evidence.economics.horizon_months * 365 / 12))
+    prices = bill.hosted or ([bill.price] if rung.hosted else [])
+    if not prices:
         return False, f"{chosen.option} is not hosted: no provider can retire it, limit it or raise its price."
-    price = evidence.bill(rung).price
-    if price is None:
-        return None, f"The price table has no model of {chosen.option}."
-    horizon = timedelta(days=round(evidence.economics.horizon_months * 365 / 12))
-    readings = (_retirement(horizon, price), _rate_limit(evidence, price), _history(horizon, price))
+    if None in prices:
+        return None, f"The price table lacks a model of {chosen.option}."
+    readings = [
+        reading
+        for price in prices
+        if price
+        for reading in (_retirement(horizon, price), _rate_limit(evidence, price), _history(horizon, price))
+    ]
     values = [value for value, _ in readings]
     shown = True if True in values else None if None in values else False
     return shown, join_sentences(

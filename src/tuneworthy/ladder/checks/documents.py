@@ -25,9 +25,9 @@ def documents_missing(facts: Facts) -> Sentences:
 
 @check(severity="warning")
 def documents_package(facts: Facts) -> Findings:
-    """A package that the rung `retrieval` needs is not installed: a run skips the rung."""
+    """A package that a search needs is not installed: `retrieval` tries only all documents in the prompt."""
     if documents_path(facts.project) is not None and (missing := lancedb_missing()):
-        yield Finding(message="The run skips the rung retrieval.", fix=missing)
+        yield Finding(message="The run searches no documents.", fix=missing)
 
 
 @check(severity="warning", fix="Add the documents at documents.path, or fix the `documents` field of the cases.")

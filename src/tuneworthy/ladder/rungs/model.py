@@ -20,8 +20,9 @@ from tuneworthy.providers.base import Provider
 from tuneworthy.providers.capabilities import Capabilities
 from tuneworthy.providers.models import file_type_of, pull
 from tuneworthy.providers.prices import price_for
+from tuneworthy.search.racing import Race
 from tuneworthy.text import count
-from tuneworthy.types import JsonObject, OutputFormat, TextTuple, Variant
+from tuneworthy.types import Cases, JsonObject, OutputFormat, Texts, TextTuple, Variant
 
 RETIRES_DAYS = 90
 # The record of a hosted model that may not serve and may teach.
@@ -62,6 +63,21 @@ class ModelRung(Rung):
         candidates, slow = await _fast(view, candidates)
         return Proposal(candidates=candidates, ineligible=[*reasons, *slow], notes=notes)
 
+    async def combine(self, view: View, raced: Race, dev: Cases) -> tuple[Race, Texts]:
+        """Prefer a quantised form that may meet the target to a winner that breaks the latency limit.
+
+        The winner answers all of dev for its comparison: here already, so that a repeated run shows the same table.
+        """
+        if not view.searched:
+            return raced, ()
+        project, winner, target = view.project, raced.winner, view.project.task.target or 0.0
+        rivals = [one.variant for one in raced.entries if one.variant.model in project.forms and one.ci[1] >= target]
+        is_limited = project.constraints.p95_ms and winner.model not in project.forms
+        is_slow = rivals and is_limited and await _keeps_limit(view, winner) is False
+        chosen = rivals[0] if is_slow else winner
+        await view.session.ask(chosen, dev)
+        return replace(raced, winner=chosen), [f"{winner.name}: it exceeds constraints.p95_ms"] if is_slow else []
+
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> ModelDetail:
         """Set score, cost and time of all models side by side, on their dev cases, and mark the Pareto front.
 
@@ -81,14 +97,14 @@ def _unopened(view: View, name: str) -> str:
         try:
             pull(view.project.models[name].local_file or "", view.project.root)
             view.models[name]
-        except TuneworthyError as error:
-            return f"{name}: {error.message}"
+        except (TuneworthyError, OSError) as error:  # a missing package, or a full disk
+            return f"{name}: {error}"
     return ""
 
 
 def _stored_small(project: Project) -> list[str]:
     return [
-        f"{name} is stored as {kind}: there is no better form, and a smaller one loses more"
+        f"{name} is stored as {kind}: this file contains no better form, and a smaller one loses more"
         for name in project.answering
         if project.needs_small and name not in project.forms and f"{name}:{QUANTISED[-1]}" not in project.models
         if (kind := file_type_of(project.models[name].local_file or "", project.root))
@@ -96,19 +112,27 @@ def _stored_small(project: Project) -> list[str]:
 
 
 async def _fast(view: View, candidates: list[Variant]) -> tuple[list[Variant], list[str]]:
-    """Drop candidates that break the latency limit, where the best variant so far may and a quantised form does not."""
-    forms = {one.id for one in candidates if one.model in view.project.forms}
-    if not forms or not view.measured:
+    """Drop quantised forms that break the latency limit, where the best variant so far may and another form does not.
+
+    Another model races untimed: a slow one may still teach. Where nothing races, only one candidate is compared, so
+    that one that is shown to break the limit is dropped as well.
+    """
+    limit, forms = view.project.constraints.p95_ms, [one for one in candidates if one.model in view.project.forms]
+    if not limit or not forms or not view.measured or await _keeps_limit(view, view.incumbent):
         return candidates, []
-    limits, keeps = view.project.constraints, dict[str, bool | None]()
-    for one in (view.incumbent, *(one for one in candidates if limits.p95_ms or one.id in forms)):
-        latency = await latency_of(view.session, one, view.dev)
-        keeps[one.id] = keeps_p95(limits, latency.quantile_ms(0.95), latency.interval_ms(0.95))
-    for best in ({True}, {True, None}):  # a form that is shown to keep the limit is better than one that may
-        fast = [one for one in candidates if keeps.get(one.id) in best]
-        if keeps[view.incumbent.id] is not True and forms & {one.id for one in fast}:
-            return fast, [f"{one.name}: it may exceed constraints.p95_ms" for one in candidates if one not in fast]
-    return candidates, []
+    keeps = {one.id: await _keeps_limit(view, one) for one in (forms if view.searched else candidates)}
+    best = max((keeps[one.id] for one in forms), key=(False, None, True).index)
+    slow = [
+        one for one in candidates if (kept := keeps.get(one.id, best)) is not best and (one in forms or kept is False)
+    ]
+    return [one for one in candidates if one not in slow], [
+        f"{one.name}: it may exceed constraints.p95_ms" for one in slow
+    ]
+
+
+async def _keeps_limit(view: View, variant: Variant) -> bool | None:
+    limits, latency = view.project.constraints, await latency_of(view.session, variant, view.dev)
+    return keeps_p95(limits, latency.quantile_ms(0.95), latency.interval_ms(0.95))
 
 
 def on_model(base: Variant, model: str, provider: Provider, effort: str | None = None) -> Variant:

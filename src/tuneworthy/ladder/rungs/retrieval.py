@@ -90,7 +90,8 @@ class RetrievalRung(Rung):
         if view.dev and not library.encoder_identity and library.settings.encoder.type in messages.NO_ENCODER:
             notes.append(f"retrieval uses keyword search only: {messages.NO_ENCODER[library.settings.encoder.type]}")
         forms, measured = await tuned_forms(library, view.dev)
-        if view.dev and not measured:
+        missing = lancedb_missing()
+        if view.dev and forms and not measured:
             notes.append(
                 messages.say(
                     "search_not_tuned", n=sum(bool(library.named(case)) for case in view.dev), least=FEWEST_NAMED
@@ -108,7 +109,7 @@ class RetrievalRung(Rung):
         ]
         whole, too_large = _all_documents(view, library, best)
         variants += whole
-        notes += too_large
+        notes += [*too_large, *filter(None, [missing])]
         found = [variant for variant in variants if await _fits(view, library, variant)]
         if too_long := [variant.name for variant in variants if variant not in found]:
             notes.append(
@@ -116,9 +117,9 @@ class RetrievalRung(Rung):
                 f"{', '.join(too_long)}"
             )
         if not found:
-            return Proposal(
-                skipped=f"no passage fits within the context length of {best.model}", skip_code="context", notes=notes
-            )
+            no_room = f"no passage fits within the context length of {best.model}"
+            why, code = (missing, "no_lancedb") if missing else (no_room, "context")
+            return Proposal(skipped=why, skip_code=code, notes=notes)
         return Proposal(candidates=_preregistered_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
@@ -159,9 +160,12 @@ class RetrievalRung(Rung):
 async def tuned_forms(library: DocumentLibrary, dev: Cases) -> tuple[list[SearchForm], list[SearchForm]]:
     """Return the forms of the search to try, and those that were measured on dev (their search results are stored).
 
-    That is the best of all forms; where too few cases name documents, plain forms for the race.
+    That is the best of all forms; where too few cases name documents, plain forms for the race. Without LanceDB
+    nothing can be searched.
     """
     forms = forms_of(library)
+    if lancedb_missing():
+        return [], []
     if sum(bool(library.named(case)) for case in dev) >= FEWEST_NAMED:
         cases = [case for case in dev if case.documents]
         for form in forms:
@@ -336,8 +340,6 @@ def _barred(view: View) -> tuple[str, str]:
         return "the project has no documents", "no_documents"
     if view.project.models[model].own_pipeline:
         return f"{model} is your own pipeline, which has its own retrieval", "own_pipeline"
-    if missing := lancedb_missing():
-        return missing, "no_lancedb"
     if not library.corpus.documents:
         return "all documents are empty", "no_documents"
     if not may_serve(view.project.constraints, hosted=bool(library.hosted)):

@@ -254,7 +254,7 @@ def few_shot(evidence: Evidence) -> Finding:
 @gate("other_models")
 def other_models(evidence: Evidence) -> Finding:
     """Another model that the constraints allow was compared on test."""
-    if evidence.other_models:
+    if evidence.other_models or (evidence.forms_open and "model" in evidence.rungs):
         return _tested(evidence, "model")
     if evidence.forms_open:
         return says("unknown", messages.FORMS_OPEN, "Run `tuneworthy run --rung model`.", other_models=0)
