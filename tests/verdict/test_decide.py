@@ -229,6 +229,9 @@ def test_latency_is_no_reason_to_train_before_a_quantised_form_was_compared(monk
     for lost in (form(0.7), form(0.95, 900.0, violated=SLOW)):  # the score, or the limit still
         assert (outcome(slow_today(lost)), reason("latency", slow_today(lost))) == (FINE_TUNE, "measured")
     assert outcome(slow_today(forms=())) == FINE_TUNE, "a file that is small already has no better form"
+    failed = rung("model", "", None, status="skipped", reason="The package gguf is missing.", reason_code="unavailable")
+    assert outcome(slow_today(failed)) == FINE_TUNE, "a waiver counts for forms that cannot be made"
+    assert outcome(slow_today(failed, waivers={})) == UNDECIDED
     monkeypatch.setattr(Evidence, "forms_open", False)
     assert (outcome(slow_today()), reason("latency", slow_today())) == (FINE_TUNE, "measured"), "the rule is off"
 
