@@ -40,8 +40,7 @@ def bill_of(project: Project, row: RungRecord, variant: Variant) -> Bill:
     first = variant.cascade.first.model if variant.cascade else ""
     prices = {name: price_for(project.models[name]) for name in (variant.model, first) if name in project.models}
     price, charged = prices.get(variant.model), prices.get(first)
-    tuned = row.rung == "fine_tune"
-    model = first or variant.model
+    tuned, model = row.rung == "fine_tune", first or variant.model
     section = project.models.get(model)
     own_server = has_own_server(section) if section else tuned and not model.startswith(IN_PROCESS)
     # a tuned model runs where the model of today runs

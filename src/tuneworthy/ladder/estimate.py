@@ -181,8 +181,7 @@ class _Estimating:
         self.best = best
         self.project, self.task, self.models, self.split = project, data.task, models, data.split
         self.library, self.toolbox = open_library(project), Toolbox(project)
-        self.pool = ShotPool(self.split.pool)
-        self.observed = observed(project)
+        self.pool, self.observed = ShotPool(self.split.pool), observed(project)
         self.silent = {model.provider for name, model in project.models.items() if name in uncounted}
         self.used: dict[str, Work] = {}
         sizes = [len(answer_text(c.expected).encode()) for c in self.split.test if c.expected is not None]

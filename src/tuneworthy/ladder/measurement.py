@@ -243,8 +243,7 @@ async def decide(
         trial: The candidate.
         alpha: Of this comparison; None if the trial is not compared: it may still be non-inferior and cheaper.
     """
-    margin, test = session.project.task.margin, session.split.test
-    effective = session.split.effective_groups
+    margin, test, effective = session.project.task.margin, session.split.test, session.split.effective_groups
     gain, _, unvalidated = compare_scored(session, test, best, trial, alpha)
     _, no_creep, fault = compare_scored(session, test, highest, trial)
     evidence = AdoptionEvidence(

@@ -205,9 +205,7 @@ class LadderRun:
     """
 
     def __init__(self, session: Session, *, quick: bool = False, watcher: RungWatcher | None = None) -> None:
-        self.session = session
-        self.quick = quick
-        self.watcher = watcher or RungWatcher()
+        self.session, self.quick, self.watcher = session, quick, watcher or RungWatcher()
         self.current, self.since = "", 0.0
         self.earlier: RunRecord | None = None
         with suppress(UserError):  # a damaged record is replaced
@@ -406,8 +404,7 @@ class LadderRun:
                 reason_code="baseline_failed",
             )
         session, dev = self.session, self.dev or self.session.split.dev
-        rung = RUNGS.get(name, session.project.root)()
-        view = self._view(len(dev))
+        rung, view = RUNGS.get(name, session.project.root)(), self._view(len(dev))
         proposal = await rung.propose(view)
         found = SearchResult() if proposal.skipped else await rung.search(view)
         distinct: dict[str, Variant] = {}
@@ -691,8 +688,7 @@ class LadderRun:
         found = differences_on_test(session, list(self.trials.values()))
         distinct = distinct_cases(session, self.records.get("fine_tune")) if self.trials else []
         parts = {name: on_cases(session, one, distinct) for name, one in self.trials.items()} if distinct else {}
-        today = {row.b: row for row in found if row.a == "baseline"}
-        halves = halves_of_test(session)
+        today, halves = {row.b: row for row in found if row.a == "baseline"}, halves_of_test(session)
         rungs = [
             replace(
                 row,

@@ -70,8 +70,7 @@ class Session:
         *,
         identities: Mapping[str, JsonMapping] | None = None,
     ) -> None:
-        self.project = project
-        self.folder = Folder(project.root)
+        self.project, self.folder = project, Folder(project.root)
         self.data, self.split, self.task = data, data.split, data.task
         self.pool = shot_pool(data.split.pool)
         self.models = Models(project, self._add_models)

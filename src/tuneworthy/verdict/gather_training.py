@@ -126,7 +126,7 @@ def _dataset(store: Folder, version: Version, cases: Cases) -> DatasetEvidence:
 
 @frozen
 class PilotDocument:
-    """Stored pilot: its trainings, the score to beat, dataset, base (id and name), metric, documents and other bases."""
+    """Stored pilot: trainings, the score to beat, dataset, base (id and name), metric, documents and other bases."""
 
     points: Sequence[PilotPoint]
     baseline: float

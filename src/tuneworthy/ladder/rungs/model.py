@@ -72,8 +72,12 @@ class ModelRung(Rung):
             return raced, ()
         project, winner, target = view.project, raced.winner, view.project.task.target or 0.0
         rivals = [one.variant for one in raced.entries if one.variant.model in project.forms and one.ci[1] >= target]
-        is_limited = project.constraints.p95_ms and winner.model not in project.forms
-        is_slow = rivals and is_limited and await _keeps_limit(view, winner) is False
+        is_slow = (
+            rivals
+            and winner.model not in project.forms
+            and project.constraints.p95_ms
+            and await _keeps_limit(view, winner) is False
+        )
         chosen = rivals[0] if is_slow else winner
         await view.session.ask(chosen, dev)
         return replace(raced, winner=chosen), [f"{winner.name}: it exceeds constraints.p95_ms"] if is_slow else []
@@ -200,8 +204,7 @@ async def _on_dev(view: View, variant: Variant) -> ModelResult | None:
     if not traces:
         return None
     num, den, _ = await session.score(traces, [case for case in dev if case.id in answered])
-    possible = float(den[~np.isnan(num)].sum())
-    seconds = [trace.response.seconds for trace in traces if trace.response]
+    seconds, possible = [one.response.seconds for one in traces if one.response], float(den[~np.isnan(num)].sum())
     gain = (
         await describe_on_dev(session, view.incumbent, variant, dev[: len(traces)])
         if variant.model in session.project.forms

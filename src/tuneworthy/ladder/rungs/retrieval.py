@@ -128,11 +128,9 @@ class RetrievalRung(Rung):
         assert library is not None and retrieval is not None
         traces = await session.ask(winner, dev)
         num, den, scores = await session.score(traces, dev)
-        passages = await library.passages(retrieval, dev)
-        stages = await library.stages(retrieval, dev[:N_CASES])
-        corpus = library.corpus
+        passages, stages = await library.passages(retrieval, dev), await library.stages(retrieval, dev[:N_CASES])
         _, measured = await tuned_forms(library, dev)
-        groups = session.groups([case for case in dev if case.documents])
+        corpus, groups = library.corpus, session.groups([case for case in dev if case.documents])
         return RetrievalDetail(
             documents=DocumentsDetail(
                 n=len(corpus.documents),
@@ -232,8 +230,7 @@ def attribute(
         whys.append(why)
         missed.update(away)
         not_there.update(library.unknown(cases[place]))
-    found = Counter(whys)
-    known = np.array([why != "no_document_named" for why in whys], bool)
+    found, known = Counter(whys), np.array([why != "no_document_named" for why in whys], bool)
     lost = np.array([why in LOST for why in whys], float)[known]
     interval = (
         score_interval(lost, np.ones_like(lost), None if groups is None else groups[failed][known])
