@@ -108,6 +108,7 @@ def smallest_usd(project: Project, record: RunRecord) -> float | None:
         if (variant := record.variant_of(row))
         if not variant.model.startswith(IN_PROCESS) and variant.cascade is None and row.score is not None
     ]
-    models = record.rung("model")
-    costs += [1000 * one.cost_usd / one.n for one in (models.candidates if models else ()) if one.n]
+    costs += [
+        1000 * one.cost_usd / one.n for one in (models.candidates if (models := record.rung("model")) else ()) if one.n
+    ]
     return min((cost for cost in costs if cost is not None), default=None)
