@@ -108,7 +108,5 @@ def smallest_usd(project: Project, record: RunRecord) -> float | None:
         if (variant := record.variant_of(row))
         if not variant.model.startswith(IN_PROCESS) and variant.cascade is None and row.score is not None
     ]
-    costs += [
-        1000 * one.cost_usd / one.n for one in (models.candidates if (models := record.rung("model")) else ()) if one.n
-    ]
+    costs += [1000 * one.cost_usd / one.n for one in getattr(record.rung("model"), "candidates", ()) if one.n]
     return min((cost for cost in costs if cost is not None), default=None)

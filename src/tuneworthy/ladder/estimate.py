@@ -280,11 +280,10 @@ class _Estimating:
             heads[0] = len(split.dev)  # whether the winner is ahead of the best so far is seen on all of dev
         heads[0] += len(split.asked) * max(repeats_of(self.project, one) for one in candidates)
         alone, forms = min(N_CASES + 1, len(split.dev) + len(split.test)), self.project.forms
-        loads = [
+        return [
             (one, float(n), alone if not place or (self.project.constraints.p95_ms and one.model in forms) else 0)
             for place, (one, n) in enumerate(zip(asked, heads, strict=True))
-        ]
-        return loads + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
+        ] + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
 
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
         # a call, and the answer, which is repeated where it is constrained

@@ -118,7 +118,8 @@ class RetrievalRung(Rung):
             )
         if not found:
             no_room = f"no passage fits within the context length of {best.model}"
-            return Proposal(skipped=missing or no_room, skip_code="no_lancedb" if missing else "context", notes=notes)
+            why, code = (missing, "no_lancedb") if missing else (no_room, "context")
+            return Proposal(skipped=why, skip_code=code, notes=notes)
         return Proposal(candidates=_preregistered_first(found), notes=notes, more_calls={best.model: 2 * view.n_dev})
 
     async def examine(self, view: View, tried: Sequence[Variant], winner: Variant) -> RetrievalDetail:
