@@ -169,7 +169,9 @@ def plain(value: Any) -> Any:
     if kind in {"NAType", "NaTType"}:  # pandas' missing values; pandas is not imported here
         return None
     if isinstance(value, Mapping):
-        return {key: None if _is_nan(one) else plain(one) for key, one in value.items()}  # as pandas fills a gap
+        return {
+            key: None if isinstance(one, float) and isnan(one) else plain(one) for key, one in value.items()
+        }  # as pandas fills a gap
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if hasattr(value, "tolist"):
@@ -184,10 +186,6 @@ def plain(value: Any) -> Any:
 def whole(value: Any) -> Any:
     """Return a float without a fraction as an integer, since pandas reads integers with gaps as floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and isnan(value)
 
 
 def last_line(error: BaseException) -> str:

@@ -8,8 +8,7 @@ Gemma2Model, Gemma3Model) and src/llama-model.cpp; the `gguf` package's TensorNa
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from math import pi
 from pathlib import Path
 from typing import Any
@@ -242,7 +241,11 @@ class GgufModel:
             each = [
                 self.places[f"{expert['experts']}.{number}.{expert['part']}"] for number in range(self.config.n_experts)
             ]
-            yield Tensor(target, (len(each), *place.shape), partial(_stacked, each))
+            yield Tensor(
+                target,
+                (len(each), *place.shape),
+                partial(lambda places: np.stack([one.read() for one in places]), each),
+            )
 
     def _reader(self, name: str, place: Place) -> Callable[[], Floats32]:
         q, k = name.endswith(("q_proj.weight", "q_proj.bias")), name.endswith(("k_proj.weight", "k_proj.bias"))
@@ -293,10 +296,6 @@ class GgufModel:
                 (config.mlp_only_layers or config.decoder_sparse_step != 1),
             )
             yield "experts whose weights do not sum to 1 (norm_topk_prob)", not config.norm_topk_prob
-
-
-def _stacked(places: Sequence[Place]) -> Floats32:
-    return np.stack([place.read() for place in places])
 
 
 def permuted(rows: Floats32, n_heads: int) -> Floats32:

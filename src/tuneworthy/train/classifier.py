@@ -5,7 +5,7 @@ its logits. `classical.decision` reads the stored classifier, which answers as t
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -129,10 +129,6 @@ def padded(rows: TokenLists) -> dict[str, torch.Tensor]:
     return {"input_ids": pad(ids, batch_first=True), "attention_mask": pad(masks, batch_first=True)}
 
 
-def _batch(rows: Sequence[tuple[Sequence[int], int]]) -> dict[str, torch.Tensor]:
-    return {**padded([ids for ids, _ in rows]), "labels": torch.tensor([label for _, label in rows])}
-
-
 def train_classifier(
     project: Project, store: Folder, *, unsafe: bool = False, full: bool = False, say: Say = lambda _: None
 ) -> tuple[Artifact, bool]:
@@ -200,7 +196,10 @@ def _fit(plan: ClassifierPlan, run: Path, unsafe: bool, say: Say) -> tuple[Encod
         model=begun,
         args=training_arguments(TrainingArguments, arguments, run, total, weight_decay=WEIGHT_DECAY),
         train_dataset=rows,
-        data_collator=_batch,
+        data_collator=lambda rows: {
+            **padded([ids for ids, _ in rows]),
+            "labels": torch.tensor([label for _, label in rows]),
+        },
         callbacks=[watcher],
     )
     kept = load_file(watcher.finish(trainer, total) / WEIGHTS)

@@ -12,7 +12,7 @@ in any training, nor in when it ends. A point that was measured is stored: a pil
 
 import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NotRequired
@@ -116,7 +116,8 @@ def run_pilot(
     own = rehearsal_rows(store.path / "training", prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     done = {(point["size"], point["seed"], point["data"]) for point in points}
     last = [max(tried := sizes(len(material.train)))]
-    plan = _plan({"built": tried, "raw": last * bool(raw), "continued": last * bool(text)}, n_seeds)
+    sides: dict[Side, list[int]] = {"built": tried, "raw": last * bool(raw), "continued": last * bool(text)}
+    plan = [(size, seed, side) for side, some in sides.items() for size in some for seed in range(n_seeds)]
     for number, (size, seed, side) in enumerate(plan, start=1):
         if (size, seed, side) not in done:
             say(f"Pilot: training {number} of {len(plan)} ({size} rows, {side}, seed {seed}).")
@@ -138,10 +139,6 @@ def run_pilot(
     )
     store.write(FILE, document)
     return document
-
-
-def _plan(sizes: Mapping[Side, Sequence[int]], n_seeds: int) -> list[PilotRun]:
-    return [(size, seed, side) for side, some in sizes.items() for size in some for seed in range(n_seeds)]
 
 
 def continued_result(points: Sequence[JsonObject], cases: Cases) -> JsonObject:
