@@ -9,6 +9,7 @@ Gemma2Model, Gemma3Model) and src/llama-model.cpp; the `gguf` package's TensorNa
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import pi
 from pathlib import Path
 from typing import Any
