@@ -22,11 +22,11 @@ from tuneworthy.cases.labelling import LabelSession
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.engine.models import Models
-from tuneworthy.errors import UserError
 from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import describe
+from tuneworthy.providers.address import free_port
 from tuneworthy.report.shadow import change_words, document
 from tuneworthy.shadow.canary import STATE, CanaryState
 from tuneworthy.shadow.recording import TRAFFIC
@@ -34,15 +34,15 @@ from tuneworthy.shadow.releases import rolled_back
 from tuneworthy.shadow.replay import (
     QUEUE,
     ShadowRecord,
-    check_candidate,
     label_queue,
     labels_path,
     read_shadow,
     worst_pairs,
 )
 from tuneworthy.store import Folder, ResponseStore
-from tuneworthy.types import TagSetting, Variant, content_hash
+from tuneworthy.types import TagSetting, content_hash
 from tuneworthy.verdict.gather_training import _shadow
+from tuneworthy.verdict.last_verdict import input_hashes
 
 CALLS = """
 
@@ -323,9 +323,10 @@ def test_a_candidate_that_was_rolled_back_and_repaired_can_pass_again(tmp_path: 
     page = document(record, "t", worse)
     assert status == 3 and "rolled back" in page.answer and "4 of 34" in page.sentence
     assert page.next_step and "--restart" in page.next_step.why and "worse" not in page.next_step.why
-    short = write_log(tmp_path / "short.jsonl", 9)
+    short, hashes = write_log(tmp_path / "short.jsonl", 9), input_hashes(load(root))
     assert replayed(root, short, "--restart")[0] == 4, "it is judged again"
     assert rolled_back(Folder(root), record.variant) == state.rolled_back, "and not current before it passes"
+    assert input_hashes(load(root))["canary"] == hashes["canary"] == record.variant, "no verdict becomes valid again"
     status, record = replayed(root, log)
     assert status == 0 and rolled_back(Folder(root), record.variant) == ""
     Folder(root).write(STATE.format(record.variant), asdict(state))
@@ -335,11 +336,21 @@ def test_a_candidate_that_was_rolled_back_and_repaired_can_pass_again(tmp_path: 
     assert rolled_back(Folder(root), record.variant) == ""
 
 
-def test_a_candidate_with_settings_by_tag_is_refused() -> None:
-    plain = Variant(name="a", model="m", model_identity={}, system=None, user="{{ input }}")
-    check_candidate(plain)
-    with pytest.raises(UserError, match="by tag"):
-        check_candidate(replace(plain, by_tag={"hard": TagSetting(decoding={"temperature": 1.0}, max_tokens=9)}))
+def test_replay_and_proxy_refuse_a_candidate_with_settings_by_tag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, log, path = write_traffic_project(tmp_path / "p", "equal"), tmp_path / "log.jsonl", tmp_path / "other.json"
+    monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
+    project = load(root)
+    variant = baseline_variant(project, Models(project))
+    entries = (["replay", str(write_log(log, 9))], ["proxy", "http://127.0.0.1:9", "--port", str(free_port())])
+    for by_tag in ({"hard": TagSetting(decoding={"temperature": 1.0}, max_tokens=9)}, {}):
+        path.write_bytes(orjson.dumps(describe(replace(variant, by_tag=by_tag))))
+        for words in entries:
+            capsys.readouterr()
+            status = invoke(["shadow", *words, "--candidate", str(path), "--project", str(root)])
+            assert (status == 2, "by tag" in capsys.readouterr().err) == (bool(by_tag), bool(by_tag)), words
+        assert (read_shadow(Folder(root)) is None) is bool(by_tag), "a refused candidate is not asked"
 
 
 def test_who_labels_live_traffic_learns_that_the_proxy_counts_it(

@@ -16,7 +16,7 @@ from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
-from tuneworthy.shadow.canary import STATE
+from tuneworthy.shadow.canary import RESTARTED, STATE
 from tuneworthy.shadow.releases import rolled_back
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord, shaped
@@ -42,8 +42,8 @@ CHANGED_SINCE = {
     "pilot": "a new pilot was run",
     "parity": "parity was checked again",
     "serving": "the fine-tuned model was served again",
-    "shadow": "traffic was replayed again, or the canary was rolled back",
-    "canary": "a canary was rolled back",
+    "shadow": "traffic was replayed again",
+    "canary": "a canary was rolled back, or passed again",
     "datasets/latest": "a new version of the training data was frozen",
     "models/latest-adapter": "a new adapter was trained",
     "reviews": "the training data was reviewed again",
@@ -134,7 +134,11 @@ def load_verdict(project: Project, today: date | None = None) -> StoredVerdict |
 
 def input_hashes(project: Project) -> NamedTexts:
     folder, beside = Folder(project.root), {"reviews": project.root / REVIEWS, "suspects": suspects_path(project)}
-    canaries = (path.stem.removeprefix("canary-") for path in folder.path.glob(f"{STATE.format('*')}.json"))
+    candidates = {
+        path.stem.partition("-")[2]
+        for name in (STATE, RESTARTED)
+        for path in folder.path.glob(f"{name.format('*')}.json")
+    }
     is_unfinished = (folder.path / "run-unfinished.json").exists() and (record := shown_run(project)) and record.at
     files = {"run": "run-unfinished"} if is_unfinished else {}
     return {
@@ -145,5 +149,5 @@ def input_hashes(project: Project) -> NamedTexts:
         },
         **{name: sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for name, path in beside.items()},
         "project": content_hash(project.model_dump(mode="json")),
-        "canary": "".join(sorted(one for one in canaries if rolled_back(folder, one))),
+        "canary": "".join(sorted(one for one in candidates if rolled_back(folder, one))),
     }
