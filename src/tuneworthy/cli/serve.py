@@ -18,7 +18,7 @@ from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.ladder.commands.export_classifier import export_classifier
 from tuneworthy.providers.address import free_port
-from tuneworthy.shadow.releases import all_releases, open_release, start_release
+from tuneworthy.shadow.releases import Release, all_releases, open_release, rolled_back, start_release
 from tuneworthy.ship.gguf import FILE
 from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
 from tuneworthy.ship.served import noted
@@ -61,16 +61,19 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
     if what == "classifier":
         _serve_classifier(project, store, port)
         return
-    made = None
-    if number or (what is None and all_releases(store)):
-        release, made = open_release(store, number)
-        note(f"Release {release.number} of {release.created[:10]}.")
-        start_release(store, release)
+    release, made = open_release(store, number) if number or (not what and all_releases(store)) else (None, None)
+    if release:
+        note(
+            f"Release {release.number} of {release.created[:10]}.",
+            *[f"It was rolled back. {why}" for why in [rolled_back(store, release.variant)] if why],
+        )
     choice = choose(store, made.kind if made else what or "gguf", port=port, made=made)  # type: ignore[arg-type]
     if choice.artifact.kind == "gguf":
-        _serve(store, choice, port)
+        _serve(store, choice, port, release)
         return
     say(choice.line)
+    if release:
+        start_release(store, release)
     if choice.artifact.kind == "merged" and (version := latest_version(store)):
         script = store.path / "vllm_quantise.py"
         write_atomic(script, (Path(__file__).parents[1] / "ship" / "vllm_quantise.txt").read_bytes())
@@ -82,12 +85,14 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
     note(f"Next, while it runs: tuneworthy train --only parity --url http://127.0.0.1:{port} --served-model {NAME}")
 
 
-def _serve(store: Folder, choice: ServingChoice, port: int) -> None:
+def _serve(store: Folder, choice: ServingChoice, port: int, release: Release | None) -> None:
     with (
         _until_stopped(choice.line),
         llama_cpp(choice.artifact.folder / FILE, store.logs / "serve.log", choice.context, port=port) as engine,
         noted(store, choice.artifact, engine.address),
     ):
+        if release:
+            start_release(store, release)
         note(
             f"Serving the {KINDS['gguf']} {choice.artifact.id} at {engine.address}/v1 as {NAME}. Press Ctrl-C to stop."
             f"\nAPI key, valid until the server stops: {engine.api_key}"

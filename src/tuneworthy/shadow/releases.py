@@ -7,6 +7,8 @@
 A release names a model folder by its content. Later training writes other folders, so an earlier release stays as it
 was, and a changed byte is found before the model is served. The current release is the one that `serve` started last;
 before any start, the first one. A release whose canary was rolled back is not current until a replay passes again.
+
+Invariant: once a release was started, one that was never started is not current.
 """
 
 from dataclasses import asdict, replace
@@ -56,10 +58,10 @@ def rolled_back(store: Folder, variant: str) -> str:
     return state.rolled_back if state else ""
 
 
-def current_release(store: Folder) -> Release | None:
+def current_release(store: Folder, *, only_started: bool = False) -> Release | None:
     usable = {one.number: one for one in all_releases(store) if not rolled_back(store, one.variant)}
-    started = [number for number in store.read(STARTED, list[int]) or () if number in usable]
-    return usable[started[-1]] if started else next(iter(usable.values()), None)
+    started = store.read(STARTED, list[int]) or [*usable][: not only_started]
+    return next((usable[number] for number in reversed(started) if number in usable), None)
 
 
 def start_release(store: Folder, release: Release) -> None:
@@ -85,8 +87,9 @@ def release_lines(store: Folder) -> list[str]:
 
 def find_release(store: Folder, artifact: str, variant: str = "") -> Release | None:
     """Return the last release of a model, asked as `variant` if that is given."""
-    known = reversed(all_releases(store))
-    return next((one for one in known if one.artifact == artifact and variant in {"", one.variant}), None)
+    return next(
+        (one for one in all_releases(store)[::-1] if one.artifact == artifact and variant in {"", one.variant}), None
+    )
 
 
 def release_of(store: Folder, made: Artifact, variant: str = "", dataset: str | None = None) -> Release:
@@ -120,22 +123,26 @@ def open_release(store: Folder, number: int | None = None) -> tuple[Release, Art
     """Return a release (the current one if not named) and its model, unchanged since.
 
     Raises:
-        UserError: There is no such release, or a file of its model was changed or deleted.
+        UserError: There is no such release, no release is current, or a file of its model was changed or deleted.
     """
     known = all_releases(store)
     release = current_release(store) if number is None else next((one for one in known if one.number == number), None)
     others = ", ".join(str(one.number) for one in known if one != release)
     if release is None:
         raise UserError(
-            f"There is no release {number}." if number else "All releases were rolled back.",
-            hint=f"Choose --release from {others}." if others else "Run `tuneworthy export card` to record a release.",
+            f"There is no release {number}."
+            if number
+            else "No release is current: each was rolled back, or never started.",
+            hint=f"Choose --release from {others}. `tuneworthy status` names those that were rolled back."
+            if others
+            else "Run `tuneworthy export card` to record a release.",
         )
     damaged = changed(store.path / "models" / release.artifact, MANIFEST)
     made = None if damaged else find_artifact(store, release.artifact)
     if made is None:
-        other = f", or serve another release (--release {others})" if others else ""
         raise UserError(
             f"{damaged} of release {release.number} was changed or deleted, so this release is not served.",
-            hint=f"Restore the folder {release.artifact} from a backup{other}.",
+            hint=f"Restore the folder {release.artifact} from a backup"
+            + (f", or serve another release (--release {others})." if others else "."),
         )
     return release, made
