@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy.errors import UserError
-from tuneworthy.text import visible
 from tuneworthy.types import NamedTexts
 
 Kind = Literal["code", "content", "program", "server", "key", "file"]
@@ -82,7 +81,7 @@ class Grant(NamedTuple):
     where: str
 
     def __str__(self) -> str:
-        return visible(_SENTENCES[self.kind].format(**self._asdict())).replace("\n", "\\n")
+        return _SENTENCES[self.kind].format(**self._asdict())
 
 
 class Untrusted(UserError):

@@ -7,9 +7,10 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,12 +27,15 @@ from tests.ladder.tuned_simulations import (
 )
 from tests.shadow.canary_bench import BEHAVIOURS, bench, is_whole, of_candidate
 from tests.shadow.servers import run
+from tests.shadow.traffic import write_traffic_project
 from tests.verdict.test_training import EXTRA, WAIVED, edit_recipe
 from tuneworthy.cli import invoke, serve
-from tuneworthy.errors import UserError
+from tuneworthy.config import load
+from tuneworthy.errors import ModelError, UserError
 from tuneworthy.report.model_card import hub_licence
 from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState
 from tuneworthy.shadow.releases import (
+    STARTED,
     Release,
     all_releases,
     open_release,
@@ -41,11 +45,11 @@ from tuneworthy.shadow.releases import (
     start_release,
 )
 from tuneworthy.ship.ancestry import ancestors
-from tuneworthy.ship.serve import ServingChoice
 from tuneworthy.ship.served import noted, served_at
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, latest_artifact
 from tuneworthy.store.shapes import bundled
+from tuneworthy.verdict.last_verdict import CHANGED_SINCE, input_hashes, load_verdict
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +246,7 @@ def _stale_verdict(root: Path) -> None:
 
 def _rolled_back(root: Path) -> None:
     variant = rung_of(root)["variant"]
-    Folder(root).write(STATE.format(variant), asdict(CanaryState(variant=variant, rolled_back="It failed.")))
+    roll_back(root, variant)
 
 
 @pytest.mark.parametrize("change", [_no_run, _no_verdict, _stale_verdict, _rolled_back])
@@ -270,11 +274,11 @@ def released(root: Path, artifact: Artifact, variant: str) -> Release:
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, list[Artifact]]:
     """A project with two releases."""
-    (tmp_path / "tuneworthy.toml").write_text('[task]\nname = "a"\n')
-    made = [make_artifact(tmp_path, "gguf", file_type=kind) for kind in ("f16", "q8_0")]
+    root = write_traffic_project(tmp_path / "p", "equal")
+    made = [make_artifact(root, "gguf", file_type=kind) for kind in ("f16", "q8_0")]
     for number, one in enumerate(made, 1):
-        assert released(tmp_path, one, f"v{number}").number == number
-    return tmp_path, made
+        assert released(root, one, f"v{number}").number == number
+    return root, made
 
 
 def flip(path: Path) -> None:
@@ -320,7 +324,7 @@ def test_a_canary_that_rolled_back_makes_the_release_before_it_current(
         start_release(Folder(root), open_release(Folder(root), number)[0])
         assert open_release(Folder(root))[0].number == number
     for variant, current in (("v2", 1), ("v1", None)):
-        Folder(root).write(STATE.format(variant), asdict(CanaryState(variant=variant, rolled_back="It failed.")))
+        roll_back(root, variant)
         if current:
             assert open_release(Folder(root))[0].number == current
     with pytest.raises(UserError, match="rolled back"):
@@ -328,18 +332,132 @@ def test_a_canary_that_rolled_back_makes_the_release_before_it_current(
     assert open_release(Folder(root), 2)[0].number == 2, "unless it is named"
 
 
-def test_a_release_survives_new_training_and_is_served_until_the_next_one(
-    world: Path, monkeypatch: pytest.MonkeyPatch
+class StoppedEngine:
+    """A server that runs until its first look, as with Ctrl-C."""
+
+    address, api_key, log = "http://127.0.0.1:9", "key", Path("serve.log")
+
+    @property
+    def alive(self) -> bool:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the ids of the models whose server started; no server runs."""
+    found: list[str] = []
+
+    @contextmanager
+    def start(path: Path, log: Path, context: int, *, port: int) -> Iterator[StoppedEngine]:
+        found.append(path.parent.name)
+        yield StoppedEngine()
+
+    monkeypatch.setattr(serve, "llama_cpp", start)
+    return found
+
+
+def numbers(root: Path) -> list[int]:
+    return Folder(root).read(STARTED, list[int]) or []
+
+
+def roll_back(root: Path, variant: str, name: str = STATE) -> None:
+    Folder(root).write(name.format(variant), asdict(CanaryState(variant=variant, rolled_back="It failed.")))
+
+
+@pytest.mark.parametrize("form", ["gguf", "merged"])
+def test_a_release_whose_server_does_not_start_is_not_current(
+    two: tuple[Path, list[Artifact]], form: str, served: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served: list[str] = []
+    root, made = two
+    words = ["serve", "--project", str(root), "--release"]
+    if form == "merged":
+        made.append(make_artifact(root, "merged"))
+        released(root, made[-1], "v3")
+    last = str(len(made))
 
-    def note(store: Folder, choice: ServingChoice, port: int) -> None:
-        served.append(choice.artifact.id)
+    def fails(*args: object, **options: object) -> NoReturn:
+        raise ModelError("It does not load.")
 
+    name = "llama_cpp" if form == "gguf" else "choose"
+    with monkeypatch.context() as patch:
+        patch.setattr(serve, name, fails)
+        assert invoke([*words, last]) != 0
+    assert numbers(root) == [] and open_release(Folder(root))[0].number == 1
+    assert invoke([*words, last]) == 0
+    assert numbers(root) == [len(made)] and open_release(Folder(root))[0].number == len(made)
+
+
+def test_a_release_that_was_never_started_does_not_go_live_by_a_roll_back(
+    two: tuple[Path, list[Artifact]], served: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, (first, second) = two
+    words = ["serve", "--project", str(root)]
+    assert invoke(words) == 0 and served == [first.id] and numbers(root) == [1]
+    assert "rolled back" not in capsys.readouterr().err
+    roll_back(root, "v1")
+    assert invoke(words) == 2 and served == [first.id]
+    told = capsys.readouterr().err
+    assert "No release is current" in told and "--release from 1, 2" in told
+    assert "was rolled back" in release_lines(Folder(root))[0] and "is not current" in release_lines(Folder(root))[1]
+    assert invoke([*words, "--release", "1"]) == 0, "a person may start it"
+    assert "It was rolled back. It failed." in capsys.readouterr().err
+    assert invoke(words) == 2, "and it is still not current"
+    assert invoke([*words, "--release", "2"]) == invoke(words) == 0
+    assert served == [first.id, first.id, second.id, second.id]
+
+
+def test_before_any_start_the_first_release_that_was_not_rolled_back_is_current(
+    two: tuple[Path, list[Artifact]],
+) -> None:
+    roll_back(two[0], "v1")
+    assert open_release(Folder(two[0]))[0].number == 2
+
+
+def test_the_next_step_ends_once_the_release_is_served(
+    world: Path, served: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, page = ["--project", str(world)], world / "report.md"
+
+    def next_steps() -> Iterator[str]:
+        for command in (["status"], ["report", "--out", str(page)], ["decide"]):
+            capsys.readouterr()
+            assert invoke([*command, *words]) == 0
+            yield page.read_text() if command[0] == "report" else capsys.readouterr().out
+
+    assert all("export card" in text for text in next_steps())
+    card_of(world)
+    assert all("erve release 1" in text and "export card" not in text for text in next_steps())
+    assert invoke(["serve", *words]) == 0 and served
+    assert all("erve release" not in text and "Keep release 1." in text for text in next_steps())
+    released(world, make_artifact(world, "gguf", file_type="f16"), "v2")
+    start_release(Folder(world), open_release(Folder(world), 2)[0])
+    assert all("erve release 1" in text for text in next_steps()), "another release is current"
+
+
+def test_a_verdict_to_ship_is_out_of_date_until_a_replay_passes_again(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card_of(world)
+    variant, before = rung_of(world)["variant"], input_hashes(load(world))
+    for name, other in ((STATE, RESTARTED), (RESTARTED, STATE)):  # --restart moves the state
+        roll_back(world, variant, name)
+        (Folder(world).path / f"{other.format(variant)}.json").unlink(missing_ok=True)
+        assert {key for key, value in input_hashes(load(world)).items() if value != before[key]} == {"canary"}
+        capsys.readouterr()
+        assert invoke(["status", "--project", str(world)]) == 0
+        told = capsys.readouterr().out
+        assert "Release 1 was rolled back." in told and "Next: Serve" not in told
+        stored = load_verdict(load(world))
+        assert stored and [*stored.changed] == [CHANGED_SINCE["canary"]]
+    (Folder(world).path / f"{RESTARTED.format(variant)}.json").unlink()
+    assert input_hashes(load(world)) == before
+    assert "rolled back" not in CHANGED_SINCE["shadow"], "a replay alone rolls nothing back"
+
+
+def test_a_release_survives_new_training_and_is_served_until_the_next_one(world: Path, served: list[str]) -> None:
     def serve_with(*options: str) -> int:
         return invoke(["serve", *options, "--project", str(world)])
 
-    monkeypatch.setattr(serve, "_serve", note)
     card_of(world)
     (release,) = all_releases(Folder(world))
     newer = make_models(world, prompt={"system": "Another?", "user": "{{ input }}"})["gguf"]

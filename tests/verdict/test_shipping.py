@@ -201,6 +201,10 @@ def test_the_next_step_of_a_model_that_ships_is_its_release_and_then_its_start(
     assert decide(world).next_action.command == f"tuneworthy {command}"
     state = ProjectState(evidence=world, verdict=decide(trained()))
     assert f"`tuneworthy {command}`" in checklist(state).action, "of today, not of the stored verdict"
+    other = replace(world, training=replace(world.training, started=7))
+    assert decide(other).next_action.command == f"tuneworthy {command}", "another release is current"
+    live = decide(replace(world, training=replace(world.training, started=release))).next_action
+    assert (live.command == "") is bool(release)
 
 
 @pytest.mark.parametrize(("name", "world"), SHIP_SIMULATIONS)

@@ -15,7 +15,7 @@ from tuneworthy.config.grants import section_grants
 from tuneworthy.config.project import FILE_NAME, Project
 from tuneworthy.config.tools import FunctionTool, McpServer
 from tuneworthy.engine import tool_child
-from tuneworthy.errors import ConfigError, UserError
+from tuneworthy.errors import ConfigError
 from tuneworthy.extras import require as require_package
 from tuneworthy.limited import Child, OverLimit
 from tuneworthy.trust import VARIABLE, contents, require
@@ -28,10 +28,6 @@ MAX_MEMORY, MAX_RESERVED, MAX_FILE, MAX_OUTPUT = 2**32, 2**62, 2**30, 2**20
 MAX_CHILDREN = 4
 # Limit of starting a child and reading its tools, seconds.
 START_S = 30.0
-
-
-# How a child reports that a permission is missing, such as for a module that is imported late.
-UNTRUSTED = "it raises Untrusted: "
 
 
 class ToolSource:
@@ -83,8 +79,6 @@ class ToolSource:
             text, failed = self.ask(child, self.limit_s, "call", name, arguments)
             self.idle.append(child) if self.function or not failed else child.close(tool_child.GRACE_S)
         except (OverLimit, LookupError, TypeError, ValueError) as error:  # or the tool wrote into the pipe
-            if (reason := str(getattr(error, "reason", ""))).startswith(UNTRUSTED):
-                raise UserError(f"The tool {name} failed. {reason.removeprefix(UNTRUSTED)}") from None
             text, failed = f"Error: The tool failed: {getattr(error, 'reason', 'it answers with garbage')}.", True
         text, seconds = tool_child.cut(str(text)), time.perf_counter() - started
         return Failure(code="tool", message=text, seconds=seconds) if failed else Response(text=text, seconds=seconds)

@@ -16,7 +16,7 @@ from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Texts
 from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
-from tuneworthy.verdict.project_state import stale_since
+from tuneworthy.verdict.project_state import read_state, stale_since
 
 PAGES = {".html": render_html, ".md": render_markdown}
 OTHER_OUT = "Choose a different file with `--out`."
@@ -32,6 +32,8 @@ def run_and_verdict(project: Project) -> tuple[RunRecord, StoredVerdict | None]:
     stale = stale_since(project, record)
     if verdict is not None and not record.quick:
         verdict = replace(verdict, changed=[*verdict.changed, *stale])
+    if verdict and verdict.holds and verdict.verdict.outcome == "ship" and (action := read_state(project).action):
+        verdict = replace(verdict, verdict=replace(verdict.verdict, next_action=action))
     return replace(record, stale=stale), verdict
 
 

@@ -247,6 +247,7 @@ class TrainingEvidence:
         serving: That it is served.
         shadow: That it does no worse on recorded traffic.
         release: Number of the release of the tuned model; 0 if only other models are releases, None without releases.
+        started: Number of the current release, if `serve` started it.
         adapter: The adapter or classifier that was trained last.
         tuned: The artifacts that were compared on test, and what was measured besides the score.
         regressions: Of the run, for the sets that have not changed since.
@@ -260,6 +261,7 @@ class TrainingEvidence:
     serving: ProofEvidence | None = None
     shadow: ProofEvidence | None = None
     release: int | None = None
+    started: int | None = None
     adapter: str | None = None
     tuned: TunedDetail | None = None
     regressions: Sequence[RegressionResult] = ()

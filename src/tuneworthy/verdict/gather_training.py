@@ -25,7 +25,7 @@ from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.retrieval.library import documents_hash
 from tuneworthy.shadow.messages import say
-from tuneworthy.shadow.releases import all_releases, find_release, rolled_back
+from tuneworthy.shadow.releases import all_releases, current_release, find_release, rolled_back
 from tuneworthy.shadow.replay import read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Kind, ModelSource, artifacts, find_artifact, latest_artifact
@@ -83,6 +83,7 @@ def training_of(
         serving=_proof(store, SERVING, tuned),
         shadow=_shadow(project, store, record),
         release=_release(store, record, tuned),
+        started=live.number if (live := current_release(store, only_started=True)) else None,
         adapter=trained.id if trained is not None else None,
         tuned=tuned,
         regressions=regressions,

@@ -13,7 +13,7 @@ from tuneworthy.text import count
 from tuneworthy.types import JsonObject, Texts, frozen, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict, answer_of
-from tuneworthy.verdict.base import Cost, GateResult, Outcome, Stage
+from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, Stage
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
@@ -102,13 +102,11 @@ class ProjectState:
         return self.verdict is not None and self.verdict.outcome is not Outcome.UNDECIDED and not self.verdict_stale
 
     @property
-    def ships(self) -> bool:
+    def action(self) -> NextAction | None:
         # once there are releases, the stored next step may be done
-        return (
-            self.evidence.training.release is not None
-            and self.verdict is not None
-            and self.verdict.outcome is Outcome.SHIP
-        )
+        if self.verdict and self.verdict.outcome is Outcome.SHIP and self.evidence.training.release is not None:
+            return ship(self.evidence)
+        return self.verdict.next_action if self.verdict else None
 
 
 @positional
@@ -171,7 +169,6 @@ def checklist(state: ProjectState) -> Checklist:
     if state.evidence.incomplete and following and following.step in {*LEVERS, "baseline", "decision"}:
         rest = sum((cost for rung, cost in state.costs.items() if rung not in state.evidence.rungs), Cost())
         following = replace(following, title="Finish the run", do="tuneworthy run", cost=rest)
-    action = ship(state.evidence) if state.ships else state.verdict.next_action if state.verdict else ""
     note = (
         "The next step is the cheapest open one. Without --rung, `tuneworthy run` runs all rungs in ladder order, with "
         "retrieval before other models."
@@ -179,7 +176,7 @@ def checklist(state: ProjectState) -> Checklist:
     return Checklist(
         steps=steps,
         next=following,
-        action=str(action) if following is None and state.decided else "",
+        action=str(state.action) if following is None and state.decided else "",
         notes=[
             *state.notes,
             *(

@@ -12,6 +12,8 @@ from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates, stage_gates
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
 from tuneworthy.verdict.options import Option, Options
 
+KEEP = "Keep {}. Decide again when the target, the prices or the models change."
+
 
 def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) -> Verdict:
     """Decide after training.
@@ -139,6 +141,8 @@ def _next_action(
 def ship(evidence: Evidence) -> NextAction:
     """Return how to release and serve the fine-tuned model, as far as that is not done."""
     tuned, dataset, number = evidence.training.tuned, evidence.training.dataset, evidence.training.release
+    if number and number == evidence.training.started:
+        return NextAction(command="", why=KEEP.format(f"release {number}"))
     rows = (
         (tuned and tuned.classifier, "serve --what classifier", "Serve the fine-tuned classifier"),
         (number, f"serve --release {number}", f"Serve release {number}"),
@@ -162,10 +166,7 @@ def take_home(option: Option | None, *, beside: bool = False) -> NextAction:
         beside: Whether the run has a fine-tuned classifier that is not recommended.
     """
     if not option or option.kind == "today":
-        name = option.option if option else messages.RUNG_LABELS["baseline"]
-        return NextAction(
-            command="", why=f"Keep {name}. Decide again when the target, the prices or the models change."
-        )
+        return NextAction(command="", why=KEEP.format(option.option if option else messages.RUNG_LABELS["baseline"]))
     export = {"classical": "classifier classical" if beside else "classifier", "cascade": "router"}.get(
         option.kind, f"variant {option.rung}"
     )
