@@ -165,8 +165,7 @@ def make_project(
     notes += _write(root, task or guess, drawn, rows, grader=grader, models=models, target=target, requests=requests)
     notes += _allow(root, models)
     kind_name = TASKS[task][0] if task else kind.name
-    n_answered = sum(case.labelled for case in drawn)
-    return NewProject(root, kind_name, len(drawn), len(rows), n_answered, notes)
+    return NewProject(root, kind_name, len(drawn), len(rows), sum(case.labelled for case in drawn), notes)
 
 
 def _check_settings(task: str | None, grader: str | None, target: float | None) -> None:

@@ -76,8 +76,7 @@ def search(
     cases = list(cases)
     if not len(rows) or not cases:
         return []
-    index = ContaminationIndex(cases, rows if among is None else among)
-    by_row = grouped(index.matches(rows))
+    by_row = grouped(ContaminationIndex(cases, rows if among is None else among).matches(rows))
     quotes = Counter(one.case for some in by_row.values() for one in some if REASONS[one.rank] == "prompt")
     shared = {case for case, n in quotes.items() if n > COMMON}  # a prompt of many rows is no copy of a case
     hits = []

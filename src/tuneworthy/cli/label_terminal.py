@@ -124,8 +124,7 @@ def label_lines(form: LabelForm) -> list[str]:
     if not cells:
         return []
     width = max(map(len, cells)) + 2
-    n_columns = max(1, min(len(cells), get_terminal_size().columns // width))
-    height = -(-len(cells) // n_columns)
+    height = -(-len(cells) // max(1, min(len(cells), get_terminal_size().columns // width)))
     columns = [cells[at : at + height] for at in range(0, len(cells), height)]
     return ["".join(cell.ljust(width) for cell in line).rstrip() for line in zip_longest(*columns, fillvalue="")]
 

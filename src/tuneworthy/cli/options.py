@@ -105,8 +105,7 @@ def export_option(default: str) -> Callable[[F], F]:
 
 def spending_options(function: F) -> F:
     limit = click.option("--max-usd", type=DOLLARS, help="Spending limit for this run, in US dollars.")
-    agreed = click.option("--yes", is_flag=True, help="Skip the cost confirmation.")
-    return limit(agreed(function))
+    return limit(click.option("--yes", is_flag=True, help="Skip the cost confirmation.")(function))
 
 
 @contextmanager

@@ -121,8 +121,7 @@ class Ledger:
         return ledger
 
     def _add(self, row: JsonObject) -> None:
-        cls = KINDS[row.pop("kind")]
-        one = shaped(row, cls, "")
+        one = shaped(row, KINDS[row.pop("kind")], "")
         if isinstance(one, ReviewPlan):
             self.plans.append(one)
         elif isinstance(one, RowVerdict):

@@ -116,8 +116,7 @@ class ShotPool:
         k = shots.k
         missing = [case for case in cases if (case.id, shots) not in self._nearest]
         if missing:
-            most_own = max(self._n_of_source.get(case.source, 0) for case in missing)
-            wanted = min(k + most_own, len(self.examples))
+            wanted = min(k + max(self._n_of_source.get(case.source, 0) for case in missing), len(self.examples))
             nearest_of = self._by_meaning if shots.mode == "by_meaning" else self._by_words
             for case, nearest in zip(missing, nearest_of([case.text for case in missing], wanted), strict=True):
                 others = [row for i in nearest if (row := self.examples[int(i)]).group != case.source]

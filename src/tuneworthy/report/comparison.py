@@ -39,8 +39,7 @@ ID_LENGTH = 8
 
 def comparison_text(result: VariantComparison) -> str:
     """Return the comparison for a terminal: scores, costs, changed dev cases, the change of the prompt, the answer."""
-    lines = [*_numbers(result), *_changes(result), answer(result), _next(result)]
-    return "\n".join(filter(None, lines)) + "\n"
+    return "\n".join(filter(None, [*_numbers(result), *_changes(result), answer(result), _next(result)])) + "\n"
 
 
 def _numbers(result: VariantComparison) -> Iterator[str]:

@@ -140,8 +140,7 @@ class CachedEncoder:
                 file.write(records.tobytes())
             for key in block:
                 self._places[key] = len(self._places)
-        places = [self._places[key] for key in keys]
-        return np.array(self._records()["vector"][places], np.float32)
+        return np.array(self._records()["vector"][[self._places[key] for key in keys]], np.float32)
 
     def _records(self) -> NDArray[np.void]:
         if not self.path.stat().st_size:

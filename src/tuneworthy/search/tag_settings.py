@@ -45,8 +45,7 @@ async def with_tag_settings(
         return raced, [
             f"Settings by tag were not tried: no tag has {MIN_CASES} independent dev cases in the race."
         ] * bool(sizes)
-    finalists = [one.variant for one in raced.entries if one.n == n and one.variant != winner]
-    arms = [winner, *finalists, *further]
+    arms = [winner, *[one.variant for one in raced.entries if one.n == n and one.variant != winner], *further]
     columns = [
         [num, den, *zip(*(usage([trace]).weight for trace in traces), strict=True)]
         for num, den, traces in [await answers(arm, cases) for arm in arms]
@@ -85,8 +84,7 @@ def choose(
     for half in (0, 1):
         for tag, arm in table(groups % 2 != half).items():
             picks[(groups % 2 == half) & (tags == tag)] = arm
-    fitted = answers[:, picks, np.arange(len(tags))]
-    both = _scores(np.stack([answers[:, 0], fitted], axis=1))
+    both = _scores(np.stack([answers[:, 0], answers[:, picks, np.arange(len(tags))]], axis=1))
     own = table(tags != "")
     return own, both[1] if own and preferred(both, saving, OFFERED) else None
 

@@ -154,8 +154,7 @@ def drift(cases: Texts, traffic: NamedTexts, *, seed: int = 0, encode: Any = Non
     if min(len(known), len(questions)) < LEAST:
         return None
     texts = [*known, *questions]
-    neighbours = ceil(log(CHANCE) / log(len(questions) / len(texts)))
-    near = _nearest(texts, min(neighbours, len(texts) - 1), encode)
+    near = _nearest(texts, min(ceil(log(CHANCE) / log(len(questions) / len(texts))), len(texts) - 1), encode)
     is_case = np.arange(len(texts)) < len(known)
     open_ = _uncovered(near, is_case)
     drawn = np.random.default_rng(seed)

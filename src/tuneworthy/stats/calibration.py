@@ -82,8 +82,7 @@ def calibration(probabilities: ArrayLike, right: ArrayLike, seed: int = 0) -> La
     n = len(shares)
     confidence = shares.max(axis=1)
     hits = (shares.argmax(axis=1) == at).astype(float)
-    of_right = np.where(at >= 0, shares[np.arange(n), at], 0.0)
-    brier = (shares**2).sum(axis=1) - 2 * of_right + 1
+    brier = (shares**2).sum(axis=1) - 2 * np.where(at >= 0, shares[np.arange(n), at], 0.0) + 1
     half = 1.96 * float(brier.std(ddof=1)) / n**0.5 if n > 1 else 2.0
     drawn = np.random.default_rng(seed).random((DRAWS, n)) < confidence
     return LabelCalibration(

@@ -29,8 +29,7 @@ def tango_interval(gains: int, losses: int, n: int, alpha: float = 0.05) -> Boun
     estimate = (gains - losses) / n
 
     lo = _bisect(lambda delta: _tango_z(gains, losses, n, delta) > z, -1.0, estimate)
-    hi = _bisect(lambda delta: _tango_z(gains, losses, n, delta) > -z, estimate, 1.0)
-    return lo, hi
+    return lo, _bisect(lambda delta: _tango_z(gains, losses, n, delta) > -z, estimate, 1.0)
 
 
 def _tango_z(gains: int, losses: int, n: int, delta: float) -> float:

@@ -222,8 +222,7 @@ def _point(
     run = store.path / "training" / f"pilot-{content_hash([prepared.id, seed, side])}"
     prepared = replace(prepared, settings=settings, rehearsal=some)
     ran = train_phases(prepared, run, max_blocks=MAX_BLOCKS, max_steps=steps)
-    model = adapted(prepared.base.artifact.folder, settings, ran.adapter)
-    answered = scorer(prepared, metric.cases)(model)
+    answered = scorer(prepared, metric.cases)(adapted(prepared.base.artifact.folder, settings, ran.adapter))
     point = {
         "size": size,
         "seed": seed,

@@ -238,5 +238,4 @@ def expect(project: Project, n_rows: int) -> Expected | None:
     device, advice, times = advised(project, shape, rows)
     if not times:
         return None
-    slowest = max(times, key=lambda duration: duration.high)
-    return Expected(base, device, slowest.times(advice.settings.epochs))
+    return Expected(base, device, max(times, key=lambda duration: duration.high).times(advice.settings.epochs))

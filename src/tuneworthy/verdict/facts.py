@@ -77,8 +77,7 @@ class DecisionFacts:
 
     def works(self, option: Option, *, eligible: bool | None = True) -> bool:
         """Return whether an option is shown to meet the target, and the constraints allow it or rule it out."""
-        meets = self.known("meets", option.option)
-        return meets is True and self.known("eligible", option.option) is eligible
+        return self.known("meets", option.option) is True and self.known("eligible", option.option) is eligible
 
     def allows(self, option: Option) -> bool:
         """Return whether the constraints are known to allow an option."""

@@ -209,8 +209,7 @@ def _chances(patterns: Ints, counts: Floats, names: Texts, wrong: int) -> FloatP
         total = truth.sum(axis=2)
         scale = counts / total
         n_own = np.einsum("np,nptv->nv", scale, votes_of)
-        n_missed = np.einsum("np,nptv->nv", scale, votes_of * ~says)
-        error = (n_missed + 1) / (n_own + 4)
+        error = (np.einsum("np,nptv->nv", scale, votes_of * ~says) + 1) / (n_own + 4)
     score = (counts * np.log(total)).sum(axis=1) - noise / USUAL_NOISE
     weight = np.exp(score - score.max())
     return weight / weight.sum(), truth / total[..., None]

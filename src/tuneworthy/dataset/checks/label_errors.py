@@ -393,8 +393,7 @@ def _agreements(own: Labelled, other: Labelled, seed: int) -> list[tuple[float, 
     classes, of_models = out_of_fold(questions, given, None, seed)
     numbers = {label: number for number, label in enumerate(classes)}
     features, codes = TextFeatures(), np.array([numbers[label] for label in given])
-    predict = _fit(features.fit_transform(questions), codes, seed)
-    predicted = predict(features.transform(others)).argmax(axis=1)
+    predicted = _fit(features.fit_transform(questions), codes, seed)(features.transform(others)).argmax(axis=1)
     targets = np.array([numbers.get(label, -1) for label in expected])
     return [_kappa(of_models[0].argmax(axis=1), codes), _kappa(predicted[targets >= 0], targets[targets >= 0])]
 
