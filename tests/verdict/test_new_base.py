@@ -306,3 +306,11 @@ def test_a_model_that_no_section_names_is_measured_at_its_address(
     assert Handler.n == n
     said = capsys.readouterr().out
     assert "[models] as `m`" in said and "Before: Undecided" in said
+
+
+def test_a_base_that_is_best_already_is_refused_before_anyone_is_asked_for_money(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["decide", "--base", "weak"]) == 2
+    told = capsys.readouterr()
+    assert "already on weak" in told.err and "Continue" not in told.err + told.out and not calls()

@@ -13,7 +13,7 @@ from tuneworthy.cli.run import agree_to_spend, fetch_models, with_consent
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError, join_sentences
-from tuneworthy.ladder.provenance import shown_run
+from tuneworthy.ladder.provenance import required_run, shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.names import for_people, names_of
 from tuneworthy.report.numbers import NONE
@@ -66,6 +66,8 @@ def command(root: Path, probe: bool, base: str | None, max_usd: float | None, ye
 
 def _on_base(project: Project, base: str, max_usd: float | None, yes: bool) -> int:
     wider, name = with_base(project, base)
+    if (best := (record := required_run(project)).best) and record.variants[best.variant].model == name:
+        raise UserError(f"The best option of the run is already on {name}.", hint="Run `tuneworthy decide`.")
     fetch_models(wider, {name})
     agree_to_spend(wider, max_usd, yes, {name, *project.judging})
     found, before, after = run_async(
