@@ -207,6 +207,9 @@ def test_schemas_calls_and_results_of_tools_are_estimated(tmp_path: Path) -> Non
     plain = Variant(name="v", model="weak", model_identity={}, system=None, user="{{ input }}")
     tooled = replace(plain, tools=use)
     closed = replace(tooled, output=OutputFormat(kind="choice", choices=("a", "b")))
-    assert found._read(tooled) - found._read(plain) == pytest.approx(10_000 + 2_000 / 2, rel=0.02)
-    assert found._written(tooled) - found._written(plain) == A_CALL
+    for one, n, results in ((tooled, 2, 2_000), (closed, 3, 4_000)):  # of all requests of a case
+        assert n * found._read(one) - n * found._read(plain) == pytest.approx(n * 10_000 + results, rel=0.02)
+        assert n * found._written(one) == pytest.approx(A_CALL + (n - 1) * found._written(plain))
+    found.observed = {"weak": (plain, 7.0, 1.0)}
+    assert [found._written(one) for one in (plain, tooled, closed)] == [7, (A_CALL + 7) / 2, (A_CALL + 14) / 3]
     assert [found._work(one, 10.0).calls for one in (plain, tooled, closed)] == [10, 20, 30]

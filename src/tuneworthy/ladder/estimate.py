@@ -286,8 +286,7 @@ class _Estimating:
         ] + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
 
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
-        # a call, and the answer, which is repeated where it is constrained
-        steps = 2 + (variant.output.kind != "free") if variant.tools else 1
+        steps = 1 + _results(variant)
         calls = steps * chance * (together + alone)
         work = Work(calls, calls * self._usd(variant), steps * chance * self._seconds(variant, together, alone))
         self.used[variant.model] = self.used.get(variant.model, Work()).plus(work)
@@ -340,28 +339,31 @@ class _Estimating:
 
     def _read(self, variant: Variant) -> float:
         mean, _ = prompt_tokens(variant, (self.split.dev or self.split.test)[:SAMPLED_CASES])
-        found = variant.retrieval
+        n, found = _results(variant), variant.retrieval
         passages = 0 if found is None else ROOM if found.mode == "oracle" else found.k * found.chunk_tokens
-        mean += A_RESULT / 2 if variant.tools else 0.0  # the first request has no result
-        return mean + passages + (variant.shots.k * self.shot if variant.shots else 0.0)
+        return mean + passages + A_RESULT * n / (1 + n) + (variant.shots.k * self.shot if variant.shots else 0.0)
 
     def _written(self, variant: Variant) -> float:
-        """Return the tokens of an answer, as observed where that is known; of a ranking, those of all labels."""
+        """Return the mean tokens of the answers of a case, as observed if known; of a ranking, those of all labels."""
         if variant.output.kind == "ranked":
             return sum(1 + len(label.encode()) / BYTES_A_TOKEN for label in variant.output.choices) * RANKED_SHARE
-        measured, effort = variant.model in self.observed, variant.decoding.get("effort")
-        if measured and not variant.answer_after and not effort:
-            return self.observed[variant.model][1] + (A_CALL if variant.tools else 0.0)
-        answer = (
-            LONGER * self.answer
-            + AROUND
-            + (A_CALL if variant.tools else 0.0)
-            + (COT_TOKENS if variant.answer_after else 0)
+        found, effort = self.models[variant.model].capabilities, variant.decoding.get("effort")
+        n, known = _results(variant), variant.model in self.observed and not variant.answer_after and not effort
+        answer = LONGER * self.answer + AROUND + (COT_TOKENS if variant.answer_after else 0)
+        mean = (A_CALL * bool(n) + max(1, n) * (self.observed[variant.model][1] if known else answer)) / (1 + n)
+        return (
+            mean
+            if known
+            else min(
+                mean + (THINKING if found and (effort or found.thinks in {"by_default", "always"}) else 0.0),
+                float(variant.max_tokens),
+            )
         )
-        capabilities = self.models[variant.model].capabilities
-        if capabilities and (effort or capabilities.thinks in {"by_default", "always"}):
-            answer += THINKING
-        return min(answer, float(variant.max_tokens))
+
+
+# Requests of a case with a result of a tool: the answer to it, repeated where it is constrained.
+def _results(variant: Variant) -> int:
+    return 1 + (variant.output.kind != "free") if variant.tools else 0
 
 
 def observed(project: Project) -> dict[str, tuple[Variant, float, float]]:
