@@ -309,7 +309,7 @@ class ToolUse:
     Attributes:
         schemas: In OpenAI's shape.
         source: Content hash of the functions and the lists of MCP servers.
-        max_steps: Requests per case, at most; the last one offers no tools.
+        max_steps: Requests per case, at most; the last one allows no call.
         native: Whether requests offer the tools; otherwise the prompt describes them.
     """
 

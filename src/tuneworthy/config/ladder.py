@@ -38,7 +38,7 @@ class Ladder(Section):
     rungs: list[RungName] = list(RUNGS)
     """Rungs to run, in this order; those of installed packages too."""
     tool_steps: int = Field(default=8, ge=2, le=100)
-    """Requests per case with tools, at most; the last one offers no tools, so that an answer comes."""
+    """Requests per case with tools, at most; the last one allows no call, so that an answer comes."""
 
 
 class FewShotSection(Section):
