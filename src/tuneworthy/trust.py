@@ -7,14 +7,15 @@ to it, a file outside the folder. It is needed at the place of use (`require`), 
 
 Invariant: consent is for one folder, for the exact words of the grant, and for the content of the Python files in that
 folder: it is void when the project file says something else, and each changed file needs it again. It is stored in the
-user's own configuration, never in the project folder.
+user's own configuration, never in the project folder. Under the path of that file itself it lists the Python files that
+`export` wrote: by their content, so that no project can claim to have an export.
 """
 
 import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -223,8 +224,13 @@ def content_grant(root: Path, path: Path) -> Grant:
     return Grant("content", os.path.relpath(path, root.resolve()), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def contents(root: Path) -> Iterator[Grant]:
-    """Yield the grant for each file below `root` that Python can import; not in hidden folders and environments."""
+def contents(root: Path, skipped: Collection[str] = ()) -> Iterator[Grant]:
+    """Yield the grant for each file below `root` that Python can import; not in hidden folders and environments.
+
+    Args:
+        root: The project folder.
+        skipped: SHA-256 of contents that need no grant.
+    """
     for folder, inner, names in os.walk(root.resolve()):
         inner[:] = [name for name in inner if name[0] != "." and not Path(folder, name, "pyvenv.cfg").exists()]
         paths = [
@@ -232,7 +238,9 @@ def contents(root: Path) -> Iterator[Grant]:
             for name in names
             if name.endswith((*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)) or name[name.find(".") :] == ".pyc"
         ]
-        yield from (content_grant(root, path) for path in paths if path.is_file())
+        yield from (
+            grant for path in paths if path.is_file() and (grant := content_grant(root, path)).where not in skipped
+        )
 
 
 def code_grant(spec: str, root: Path) -> Grant:

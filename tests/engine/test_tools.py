@@ -6,6 +6,7 @@ import asyncio
 import json
 import py_compile
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,10 +23,11 @@ from tuneworthy.engine.tool_child import MAX_RESULT
 from tuneworthy.engine.tool_loop import MAX_CALLS, _written
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import ConfigError, NotStored, UserError
+from tuneworthy.ladder.commands.export_folder import write_export
 from tuneworthy.ladder.rungs.tools import with_tools
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.trust import VARIABLE, Untrusted, allow
-from tuneworthy.types import Case, OutputFormat, ToolUse, Trace, Variant
+from tuneworthy.types import Case, Failure, OutputFormat, ToolUse, Trace, Variant
 
 GOOD = '''
 def tool(x: int) -> object:
@@ -629,6 +631,77 @@ def test_results_of_edited_modules_and_data_are_not_used_again(tmp_path: Path, m
     monkeypatch.setattr(toolbox, "_DESCRIBED", {})
     with pytest.raises(ConfigError, match=r"data\.txt"):
         _ = opened(root).read
+
+
+@pytest.mark.parametrize("listed", ["'data.txt'", "['data.txt']", "(\n    'other.txt',\n    'data.txt',\n)"])
+def test_an_edited_data_file_makes_a_tool_new_before_it_runs(listed: str, tmp_path: Path) -> None:
+    root = write(tmp_path / "p", {}, f"{GOOD.format(body='    return x')}\ntool.files = {listed}\n")
+    (root / "other.txt").touch()
+    seen = set()
+    for text in "121":
+        (root / "data.txt").write_text(text)
+        (root / "not-listed.txt").write_text(f"{len(seen)}")
+        seen.add((opened(root).stamp, opened(root).read[0].source))  # in one process
+    assert len(seen) == 2
+
+
+EXPORTED = {"classifier.py": b"ours", "large/client.py": b"ours too", "README.md": b"text"}
+
+
+def test_an_export_makes_no_tool_new_and_revokes_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
+    server = write(tmp_path / "p", {}, "", tools=mcp_table())
+    for root in (server, write(tmp_path / "q", {}, GOOD.format(body="    return x"))):
+        (root / "server.py").touch()
+        allow(root, grants_of(load(root)))
+        stamp = opened(root).stamp
+        write_export(root / "classifier", EXPORTED, ("classifier.py", b"ours"))
+        assert missing_grants(load(root)) == [] and opened(root).stamp == stamp
+        # next to an export, in place of its content, and with its mark in another folder
+        for name in ("classifier/helper.py", "classifier/large/client.py", "lib/classifier.py"):
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_text("ours, hidden")
+            asked = [one.what for one in missing_grants(load(root))]
+            assert asked == [name] * (root == server) and opened(root).stamp != stamp
+            allow(root, grants_of(load(root)))
+            stamp = opened(root).stamp
+
+
+def test_a_child_that_starts_after_the_end_ends(tmp_path: Path) -> None:
+    code = f"import time, pathlib\npathlib.Path('started').touch()\n{GOOD.format(body='    time.sleep(60)')}"
+    box = opened(write(tmp_path / "p", {}, code))
+    box.sources[0].limit_s = 60.0
+    box.close()
+    started = time.monotonic()
+    answer = box.sources[0].call("tool", {"x": 0})  # of a thread that was late
+    assert isinstance(answer, Failure) and time.monotonic() - started < 10.0
+    assert not box.sources[0].idle
+    assert all(child.process.poll() is not None for one in box.sources[0].children if (child := one()))
+
+
+def test_children_may_start_while_a_toolbox_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fake:
+        def __init__(self, *_: Any) -> None:
+            kept.append(self)
+
+        def answer(self, *_: Any) -> None:
+            return None
+
+        def close(self, grace_s: float = 0.0) -> None:
+            closed.add(self)
+
+    kept, closed, interval = list[Fake](), set[Fake](), sys.getswitchinterval()
+    monkeypatch.setattr(toolbox, "Child", Fake)
+    box = opened(write(tmp_path / "p", {}, ""))
+    thread = threading.Thread(target=lambda: [box.sources[0].start() for _ in range(3000)])
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    while thread.is_alive():
+        box.close()
+    sys.setswitchinterval(interval)
+    box.close()
+    assert len(kept) == 3000 and closed == {*kept}
 
 
 def test_a_stopped_run_does_not_wait_for_its_tools(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tuneworthy.registry import entry_grant
 from tuneworthy.trust import (
     Grant,
     Untrusted,
+    allowed,
     code_grant,
     content_grant,
     contents,
@@ -27,6 +28,7 @@ from tuneworthy.trust import (
     is_allowed,
     key_grant,
     server_grant,
+    trust_file,
 )
 
 # Prices of calls: a price that is too low would lift every spending limit.
@@ -85,7 +87,8 @@ def section_grants(section: Section, project: Project, *, priced: bool = False) 
     if isinstance(section, McpServer):
         path = processes.program(section.command[0], root)
         yield Grant("program", shlex.join(section.command), path) if path else None
-        yield from contents(root)  # it may import each of them, as they lie in its working folder
+        # it may import each of them, as they lie in its working folder; the user's own exports need no further consent
+        yield from contents(root, {one.where for one in allowed(trust_file())})
         for file in filter(os.path.isfile, [root / word for word in section.command[1:]]):
             yield content_grant(root, file.resolve()) if file.resolve().is_relative_to(root) else None
     for kind, tag, sections in (("providers", "provider", MODEL_SECTIONS), ("graders", "type", GRADER_SECTIONS)):

@@ -31,11 +31,10 @@ def describe(task: Sequence[Any], limit_s: float) -> JsonObject:
     if not task[1]:
         return {"tools": (tools := _ask(task, limit_s)), "source": content_hash(tools)}
     function = load_function(task[1], Path(task[0]))
+    files = [files] if isinstance(files := getattr(function, "files", ()), str) else files
     return {
         "tools": [_schema(task[1].rpartition(":")[2], function)],
-        "source": content_hash(
-            [source_hash(function), *(Path(one).read_bytes().hex() for one in getattr(function, "files", ()))]
-        ),
+        "source": content_hash([source_hash(function), *(Path(one).read_bytes().hex() for one in files)]),
     }
 
 

@@ -9,7 +9,7 @@ import re
 import time
 from functools import cached_property
 from typing import Any
-from weakref import WeakSet
+from weakref import ref
 
 from tuneworthy.config.grants import section_grants
 from tuneworthy.config.project import FILE_NAME, Project
@@ -18,7 +18,7 @@ from tuneworthy.engine import tool_child
 from tuneworthy.errors import ConfigError
 from tuneworthy.extras import require as require_package
 from tuneworthy.limited import Child, OverLimit
-from tuneworthy.trust import VARIABLE, contents, require
+from tuneworthy.trust import VARIABLE, require
 from tuneworthy.types import Answer, Failure, JsonObject, Response, ToolUse, content_hash
 
 # Of the child of a function (libraries of numbers reserve more than they use) and of an MCP server (WebAssembly
@@ -28,6 +28,8 @@ MAX_MEMORY, MAX_RESERVED, MAX_FILE, MAX_OUTPUT = 2**32, 2**62, 2**30, 2**20
 MAX_CHILDREN = 4
 # Limit of starting a child and reading its tools, seconds.
 START_S = 30.0
+# The data files in the source of a function, which does not run for this, and the name of each.
+_FILES, _NAME = r"\.files\s*=\s*(\[[^\]]*|\([^)]*|.*)", "[\"'](.+?)[\"']"
 
 
 class ToolSource:
@@ -38,8 +40,10 @@ class ToolSource:
         section: The table.
 
     Attributes:
-        children: All its running children, idle or not.
-        stamp: Content hash of the table, of the files that it names and of the project's Python files.
+        children: All its running children, idle or not. Threads append to it.
+        closed: Whether no further task may run.
+        stamp: Content hash of the table, of the files that it and its function's `files` name, and of the project's
+            Python files without exports.
     """
 
     def __init__(self, project: Project, section: FunctionTool | McpServer) -> None:
@@ -47,18 +51,28 @@ class ToolSource:
         self.function = "" if isinstance(section, McpServer) else section.function
         # the child of a server keeps its limit
         self.limit_s, self.patience_s = section.timeout_s, 0.0 if self.function else tool_child.GRACE_S / 2
-        self.task, self.idle = (str(project.root), self.function, tuple(self.words)), list[Child]()
-        self.children = WeakSet[Child]()
+        self.task, self.closed = (str(project.root), self.function, tuple(self.words)), False
+        self.idle, self.children = list[Child](), list[ref[Child]]()
         self.free = asyncio.Semaphore(MAX_CHILDREN if self.function else 1)
-        files = {*contents(project.root), *section_grants(section, project)}
-        self.stamp = content_hash([self.words, sorted([*one] for one in files if one and one.kind == "content")])
+        if not isinstance(section, McpServer):  # it reads the files that a server could
+            lists = [
+                one
+                for code in section_grants(section, project)
+                if code and code.kind == "content"
+                for one in re.findall(_FILES, (project.root / code.what).read_text("utf-8", "replace"))
+            ]
+            section = McpServer(command=["", self.function.rpartition(":")[0], *re.findall(_NAME, " ".join(lists))])
+        self.stamp = content_hash(
+            [self.words, sorted([*one] for one in {*section_grants(section, project)} if one and one.kind == "content")]
+        )
 
     def ask(self, child: Child, limit_s: float, function: str, *arguments: Any) -> Any:
         """Return the answer of a child to one task; a child that gives none ends."""
         try:
             child.room = MAX_OUTPUT
             task = tool_child.__name__, function, [self.task, limit_s, *arguments], None
-            return child.answer(task, limit_s, time.monotonic() + limit_s + self.patience_s)
+            # closed means no time: a thread may start a child after the end
+            return child.answer(task, limit_s, time.monotonic() + (limit_s + self.patience_s) * (not self.closed))
         except BaseException:
             child.close()
             raise
@@ -66,7 +80,7 @@ class ToolSource:
     def start(self) -> tuple[Child, JsonObject]:
         """Start a child, which needs the user's permissions too; return it with its tools."""
         child = Child(MAX_MEMORY if self.function else MAX_RESERVED, MAX_FILE, (VARIABLE, "XDG_CONFIG_HOME"))
-        self.children.add(child)
+        self.children.append(ref(child))
         return child, self.ask(child, max(START_S, self.limit_s), "describe")
 
     def call(self, name: str, arguments: JsonObject) -> Answer:
@@ -122,9 +136,11 @@ class Toolbox:
             return await asyncio.to_thread(source.call, name, arguments)
 
     def close(self) -> None:
-        for source, child in [(one, child) for one in self.sources for child in one.children]:
-            # a cancelled call goes on in its thread: its child ends at once
-            child.close(tool_child.GRACE_S * (child in source.idle))
+        for source in self.sources:
+            source.closed = True
+            for child in filter(None, [one() for one in source.children]):
+                # a cancelled call goes on in its thread: its child ends at once
+                child.close(tool_child.GRACE_S * (child in source.idle))
 
 
 # Tools by the task of a source and its stamp: estimates read them again and again.
