@@ -85,7 +85,7 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
         self.end()
         with handled_by(signal.default_int_handler):
             try:
-                return click.confirm("Run the rest?", default=True, err=True)
+                return click.confirm("Run the rest?", default=score < 1 or bool(bill), err=True)
             except click.Abort:
                 raise KeyboardInterrupt from None
 
