@@ -327,6 +327,15 @@ def test_a_form_takes_the_place_of_a_slow_model_only_if_it_may_meet_the_target(
     assert any(note.startswith("model/strong: ") for note in found.notes) == (name != "model/strong")
 
 
+def test_where_each_form_is_too_slow_as_well_the_better_model_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ms = {"small": 900.0, "strong": 900.0, "small:q8_0": 900.0, "small:q4_0": 900.0}
+    record, _ = walk_forms(tmp_path, monkeypatch, ms, ["baseline", "model"], small=0.84, strong=1.0)
+    found = record.rung("model")
+    assert found is not None and found.name == "model/strong"
+
+
 @pytest.mark.parametrize(("strong_ms", "name"), [(900.0, "model/small:q8_0"), (100.0, "model/strong")])
 def test_where_nothing_races_a_slow_model_is_not_compared_instead_of_a_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strong_ms: float, name: str

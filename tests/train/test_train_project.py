@@ -470,6 +470,41 @@ def test_raw_text_has_no_personal_data_but_as_the_policy_says(tmp_path: Path, po
     assert any("personal data or keys: 1." in note for note in notes)
 
 
+KEY = "sk-proj-" + "a1B2" * 12
+
+
+@pytest.mark.parametrize(
+    ("policy", "keeps_key", "keeps_text"),
+    [
+        ({"secret": "drop", "personal_data": "report"}, False, False),
+        ({"secret": "report"}, True, True),
+        ({}, False, True),
+    ],
+)
+def test_keys_in_raw_text_follow_their_own_policy(
+    tmp_path: Path, policy: dict[str, str], keeps_key: bool, keeps_text: bool
+) -> None:
+    documented(tmp_path)
+    (tmp_path / "documents" / "a.md").write_text(f"# A\nStart the vessel about noon with the API key {KEY} of it.\n")
+    project = load(tmp_path)
+    project = project.model_copy(update={"data": project.data.model_copy(update={"policy": policy})})
+    train, held_out, _ = raw_text(project, read_dataset(project), Kind("free_text", "", ()))
+    everything = " ".join([*train, *held_out])
+    assert (KEY in everything) is keeps_key and ("vessel about noon" in everything) is keeps_text
+
+
+def test_a_copy_of_a_case_with_an_address_is_found_before_it_is_masked(tmp_path: Path) -> None:
+    documented(tmp_path)
+    question = "Which vessel left the cold harbour with a letter for ada@example.org and for bob@example.org at noon?"
+    with (tmp_path / "cases.jsonl").open("a") as file:
+        file.write("\n" + orjson.dumps({"input": question, "expected": "x"}).decode() + "\n")
+    (tmp_path / "documents" / "a.md").write_text(f"# A\n{question}\n")
+    project = load(tmp_path)
+    train, held_out, notes = raw_text(project, read_dataset(project), Kind("free_text", "", ()))
+    assert not any("cold harbour" in one for one in (*train, *held_out))
+    assert any("copy cases" in note for note in notes)
+
+
 @pytest.mark.slow
 def test_a_pilot_compares_the_rows_after_raw_text_with_the_same_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

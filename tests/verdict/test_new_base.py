@@ -120,6 +120,32 @@ def test_other_models_are_not_called_for_answers_that_are_gone(world: Path, caps
     assert invoke(["run"]) == 0 and calls()["weak"] > 100
 
 
+def test_a_case_that_failed_in_the_run_is_not_asked_again_for_a_new_base(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stored failure is the answer of the run."""
+    script = Path("world.py")
+    script.write_text(
+        script.read_text()
+        + """
+
+def raises(request):
+    from tuneworthy.errors import ProviderError
+
+    if number(question(request), "failing") < 0.02:
+        raise ProviderError("no JSON", code="malformed", retryable=False)
+    return weak(request)
+"""
+    )
+    path = Path("tuneworthy.toml")
+    path.write_text(path.read_text().replace("world.py:weak", "world.py:raises"))
+    assert invoke(["run"]) == 0
+    add("better")
+    n = calls()["weak"]
+    assert moved(change(capsys, "better", 3))["n"] > 100
+    assert calls()["weak"] == n
+
+
 def test_after_cases_were_added_the_run_comes_first(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     n_test = json.loads(contents()[0])["n_test"]
     rows = [{"input": f"item {i} matter {i * 7919 % 104729} n{i}", "expected": LABELS[i % 3]} for i in range(900, 960)]

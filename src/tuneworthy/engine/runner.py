@@ -272,7 +272,10 @@ class Runner:
                     self.lost.append(failure)
             elif answer is None or (
                 # an earlier run gave it up: one attempt a run
-                isinstance(answer, Failure) and answer.code in OF_ONE_CASE and job.key not in self._failures
+                self.calls
+                and isinstance(answer, Failure)
+                and answer.code in OF_ONE_CASE
+                and job.key not in self._failures
             ):
                 missing[job.key] = job
                 if answer is not None:
@@ -412,7 +415,7 @@ class Runner:
     async def _ask(self, model: OpenModel, batch: Batch, answers: Answers) -> None:
         if not self.calls:
             raise NotStored(
-                f"{count(batch.remaining, 'answer')} from {model.name} are not stored.",
+                f"Answers of {model.name} that are not stored: {batch.remaining}.",
                 hint="Run `tuneworthy run` first.",
             )
         self.store.require_key()

@@ -360,7 +360,7 @@ def own_grader(project: Project, cases: Cases, rows: Examples, kind: Kind) -> Gr
 def raw_text(project: Project, dataset: Dataset, kind: Kind) -> tuple[TextTuple, TextTuple, TextTuple]:
     """Return the sections of the project's documents in a seeded order, without copies of cases.
 
-    Personal data and keys are treated as `data.policy` says of `personal_data`.
+    Personal data and keys are treated as `data.policy` says of `personal_data` and `secret`.
 
     No held-out text repeats a text that is trained on: they are compared by stretches of words, as rows are with cases.
 
@@ -370,12 +370,11 @@ def raw_text(project: Project, dataset: Dataset, kind: Kind) -> tuple[TextTuple,
     if (path := documents_path(project)) is None:
         return (), (), ("There is no raw text to train on, because the project has no documents.",)
     corpus, test = read_documents(path), dataset.split.test
-    texts, personal = _private(
-        {section.text for document in corpus.documents for section in document.sections}, project
-    )
-    parts = sorted((Case(id=content_hash(text), input=text) for text in texts), key=lambda part: part.id)
-    copies = {hit.row for hit in search(parts, [*dataset.cases, *dataset.split.drawn_dev]) if hit.certain}
-    parts = [part for at, part in enumerate(parts) if at not in copies]
+    whole = _parts({section.text for document in corpus.documents for section in document.sections})
+    # before anything is masked: a mask would hide the copy
+    copies = {hit.row for hit in search(whole, [*dataset.cases, *dataset.split.drawn_dev]) if hit.certain}
+    texts, personal = _private([part.text for at, part in enumerate(whole) if at not in copies], project)
+    parts = _parts(texts)
     n = min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(parts)))
     near = {case for hit in search(parts[n:], parts[:n]) if hit.certain or hit.reason == "ngram" for case in hit.cases}
     train = tuple(part.text for part in parts[n:])
@@ -395,12 +394,18 @@ def raw_text(project: Project, dataset: Dataset, kind: Kind) -> tuple[TextTuple,
     return train, held_out, tuple(filter(None, [corpus.injection_note, *(note for note in counts if counts[note])]))
 
 
-def _private(texts: set[str], project: Project) -> tuple[set[str], int]:
+def _parts(texts: set[str]) -> list[Case]:
+    return sorted((Case(id=content_hash(text), input=text) for text in texts), key=lambda part: part.id)
+
+
+def _private(texts: Texts, project: Project) -> tuple[set[str], int]:
     """Return texts with personal data and keys treated as the policy says, and how many have any."""
-    policy, look = project.data.policy.get("personal_data", "mask"), look_of(project.data.pii_engine)
-    found = {text for text in texts if look(text)}
-    masked = map(Masker(look=look).mask, sorted(found)) if policy == "mask" else ()
-    return texts if policy == "report" else (texts - found).union(masked), len(found)
+    policy, look = project.data.policy, look_of(project.data.pii_engine)
+    others = policy.get("personal_data", "mask")
+    actions = {"key": policy.get("secret", others)}
+    found = {text: {actions.get(match.kind, others) for match in look(text)} for text in texts}
+    masker = Masker(look=lambda text: [match for match in look(text) if actions.get(match.kind, others) == "mask"])
+    return {masker.mask(text) for text, acts in found.items() if "drop" not in acts}, sum(map(bool, found.values()))
 
 
 def _known(texts: Texts, cases: Cases) -> int:

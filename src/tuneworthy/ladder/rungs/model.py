@@ -71,13 +71,11 @@ class ModelRung(Rung):
         if not view.searched:
             return raced, ()
         project, winner, target = view.project, raced.winner, view.project.task.target or 0.0
-        rivals = [one.variant for one in raced.entries if one.variant.model in project.forms and one.ci[1] >= target]
-        is_slow = (
-            rivals
-            and winner.model not in project.forms
-            and project.constraints.p95_ms
-            and await _keeps_limit(view, winner) is False
-        )
+        rivals: list[Variant] = []
+        if project.constraints.p95_ms and winner.model not in project.forms:
+            forms = [one.variant for one in raced.entries if one.variant.model in project.forms and one.ci[1] >= target]
+            rivals = [form for form in forms if await _keeps_limit(view, form) is not False]
+        is_slow = bool(rivals) and await _keeps_limit(view, winner) is False
         chosen = rivals[0] if is_slow else winner
         await view.session.ask(chosen, dev)
         return replace(raced, winner=chosen), [f"{winner.name}: it exceeds constraints.p95_ms"] if is_slow else []
