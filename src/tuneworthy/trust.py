@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from tuneworthy.errors import UserError
+from tuneworthy.text import visible
 from tuneworthy.types import NamedTexts
 
 Kind = Literal["code", "content", "program", "server", "key", "file"]
@@ -82,7 +83,7 @@ class Grant(NamedTuple):
     where: str
 
     def __str__(self) -> str:
-        return _SENTENCES[self.kind].format(**self._asdict())
+        return visible(_SENTENCES[self.kind].format(**self._asdict())).replace("\n", "\\n")
 
 
 class Untrusted(UserError):

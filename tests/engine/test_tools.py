@@ -343,6 +343,21 @@ def test_no_tool_runs_before_a_person_allowed_it(tmp_path: Path, monkeypatch: py
         assert not (root / "ran").exists()
 
 
+def test_a_module_without_permission_that_a_tool_imports_late_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "    import helper\n    return helper.VALUE"
+    root = write(tmp_path / "p", {"q": {"calls": wanted({"x": 2})}}, GOOD.format(body=body))
+    (root / "helper.py").write_text("VALUE = 1\n")
+    monkeypatch.setenv(VARIABLE, "")
+    allow(root, missing_grants(load(root)))
+    (box := opened(root)).read
+    (root / "helper.py").write_text("VALUE = 2\n")
+    with pytest.raises(UserError, match=r"helper\.py"):
+        asyncio.run(box.call("tool", {"x": 2}))
+    box.close()
+
+
 def test_tools_are_a_part_of_the_identity_of_a_variant(tmp_path: Path) -> None:
     ids = set()
     for body, ladder in (("return x", ""), ("return -x", ""), ("return x", "tool_steps = 3")):

@@ -47,7 +47,7 @@ from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.tuned_models import TunedModel
 from tuneworthy.ladder.variant_lookup import resolve
-from tuneworthy.shadow.canary import MIN_ANSWERS, MIN_TIMED, STATE, STEPS, CanaryState, LiveCanary, Visit
+from tuneworthy.shadow.canary import MIN_ANSWERS, MIN_TIMED, RESTARTED, STATE, STEPS, CanaryState, LiveCanary, Visit
 from tuneworthy.shadow.copies import BUSY, FAILED, LOST, PAIRED, CopyHead, WorkerReport
 from tuneworthy.shadow.recording import TRAFFIC, Recording, TrafficSession, turn_of
 from tuneworthy.shadow.releases import record_release, release_of
@@ -534,6 +534,11 @@ def test_the_command_says_at_its_start_what_is_known(
     for options in ([], ["--canary"]):
         text = started(*options, port=free_port())
         assert "rolled back" in text and "4 of 34" in text and "--restart" in text and "passes after" not in text
+    stored(root, variant, "pass")
+    folder = Folder(root).path
+    (folder / f"{STATE.format(variant)}.json").rename(folder / f"{RESTARTED.format(variant)}.json")
+    text = started("--canary", port=free_port())
+    assert "4 of 34" in text and "answers 1%" not in text, "a restarted replay has not passed yet"
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from pydantic import PydanticUserError, TypeAdapter, validate_call
 from tuneworthy import processes
 from tuneworthy.errors import UserError
 from tuneworthy.functions import as_answer, load_function, source_hash
+from tuneworthy.trust import Untrusted
 from tuneworthy.types import JsonObject, content_hash
 
 # Of a result, characters; the rest is cut.
@@ -47,6 +48,8 @@ def call(task: Sequence[Any], limit_s: float, name: str, arguments: JsonObject) 
             return _ask(task, limit_s, name, arguments)
         value = validate_call(load_function(task[1], Path(task[0])))(**arguments)
         return cut(as_answer(asyncio.run(value) if inspect.iscoroutine(value) else value)), False
+    except Untrusted:  # a missing permission ends the run: as a result it would be measured and stored
+        raise
     except Exception as error:
         return cut(f"Error: {type(error).__name__}: {error}"), True
     finally:

@@ -15,7 +15,7 @@ from tuneworthy.config.grants import section_grants
 from tuneworthy.config.project import FILE_NAME, Project
 from tuneworthy.config.tools import FunctionTool, McpServer
 from tuneworthy.engine import tool_child
-from tuneworthy.errors import ConfigError
+from tuneworthy.errors import ConfigError, UserError
 from tuneworthy.extras import require as require_package
 from tuneworthy.limited import Child, OverLimit
 from tuneworthy.trust import VARIABLE, require
@@ -30,6 +30,10 @@ MAX_CHILDREN = 4
 START_S = 30.0
 # The data files in the source of a function, which does not run for this, and the name of each.
 _FILES, _NAME = r"\.files\s*=\s*(\[[^\]]*|\([^)]*|.*)", "[\"'](.+?)[\"']"
+
+
+# How a child reports that a permission is missing, such as for a module that is imported late.
+UNTRUSTED = "it raises Untrusted: "
 
 
 class ToolSource:
@@ -93,6 +97,8 @@ class ToolSource:
             text, failed = self.ask(child, self.limit_s, "call", name, arguments)
             self.idle.append(child) if self.function or not failed else child.close(tool_child.GRACE_S)
         except (OverLimit, LookupError, TypeError, ValueError) as error:  # or the tool wrote into the pipe
+            if (reason := str(getattr(error, "reason", ""))).startswith(UNTRUSTED):
+                raise UserError(f"The tool {name} failed. {reason.removeprefix(UNTRUSTED)}") from None
             text, failed = f"Error: The tool failed: {getattr(error, 'reason', 'it answers with garbage')}.", True
         text, seconds = tool_child.cut(str(text)), time.perf_counter() - started
         return Failure(code="tool", message=text, seconds=seconds) if failed else Response(text=text, seconds=seconds)
