@@ -251,7 +251,9 @@ def test_a_comparison_on_test_takes_its_look_from_the_reserve(
     run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The reserve holds 0.01 and the 0.04 of the one rung, which was adopted and passed it on."""
-    found = told(capsys, "compare", "baseline", "best", "--test", "--project", run_record)
+    same = told(capsys, "compare", "baseline", "best", "--test", "--project", run_record)
+    assert same["paired"]["alpha"] == pytest.approx(0.04), "the comparison of the run costs nothing again"
+    found = told(capsys, "compare", "best", "baseline", "--test", "--project", run_record)
     assert found["on"] == "test" and found["paired"]["alpha"] == pytest.approx(0.025)
     comparisons = json.loads((run_record / ".tuneworthy" / "comparisons.json").read_text())
     assert comparisons["planned"] == comparisons["passed"] == ["model"]
