@@ -51,8 +51,7 @@ class Latency:
         from scipy.special import stdtrit
 
         logs = np.log([self.seconds[case] / other.seconds[case] for case in common])
-        error = float(logs.std(ddof=1) / np.sqrt(len(logs)))
-        upper = float(logs.mean()) + float(stdtrit(len(logs) - 1, 0.95)) * error
+        upper = float(logs.mean()) + float(stdtrit(len(logs) - 1, 0.95)) * float(logs.std(ddof=1) / np.sqrt(len(logs)))
         return float(np.exp(logs.mean())), float(np.exp(upper))
 
 

@@ -102,8 +102,7 @@ def _numeric_matches(numbers: Counter[Atom], texts: Counter[Atom]) -> int:
         number = as_number(value) if kind == "s" else None
         if number is not None:
             readable[number] += count
-    wanted = Counter({value: count for (kind, value), count in numbers.items() if kind == "n"})
-    return (readable & wanted).total()
+    return (readable & Counter({value: count for (kind, value), count in numbers.items() if kind == "n"})).total()
 
 
 def as_number(text: str) -> float | None:

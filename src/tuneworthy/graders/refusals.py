@@ -87,8 +87,7 @@ def _pattern(concepts: frozenset[str]) -> Any:
                     for pairs in (_concepts()[0].items(), _concepts()[1]))  # fmt: skip
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
-    whole = f"(?:^|[^0-9a-z])(?:{'|'.join(stems)}|(?:{'|'.join(words)})(?:$|[^0-9a-z]))"
-    return re2.compile(whole.encode(), options)
+    return re2.compile(f"(?:^|[^0-9a-z])(?:{'|'.join(stems)}|(?:{'|'.join(words)})(?:$|[^0-9a-z]))".encode(), options)
 
 
 def _may_refuse(text: str) -> bool:

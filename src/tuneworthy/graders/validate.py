@@ -191,8 +191,7 @@ async def validate_judge(
             ),
         ]
     n_unread = sum(good is None for good in verdicts)
-    example = next((why for good, why in replies if good is None), "")
-    failed = _failed(fooled, n_unread, len(replies), example, table)
+    failed = _failed(fooled, n_unread, len(replies), next((why for good, why in replies if good is None), ""), table)
     few = (
         [f"People have rated {count(table.n, 'answer')}, but at least {MIN_HUMAN} are needed."]
         if table.n < MIN_HUMAN

@@ -63,8 +63,7 @@ def write_tensors(writer: Any, target: Path, tensors: Sequence[Tensor], file_typ
     gguf = library()
     writer.add_file_type(WRITTEN[file_type])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    tied = all(tensor.name != "output.weight" for tensor in tensors)
-    output = "token_embd.weight" if tied else "output.weight"
+    output = "token_embd.weight" if all(tensor.name != "output.weight" for tensor in tensors) else "output.weight"
     typed = [(tensor, _type_of(tensor, file_type, output)) for tensor in tensors]
     for tensor, kind in typed:
         dtype = np.dtype(_FLOATS.get(kind.name, np.uint8))

@@ -269,8 +269,7 @@ class GgufModel:
         waves = 2 * pi * (rope.rope_theta or 0.0) ** (np.arange(0, size, 2, dtype=np.float64) / size)
         smooth = (old / waves - low) / (high - low)
         between = 1 / ((1 - smooth) / factor + smooth)
-        factors = np.where(waves < old / high, 1.0, np.where(waves > old / low, factor, between))
-        return factors.astype(np.float32)
+        return np.where(waves < old / high, 1.0, np.where(waves > old / low, factor, between)).astype(np.float32)
 
     def _lost(self) -> Iterator[tuple[str, object]]:
         config, name, kind = self.config, self.architecture.name, self.config.rope.kind
@@ -309,5 +308,4 @@ def permuted(rows: Floats32, n_heads: int) -> Floats32:
     >>> permuted(np.arange(4.0, dtype=np.float32), 1).tolist()
     [0.0, 2.0, 1.0, 3.0]
     """
-    halves = rows.reshape(n_heads, 2, rows.shape[0] // n_heads // 2, *rows.shape[1:])
-    return halves.swapaxes(1, 2).reshape(rows.shape)
+    return rows.reshape(n_heads, 2, rows.shape[0] // n_heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)

@@ -90,8 +90,7 @@ class Keyring:
     def signed(self, text: bytes, *columns: object) -> bytes:
         """Return `text`, which has no line break, with a mark that is valid only next to `columns`."""
         content = repr((text, columns)).encode()
-        mark = f"{self.key}{self._private.sign(content).hex()}{self._seal(content)}"
-        return b"%s\n%s" % (text, mark.encode())
+        return b"%s\n%s" % (text, f"{self.key}{self._private.sign(content).hex()}{self._seal(content)}".encode())
 
     def sealed(self, signed: object, *columns: object) -> bytes:
         """Return a signed text with the seal of this user."""

@@ -38,8 +38,7 @@ class Gpu:
 @cache
 def gpus() -> Sequence[Gpu]:
     """Return all GPUs, the smallest first."""
-    rows = bundled_rows("tuneworthy.train", "gpus.json", "gpus", Gpu)
-    return sorted(rows, key=lambda gpu: (gpu.gib, gpu.tflops))
+    return sorted(bundled_rows("tuneworthy.train", "gpus.json", "gpus", Gpu), key=lambda gpu: (gpu.gib, gpu.tflops))
 
 
 @frozen

@@ -254,8 +254,7 @@ def train_phases(
             f"before the rows. Sections dropped because they contain control tokens: {len(text) - len(usable)}."
         )
     if blocks:
-        once = replace(settings, epochs=1.0)
-        begin = train_rows(folder, blocks[:max_blocks], once, run / "text", **common).adapter
+        begin = train_rows(folder, blocks[:max_blocks], replace(settings, epochs=1.0), run / "text", **common).adapter
     ran = train_rows(
         folder,
         prepared.rendered.rows,
@@ -346,8 +345,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
     prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
     if not all(prompts):
         raise UserError("The chat template rejects some of the held-out rows.", hint=messages.CHECK_TEMPLATE)
-    longest = max(row.n_supervised for row in prepared.rendered.rows)
-    limit = min(student.variant.max_tokens, ANSWER_SLACK * longest)
+    limit = min(student.variant.max_tokens, ANSWER_SLACK * max(row.n_supervised for row in prepared.rendered.rows))
 
     def ask(model: Any) -> list[tuple[str, str]]:
         with answering_mode(model), phase("score held-out rows", len(prompts)) as advance:

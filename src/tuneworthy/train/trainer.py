@@ -438,8 +438,7 @@ def train_rows(
         attention = None if pairs else _row_attention(model, rows, settings)
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
-    every = max(1, round(per_epoch / evals_per_epoch))
-    watcher = Watcher(run, evaluate, every, max(5, total // CHECKPOINTS), say)
+    watcher = Watcher(run, evaluate, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say)
     progress = watcher.progress
     common = {"model": model, "processing_class": tokenizer, "callbacks": [watcher]}
     trainer: Any
