@@ -226,6 +226,9 @@ def test_an_exported_teacher_is_found_from_any_folder(
     edit(world, 'variant = "few_shot"', 'variant = "exported/variant.json"')
     monkeypatch.chdir(tmp_path)
     command(world, "data", "distill", "--limit", 5)
+    made = latest_import(Folder(world))
+    assert made is not None and made.record.distilled is not None
+    assert made.record.distilled.teacher.variant.startswith("few_shot/")
 
 
 @pytest.mark.parametrize("data", ['off = ["contamination"]', 'policy = { contamination = "report" }'])

@@ -228,6 +228,14 @@ def test_an_unfinished_run_is_finished_before_any_lever() -> None:
     assert found.cost.calls == PAID.calls + 2 * FREE.calls  # few_shot, model, decoding
 
 
+def test_a_run_that_cannot_be_used_is_repeated_whole_at_the_price_of_all_rungs() -> None:
+    """`run --rung baseline` repeats all rungs of the last run, so that its own price would be too low."""
+    state = seen([rung("baseline"), rung("prompt", "prompt/x")], stale=["the tools have changed"])
+    found = checklist(state).next
+    assert found is not None and (found.do, found.title) == ("tuneworthy run", "Repeat the run")
+    assert found.cost == sum(state.costs.values(), Cost())
+
+
 def test_retrieval_is_a_step_of_knowledge_tasks() -> None:
     assert statuses(checklist(seen(run_record())))["retrieval"] == "not_applicable"
     built = seen(run_record(), documents=True, answers_open=True)

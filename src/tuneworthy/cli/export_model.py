@@ -119,7 +119,11 @@ def card(out: Path, root: Path) -> None:
         if made.release and is_new:
             record_release(store, made.release, made.text)
     if made.release:
-        say(f"{out}: card of release {made.release.number}{', recorded now' * is_new}", *filter(None, [made.blocked]))
-        note(*[f"Next: tuneworthy serve --release {made.release.number}"] * (not made.blocked))
+        say(
+            f"{out}: card of release {made.release.number}{', recorded now' if is_new else ''}",
+            *filter(None, [made.blocked]),
+        )
+        if not made.blocked:
+            note(f"Next: tuneworthy serve --release {made.release.number}")
     else:
         say(f"{out}: card of a model that is not a release. {made.blocked}")

@@ -17,7 +17,7 @@ from tuneworthy.extras import require
 from tuneworthy.ladder.tuned_models import tuned_models
 from tuneworthy.providers.address import check_address
 from tuneworthy.shadow import messages
-from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState, LiveCanary
+from tuneworthy.shadow.canary import CanaryState, LiveCanary, canary_state
 from tuneworthy.shadow.copies import Copies
 from tuneworthy.shadow.days import forecast_before
 from tuneworthy.shadow.proxy import ShadowProxy
@@ -85,7 +85,7 @@ def command(
     asked, record = run_async(check()), read_shadow(folder)
     variant = asked.id
     known = record.verdict if record and record.variant == variant else None
-    state = folder.read(STATE.format(variant), CanaryState) or folder.read(RESTARTED.format(variant), CanaryState)
+    state = canary_state(folder, variant)
     if canary:
         state = replace(
             state or _new_state(known, variant, candidate), production=_production(project, upstream, asked)

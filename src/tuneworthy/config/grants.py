@@ -47,11 +47,8 @@ def grants_of(project: Project, *, priced: bool = False) -> list[Grant]:
 def missing_grants(project: Project) -> list[Grant]:
     """Return the missing grants of the project; a key that is not set can't be sent."""
     grants = grants_of(project)
-    return [
-        grant
-        for grant in grants * (not is_allowed(project.root, *grants))
-        if not is_allowed(project.root, grant) and (grant.kind != "key" or os.environ.get(grant.what))
-    ]
+    missing = [] if is_allowed(project.root, *grants) else [one for one in grants if not is_allowed(project.root, one)]
+    return [grant for grant in missing if grant.kind != "key" or os.environ.get(grant.what)]
 
 
 def require_grants(project: Project) -> None:

@@ -141,7 +141,7 @@ class Economics(Section):
     """Work of training the model again on newer data, hours; `train_hours` of GPU time are added."""
     retrain_months: Positive = 6.0
     """Months from one training to the next."""
-    horizon_months: Annotated[Positive, Field(le=1200)] = 12.0
+    horizon_months: Annotated[float, Field(gt=0, le=1200)] = 12.0
     """Months within which training must have paid back."""
     usd_per_wrong_answer: NonNegative | None = None
     """Cost of a wrong answer, US dollars; values a measured gain. Not set: only bills are compared."""

@@ -182,7 +182,9 @@ def _written(text: str, use: ToolUse) -> list[Wanted]:
                 found = [_call("", value["tool"], value.get("arguments", {}), use)]
         except (ValueError, RecursionError):
             end = start + 1
-            found = found or [_call("", "", "", use)] * bool(re.match(r'\{\s*"tool"\s*:', text[start : start + 99]))
+            found = found or (
+                [_call("", "", "", use)] if re.match(r'\{\s*"tool"\s*:', text[start : start + 99]) else []
+            )
     return found
 
 

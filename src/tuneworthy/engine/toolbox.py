@@ -32,10 +32,6 @@ START_S = 30.0
 _FILES, _NAME = r"\.files\s*=\s*(\[[^\]]*|\([^)]*|.*)", "[\"'](.+?)[\"']"
 
 
-# How a child reports that a permission is missing, such as for a module that is imported late.
-UNTRUSTED = "it raises Untrusted: "
-
-
 class ToolSource:
     """A table [[tools]], with its idle children.
 
@@ -97,8 +93,9 @@ class ToolSource:
             text, failed = self.ask(child, self.limit_s, "call", name, arguments)
             self.idle.append(child) if self.function or not failed else child.close(tool_child.GRACE_S)
         except (OverLimit, LookupError, TypeError, ValueError) as error:  # or the tool wrote into the pipe
-            if (reason := str(getattr(error, "reason", ""))).startswith(UNTRUSTED):
-                raise UserError(f"The tool {name} failed. {reason.removeprefix(UNTRUSTED)}") from None
+            # a permission is missing, such as for a module that is imported late
+            if (reason := str(getattr(error, "reason", "")).partition("it raises Untrusted: "))[1]:
+                raise UserError(f"The tool {name} failed. {reason[2]}") from None
             text, failed = f"Error: The tool failed: {getattr(error, 'reason', 'it answers with garbage')}.", True
         text, seconds = tool_child.cut(str(text)), time.perf_counter() - started
         return Failure(code="tool", message=text, seconds=seconds) if failed else Response(text=text, seconds=seconds)

@@ -88,6 +88,11 @@ class CanaryState:
     production: str = "production"
 
 
+def canary_state(store: Folder, variant: str) -> CanaryState | None:
+    """Return the state of a candidate; after `--restart`, the one before it, until a replay passes."""
+    return store.read(STATE.format(variant), CanaryState) or store.read(RESTARTED.format(variant), CanaryState)
+
+
 @dataclass(slots=True)
 class Visit:
     """A user's request, as the canary sees it.

@@ -14,7 +14,7 @@ Invariant: once a release was started, one that was never started is not current
 from dataclasses import asdict, replace
 
 from tuneworthy.errors import UserError
-from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState
+from tuneworthy.shadow.canary import canary_state
 from tuneworthy.store.artifacts import KINDS, MANIFEST, Artifact, find_artifact
 from tuneworthy.store.folder import Folder, write_atomic
 from tuneworthy.store.frozen import changed
@@ -54,8 +54,7 @@ def all_releases(store: Folder) -> list[Release]:
 
 def rolled_back(store: Folder, variant: str) -> str:
     """Return why the canary of a variant was rolled back; "" if it was not, or a replay has passed since."""
-    state = store.read(STATE.format(variant), CanaryState) or store.read(RESTARTED.format(variant), CanaryState)
-    return state.rolled_back if state else ""
+    return state.rolled_back if (state := canary_state(store, variant)) else ""
 
 
 def current_release(store: Folder, *, only_started: bool = False) -> Release | None:

@@ -166,9 +166,12 @@ def checklist(state: ProjectState) -> Checklist:
         for name, judge in judges.items()
     ]
     following = _next(state, steps)
-    if state.evidence.incomplete and following and following.step in {*LEVERS, "baseline", "decision"}:
-        rest = sum((cost for rung, cost in state.costs.items() if rung not in state.evidence.rungs), Cost())
-        following = replace(following, title="Finish the run", do="tuneworthy run", cost=rest)
+    stale = state.evidence.stale  # any rung may need new answers, whichever --rung names
+    if (stale or state.evidence.incomplete) and following and following.step in {*LEVERS, "baseline", "decision"}:
+        rest = sum((cost for rung, cost in state.costs.items() if stale or rung not in state.evidence.rungs), Cost())
+        following = replace(
+            following, title="Repeat the run" if stale else "Finish the run", do="tuneworthy run", cost=rest
+        )
     note = (
         "The next step is the cheapest open one. Without --rung, `tuneworthy run` runs all rungs in ladder order, with "
         "retrieval before other models."

@@ -49,8 +49,11 @@ def decide_shipping(evidence: Evidence, options: Options, facts: DecisionFacts) 
         reason_code=f"gate_{names[0]}" if names else "tuned_improves",
         reasons=[
             *_reasons(evidence, tuned, still_open, options, messages.waived_gates([*before, *training, *gates])),
-            *[f"Open, though shipping does not require them: {', '.join(all_names)}."]
-            * bool(all_names and outcome is Outcome.SHIP),
+            *(
+                [f"Open, though shipping does not require them: {', '.join(all_names)}."]
+                if all_names and outcome is Outcome.SHIP
+                else []
+            ),
         ],
         gates=[*before, *training, *gates],
         errors=evidence.errors or (),

@@ -71,11 +71,11 @@ class ModelRung(Rung):
         if not view.searched:
             return raced, ()
         project, winner, target = view.project, raced.winner, view.project.task.target or 0.0
-        may_change = project.constraints.p95_ms and winner.model not in project.forms
         rivals = [
             one.variant
             for one in raced.entries
-            if may_change and one.variant.model in project.forms and one.ci[1] >= target
+            if project.constraints.p95_ms and winner.model not in project.forms
+            if one.variant.model in project.forms and one.ci[1] >= target
             if await _keeps_limit(view, one.variant) is not False
         ]
         is_slow = bool(rivals) and await _keeps_limit(view, winner) is False
