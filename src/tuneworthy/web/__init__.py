@@ -1,0 +1,1 @@
+"""Pages for people: the label page, a file that works offline, and the views of `ui`."""

@@ -1,0 +1,52 @@
+// Shared by all views: the names of Preact, calls of the server, numbers, and texts of any length.
+"use strict";
+window.tuneworthy = (() => {
+  const { html, render, useState, useEffect, useMemo, useRef, useCallback } = window.htmPreact;
+  const views = {}; // name in the address -> {title, component, roles}
+
+  // Calls the server. A read has a query; a write a body. Throws an Error with the message and hint for the reader.
+  const token = () => sessionStorage.getItem("tuneworthy-token") || "";
+  async function api(path, { query = {}, body } = {}) {
+    const words = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value != null));
+    const headers = { Accept: "application/json" };
+    if (token()) headers.Authorization = `Bearer ${token()}`;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const answer = await fetch(`api/${path}${words.size ? `?${words}` : ""}`, {
+      method: body === undefined ? "GET" : "POST", headers, body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const found = await answer.json().catch(() => ({ error: `The server answered ${answer.status}.` }));
+    if (!answer.ok) throw Object.assign(new Error(found.error), { hint: found.hint || "", status: answer.status });
+    return found;
+  }
+
+  // The result of a read: {data, error, loading}; it is repeated when the query changes.
+  function useApi(path, query = {}, deps = []) {
+    const [state, set] = useState({ data: null, error: null, loading: true });
+    useEffect(() => {
+      let current = true;
+      set((old) => ({ ...old, loading: true }));
+      api(path, { query }).then((data) => current && set({ data, error: null, loading: false }),
+        (error) => current && set({ data: null, error, loading: false }));
+      return () => { current = false; };
+    }, [path, JSON.stringify(query), ...deps]);
+    return state;
+  }
+
+  const percent = (value, digits = 1) => (value == null ? "–" : `${(100 * value).toFixed(digits)}%`);
+  const points = (value) => (value == null ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)} points`);
+
+  // A text of any length: its beginning, and the rest behind a button, 20,000 characters at a time.
+  const PART = 20000;
+  function LongText({ text, limit = 2000, className = "text" }) {
+    const [shown, set] = useState(limit);
+    return html`<div class=${className}>${text.slice(0, shown)}${text.length > shown && html`
+      <button type="button" class="more" onClick=${() => set(shown + PART)}>
+        Show more (${(text.length - shown).toLocaleString("en")} characters)</button>`}</div>`;
+  }
+
+  function Fault({ error }) {
+    return html`<div class="fault" role="alert"><p>${error.message}</p>${error.hint && html`<p>${error.hint}</p>`}</div>`;
+  }
+
+  return { html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, useApi, percent, points, LongText, Fault };
+})();
