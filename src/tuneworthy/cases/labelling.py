@@ -2,8 +2,9 @@
 
 The label file is only ever appended to: one line a label, ``{"case", "labeller", "label", "time"}``; the last
 line of a labeller for a case counts, and ``{"case", "labeller", "undo": true, "time"}`` takes it back. A label with
-``"decided": true`` settles a case on which labellers disagree. A line that a crash cut off is ignored, and its case is
-asked again.
+``"decided": true`` settles a case on which labellers disagree; a line with ``"cannot_decide": true`` has no label, and
+its case stays open for others. ``"guideline"`` is the version of the guideline, ``"comment"`` a remark. A line that a
+crash cut off is ignored, and its case is asked again.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -43,19 +44,51 @@ from tuneworthy.types import (
 )
 
 MIN_SECOND = 30
+# The answer of a person who cannot decide; no label equals it.
+CANNOT_DECIDE: Final = object()
 # Longest time for one row, seconds, above which a person took a break; gaps from which the usual time is taken.
 LONGEST_S, MIN_TIMED = 300, 5
 
 
 @positional
 class Label:
-    """One labeller's label of one case; None means that declining is right."""
+    """One labeller's label of one case; None means that declining is right.
+
+    Attributes:
+        decided: Whether it settles a case on which labellers disagree.
+        comment: Of the labeller.
+    """
 
     case: str
     labeller: str
     label: Any
     time: str
     decided: bool = False
+    comment: str = ""
+
+
+@positional
+class Remark:
+    """What belongs to an answer besides its value.
+
+    Attributes:
+        comment: Of the person.
+        guideline: Version of the guideline that the person saw; "" without one.
+        time: Of the answer, in ISO 8601; now if empty.
+    """
+
+    comment: str = ""
+    guideline: str = ""
+    time: str = ""
+
+    @property
+    def fields(self) -> JsonObject:
+        """The keys of a line of a log, without empty ones."""
+        pairs = {"comment": self.comment, "guideline": self.guideline}
+        return {**{key: text for key, text in pairs.items() if text}, "time": self.time or now()}
+
+
+NO_REMARK = Remark()
 
 
 def label_path(cases: Path) -> Path:
@@ -64,7 +97,16 @@ def label_path(cases: Path) -> Path:
 
 
 def read_labels(path: Path | str) -> list[Label]:
-    """Read a label file in order; no file means no labels.
+    """Read a label file in order, without the cases that a labeller could not decide; no file means no labels.
+
+    Raises:
+        DataError: A line other than a cut-off last one is wrong.
+    """
+    return [one for one in read_answers(path) if one.label is not CANNOT_DECIDE]
+
+
+def read_answers(path: Path | str) -> list[Label]:
+    """Read a label file in order; the label of a case that its labeller could not decide is `CANNOT_DECIDE`.
 
     Raises:
         DataError: A line other than a cut-off last one is wrong.
@@ -76,7 +118,9 @@ def read_labels(path: Path | str) -> list[Label]:
         if row.get("undo") is True:
             labels.pop(max(at for at, one in enumerate(labels) if (one.case, one.labeller) == (case, labeller)))
         else:
-            labels.append(Label(case, labeller, row["label"], str(row["time"]), row.get("decided") is True))
+            label = CANNOT_DECIDE if row.get("cannot_decide") is True else row["label"]
+            decided, comment = row.get("decided") is True, str(row.get("comment", ""))
+            labels.append(Label(case, labeller, label, str(row["time"]), decided, comment))
 
     read_entries(Path(path), add, "a label file", 'a label with the keys "case", "labeller", "label" and "time"')
     return labels
@@ -150,8 +194,11 @@ class RowSession(ABC):
         self._given = {name: answer for name, answer in (done or {}).items() if name in rows}
         self._queue = {name: row for name, row in rows.items() if name not in self._given}
 
+    # Whether an answer can have a comment, or be `CANNOT_DECIDE`.
+    takes_remarks = False
+
     @abstractmethod
-    def write(self, row: str, answer: Any) -> None:
+    def write(self, row: str, answer: Any, remark: Remark) -> None:
         """Bring an answer to disk."""
 
     @abstractmethod
@@ -166,17 +213,28 @@ class RowSession(ABC):
         """Return the next row; None if all are done."""
         return next(iter(self._queue.values()), None)
 
-    def submit(self, row: str, answer: Any) -> None:
-        """Bring an answer to disk.
+    def waiting(self) -> list[Any]:
+        """Return the rows without an answer, in order."""
+        return [*self._queue.values()]
+
+    def submit(self, row: str, answer: Any, remark: Remark = NO_REMARK) -> None:
+        """Bring an answer to disk; an earlier answer to the same row is taken back first.
 
         Raises:
-            UserError: The row does not wait for this person.
+            UserError: The row is not one for this person.
         """
-        if row not in self._queue:
+        if row not in self._rows:
             raise UserError(f"The row {show(row)} is not waiting for an answer of yours.")
-        self.write(row, answer)
+        if row in self._given:
+            self.take_back(row)
+            self._return(row)
+        self.write(row, answer, remark)
         del self._queue[row]
         self._given[row] = answer
+
+    def _return(self, row: str) -> Any:
+        self._queue = {row: self._rows[row], **self._queue}
+        return self._given.pop(row)
 
     def undo(self) -> Any:
         """Take the last answer back, on disk, and return it; its row is the next one.
@@ -187,8 +245,7 @@ class RowSession(ABC):
         if not self._given:
             raise UserError("There is no answer of yours to take back.")
         self.take_back(row := [*self._given][-1])
-        self._queue = {row: self._rows[row], **self._queue}
-        return self._given.pop(row)
+        return self._return(row)
 
     def skip(self, row: str) -> None:
         """Put a row last."""
@@ -212,6 +269,8 @@ class LabelSession(RowSession):
         disputed: Cases to decide, as they are shown.
     """
 
+    takes_remarks = True
+
     def __init__(
         self,
         cases: Cases,
@@ -224,7 +283,7 @@ class LabelSession(RowSession):
     ) -> None:
         if not labeller.strip():
             raise UserError("No labeller name is set.", hint="Pass --labeller NAME.")
-        labels = read_labels(Path(path))
+        labels = read_answers(path)
         self.path, self.labeller = Path(path), known_labeller(labeller, labels)
         order = sorted(cases, key=lambda case: rank(seed, case.id))
         own = [one for one in labels if one.labeller == self.labeller]
@@ -242,9 +301,10 @@ class LabelSession(RowSession):
             {one.case: one.label for one in own if one.decided is (one.case in self._disputed)},
         )
 
-    def write(self, row: str, answer: Any) -> None:
-        decided = {"decided": True} if row in self._disputed else {}
-        append_line(self.path, {"case": row, "labeller": self.labeller, "label": answer, **decided, "time": now()})
+    def write(self, row: str, answer: Any, remark: Remark) -> None:
+        label = {"cannot_decide": True} if answer is CANNOT_DECIDE else {"label": answer}
+        decided = {"decided": True} if row in self._disputed and answer is not CANNOT_DECIDE else {}
+        append_line(self.path, {"case": row, "labeller": self.labeller, **label, **decided, **remark.fields})
 
     def take_back(self, row: str) -> None:
         append_line(self.path, {"case": row, "labeller": self.labeller, "undo": True, "time": now()})

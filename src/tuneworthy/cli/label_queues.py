@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -19,6 +18,7 @@ from tuneworthy.cases.labelling import (
     Applied,
     Label,
     LabelSession,
+    Remark,
     RowSession,
     disagreements,
     known_labeller,
@@ -31,7 +31,7 @@ from tuneworthy.cases.task_kind import answer_text, guess_kind
 from tuneworthy.cli.label_terminal import ask_label_list, ask_line
 from tuneworthy.cli.options import note, person
 from tuneworthy.config import FILE_NAME, Project, load
-from tuneworthy.config.graders import Choice
+from tuneworthy.config.graders import Choice, Grader, JsonSchema
 from tuneworthy.dataset.corrections import FILE_NAME as CORRECTIONS
 from tuneworthy.dataset.corrections import (
     Correction,
@@ -45,6 +45,7 @@ from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.dataset.rows import ROWS, StoredRows
 from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.graders.judging import verdicts_path
+from tuneworthy.input_files import read_input_text
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.people.queue import FREE_TEXT, KINDS, Guideline, LabelForm, LabelList, Queue
@@ -56,7 +57,20 @@ from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
-from tuneworthy.types import Case, Cases, Example, Texts, calls_of, canonical, grouped, positional, role_of, text_of
+from tuneworthy.types import (
+    Case,
+    Cases,
+    Example,
+    JsonMapping,
+    Texts,
+    calls_of,
+    canonical,
+    content_hash,
+    grouped,
+    positional,
+    role_of,
+    text_of,
+)
 from tuneworthy.verdict.label_audit import cases_to_audit
 from tuneworthy.verdict.suspects import (
     DRAW_SEED,
@@ -76,6 +90,7 @@ MAX_ANSWERS = 2_000
 # Known answers that show whether the task is one of labels.
 ENOUGH_ANSWERS = 10
 DECLINE = "/decline"
+_JSON_TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}
 # The plus of a new label; that of a number is part of the answer.
 _PLUS = re.compile(r"^\+(?=[^\W\d_])")
 # Of the order of an audit, which mixes both strata and is not that of the draw.
@@ -178,7 +193,16 @@ def open_cases(request: LabelRequest) -> Queue:
     if is_new and not (request.peek or disputed):
         _note_share(name, [by_case.get(case.id, ()) for case in pool], given[0].labeller, len(session.assigned), labels)
     form, guideline = answer_form(project, labels, cases, peek=request.peek)
-    return Queue("cases", session, form, guideline, labels, partial(_after_cases, request.root, cases, labels))
+    return Queue(
+        "cases",
+        session,
+        form,
+        guideline.text,
+        labels,
+        partial(_after_cases, request.root, cases, labels),
+        version=guideline.version,
+        blind=bool(given) and given[0].labeller != name,
+    )
 
 
 def _after_cases(root: Path, cases: Cases, log: Path) -> str:
@@ -238,7 +262,9 @@ def open_judge(request: LabelRequest) -> Queue:
             session = LabelSession(shown, path, request.name, seed=project.split.seed)
             if session.next() or request.peek:
                 break
-    return Queue("judge", session, LabelForm(GOOD_OR_BAD, parse_verdict), rubric, path, lambda: "tuneworthy run")
+    return Queue(
+        "judge", session, rating_form(), rubric, path, lambda: "tuneworthy run", version=content_hash(rubric, 12)
+    )
 
 
 def open_suspects(request: LabelRequest) -> Queue:
@@ -256,7 +282,9 @@ def open_suspects(request: LabelRequest) -> Queue:
             hint="Run `tuneworthy decide --probe` to look for such answers.",
         )
     form, guideline = answer_form(project, path, data.cases, peek=request.peek)
-    return Queue("suspects", session, form, guideline, path, lambda: "tuneworthy decide")
+    return Queue(
+        "suspects", session, form, guideline.text, path, lambda: "tuneworthy decide", version=guideline.version
+    )
 
 
 def open_audit(request: LabelRequest) -> Queue:
@@ -274,14 +302,14 @@ def open_audit(request: LabelRequest) -> Queue:
     form, guideline = answer_form(project, path, data.cases, peek=request.peek)
     if data.task.kind != "label":
         cases = [Case(id=case.id, input=_sheet(case)) for case in cases]
-        form, guideline = LabelForm(f"Is the reference right? {GOOD_OR_BAD}", parse_verdict), ""
+        form, guideline = rating_form("Is the reference right? "), Guideline(path, "", {})
     session = LabelSession(cases, path, request.name, seed=AUDIT_SEED, share=1.0)
 
     def done() -> str:
         wrong = contradicts(data, read_relabelled(project, data))[1]
         return "tuneworthy label audit --apply" if wrong else "tuneworthy decide"
 
-    return Queue("audit", session, form, guideline, path, done)
+    return Queue("audit", session, form, guideline.text, path, done, version=guideline.version)
 
 
 def _sheet(case: Case) -> str:
@@ -312,8 +340,9 @@ def open_shadow(request: LabelRequest) -> Queue:
     rows, judges = label_queue(Folder(project.root)), project.graders[0].type == "judge"
     path = verdicts_path(project) if judges else labels_path(project)
     session = LabelSession(rows, path, request.name, seed=project.split.seed)
-    rating = LabelForm(GOOD_OR_BAD, parse_verdict), ""
-    form, guideline = rating if judges else answer_form(project, path, (), peek=request.peek)
+    form, guideline = (
+        (rating_form(), Guideline(path, "", {})) if judges else answer_form(project, path, (), peek=request.peek)
+    )
 
     def done() -> str:
         record = read_shadow(Folder(project.root))
@@ -321,7 +350,7 @@ def open_shadow(request: LabelRequest) -> Queue:
             note("If `shadow proxy` runs, it counts the labels after midnight UTC. More sessions may need labels then.")
         return record.command if record else "tuneworthy shadow replay FILES"
 
-    return Queue("shadow", session, form, guideline, path, done)
+    return Queue("shadow", session, form, guideline.text, path, done, version=guideline.version)
 
 
 def open_review(request: LabelRequest) -> Queue:
@@ -346,7 +375,10 @@ def open_review(request: LabelRequest) -> Queue:
         LabelForm(
             "Type g if the row is good to train on as it is. Otherwise type b and the reason.",
             _parse_rating,
-            _labels_of(version),
+            "choice",
+            {"g": "Good", "b": "Bad"},
+            ("b",),
+            labels=_labels_of(version),
         ),
         f"{REVIEW_GUIDELINE}\n\n{guideline.text}",
         review.path,
@@ -354,13 +386,14 @@ def open_review(request: LabelRequest) -> Queue:
         sheet,
         _findings_of(version, plan),
         _reading_s,
+        guideline.version,
     )
 
 
 def _reading_s(row: Example, rating: tuple[bool, str]) -> float:
-    """Return the least time before a row is rated good on a terminal; its system messages are known."""
+    """Return the least time before a row is rated good; its system messages are known."""
     n_characters = sum(len(text_of(turn)) for turn in row.messages if role_of(turn) != "system")
-    return n_characters / READ_PER_S if rating[0] and sys.stdin.isatty() else 0.0
+    return n_characters / READ_PER_S if rating[0] else 0.0
 
 
 def review_of(root: Path, version_id: str | None) -> tuple[Version, Review]:
@@ -432,7 +465,15 @@ def open_findings(request: LabelRequest) -> Queue:
     return Queue(
         "findings",
         _FindingSession(path, version.id, suspects, request.name),
-        LabelForm(keys, parse, labels.names, numbered=True),
+        LabelForm(
+            keys,
+            parse,
+            "choice",
+            {"a": "Accept the suggestion", "k": "Keep the row", "d": "Drop the row", "e": "Correct the answer"},
+            ("e",),
+            labels=labels.names,
+            numbered=True,
+        ),
         guideline.text,
         path,
         lambda: "tuneworthy data build",
@@ -474,22 +515,29 @@ class _FindingSession(RowSession):
         super().__init__(rows)
         self._path, self._by = path, Correction(row="", version=version, reviewer=reviewer, decision="open")
 
-    def write(self, row: str, answer: tuple[Decision, str]) -> None:
+    def write(self, row: str, answer: tuple[Decision, str], remark: Remark) -> None:
         decision, text = answer
         text = text or (self._rows[row].suggested if decision == "answer" else "")
         if decision == "answer" and not text:
             raise UserError("No label is suggested for this row. Type k, d, or e and the right answer.")
-        write_correction(self._path, replace(self._by, row=row, decision=decision, answer=text))
+        write_correction(self._path, replace(self._by, row=row, decision=decision, answer=text, time=remark.time))
 
     def take_back(self, row: str) -> None:
         write_correction(self._path, replace(self._by, row=row))
 
 
-def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool) -> tuple[LabelForm, str]:
+def rating_form(question: str = "") -> LabelForm:
+    return LabelForm(f"{question}{GOOD_OR_BAD}", parse_verdict, "choice", {"g": "Good", "b": "Bad"})
+
+
+def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool) -> tuple[LabelForm, Guideline]:
     """Return the form of the expected answers and the guideline; ask for the label list where nothing is known yet."""
     guideline, graders = Guideline.read(path), project.graders if project else []
     if graders and graders[0].type in JSON_GRADERS:
-        return _expected("Type the expected answer as JSON on one line.", parse_json), guideline.text
+        form = _expected("Type the expected answer as JSON on one line.", parse_json)
+        return replace(
+            form, kind="json", schema=_schema(graders[0], project, _answers(project, path, cases))
+        ), guideline
     closed = next((one.labels for one in graders if isinstance(one, Choice) and one.labels), None)
     known = _answers(project, path, cases)
     # A guideline without labels says that answers are free text.
@@ -501,11 +549,36 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
         guideline.add(names, FREE_TEXT if not names else "Choose the label of the main request.")
         guideline = Guideline.read(guideline.path)
     if not names:
-        return _expected("Type the expected answer.", partial(_PLUS.sub, "")), guideline.text
+        return _expected("Type the expected answer.", partial(_PLUS.sub, "")), guideline
     keys = f"Type a label or its number.{'' if closed else ' +NAME adds a label.'}"
     labels = LabelList([*names], bool(closed), guideline)
     undone = lambda: labels.forget([row.label for row in read_labels(path)])  # noqa: E731
-    return replace(_expected(keys, labels.choose), labels=labels.names, numbered=True, undone=undone), guideline.text
+    return replace(
+        _expected(keys, labels.choose),
+        kind="label",
+        closed=bool(closed),
+        labels=labels.names,
+        numbered=True,
+        undone=undone,
+    ), guideline
+
+
+def _schema(grader: Grader, project: Project | None, known: Iterable[Any]) -> JsonMapping:
+    """Return the schema of the answers: the grader's, or an object with the fields of the known answers."""
+    if isinstance(grader, JsonSchema) and project:
+        found = parse_json(read_input_text(project.path(grader.path)))
+        return found if isinstance(found, dict) else {}
+    rows = [row for row in (known_json(one) for one in known) if isinstance(row, dict)]
+    fields = {key: _JSON_TYPES.get(type(value), "") for row in rows for key, value in row.items() if value is not None}
+    return {"type": "object", "properties": {key: {"type": kind} for key, kind in fields.items()}} if fields else {}
+
+
+def known_json(answer: Any) -> Any:
+    """Return an answer of the data as JSON: examples have it as text."""
+    try:
+        return orjson.loads(answer) if isinstance(answer, str) else answer
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _expected(keys: str, parse: Callable[[str], Any]) -> LabelForm:

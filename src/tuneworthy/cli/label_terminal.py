@@ -1,6 +1,7 @@
 """A queue on a terminal: one row at a time, with the labels and the guideline; each answer is on disk at once."""
 
 import csv
+import math
 import re
 import sys
 import time
@@ -12,14 +13,15 @@ from typing import Any
 
 import click
 
+from tuneworthy.cases.labelling import CANNOT_DECIDE
 from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.cli.options import note
 from tuneworthy.errors import UserError
-from tuneworthy.people.queue import KINDS, LabelForm, Queue, first_paragraph, label_fault
+from tuneworthy.people.queue import CANNOT, KINDS, LabelForm, Queue, first_paragraph, label_fault
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 
-QUIT, SKIP, UNDO, HELP = "/quit", "/skip", "/undo", ("?", "/help", "/?")
+QUIT, SKIP, UNDO, COMMENT, HELP = "/quit", "/skip", "/undo", "/comment", ("?", "/help", "/?")
 KEYS = f"{UNDO} takes back your last answer (repeatable), {SKIP} puts the row last, {QUIT} stops, ? shows this help."
 LABEL_LIST = (
     "Type or paste the labels, one per line or separated by commas, and end the list with an empty line. Quote a label "
@@ -35,6 +37,7 @@ _BARE_LABEL = re.compile(r"^[-*] `[^`\n]+`[ \t]*(\n|$)", re.MULTILINE)
 def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int:
     """Show the rows of a queue until all are done or the person stops; return the number of new answers."""
     session, form, n_given, began, times = queue.session, queue.form, 0, dict[str, float](), list[float]()
+    comments = dict[str, str]()
     if session.next() is not None:
         note(help_text(queue))
     while (row := session.next()) is not None or n_given or (session.n_done and sys.stdin.isatty()):
@@ -48,7 +51,7 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
             note(f"\n[{done + 1} of {total}] about {minutes} min left", queue.show(row), *footer(queue))
         try:
             line = ask_line("(? for help) > ")
-            if f"/{line}" in {QUIT, SKIP, UNDO, *HELP, *form.commands} and (
+            if f"/{line}" in {QUIT, SKIP, UNDO, *HELP, *form.commands, *[CANNOT] * session.takes_remarks} and (
                 form.labels or not form.commands
             ):  # not free text
                 line = line if line in form.labels else f"/{line}"
@@ -59,7 +62,7 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
                 form.undone()
                 n_given = max(0, n_given - 1)
                 note(f"Taken back{_shown(queue, answer)}.")
-            elif row is not None and _answer(queue, row, line, seconds := now() - began[row.id]):
+            elif row is not None and _answer(queue, row, line, seconds := now() - began[row.id], comments):
                 n_given += 1
                 times.append(seconds)
         except EOFError:
@@ -69,8 +72,15 @@ def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int
     return n_given
 
 
-def _answer(queue: Queue, row: Any, line: str, seconds: float) -> bool:
+def _answer(queue: Queue, row: Any, line: str, seconds: float, comments: dict[str, str]) -> bool:
     """Execute an input line; return whether it was an answer.
+
+    Args:
+        queue: The queue.
+        row: The row that is shown.
+        line: What the person typed.
+        seconds: Since the row was first shown.
+        comments: Row to the comment for its answer.
 
     Raises:
         UserError: It is neither a command nor an answer.
@@ -83,21 +93,23 @@ def _answer(queue: Queue, row: Any, line: str, seconds: float) -> bool:
             help_text(queue, full=True) if line else f"You typed nothing, so the row is repeated. {SKIP} puts it last."
         )
     else:
-        if line[:1] in {"/", "?"} and line not in queue.form.commands:
-            raise UserError(f"{line[:40]!r} is neither a command nor an answer.", hint=f"{queue.form.keys} {KEYS}")
-        answer = queue.form.parse(line)
-        if seconds < queue.reading_s(row, answer):
-            raise UserError(
-                f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then "
-                "rate it again."
-            )
-        queue.session.submit(row.id, answer)
+        remarks = queue.session.takes_remarks
+        if remarks and line.startswith(f"{COMMENT} "):
+            comments[row.id] = line.removeprefix(COMMENT).strip()
+            note("The comment is saved with your answer to this row.")
+            return False
+        if line[:1] in {"/", "?"} and line not in {*queue.form.commands, *[CANNOT] * remarks}:
+            raise UserError(f"{line[:40]!r} is neither a command nor an answer.", hint=help_text(queue))
+        at_terminal = sys.stdin.isatty()  # a file of answers takes no time
+        answer = queue.submit(row, line, seconds if at_terminal else math.inf, comments.pop(row.id, ""))
         note(f"Saved{_shown(queue, answer)}.", *queue.after.get(row.id, ()))
         return True
     return False
 
 
 def _shown(queue: Queue, answer: Any) -> str:
+    if answer is CANNOT_DECIDE:
+        return ": cannot decide"
     is_command = answer is None and queue.form.commands
     return f": {queue.form.commands[0][1:] if is_command else answer}" if is_command or isinstance(answer, str) else ""
 
@@ -106,7 +118,12 @@ def help_text(queue: Queue, *, full: bool = False) -> str:
     """Return the keys; `full`, after the guideline and a long list of labels."""
     labels = label_lines(queue.form)
     more = [*(labels if len(labels) > _MAX_LINES else ()), _BARE_LABEL.sub("", queue.guideline).strip(), ""]
-    return "\n".join([*(more if full else ()), f"{queue.form.keys} {KEYS} Every answer is saved at once."])
+    keys = (
+        f"{KEYS} {CANNOT} if you cannot decide, and {COMMENT} TEXT adds a comment."
+        if queue.session.takes_remarks
+        else KEYS
+    )
+    return "\n".join([*(more if full else ()), f"{queue.form.keys} {keys} Every answer is saved at once."])
 
 
 def footer(queue: Queue) -> list[str]:
@@ -139,7 +156,7 @@ def ask_label_list(file: str) -> list[str]:
     try:
         while labels := _typed_labels():
             note(
-                *label_lines(LabelForm("", str, labels, numbered=True)),
+                *label_lines(LabelForm("", str, labels=labels, numbered=True)),
                 "Press Enter to save these labels, or type n to enter them again.",
             )
             if ask_line("save > ").lower() in {"", "y", "yes"}:

@@ -9,21 +9,23 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tuneworthy.cases.labelling import RowSession
+from tuneworthy.cases.labelling import CANNOT_DECIDE, Remark, RowSession
 from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
 from tuneworthy.people.review import Reviewing
 from tuneworthy.store.lines import refuse_link
 from tuneworthy.text import count, plural
-from tuneworthy.types import NamedTexts, Texts, content_hash, positional
+from tuneworthy.types import JsonMapping, NamedTexts, Texts, content_hash, positional
 
 GUIDELINE = "guideline.md"
 FREE_TEXT = "The answer is free text."
 _LABEL = re.compile(r"^[-*] `([^`\n]+)`(?::[ \t]*(.*))?$", re.MULTILINE)
-COMMANDS = ("skip", "undo", "quit", "help", "decline")
+COMMANDS = ("skip", "undo", "quit", "help", "decline", "cannot", "comment")
+# Typed by a person who cannot decide a row.
+CANNOT = "/cannot"
 # Labels that a search shows.
 _MAX_FOUND = 12
 
@@ -39,6 +41,11 @@ class Guideline:
     path: Path
     text: str
     labels: NamedTexts
+
+    @property
+    def version(self) -> str:
+        """Hash of the text; "" without one."""
+        return self.text and content_hash(self.text, 12)
 
     @classmethod
     def read(cls, neighbour: Path) -> "Guideline":
@@ -160,6 +167,11 @@ class LabelForm:
 
     Attributes:
         keys: What a person types.
+        kind: Of the answers: a label, one of `choices`, JSON, or a text.
+        choices: Of ratings and decisions: the letter that a person types, and its name on a page.
+        with_text: The choices that a text follows.
+        closed: Whether the project lists all labels.
+        schema: JSON schema of the answers; empty if unknown.
         parse: Turns a typed line into an answer; raises `UserError` if it is no answer.
         labels: The labels to show.
         numbered: Whether the number of a label is an answer.
@@ -169,6 +181,11 @@ class LabelForm:
 
     keys: str
     parse: Callable[[str], Any]
+    kind: Literal["label", "choice", "json", "text"] = "text"
+    choices: NamedTexts = field(default_factory=dict)
+    with_text: Texts = ()
+    closed: bool = False
+    schema: JsonMapping = field(default_factory=dict)
     labels: Texts = ()
     numbered: bool = False
     commands: Texts = ()
@@ -204,6 +221,8 @@ class Queue:
         show: Returns a row as it is shown.
         after: Row to lines that are shown after its answer only.
         reading_s: Returns the least time in which a person reads a row before this answer.
+        version: Of the guideline, stored with each answer.
+        blind: Whether other people judge, or judged, the same rows.
     """
 
     kind: str
@@ -215,6 +234,30 @@ class Queue:
     show: Callable[[Any], str] = attrgetter("text")
     after: Mapping[str, Texts] = field(default_factory=dict)
     reading_s: Callable[[Any, Any], float] = lambda row, answer: 0.0
+    version: str = ""
+    blind: bool = True
+
+    def submit(self, row: Any, line: str, seconds: float, comment: str = "", time: str = "") -> Any:
+        """Store the answer that a person typed, or chose on a page; return it.
+
+        Args:
+            row: As the session returned it.
+            line: The answer as a person types it; `CANNOT` for a row that they cannot decide.
+            seconds: Since the row was first shown.
+            comment: Of the person.
+            time: Of the answer, in ISO 8601; now if empty.
+
+        Raises:
+            UserError: It is no answer, or came before the row could be read.
+        """
+        answer: Any = CANNOT_DECIDE if line == CANNOT and self.session.takes_remarks else self.form.parse(line)
+        if seconds < self.reading_s(row, answer):
+            raise UserError(
+                f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then "
+                "rate it again."
+            )
+        self.session.submit(row.id, answer, Remark(comment, self.version, time))
+        return answer
 
     @property
     def waiting(self) -> int:

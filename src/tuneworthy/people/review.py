@@ -33,7 +33,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tuneworthy.cases.labelling import MIN_SECOND
+from tuneworthy.cases.labelling import MIN_SECOND, NO_REMARK, Remark
 from tuneworthy.cases.normalize import words
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
@@ -179,6 +179,7 @@ class Reviewing:
             raise UserError("No name is set.", hint="Pass --labeller NAME.")
         self.path, self.plan, self.reviewer = path, plan, reviewer.strip()
         self._rows = rows
+        self.takes_remarks = False
         self._given: list[str] = []
         distinct = set(plan.rows)
         n_shared = min(len(distinct), max(MIN_SECOND, round(SECOND_SHARE * len(distinct))))
@@ -186,7 +187,7 @@ class Reviewing:
         self._order = {row: i for i, row in enumerate(plan.shown)}
         self._put_off: dict[str, int] = {}
 
-    def waiting(self) -> list[str]:
+    def _waiting(self) -> list[str]:
         ledger = Ledger.read(self.path)
         plan, own = self.plan, {*self._own(ledger)}
         others = ledger.judged_in(plan, unfinished=True).keys() - own
@@ -203,22 +204,27 @@ class Reviewing:
 
     @property
     def assigned(self) -> list[str]:
-        return [*self._own(Ledger.read(self.path)), *self.waiting()]
+        return [*self._own(Ledger.read(self.path)), *self._waiting()]
 
     def next(self) -> Example | None:
         """Return the next row, without where it came from and what is known of it; None if none waits."""
-        return next((self._rows[row] for row in self.waiting()), None)
+        return next(iter(self.waiting()), None)
+
+    def waiting(self) -> list[Example]:
+        """Return the rows that wait, in order."""
+        return [self._rows[row] for row in self._waiting()]
 
     def skip(self, row: str) -> None:
         self._put_off[row] = len(self._put_off) + 1
 
-    def give(self, row: str, *, good: bool, reason: str = "") -> None:
+    def give(self, row: str, *, good: bool, reason: str = "", remark: Remark = NO_REMARK) -> None:
         """Write a verdict to disk.
 
         Args:
             row: Content hash.
             good: Whether it may be trained on as it is.
             reason: Why not; needed if it is bad.
+            remark: Time and version of the guideline.
 
         Raises:
             UserError: The row is not of the sample, a bad one has no reason, or the reviewer has rated it.
@@ -230,9 +236,16 @@ class Reviewing:
         if row in self._own(Ledger.read(self.path)):
             raise UserError(f"{self.reviewer} has already rated row {row}.")
         verdict = RowVerdict(
-            sample=self.plan.id, row=row, reviewer=self.reviewer, good=good, reason=reason.strip(), time=now()
+            sample=self.plan.id,
+            row=row,
+            reviewer=self.reviewer,
+            good=good,
+            reason=reason.strip(),
+            time=remark.time or now(),
+            guideline=remark.guideline,
         )
-        append_line(self.path, {"kind": "verdict", **asdict(verdict)})
+        fields = {key: value for key, value in asdict(verdict).items() if key != "guideline" or value}
+        append_line(self.path, {"kind": "verdict", **fields})
         self._given.append(row)
 
     def undo(self) -> None:
@@ -254,8 +267,11 @@ class Reviewing:
     def n_done(self) -> int:
         return len(self._own(Ledger.read(self.path)))
 
-    def submit(self, row: str, answer: tuple[bool, str]) -> None:
-        self.give(row, good=answer[0], reason=answer[1])
+    def submit(self, row: str, answer: Any, remark: Remark = NO_REMARK) -> None:
+        """Write a verdict; the reviewer's last verdict can be replaced so, an earlier one only by undoing."""
+        if self._own(Ledger.read(self.path))[-1:] == [row]:
+            self.undo()
+        self.give(row, good=answer[0], reason=answer[1], remark=remark)
 
 
 def draw(rows: Iterable[str], n: int, *, key: str) -> TextTuple:

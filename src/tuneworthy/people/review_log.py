@@ -77,7 +77,11 @@ class ReviewPlan:
 
 @frozen
 class RowVerdict:
-    """One reviewer's verdict on one row of a sample; a bad row has a reason."""
+    """One reviewer's verdict on one row of a sample; a bad row has a reason.
+
+    Attributes:
+        guideline: Version of the guideline that the reviewer saw; "" without one.
+    """
 
     sample: str
     row: str
@@ -85,6 +89,7 @@ class RowVerdict:
     good: bool
     reason: str
     time: str
+    guideline: str = ""
 
 
 @frozen
