@@ -217,14 +217,23 @@ class RowSession(ABC):
         """Return the rows without an answer, in order."""
         return [*self._queue.values()]
 
+    def row(self, name: str) -> Any:
+        """Return a row of this person, with or without an answer.
+
+        Raises:
+            UserError: It is not one for this person.
+        """
+        if name not in self._rows:
+            raise UserError(f"The row {show(name)} is not waiting for an answer of yours.")
+        return self._rows[name]
+
     def submit(self, row: str, answer: Any, remark: Remark = NO_REMARK) -> None:
         """Bring an answer to disk; an earlier answer to the same row is taken back first.
 
         Raises:
             UserError: The row is not one for this person.
         """
-        if row not in self._rows:
-            raise UserError(f"The row {show(row)} is not waiting for an answer of yours.")
+        self.row(row)
         if row in self._given:
             self.take_back(row)
             self._return(row)

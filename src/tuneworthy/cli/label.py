@@ -1,6 +1,7 @@
 """`tuneworthy label`: one queue for every judgement of a person."""
 
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tuneworthy.cli.label_queues import (
 )
 from tuneworthy.cli.label_terminal import work_through
 from tuneworthy.cli.options import (
+    FILE_PATH,
     json_option,
     note,
     print_result,
@@ -31,13 +33,16 @@ from tuneworthy.cli.options import (
     version_option,
 )
 from tuneworthy.config import load
+from tuneworthy.dataset.freeze import open_version
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.people.queue import KINDS, Guideline, Queue
 from tuneworthy.report.text import clean
+from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.types import NamedTexts, Texts
 from tuneworthy.verdict.suspects import contradicts, is_rated, read_relabelled, suspects_path
+from tuneworthy.web.label_page import file_answers, read_answer_file, write_page
 
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
 NEXT = {
@@ -58,7 +63,17 @@ ONLY = {"--all": "cases", "--variant": "judge", "--version": "review findings", 
 @click.argument("kind", metavar="[QUEUE]", required=False, type=click.Choice([*QUEUES]))
 @click.option("--labeller", metavar="NAME", help="Your name (default: your user name).")
 @click.option("--status", is_flag=True, help="Show how many rows wait, and the result of a review.")
-@click.option("--apply", "applied", is_flag=True, help="Write the labels into the cases.")
+@click.option(
+    "--page", metavar="FILE", type=FILE_PATH, help="Write the queue as a page that works offline on any machine."
+)
+@click.option(
+    "--apply",
+    "applied",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="",
+    help="Write the labels into the cases; with FILE, store the answers of a page.",
+)
 @click.option("--overwrite", is_flag=True, help="With --apply, replace expected answers that differ.")
 @click.option("--all", "every", is_flag=True, help="Include cases that already have an answer.")
 @click.option("--variant", "rungs", metavar="RUNG", multiple=True, help="Rate answers of this rung only; repeatable.")
@@ -69,7 +84,8 @@ def command(
     kind: str | None,
     labeller: str | None,
     status: bool,
-    applied: bool,
+    page: Path | None,
+    applied: str | None,
     overwrite: bool,
     every: bool,
     rungs: Texts,
@@ -89,25 +105,34 @@ def command(
     audit      Relabel a random sample of the test cases.
 
     Without QUEUE, opens the queue that helps most. Every answer is saved at once: stop at any time, and run the same
-    command again to continue. The file guideline.md next to the cases tells labellers how to decide.
+    command again to continue. The file guideline.md next to the cases tells labellers how to decide. For an expert
+    with another machine, --page writes one file to send, and --apply stores the answers that come back.
 
     \b
     Example:
       tuneworthy label cases --labeller ada
+      tuneworthy label cases --labeller ada --page ada.html
+      tuneworthy label --apply answers-cases-ada.jsonl
       tuneworthy label cases --apply
     """
-    for (option, queues), value in zip(ONLY.items(), (every, rungs, version_id, applied), strict=True):
+    if applied in QUEUES:  # `label --apply cases`
+        kind, applied = applied, ""
+    for (option, queues), value in zip(ONLY.items(), (every, rungs, version_id, applied == ""), strict=True):
         if value and (kind or "cases") not in queues.split():
             raise click.UsageError(f"{option} applies to {queues.replace(' ', ', ')} only.")
-    if status or applied:
+    if applied:
+        return _file(root, Path(applied))
+    if status or applied == "":
         labeller = labeller or known_name(root) or None
     click.get_current_context().ensure_object(Invocation).labeller = labeller or ""
     request = LabelRequest(root, labeller, every, rungs, version_id)
     if status:
         return _show_status(request, kind)
-    if applied:
+    if applied == "":
         return _apply(root, kind or "cases", overwrite=overwrite)
     queue = QUEUES[kind](request) if kind else _most_useful(request)
+    if page:
+        return _write_page(request, queue, page)
     n_given = work_through(queue)
     return _show_review(request) if queue.kind == "review" else _show_end(queue, request.name, n_given)
 
@@ -183,6 +208,34 @@ def _show_end(queue: Queue, name: str, n_given: int) -> int:
 def _meaning(ceiling: Agreement) -> list[str]:
     limit = " A score above this agreement is not meaningful." * (ceiling.n >= MIN_AGREEMENT)
     return [f"{ceiling}{limit}"] * bool(ceiling.n)
+
+
+def _write_page(request: LabelRequest, queue: Queue, path: Path) -> int:
+    is_dataset = queue.kind in {"review", "findings"}
+    version = open_version(Folder(request.root), request.version).id if is_dataset else ""
+    plan = write_page(Folder(request.root), queue, request.name, path, rungs=request.rungs, version=version)
+    n, left = len(plan.rows), queue.waiting - len(plan.rows)
+    print_result(
+        {"page": str(path), "plan": plan.id, "queue": plan.kind, "labeller": plan.labeller, "rows": n, "left": left},
+        say,
+        f"Wrote {count(n, 'row')} for {clean(plan.labeller)} to {path}. It works offline in any browser.",
+        *[f"{count(left, 'row')} did not fit: write another page once these answers are stored."] * (left > 0),
+        "The answers come back as a file.",
+        f"Next: send the page, then tuneworthy label --apply answers-{plan.kind}-{shlex.quote(plan.labeller)}.jsonl",
+    )
+    return 0
+
+
+def _file(root: Path, path: Path) -> int:
+    """Store the answers of a label page."""
+    file = read_answer_file(Folder(root), path)
+    plan = file.plan
+    click.get_current_context().ensure_object(Invocation).labeller = plan.labeller
+    request = LabelRequest(root, plan.labeller, plan.kind == "cases", plan.rungs, plan.version or None)
+    queue = QUEUES[plan.kind](request)
+    done = file_answers(path, file, queue)
+    note(f"{count(done.n_new, 'new answer')} of {clean(plan.labeller)}; {done.n_same} were stored before.")
+    return _show_review(request) if queue.kind == "review" else _show_end(queue, request.name, done.n_new)
 
 
 def _apply(root: Path, kind: str, *, overwrite: bool) -> int:

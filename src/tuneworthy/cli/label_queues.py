@@ -379,6 +379,7 @@ def open_review(request: LabelRequest) -> Queue:
             {"g": "Good", "b": "Bad"},
             ("b",),
             labels=_labels_of(version),
+            check=_check_rating,
         ),
         f"{REVIEW_GUIDELINE}\n\n{guideline.text}",
         review.path,
@@ -420,6 +421,12 @@ def _findings_of(version: Version, plan: ReviewPlan) -> dict[str, list[str]]:
 def _parse_rating(line: str) -> tuple[bool, str]:
     word, _, reason = line.partition(" ")
     return (good := parse_verdict(word)), reason.strip() or ("" if good else ask_line("Why is it bad? "))
+
+
+def _check_rating(line: str) -> None:
+    word, _, reason = line.partition(" ")
+    if not parse_verdict(word) and not reason.strip():
+        raise UserError("A bad row needs a reason.")
 
 
 def sheet(row: Example) -> str:
@@ -473,6 +480,7 @@ def open_findings(request: LabelRequest) -> Queue:
             ("e",),
             labels=labels.names,
             numbered=True,
+            check=parse_decision,
         ),
         guideline.text,
         path,
@@ -560,6 +568,7 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
         labels=labels.names,
         numbered=True,
         undone=undone,
+        check=labels.check,
     ), guideline
 
 

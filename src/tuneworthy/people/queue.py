@@ -59,7 +59,7 @@ class Guideline:
             text = read_input_text(path, 2**20).strip() if path.exists() else ""
         except (OSError, UnicodeDecodeError):
             raise UserError(f"{path} must be a UTF-8 text.") from None
-        return cls(path, text, {label.strip(): description or "" for label, description in _LABEL.findall(text)})
+        return cls(path, text, descriptions(text))
 
     def add(self, labels: Iterable[str], text: str = "") -> None:
         """Append labels to the file, after `text`."""
@@ -101,9 +101,9 @@ class LabelList:
             UserError: It names no label.
         """
         line = self.asked if line == "+" and self.asked else line
-        if line in self.names:
-            return line
         new = line[1:].strip() if line.startswith("+") else ""
+        if {line, new} & {*self.names}:
+            return line if line in self.names else new
         same = [label for label in self.names if bare(label) == bare(new or line)]
         if len(same) == 1 and not new:
             return same[0]
@@ -126,6 +126,20 @@ class LabelList:
             hint=f"{self._near(line)} {'' if self.closed else f'To add {line!r} as a label, type +{line}.'}".strip(),
         )
 
+    def check(self, line: str) -> None:
+        """Check a line of a page, which adds a label on purpose; a new label is not asked back after that.
+
+        Raises:
+            UserError: It names no label.
+        """
+        new = line[1:].strip() if line.startswith("+") else ""
+        if new and not self.closed and new not in self.names:
+            if fault := label_fault(new):
+                raise UserError(fault)
+            self.asked = line
+        else:
+            self.choose(line)
+
     def forget(self, used: Container[Any]) -> None:
         """Remove the added labels that no answer uses."""
         for label in [one for one in {*self.added} if one in self.names and one not in used]:
@@ -144,6 +158,11 @@ def label_fault(name: str) -> str:
     """Return why a new label cannot have this name; "" if it can."""
     is_taken = "`" in name or name.isdecimal() or name.casefold() in COMMANDS
     return f"A label cannot be named {name!r}: commands, numbers and backticks are not allowed." * is_taken
+
+
+def descriptions(guideline: str) -> NamedTexts:
+    """Return the labels of a guideline with their descriptions."""
+    return {label.strip(): text or "" for label, text in _LABEL.findall(guideline)}
 
 
 def first_paragraph(guideline: str) -> str:
@@ -177,6 +196,7 @@ class LabelForm:
         numbered: Whether the number of a label is an answer.
         commands: Answers that begin with a slash.
         undone: Called after an answer was taken back.
+        check: Raises `UserError` if a line of a page is no answer, and stores nothing; `parse` if None.
     """
 
     keys: str
@@ -190,6 +210,7 @@ class LabelForm:
     numbered: bool = False
     commands: Texts = ()
     undone: Callable[[], None] = lambda: None
+    check: Callable[[str], Any] | None = None
 
 
 # Queue to why its rows wait, and the usual seconds for a row; in the order in which a person's time helps most.
@@ -258,6 +279,24 @@ class Queue:
             )
         self.session.submit(row.id, answer, Remark(comment, self.version, time))
         return answer
+
+    def submit_from_page(self, row: Any, line: str, seconds: float, comment: str = "", time: str = "") -> Any:
+        """Store an answer of a page (see `submit`); nothing is asked back.
+
+        Raises:
+            UserError: It is no answer, or came before the row could be read.
+        """
+        self.check(line)
+        return self.submit(row, line, seconds, comment, time)
+
+    def check(self, line: str) -> None:
+        """Check that a line of a page is an answer; store nothing.
+
+        Raises:
+            UserError: It is no answer.
+        """
+        if line != CANNOT or not self.session.takes_remarks:
+            (self.form.check or self.form.parse)(line)
 
     @property
     def waiting(self) -> int:

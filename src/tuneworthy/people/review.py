@@ -187,6 +187,16 @@ class Reviewing:
         self._order = {row: i for i, row in enumerate(plan.shown)}
         self._put_off: dict[str, int] = {}
 
+    def row(self, name: str) -> Example:
+        """Return a row of the sample.
+
+        Raises:
+            UserError: It is not in the sample.
+        """
+        if name not in self._order:
+            raise UserError(f"Row {show(name)} is not in the review sample.")
+        return self._rows[name]
+
     def _waiting(self) -> list[str]:
         ledger = Ledger.read(self.path)
         plan, own = self.plan, {*self._own(ledger)}
@@ -229,8 +239,7 @@ class Reviewing:
         Raises:
             UserError: The row is not of the sample, a bad one has no reason, or the reviewer has rated it.
         """
-        if row not in self._order:
-            raise UserError(f"Row {show(row)} is not in the review sample.")
+        self.row(row)
         if not good and not reason.strip():
             raise UserError("Give a reason for each row that you rate as bad.")
         if row in self._own(Ledger.read(self.path)):

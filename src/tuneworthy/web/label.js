@@ -1,0 +1,49 @@
+// The label page: its answers stay in this browser until they are downloaded.
+"use strict";
+(() => {
+  const { html, render, useState, queue } = window.tuneworthy;
+  const content = JSON.parse(document.getElementById("data").textContent);
+  const key = `tuneworthy-label-${content.plan}`;
+  let kept = true;
+  function load() {
+    try {
+      const known = new Set(content.rows.map((row) => row.id));
+      return (JSON.parse(localStorage.getItem(key)) || []).filter((one) => known.has(one.row));
+    } catch { kept = false; return []; } // storage may be off, or full of something else
+  }
+  function store(answers) {
+    try { localStorage.setItem(key, JSON.stringify(answers)); kept = true; } catch { kept = false; }
+  }
+  let answers = load();
+  store(answers);
+
+  function download() {
+    const head = { plan: content.plan, kind: content.kind, labeller: content.labeller, n: answers.length };
+    const text = [head, ...answers].map((one) => `${JSON.stringify(one)}\n`).join("");
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/jsonl" }));
+    link.download = `answers-${content.kind}-${content.labeller.replace(/[^\p{L}\p{N}_-]+/gu, "_")}.jsonl`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+
+  function Page() {
+    const [n, count] = useState(answers.length);
+    const [saved, setSaved] = useState(kept);
+    const write = (next) => { answers = next; store(answers); count(answers.length); setSaved(kept); };
+    const button = html`<button type="button" class="download" onClick=${download} disabled=${!n}>Download answers (${n})</button>`;
+    return html`<main id="main">
+      <h1>${content.title}</h1>
+      <p class="muted">For ${content.labeller}. ${saved ? "Answers are saved in this browser."
+        : html`<strong>This browser does not save answers: download them before you close the page.</strong>`}</p>
+      <${queue.Queue} content=${content} given=${answers} tools=${button}
+        save=${async (answer) => write([...answers.filter((one) => one.row !== answer.row), answer])}
+        undo=${async (answer) => {
+          if (!answer) throw new Error("There is no answer of yours to take back.");
+          write(answers.filter((one) => one.row !== answer.row));
+        }}
+        end=${html`<p>Download the answers, and send the file to the person who sent you this page.</p><p>${button}</p>`} />
+    </main>`;
+  }
+  render(html`<${Page} />`, document.getElementById("app"));
+})();

@@ -1,0 +1,94 @@
+"""The queue of `ui`: each answer is in its log, on disk, before the browser hears of it.
+
+A queue is opened again when its log changed otherwise, so that a terminal and a page can work on it at the same time.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuneworthy.cases.labelling import agreement, read_labels
+from tuneworthy.errors import UserError
+from tuneworthy.people.queue import KINDS, Queue
+from tuneworthy.types import JsonObject
+from tuneworthy.web.label_page import MAX_ROWS, page_content
+from tuneworthy.web.state import UiState
+
+Open = tuple[Queue, Any]
+
+
+def queues(state: UiState, query: Mapping[str, str]) -> JsonObject:
+    """Return the queues in which rows wait."""
+    with state.lock:
+        found = state.count_queues()
+    return {"queues": [{"kind": kind, "rows": n, "why": KINDS[kind][0]} for kind, n in found.items()]}
+
+
+def open_queue(state: UiState, body: Mapping[str, Any]) -> JsonObject:
+    """Open a queue and return its rows; a review fixes its plan first."""
+    with state.lock:
+        queue = _opened(state, body, fresh=True)
+        rows = queue.session.waiting()[:MAX_ROWS] if queue.waiting else []
+        return {**page_content(queue, rows, state.labeller), "n_done": queue.session.n_done}
+
+
+def answer(state: UiState, body: Mapping[str, Any]) -> JsonObject:
+    """Store an answer.
+
+    Raises:
+        UserError: It is no answer, or the row is not one for this person.
+    """
+    row, line, seconds = _text(body, "row"), _text(body, "line"), body.get("seconds")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise UserError("`seconds` must be a number.")
+    with state.lock:
+        queue = _opened(state, body)
+        shown = queue.session.row(row)
+        queue.submit_from_page(shown, line, seconds, _text(body, "comment", ""))
+        _keep(state, queue)
+        return {"after": [*queue.after.get(row, ())], **_rest(queue)}
+
+
+def undo(state: UiState, body: Mapping[str, Any]) -> JsonObject:
+    """Take the person's last answer back and return its row."""
+    with state.lock:
+        queue = _opened(state, body)
+        queue.session.undo()
+        queue.form.undone()
+        _keep(state, queue)
+        row = queue.session.next()
+        return {"row": {"id": row.id, "text": queue.show(row)} if row else None, **_rest(queue)}
+
+
+def _opened(state: UiState, body: Mapping[str, Any], *, fresh: bool = False) -> Queue:
+    kind = _text(body, "kind")
+    if kind not in KINDS:
+        raise UserError(f"There is no queue {kind[:40]!r}.")
+    found: Open | None = state.cache.get(f"queue {kind}")
+    if found is None or fresh or found[1] != _stamp(found[0]):
+        queue = state.open_queue(kind)
+        _keep(state, queue)
+        return queue
+    return found[0]
+
+
+def _keep(state: UiState, queue: Queue) -> None:
+    state.cache[f"queue {queue.kind}"] = queue, _stamp(queue)
+
+
+def _stamp(queue: Queue) -> Any:
+    found = queue.log.stat() if queue.log.exists() else None
+    return found and (found.st_mtime_ns, found.st_size)
+
+
+def _rest(queue: Queue) -> JsonObject:
+    if left := queue.waiting:
+        return {"left": left}
+    labels = () if queue.kind in {"findings", "review"} else read_labels(queue.log)
+    return {"left": 0, "next": queue.done(), "agreement": str(agreement(labels))}
+
+
+def _text(body: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = body.get(key, default)
+    if not isinstance(value, str):
+        raise UserError(f"`{key}` must be a text.")
+    return value

@@ -1,0 +1,35 @@
+// The queue in `ui`: which queues have rows, and one of them; the server stores each answer.
+"use strict";
+(() => {
+  const { html, useState, useEffect, useApi, api, views, queue, Fault } = window.tuneworthy;
+
+  function Picker({ go }) {
+    const { data, error } = useApi("queues");
+    if (error) return html`<${Fault} error=${error} />`;
+    if (!data) return html`<p role="status">Counting the rows that wait…</p>`;
+    return html`<h1>Rows that wait for a person</h1>${data.queues.length ? html`<ul class="queues">${data.queues.map(({ kind, rows, why }) => html`
+      <li><button type="button" onClick=${() => go({ kind })}>${kind}: ${rows.toLocaleString("en")} rows</button> ${why}</li>`)}</ul>`
+      : html`<p>No row waits for you.</p>`}`;
+  }
+
+  function Opened({ kind, go }) {
+    const [content, set] = useState(null), [error, setError] = useState(null), [end, setEnd] = useState(null);
+    const open = () => api("queue/open", { body: { kind } }).then(set, setError);
+    useEffect(() => { open(); }, [kind]);
+    const back = html`<p><button type="button" onClick=${() => go({})}>Other queues</button></p>`;
+    if (error) return html`<${Fault} error=${error} />${back}`;
+    if (!content) return html`<p role="status">Opening the queue…</p>`;
+    async function save({ row, line, seconds, comment }) {
+      const found = await api("queue/answer", { body: { kind, row, line, seconds, comment } });
+      setEnd(found.left ? null : found);
+      return found;
+    }
+    const undo = () => api("queue/undo", { body: { kind } });
+    return html`<h1>${content.title}</h1><p class="muted">For ${content.labeller}. Every answer is saved at once.</p>
+      <${queue.Queue} content=${content} given=${[]} save=${save} undo=${undo} finished=${end !== null}
+        end=${html`${end && html`<p>${end.agreement}</p><p>Next: <code>${end.next}</code></p>`}${back}`} />`;
+  }
+
+  views.queue = { title: "Queue", component: ({ query, go }) => (query.kind
+    ? html`<${Opened} key=${query.kind} kind=${query.kind} go=${go} />` : html`<${Picker} go=${go} />`) };
+})();

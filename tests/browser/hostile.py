@@ -1,0 +1,81 @@
+"""Texts that attack a page which shows them, and the marks that they leave where one of them runs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Each would set window.pwned, load an address, or break the page if it were markup, code or a template.
+_RUN = "window.pwned=1"
+CONTENTS: Final = (
+    f"<script>{_RUN}</script>",
+    f"<ScRiPt>{_RUN}</sCrIpT>",
+    f"</script><script>{_RUN}</script>",
+    f"--><script>{_RUN}</script><!--",
+    "<!--<script>",
+    f"<img src=x onerror={_RUN}>",
+    f'<img src="x" onerror="{_RUN}">',
+    f"<svg onload={_RUN}></svg>",
+    f"<svg><script>{_RUN}</script></svg>",
+    f"<svg><animate onbegin={_RUN} attributeName=x dur=1s></svg>",
+    f"<body onload={_RUN}>",
+    f"<iframe src=javascript:{_RUN}></iframe>",
+    f'<iframe srcdoc="<script>parent.{_RUN}</script>"></iframe>',
+    f"<a href=javascript:{_RUN}>click</a>",
+    f"<a href='jav&#x09;ascript:{_RUN}'>click</a>",
+    f"<details open ontoggle={_RUN}>x</details>",
+    f"<input autofocus onfocus={_RUN}>",
+    f"<video><source onerror={_RUN}></video>",
+    f"<object data=javascript:{_RUN}></object>",
+    f"<embed src=javascript:{_RUN}>",
+    f"<form action=javascript:{_RUN}><button>x</button></form>",
+    f"<math><mtext></mtext><mglyph><style><img src=x onerror={_RUN}></style></mglyph></math>",
+    f"<noscript><p title='</noscript><img src=x onerror={_RUN}>'></noscript>",
+    f"<template><script>{_RUN}</script></template>",
+    "<style>body{display:none}</style>",
+    "<style>@import 'https://evil.example/x.css';</style>",
+    "<link rel=stylesheet href=https://evil.example/x.css>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example/'>",
+    "<base href=https://evil.example/>",
+    "<img src=https://evil.example/pixel.png>",
+    "<div style='position:fixed;inset:0;background:url(https://evil.example/x)'>",
+    "<textarea><title><plaintext>",
+    "</textarea></title></style></article></main></body></html>",
+    "${window.pwned=1}",
+    "`${window.pwned=1}`",
+    "<${window.pwned=1} />",
+    "{{constructor.constructor('window.pwned=1')()}}",
+    "{% raw %}{{ 7*7 }}{% endraw %}",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "toString",
+    '{"__proto__": {"pwned": 1}}',
+    "javascript:window.pwned=1",
+    "data:text/html,<script>opener.pwned=1</script>",
+    "&lt;script&gt;window.pwned=1&lt;/script&gt;",
+    "&#60;script&#62;window.pwned=1",
+    "\\u003cscript\\u003ewindow.pwned=1\\u003c/script\\u003e",
+    "%3Cscript%3Ewindow.pwned=1%3C/script%3E",
+    "<scr\0ipt>window.pwned=1</scr\0ipt>",
+    "\x1b[2J\x1b]0;title\x07\x1b[31mred",
+    "\u202eright to left\u202c and \u2066isolated\u2069",
+    "zero\u200bwidth\u200c\u200djoiner\ufeff",
+    "\u2028line\u2029paragraph",
+    "\ud7ff\ue000\ufffd\uffff",
+    "Z" + "\u0301\u0322" * 400,
+    "w" * 20_000,
+    "\n" * 3_000 + "end",
+    "\t\r\n\x0b\x0cend",
+    "'\"><script>window.pwned=1</script>",
+    "' onmouseover='window.pwned=1",
+    "]]><script>window.pwned=1</script>",
+    "𝓬𝓪𝓻𝓭 👩‍👩‍👧‍👦 🏴‍☠️ ﷽",
+)
+# A script of the page that returns what a text left behind: code that ran, or an element that no page of ours has.
+MARKS: Final = """() => [
+  ...('pwned' in window || 'pwned' in {} ? ['code ran'] : []),
+  ...[...document.querySelectorAll('iframe, object, embed, base, svg script, img, video, math, link[href^=http], '
+    + 'meta[http-equiv=refresh]')].map(one => one.outerHTML.slice(0, 80)),
+  ...[...document.querySelectorAll('*')].flatMap(one => [...one.attributes].filter(each => /^on/i.test(each.name)
+    || /^\\s*javascript:/i.test(each.value) && each.name === 'href').map(each => `${one.tagName} ${each.name}`)),
+]"""

@@ -1,0 +1,243 @@
+"""The label page in Chromium under `file://`: labels by keyboard, reload, undo, download, and rows that attack it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from tests.browser.hostile import CONTENTS, MARKS
+from tuneworthy.cases.labelling import label_path, read_labels
+from tuneworthy.cli import invoke
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(not (find_spec("playwright") and find_spec("axe_core_python")), reason="no playwright, no axe"),
+]
+LABELS = [f"{what}_{how}" for what in ("card", "cash", "top_up", "transfer", "exchange", "refund", "verify", "jump")
+          for how in ("arrival", "not_working", "fee", "pending", "declined", "limit", "failed", "wrong", "reverted",
+                      "unknown")][:77]  # fmt: skip
+AXE = "async () => (await axe.run(document)).violations.map(one => `${one.id}: ${one.nodes[0].html.slice(0, 200)}`)"
+WIDE = "() => document.documentElement.scrollWidth > window.innerWidth"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def label(*words: str, code: int = 0) -> str:
+    errors, output = StringIO(), StringIO()
+    with redirect_stderr(errors), redirect_stdout(output):
+        assert invoke(["label", *words]) == code, errors.getvalue()
+    return output.getvalue() + errors.getvalue()
+
+
+def project(folder: Path, texts: list[str], labels: list[str] = LABELS) -> Path:
+    folder.mkdir()
+    rows = [{"id": f"c{n}", "input": text} for n, text in enumerate(texts)]
+    (folder / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "guideline.md").write_text(
+        "# Guideline\n\nChoose the main request.\n\n" + "".join(f"- `{name}`: {name}\n" for name in labels)
+    )
+    return folder
+
+
+class Labeller:
+    """A person with a keyboard who types the beginning of a label until its digit is shown."""
+
+    def __init__(self, page: Any) -> None:
+        self.page, self.keys = page, list[int]()
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def choose(self, name: str) -> None:
+        before = self.page.locator(".status span").first.inner_text()
+        typed = ["/"] * name.startswith(("j", "k", "u"))
+        self.press(*typed)
+        for letter in ["", *name.replace("_", "")]:
+            if letter:
+                self.press(letter)
+                typed.append(letter)
+            shown = self.page.locator(".labels button").evaluate_all(
+                "all => all.slice(0, 9).map(one => [...one.childNodes].at(-1).textContent.trim())"
+            )
+            if name in shown:
+                self.press(str(shown.index(name) + 1))
+                break
+        self.keys.append(len(typed) + 1)
+        self.page.wait_for_function("text => document.querySelector('.status span').innerText !== text", arg=before)
+
+
+def opened(browser: Any, path: Path, width: int = 1280) -> Any:
+    page = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True).new_page()
+    page.set_default_timeout(15_000)
+    page.faults = []
+    page.on("console", lambda one: page.faults.append(one.text) if one.type == "error" else None)
+    page.on("pageerror", lambda one: page.faults.append(str(one)))
+    page.on(
+        "request",
+        lambda one: page.faults.append(one.url) if not one.url.startswith(("file:", "data:", "blob:")) else None,
+    )
+    page.goto(path.as_uri())
+    page.wait_for_selector(".queue")
+    return page
+
+
+def downloaded(page: Any, path: Path) -> Path:
+    with page.expect_download() as waiting:
+        page.locator("button.download").first.click()
+    waiting.value.save_as(path)
+    return path
+
+
+def row_of(page: Any) -> str:
+    return str(page.locator("article.row .text").inner_text())
+
+
+def test_fifty_rows_among_77_labels_by_keyboard(browser: Any, tmp_path: Path) -> None:
+    texts = [f"Question {n} of a customer" for n in range(60)]
+    root, moved = project(tmp_path / "here", texts), tmp_path / "elsewhere" / "copy"
+    truth = {text: LABELS[(7 * n) % 77] for n, text in enumerate(texts)}
+    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "ada.html"))
+    page = opened(browser, tmp_path / "ada.html")
+    person = Labeller(page)
+    for n in range(50):
+        person.choose(truth[row_of(page)])
+        if n == 24:
+            page.reload()
+            page.wait_for_selector(".queue")
+            assert "25 of 60" in page.locator(".status span").first.inner_text()
+        if n == 30:
+            before = row_of(page)
+            person.press("u")
+            page.wait_for_function("() => document.querySelector('.said').innerText.startsWith('Taken back')")
+            person.choose(truth[row_of(page)])
+            assert row_of(page) == before
+    assert median(person.keys) <= 3
+    answers = downloaded(page, tmp_path / "answers.jsonl")
+    assert page.faults == []
+    shutil.copytree(root, moved)
+    output = label("--project", str(moved), "--apply", str(answers))
+    assert "50 new answers of ada" in output
+    stored = {row.case: row.label for row in read_labels(label_path(moved / "cases.jsonl"))}
+    assert stored == {f"c{n}": truth[texts[n]] for n in range(60) if f"c{n}" in stored} and len(stored) == 50
+    assert "0 new answers of ada; 50 were stored before" in label("--project", str(moved), "--apply", str(answers))
+
+
+def test_a_page_writes_the_bytes_that_a_terminal_writes(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = [project(tmp_path / name, ["One", "Two", "Three"]) for name in ("page", "terminal")]
+    label("cases", "--project", str(roots[0]), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    page = opened(browser, tmp_path / "p.html")
+    for keys in ("1", ".", "-"):
+        page.keyboard.press(keys)
+        if keys == ".":
+            page.locator("#comment").fill("two labels fit")
+            page.keyboard.press("Escape")
+            page.keyboard.press("2")
+        page.wait_for_timeout(50)
+    label("--project", str(roots[0]), "--apply", str(downloaded(page, tmp_path / "a.jsonl")))
+    monkeypatch.setattr("sys.stdin", StringIO(f"{LABELS[0]}\n/comment two labels fit\n{LABELS[1]}\n/cannot\n"))
+    label("cases", "--project", str(roots[1]), "--labeller", "ada")
+    logs = [[json.loads(line) for line in label_path(root / "cases.jsonl").read_text().splitlines()] for root in roots]
+    for log in logs:
+        for line in log:
+            line.pop("time")
+    assert logs[0] == logs[1] and len(logs[0]) == 3
+    assert logs[0][1]["comment"] == "two labels fit" and logs[0][2]["cannot_decide"] is True
+    assert all(len(line["guideline"]) == 12 for line in logs[0])
+
+
+def _replace(lines: list[dict[str, Any]], **change: Any) -> list[dict[str, Any]]:
+    return [{**lines[0], **change}, *lines[1:]]
+
+
+FOREIGN: Mapping[str, Callable[[list[dict[str, Any]]], list[dict[str, Any]]]] = {
+    "another plan": lambda lines: _replace(lines, plan="0" * 16),
+    "another labeller": lambda lines: _replace(lines, labeller="eve"),
+    "a row of no page": lambda lines: [*lines, {**lines[1], "row": "c99"}],
+    "an unknown label": lambda lines: [*lines[:-1], {**lines[-1], "line": "no_such_label"}],
+    "a wrong type": lambda lines: [*lines[:-1], {**lines[-1], "line": 3}],
+    "no plan": lambda lines: lines[1:],
+}
+
+
+@pytest.mark.parametrize("fault", FOREIGN)
+def test_answers_that_do_not_fit_are_refused_and_nothing_is_stored(fault: str, tmp_path: Path) -> None:
+    root = project(tmp_path / "project", ["One", "Two"])
+    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    content = json.loads((tmp_path / "p.html").read_text().partition('id="data">')[2].partition("</script>")[0])
+    head = {"plan": content["plan"], "kind": "cases", "labeller": "ada", "n": 2}
+    lines = [head, *({"row": row["id"], "line": LABELS[3], "seconds": 4.0} for row in content["rows"])]
+    for change, code in ((FOREIGN[fault], 2), (list, 0)):
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in change(lines)))
+        label("--project", str(root), "--apply", str(tmp_path / "a.jsonl"), code=code)
+        assert len(read_labels(label_path(root / "cases.jsonl"))) == (0 if code else 2)
+
+
+def test_hostile_rows_and_labels_are_shown_and_never_run(browser: Any, tmp_path: Path) -> None:
+    names = [text.replace("`", "'").replace("\n", " ").strip() for text in CONTENTS if "\0" not in text]
+    root = project(tmp_path / "project", list(CONTENTS), [name for name in names if name])
+    label(
+        "cases",
+        "--project",
+        str(root),
+        "--labeller",
+        "<img src=x onerror=alert(1)>",
+        "--page",
+        str(tmp_path / "p.html"),
+    )
+    page = opened(browser, tmp_path / "p.html")
+    page.on("dialog", lambda one: page.faults.append(one.message))
+    assert len(CONTENTS) >= 60
+    for _ in CONTENTS:
+        assert row_of(page)
+        page.keyboard.press("j")
+        page.wait_for_timeout(5)
+    assert page.evaluate(MARKS) == []
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 768, 390])
+def test_axe_finds_no_fault_and_nothing_overflows(width: int, scheme: Any, browser: Any, tmp_path: Path) -> None:
+    import axe_core_python
+
+    texts = ["A question", "https://example.com/" + "long" * 100]
+    label(
+        "cases",
+        "--project",
+        str(project(tmp_path / "p", texts)),
+        "--labeller",
+        "ada",
+        "--page",
+        str(tmp_path / "p.html"),
+    )
+    page = opened(browser, tmp_path / "p.html", width)
+    page.emulate_media(color_scheme=scheme)
+    for key in ("?", ".", "x"):
+        page.keyboard.press(key)
+        page.keyboard.press("Escape")
+    script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text()
+    page.evaluate(script)
+    assert page.evaluate(AXE) == []
+    assert not page.evaluate(WIDE)
