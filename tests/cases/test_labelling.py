@@ -11,7 +11,16 @@ from rows import case
 from sklearn.metrics import cohen_kappa_score
 
 from tuneworthy.cases import read_cases
-from tuneworthy.cases.labelling import Label, LabelSession, agreement, apply_labels, read_labels
+from tuneworthy.cases.labelling import (
+    CANNOT_DECIDE,
+    Label,
+    LabelSession,
+    Remark,
+    agreement,
+    apply_labels,
+    read_answers,
+    read_labels,
+)
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.types import UNLABELLED
 
@@ -67,12 +76,31 @@ def test_a_skipped_case_comes_last(path: Path) -> None:
 
 def test_a_case_that_is_not_waiting_cannot_be_labelled(path: Path) -> None:
     session = LabelSession(CASES, path, "ann", seed=1)
-    (done,) = label_all(session, n=1)
-    for wrong in (done, "no such case"):
-        with pytest.raises(UserError, match="not waiting for an answer"):
-            session.submit(wrong, "x")
+    with pytest.raises(UserError, match="not waiting for an answer"):
+        session.submit("no such case", "x")
     with pytest.raises(UserError, match="No labeller name"):
         LabelSession(CASES, path, " ", seed=1)
+
+
+def test_a_second_answer_to_a_row_replaces_the_first_and_one_undo_takes_it_back(path: Path) -> None:
+    session = LabelSession(CASES, path, "ann", seed=1)
+    (first, second) = label_all(session, n=2)
+    session.submit(first, "changed")
+    assert {row.case: row.label for row in read_labels(path)}[first] == "changed" and session.n_done == 2
+    assert session.undo() == "changed" and session.next().id == first
+    assert [row.case for row in read_labels(path)] == [second]
+
+
+def test_a_case_that_no_one_could_decide_has_no_label_and_stays_open_for_others(path: Path) -> None:
+    session = LabelSession(CASES, path, "ann", seed=1)
+    row = session.next().id
+    session.submit(row, CANNOT_DECIDE, Remark("two labels fit", "0123456789ab"))
+    assert read_labels(path) == [] and session.next().id != row
+    (one,) = read_answers(path)
+    assert (one.case, one.label, one.comment) == (row, CANNOT_DECIDE, "two labels fit")
+    assert LabelSession(CASES, path, "ann", seed=1).n_done == 1
+    assert row in LabelSession(CASES, path, "bob", seed=1, share=1.0).assigned
+    assert session.undo() is CANNOT_DECIDE and read_answers(path) == []
 
 
 @pytest.mark.parametrize("cut", [1, 10, 40])

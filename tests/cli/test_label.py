@@ -153,8 +153,6 @@ def test_on_a_terminal_a_row_is_not_good_before_it_can_be_read(root: Path, monke
     fixed(root)
     queue = QUEUES["review"](LabelRequest(root, "ada"))
     row = queue.session.next()
-    assert queue.reading_s(row, (True, "")) == 0.0  # a pipe
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     assert queue.reading_s(row, (True, "")) > 0.1 and queue.reading_s(row, (False, "no")) == 0.0
     lines, times = iter(["g\n", "g\n", "b quick\n", ""]), iter([0.0, 0.0, 0.05, 9.0, 9.0, 9.1, 9.1, 9.1, 9.1])
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True, readline=lines.__next__))
@@ -325,7 +323,7 @@ def test_a_session_that_is_interrupted_keeps_every_answer(
             raise KeyboardInterrupt
         return line
 
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=readline))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=readline, isatty=lambda: False))
     assert label(tmp_path, "cases", "--labeller", "ada") == 130
     assert given(tmp_path) == ["a", "a"] and "Every answer is saved." in capsys.readouterr().err
     monkeypatch.setattr("tuneworthy.cli.label.counted", lambda _: readline())

@@ -213,7 +213,7 @@ class RowSession(ABC):
         """Return the next row; None if all are done."""
         return next(iter(self._queue.values()), None)
 
-    def waiting(self) -> list[Any]:
+    def open_rows(self) -> list[Any]:
         """Return the rows without an answer, in order."""
         return [*self._queue.values()]
 

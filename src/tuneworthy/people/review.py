@@ -197,7 +197,7 @@ class Reviewing:
             raise UserError(f"Row {show(name)} is not in the review sample.")
         return self._rows[name]
 
-    def _waiting(self) -> list[str]:
+    def waiting(self) -> list[str]:
         ledger = Ledger.read(self.path)
         plan, own = self.plan, {*self._own(ledger)}
         others = ledger.judged_in(plan, unfinished=True).keys() - own
@@ -214,15 +214,15 @@ class Reviewing:
 
     @property
     def assigned(self) -> list[str]:
-        return [*self._own(Ledger.read(self.path)), *self._waiting()]
+        return [*self._own(Ledger.read(self.path)), *self.waiting()]
 
     def next(self) -> Example | None:
         """Return the next row, without where it came from and what is known of it; None if none waits."""
-        return next(iter(self.waiting()), None)
+        return next(iter(self.open_rows()), None)
 
-    def waiting(self) -> list[Example]:
+    def open_rows(self) -> list[Example]:
         """Return the rows that wait, in order."""
-        return [self._rows[row] for row in self._waiting()]
+        return [self._rows[row] for row in self.waiting()]
 
     def skip(self, row: str) -> None:
         self._put_off[row] = len(self._put_off) + 1

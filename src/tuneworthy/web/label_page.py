@@ -127,7 +127,7 @@ def write_page(
     Raises:
         UserError: No row waits.
     """
-    rows, total = queue.session.waiting()[:MAX_ROWS], 0
+    rows, total = queue.session.open_rows()[:MAX_ROWS], 0
     sizes = [len(queue.show(row).encode()) + 200 for row in rows]
     ends = [total := total + size for size in sizes]
     rows = rows[: max(1, sum(1 for _ in takewhile(lambda end: end <= MAX_BYTES, ends)))]
@@ -235,7 +235,7 @@ def file_answers(path: Path, file: AnswerFile, queue: Queue) -> Filed:
     Raises:
         UserError: Answers are not valid, for example because the label list changed; nothing is stored.
     """
-    rows: Mapping[str, Any] = {row.id: row for row in queue.session.waiting()}
+    rows: Mapping[str, Any] = {row.id: row for row in queue.session.open_rows()}
     new = [answer for answer in file.answers if answer.row in rows]
     gone = [answer for answer in file.answers if answer.row not in {*rows, *queue.session.assigned}]
     faults = [f"{one.row}: the row is no longer in the queue" for one in gone]

@@ -27,7 +27,7 @@ def open_queue(state: UiState, body: Mapping[str, Any]) -> JsonObject:
     """Open a queue and return its rows; a review fixes its plan first."""
     with state.lock:
         queue = _opened(state, body, fresh=True)
-        rows = queue.session.waiting()[:MAX_ROWS] if queue.waiting else []
+        rows = queue.session.open_rows()[:MAX_ROWS] if queue.waiting else []
         return {**page_content(queue, rows, state.labeller), "n_done": queue.session.n_done}
 
 

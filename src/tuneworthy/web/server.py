@@ -16,10 +16,11 @@ from starlette.routing import Route
 
 from tuneworthy.config import load
 from tuneworthy.errors import TuneworthyError
+from tuneworthy.web import queue_api
 from tuneworthy.web.state import Read, UiState, Write
 
 # In the order in which they run; queue.js is in the label page as well.
-SCRIPTS = ("preact.js", "common.js", "queue.js", "failures.js", "app.js")
+SCRIPTS = ("preact.js", "common.js", "queue.js", "queue_view.js", "app.js")
 VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
     "engineer": ("verdict", "failures", "queue", "history", "data", "live"),
     "expert": ("queue",),
@@ -30,8 +31,12 @@ def project_of(state: UiState, query: Mapping[str, str]) -> Any:
     return {"task": load(state.root).task.name, "role": state.role, "labeller": state.labeller, "views": VIEWS[state.role]}
 
 
-READS: dict[str, Read] = {"project": project_of}
-WRITES: dict[str, Write] = {}
+READS: dict[str, Read] = {"project": project_of, "queues": queue_api.queues}
+WRITES: dict[str, Write] = {
+    "queue/open": queue_api.open_queue,
+    "queue/answer": queue_api.answer,
+    "queue/undo": queue_api.undo,
+}
 
 
 def create_app(state: UiState) -> Starlette:
