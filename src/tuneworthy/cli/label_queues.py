@@ -53,6 +53,8 @@ from tuneworthy.people.review import Review, chance_to_pass
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import ReviewPlan, content_of
 from tuneworthy.report.text import clean
+from tuneworthy.retrieval.documents import Corpus, read_documents
+from tuneworthy.retrieval.library import documents_path
 from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
@@ -62,6 +64,7 @@ from tuneworthy.types import (
     Cases,
     Example,
     JsonMapping,
+    NamedTexts,
     Texts,
     calls_of,
     canonical,
@@ -95,6 +98,8 @@ _JSON_TYPES = {str: "string", bool: "boolean", int: "number", float: "number", l
 _PLUS = re.compile(r"^\+(?=[^\W\d_])")
 # Of the order of an audit, which mixes both strata and is not that of the draw.
 AUDIT_SEED = DRAW_SEED + 1
+# Documents of a case that a page shows.
+MAX_DOCUMENTS = 5
 # Test cases whose answers people rate first; 60 more once these are rated.
 N_JUDGED = 60
 # Characters a second: 600 words a minute of 6 characters, at which people scan for a word (Carver 1992, Reading Rate;
@@ -202,6 +207,7 @@ def open_cases(request: LabelRequest) -> Queue:
         partial(_after_cases, request.root, cases, labels),
         version=guideline.version,
         blind=bool(given) and given[0].labeller != name,
+        documents=_documents(project),
     )
 
 
@@ -239,6 +245,19 @@ def after_labels(root: Path, found: Applied, n_open: int) -> str:
     return "tuneworthy run" if project else f"tuneworthy init my-task --data {file}"
 
 
+def _documents(project: Project | None) -> Callable[[Case], NamedTexts]:
+    """Return what shows the documents that a case names; they are read when the first case needs them."""
+    corpus: list[Corpus] = []
+
+    def show(case: Case) -> NamedTexts:
+        path = documents_path(project) if project and case.documents else None
+        if path and path.exists() and not corpus:
+            corpus.append(read_documents(path))
+        return {name: one.by_id[name].text for one in corpus for name in one.ids(case.documents)[:MAX_DOCUMENTS]}
+
+    return show
+
+
 def said(labels: Mapping[str, Any]) -> str:
     """Return who gave which label, on one line."""
     return " · ".join(
@@ -258,7 +277,14 @@ def open_judge(request: LabelRequest) -> Queue:
         rubric = answers.judge.rubric
         for n in range(N_JUDGED, len(answers.session.split.test) + N_JUDGED, N_JUDGED):
             items = answers.to_judge(request.rungs, n=n, reveal=not request.peek)
-            shown = [Case(id=one.id, input=f"{_sheet(one.case)}\nanswer: {clean(one.answer, 0)}") for one in items]
+            shown = [
+                Case(
+                    id=one.id,
+                    input=f"{_sheet(one.case)}\nanswer: {clean(one.answer, 0)}",
+                    documents=one.case.documents,
+                )
+                for one in items
+            ]
             session = LabelSession(shown, path, request.name, seed=project.split.seed)
             if session.next() or request.peek:
                 break
@@ -283,7 +309,14 @@ def open_suspects(request: LabelRequest) -> Queue:
         )
     form, guideline = answer_form(project, path, data.cases, peek=request.peek)
     return Queue(
-        "suspects", session, form, guideline.text, path, lambda: "tuneworthy decide", version=guideline.version
+        "suspects",
+        session,
+        form,
+        guideline.text,
+        path,
+        lambda: "tuneworthy decide",
+        version=guideline.version,
+        documents=_documents(project),
     )
 
 
@@ -301,7 +334,7 @@ def open_audit(request: LabelRequest) -> Queue:
         cases = cases_to_audit(answers, store=not request.peek)
     form, guideline = answer_form(project, path, data.cases, peek=request.peek)
     if data.task.kind != "label":
-        cases = [Case(id=case.id, input=_sheet(case)) for case in cases]
+        cases = [Case(id=case.id, input=_sheet(case), documents=case.documents) for case in cases]
         form, guideline = rating_form("Is the reference right? "), Guideline(path, "", {})
     session = LabelSession(cases, path, request.name, seed=AUDIT_SEED, share=1.0)
 
@@ -309,7 +342,8 @@ def open_audit(request: LabelRequest) -> Queue:
         wrong = contradicts(data, read_relabelled(project, data))[1]
         return "tuneworthy label audit --apply" if wrong else "tuneworthy decide"
 
-    return Queue("audit", session, form, guideline.text, path, done, version=guideline.version)
+    documents = _documents(project)
+    return Queue("audit", session, form, guideline.text, path, done, version=guideline.version, documents=documents)
 
 
 def _sheet(case: Case) -> str:

@@ -244,6 +244,7 @@ class Queue:
         reading_s: Returns the least time in which a person reads a row before this answer.
         version: Of the guideline, stored with each answer.
         blind: Whether other people judge, or judged, the same rows.
+        documents: Returns the texts of the documents with the answer, by name, for a page.
     """
 
     kind: str
@@ -257,6 +258,7 @@ class Queue:
     reading_s: Callable[[Any, Any], float] = lambda row, answer: 0.0
     version: str = ""
     blind: bool = True
+    documents: Callable[[Any], NamedTexts] = lambda row: {}
 
     def submit(self, row: Any, line: str, seconds: float, comment: str = "", time: str = "") -> Any:
         """Store the answer that a person typed, or chose on a page; return it.

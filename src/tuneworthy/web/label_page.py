@@ -99,7 +99,7 @@ def page_content(queue: Queue, rows: Iterable[Any], labeller: str) -> JsonObject
         "guideline": queue.guideline,
         "short": first_paragraph(queue.guideline),
         "descriptions": descriptions(queue.guideline),
-        "rows": [{"id": row.id, "text": queue.show(row)} for row in rows],
+        "rows": [{"id": row.id, "text": queue.show(row), "documents": dict(queue.documents(row))} for row in rows],
     }
 
 
@@ -128,8 +128,8 @@ def write_page(
         UserError: No row waits.
     """
     rows, total = queue.session.open_rows()[:MAX_ROWS], 0
-    sizes = [len(queue.show(row).encode()) + 200 for row in rows]
-    ends = [total := total + size for size in sizes]
+    sizes = ([queue.show(row), *queue.documents(row).values()] for row in rows)
+    ends = [total := total + sum(2 * len(text.encode()) for text in texts) + 200 for texts in sizes]
     rows = rows[: max(1, sum(1 for _ in takewhile(lambda end: end <= MAX_BYTES, ends)))]
     if not rows:
         raise UserError("No row waits for an answer.", hint="Run `tuneworthy label --status`.")

@@ -189,11 +189,11 @@ window.tuneworthy.queue = (() => {
     });
     const takeBack = () => attempt(async () => {
       const last = answers[answers.length - 1], found = await undo(last);
-      const id = found && found.row ? found.row.id : last && last.row;
+      const [own] = (found && found.row) || [], id = own ? own.id : last && last.row;
       setAnswers(answers.filter((one) => one.row !== id));
       say(last && last.row === id ? `Taken back: ${shown(last)}.` : "Taken back.");
       const place = rows.findIndex((one) => one.id === id);
-      if (place < 0) setRows([found.row, ...rows]);
+      if (place < 0) setRows([own, ...rows]);
       began.current[id] = Date.now();
       goTo(Math.max(0, place));
     });
@@ -263,7 +263,9 @@ window.tuneworthy.queue = (() => {
       ${row ? html`
         <article class="row" key=${row.id} tabindex="-1" ref=${article} aria-label=${`Row ${at + 1} of ${rows.length}`}>
           <p class="muted">Row ${at + 1}${own ? html`: your answer is <strong>${shown(own)}</strong>${own.comment ? ` (${own.comment})` : ""}` : ""}</p>
-          <${LongText} text=${row.text} /></article>
+          <${LongText} text=${row.text} />
+          ${Object.entries(row.documents).map(([name, text]) => html`<details key=${name}><summary>Document ${name}</summary>
+            <${LongText} text=${text} limit=${5000} /></details>`)}</article>
         <section class="answers" aria-label="Answer" aria-busy=${busy}>
           <${form_} key=${row.id} form=${form} descriptions=${content.descriptions} order=${order} search=${search}
             setSearch=${setSearch} pick=${pick} asked=${asked} setAsked=${setAsked} input=${input} />

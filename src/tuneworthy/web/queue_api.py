@@ -56,7 +56,7 @@ def undo(state: UiState, body: Mapping[str, Any]) -> JsonObject:
         queue.form.undone()
         _keep(state, queue)
         row = queue.session.next()
-        return {"row": {"id": row.id, "text": queue.show(row)} if row else None, **_rest(queue)}
+        return {"row": page_content(queue, [row] if row else [], state.labeller)["rows"], **_rest(queue)}
 
 
 def _opened(state: UiState, body: Mapping[str, Any], *, fresh: bool = False) -> Queue:
