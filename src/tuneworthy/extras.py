@@ -13,8 +13,12 @@ MISSING = {
     "pandas": MissingPackage("A DataFrame needs pandas, which is not installed.", hint=_DATA),
     "pyarrow": MissingPackage("Reading Parquet files needs pyarrow, which is not installed.", hint=_DATA),
     "python_calamine": MissingPackage("Reading Excel files needs python-calamine, which is not installed.", hint=_DATA),
+    "starlette": MissingPackage(
+        "`ui` needs starlette, which is not installed.", hint='Run `pip install "tuneworthy[ui]"`.'
+    ),
     "uvicorn": MissingPackage(
-        "`shadow proxy` needs uvicorn, which is not installed.", hint='Run `pip install "tuneworthy[proxy]"`.'
+        "`shadow proxy` and `ui` need uvicorn, which is not installed.",
+        hint='Run `pip install "tuneworthy[proxy]"` for `shadow proxy`, or `pip install "tuneworthy[ui]"` for `ui`.',
     ),
     **{
         package: MissingPackage(

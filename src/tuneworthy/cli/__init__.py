@@ -27,6 +27,7 @@ VERBS = {
     "init": "Create a project from data files.",
     "cases": "Draw, add and inspect cases.",
     "label": "Label, rate and review rows, one at a time.",
+    "ui": "Label, review and read results in a browser.",
     "trust": "Allow the permissions of a project file.",
     "check": "Check the project before money is spent.",
     "run": "Run the ladder on one frozen test set.",

@@ -8,7 +8,7 @@ from pathlib import Path
 # The commands that have `--project`, as sentences name them.
 _COMMAND = re.compile(
     r"\btuneworthy (?:(?:cases|data|decode|export|models|shadow) (?!list\b)[a-z]+"
-    r"|check|compare|decide|doctor|label((?! [a-z]+ --labeller))?|plan|report|run|serve|status|train|trust)\b"
+    r"|check|compare|decide|doctor|label((?! [a-z]+ --labeller))?|plan|report|run|serve|status|train|trust|ui)\b"
     r"(?! --(?:project|labeller))"
 )
 

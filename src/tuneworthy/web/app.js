@@ -1,7 +1,7 @@
 // The shell of `ui`: the navigation, the address of a view, and the view.
 "use strict";
 (() => {
-  const { html, render, useState, useEffect, views, api, Fault } = window.tuneworthy;
+  const { html, render, useState, useEffect, useRef, views, api, useApi, Fault } = window.tuneworthy;
 
   // "#/failures?a=prompt" -> {view: "failures", query: {a: "prompt"}}
   function route() {
@@ -17,27 +17,82 @@
   }
   window.tuneworthy.go = go;
 
-  function App({ project }) {
-    const [at, set] = useState(route());
-    useEffect(() => {
-      const changed = () => set(route());
-      addEventListener("hashchange", changed);
-      return () => removeEventListener("hashchange", changed);
-    }, []);
-    const names = project.views.filter((name) => views[name]);
-    const name = names.includes(at.view) ? at.view : names[0];
-    const { component: View, title } = views[name];
-    useEffect(() => { document.title = `${title}: ${project.task}`; }, [title]);
-    return html`
-      <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>Skip to content</a>
-      <header><strong>${project.task}</strong>
-        <nav aria-label="Views">${names.map((one) => html`
-          <a href=${`#/${one}`} aria-current=${one === name ? "page" : undefined}>${views[one].title}</a>`)}</nav>
-      </header>
-      <main id="main" tabindex="-1"><${View} project=${project} query=${at.query} go=${(query, how) => go(name, query, how)} /></main>`;
+  // "#token=..." is stored and leaves the address at once; the view before it stays.
+  const TOKEN = /(?:^|token=)([\w-]{20,})$/;
+  function takeToken(text, address) {
+    const token = TOKEN.exec(text.trim());
+    if (token) sessionStorage.setItem("tuneworthy-token", token[1]);
+    if (token && address !== undefined) history.replaceState(null, "", address || location.pathname);
+    return Boolean(token);
   }
 
-  const place = document.getElementById("app");
-  api("project").then((project) => render(html`<${App} project=${project} />`, place),
-    (error) => render(html`<main><${Fault} error=${error} /></main>`, place));
+  function TokenForm() {
+    const [fault, set] = useState("");
+    const submit = (event) => {
+      event.preventDefault();
+      const isToken = takeToken(event.target.elements.token.value);
+      set(isToken ? "" : "This is not a token. It is the part of the address after token=.");
+      if (isToken) retry();
+    };
+    return html`<form class="token" onSubmit=${submit}>
+      <label for="token">Address that <code>tuneworthy ui</code> printed, or its token</label>
+      <div><input id="token" name="token" autocomplete="off" spellcheck=${false} aria-describedby="token-fault" />
+        <button>Open</button></div>
+      <p id="token-fault" role="alert">${fault}</p></form>`;
+  }
+  // Asks the server again; "back" repeats the reads of the view.
+  const retry = () => api("project").then(() => dispatchEvent(new Event("back")), () => {});
+
+  function Absence({ status }) {
+    if (status === 401) {
+      return html`<section class="fault" aria-label="Token"><p role="alert">The token is missing, or belongs to another
+        start of <code>tuneworthy ui</code>. Nothing on this page is lost.</p><${TokenForm} /></section>`;
+    }
+    return html`<section class="fault" aria-label="Server"><p role="alert">The server does not answer. Run <code>
+      tuneworthy ui</code> again. Nothing on this page is lost.</p>
+      <p><button type="button" onClick=${retry}>Try again</button></p></section>`;
+  }
+
+  function App() {
+    const [at, set] = useState(route());
+    const [status, setStatus] = useState(200);
+    const { data: project, error } = useApi("project");
+    const lastHash = useRef(location.hash);
+    const lastView = useRef();
+    useEffect(() => {
+      const changed = () => {
+        if (takeToken(location.hash, lastHash.current)) retry();
+        lastHash.current = location.hash;
+        set(route());
+      };
+      const answered = (event) => setStatus(event.detail);
+      addEventListener("hashchange", changed);
+      addEventListener("answered", answered);
+      return () => { removeEventListener("hashchange", changed); removeEventListener("answered", answered); };
+    }, []);
+    const names = project ? project.views.filter((name) => views[name]) : [];
+    const name = names.includes(at.view) ? at.view : names[0];
+    const { component: View, title } = views[name] || {};
+    useEffect(() => {
+      if (!title) return;
+      document.title = `${title}: ${project.task}`;
+      if (lastView.current) { scrollTo(0, 0); document.getElementById("main").focus({ preventScroll: true }); }
+      lastView.current = name;
+    }, [title]);
+    const skip = (event) => { event.preventDefault(); document.getElementById("main").focus(); };
+    const isAway = status === 0 || status === 401;
+    return html`
+      <a class="skip" href="#main" onClick=${skip}>Skip to content</a>
+      ${project && html`<header><strong>${project.task}</strong>
+        <nav aria-label="Views">${names.map((one) => html`
+          <a href=${`#/${one}`} aria-current=${one === name ? "page" : undefined}>${views[one].title}</a>`)}</nav>
+      </header>`}
+      ${isAway && html`<${Absence} status=${status} />`}
+      <main id="main" tabindex="-1" aria-label=${title}>
+        ${View ? html`<${View} key=${name} project=${project} query=${at.query}
+          go=${(query, how) => go(name, query, how)} />` : !isAway && error && html`<${Fault} error=${error} />`}</main>`;
+  }
+
+  takeToken(location.hash, "");
+  render(html`<${App} />`, document.getElementById("app"));
 })();

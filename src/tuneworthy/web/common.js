@@ -2,10 +2,14 @@
 "use strict";
 window.tuneworthy = (() => {
   const { html, render, useState, useEffect, useMemo, useRef, useCallback } = window.htmPreact;
+  const AGAIN = "Run `tuneworthy ui` again. Nothing on this page is lost.";
   const views = {}; // name in the address -> {title, component, roles}
 
   // Calls the server. A read has a query; a write a body. Throws an Error with the message and hint for the reader.
+  // The page hears "answered" after each call: the status is 0 without an answer, 401 without the right token.
   const token = () => sessionStorage.getItem("tuneworthy-token") || "";
+  const answered = (status) => dispatchEvent(new CustomEvent("answered", { detail: status }));
+  const isAway = (error) => error.status === 0 || error.status === 401;
   async function api(path, { query = {}, body } = {}) {
     const words = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value != null));
     const headers = { Accept: "application/json" };
@@ -13,22 +17,32 @@ window.tuneworthy = (() => {
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const answer = await fetch(`api/${path}${words.size ? `?${words}` : ""}`, {
       method: body === undefined ? "GET" : "POST", headers, body: body === undefined ? undefined : JSON.stringify(body),
-    });
+    }).catch(() => null);
+    answered(answer ? answer.status : 0);
+    if (!answer) throw Object.assign(new Error("The server does not answer."), { hint: AGAIN, status: 0 });
     const found = await answer.json().catch(() => ({ error: `The server answered ${answer.status}.` }));
     if (!answer.ok) throw Object.assign(new Error(found.error), { hint: found.hint || "", status: answer.status });
     return found;
   }
 
-  // The result of a read: {data, error, loading}; it is repeated when the query changes.
+  // The result of a read: {data, error, loading}; it is repeated when the query changes, or the server is back.
+  // Without an answer, the last data stay: a view keeps what was typed into it.
   function useApi(path, query = {}, deps = []) {
     const [state, set] = useState({ data: null, error: null, loading: true });
+    const [turn, next] = useState(0);
+    useEffect(() => {
+      const back = () => next((n) => n + 1);
+      addEventListener("back", back);
+      return () => removeEventListener("back", back);
+    }, []);
     useEffect(() => {
       let current = true;
       set((old) => ({ ...old, loading: true }));
       api(path, { query }).then((data) => current && set({ data, error: null, loading: false }),
-        (error) => current && set({ data: null, error, loading: false }));
+        (error) => current && set((old) => (
+          isAway(error) && old.data ? { ...old, loading: false } : { data: null, error, loading: false })));
       return () => { current = false; };
-    }, [path, JSON.stringify(query), ...deps]);
+    }, [path, JSON.stringify(query), turn, ...deps]);
     return state;
   }
 

@@ -64,7 +64,12 @@ def create_app(state: UiState) -> Starlette:
             return JSONResponse({"error": error.message, "hint": error.hint}, 409)
         return JSONResponse({"error": "No such view."}, 404)
 
+    async def fault(request: Request, error: Exception) -> Response:
+        hint = "The terminal of the server shows the traceback. Please report it."
+        return JSONResponse({"error": "This is a bug in tuneworthy.", "hint": hint}, 500)
+
     return Starlette(
+        exception_handlers={Exception: fault},
         routes=[
             Route("/", page),
             Route("/static/{name}", static),
