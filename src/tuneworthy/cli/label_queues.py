@@ -457,10 +457,11 @@ def _parse_rating(line: str) -> tuple[bool, str]:
     return (good := parse_verdict(word)), reason.strip() or ("" if good else ask_line("Why is it bad? "))
 
 
-def _check_rating(line: str) -> None:
+def _check_rating(line: str) -> tuple[bool, str]:
     word, _, reason = line.partition(" ")
-    if not parse_verdict(word) and not reason.strip():
+    if not (good := parse_verdict(word)) and not reason.strip():
         raise UserError("A bad row needs a reason.")
+    return good, reason.strip()
 
 
 def sheet(row: Example) -> str:

@@ -126,19 +126,19 @@ class LabelList:
             hint=f"{self._near(line)} {'' if self.closed else f'To add {line!r} as a label, type +{line}.'}".strip(),
         )
 
-    def check(self, line: str) -> None:
-        """Check a line of a page, which adds a label on purpose; a new label is not asked back after that.
+    def check(self, line: str) -> str:
+        """Return the label that a line of a page names; a new one was added on purpose, so it is not asked back.
 
         Raises:
             UserError: It names no label.
         """
         new = line[1:].strip() if line.startswith("+") else ""
-        if new and not self.closed and new not in self.names:
-            if fault := label_fault(new):
-                raise UserError(fault)
-            self.asked = line
-        else:
-            self.choose(line)
+        if not new or self.closed or new in self.names:
+            return self.choose(line)
+        if fault := label_fault(new):
+            raise UserError(fault)
+        self.asked = line
+        return new
 
     def forget(self, used: Container[Any]) -> None:
         """Remove the added labels that no answer uses."""
@@ -196,7 +196,7 @@ class LabelForm:
         numbered: Whether the number of a label is an answer.
         commands: Answers that begin with a slash.
         undone: Called after an answer was taken back.
-        check: Raises `UserError` if a line of a page is no answer, and stores nothing; `parse` if None.
+        check: Like `parse` for a line of a page: stores nothing and asks nothing; `parse` if None.
     """
 
     keys: str
@@ -274,11 +274,7 @@ class Queue:
             UserError: It is no answer, or came before the row could be read.
         """
         answer: Any = CANNOT_DECIDE if line == CANNOT and self.session.takes_remarks else self.form.parse(line)
-        if seconds < self.reading_s(row, answer):
-            raise UserError(
-                f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then "
-                "rate it again."
-            )
+        self._refuse_early(row, answer, seconds)
         self.session.submit(row.id, answer, Remark(comment, self.version, time))
         return answer
 
@@ -288,17 +284,24 @@ class Queue:
         Raises:
             UserError: It is no answer, or came before the row could be read.
         """
-        self.check(line)
+        self.check(row, line, seconds)
         return self.submit(row, line, seconds, comment, time)
 
-    def check(self, line: str) -> None:
+    def check(self, row: Any, line: str, seconds: float) -> None:
         """Check that a line of a page is an answer; store nothing.
 
         Raises:
-            UserError: It is no answer.
+            UserError: It is no answer, or came before the row could be read.
         """
         if line != CANNOT or not self.session.takes_remarks:
-            (self.form.check or self.form.parse)(line)
+            self._refuse_early(row, (self.form.check or self.form.parse)(line), seconds)
+
+    def _refuse_early(self, row: Any, answer: Any, seconds: float) -> None:
+        if seconds < self.reading_s(row, answer):
+            raise UserError(
+                f"This row cannot be read in {seconds:.1f} seconds, so the rating was not saved. Read the row, then "
+                "rate it again."
+            )
 
     @property
     def waiting(self) -> int:

@@ -241,7 +241,7 @@ def file_answers(path: Path, file: AnswerFile, queue: Queue) -> Filed:
     faults = [f"{one.row}: the row is no longer in the queue" for one in gone]
     for answer in new:
         try:
-            queue.check(answer.line)
+            queue.check(rows[answer.row], answer.line, answer.seconds)
         except UserError as error:
             faults.append(f"{answer.row}: {error.message}")
     if faults:
