@@ -9,6 +9,7 @@ import sys
 import zlib
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -52,8 +53,6 @@ def command(role: str, labeller: str | None, bind: str | None, origin: str | Non
     """
     require("starlette")
     require("uvicorn")
-    import uvicorn
-
     from tuneworthy.web.security import Access, Gate
     from tuneworthy.web.server import create_app
     from tuneworthy.web.state import UiState
@@ -75,23 +74,7 @@ def command(role: str, labeller: str | None, bind: str | None, origin: str | Non
     access = Access(
         token=secrets.token_urlsafe(32), role=state.role, host=host, port=port, tls=bool(tls), origin=allowed,
     )  # fmt: skip
-    server = uvicorn.Server(
-        uvicorn.Config(
-            Gate(create_app(state), access),
-            http="h11",  # strict: it refuses what two programs could read in two ways
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=2,
-            ssl_certfile=certificate[0],
-            ssl_keyfile=certificate[1],
-        )
-    )
+    server = server_of(Gate(create_app(state), access), *certificate)
     sys.stdin = io.StringIO()  # a queue that would ask on the terminal is closed in the page
     scheme = "https" if tls else "http"
     is_wildcard = ip_address(host).is_unspecified
@@ -107,6 +90,29 @@ def command(role: str, labeller: str | None, bind: str | None, origin: str | Non
         server.run(sockets=[door])
     except KeyboardInterrupt:
         note("Stopped.")
+
+
+def server_of(app: Any, certificate: str | None = None, key: str | None = None) -> Any:
+    """Return the server of an application, a `uvicorn.Server`."""
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="h11",  # strict: it refuses what two programs could read in two ways
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
+    )
 
 
 def _listen(root: Path, bind: str | None, *, tls: bool) -> socket.socket:

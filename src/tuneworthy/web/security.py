@@ -35,7 +35,7 @@ MAX_DEPTH = 64
 BODY_S = 20.0
 # Each field decides who asks or how the body is read, so a second value would be read by one program only.
 SINGLE = ("host", "origin", "authorization", "content-type", "content-length", "sec-fetch-site")
-PATH = re.compile(r"/(static/[a-z]+\.(js|css)|api/[a-z0-9]+([_/-][a-z0-9]+)*)?")
+PATH = re.compile(r"/(static/[a-z_]+\.(js|css)|api/[a-z0-9]+([_/-][a-z0-9]+)*)?")
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?)(:\d{1,5})?")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # Of the role `expert`: the queue, and the name of the project.
