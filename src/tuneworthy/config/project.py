@@ -1,6 +1,8 @@
 """The project file `tuneworthy.toml`: read and checked; all its faults are reported at once, each with its line."""
 
 import tomllib
+from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
@@ -184,8 +186,12 @@ class Project(Section):
         return template.replace(LABELS, verbatim("\n".join(labels))) if labels else template
 
 
-def load(root: Path | str) -> Project:
+def load(root: Path | str, changes: Mapping[tuple[str, ...], float | None] = {}) -> Project:
     """Read and check the project file of the folder `root` (or the file itself).
+
+    Args:
+        root: The folder.
+        changes: Values that replace those of the file, by the path of the key; None removes a key.
 
     Raises:
         ConfigError: Not there, not TOML, or wrong; `faults` has one line for each fault. Or the working folder has
@@ -208,6 +214,10 @@ def load(root: Path | str) -> Project:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # bad TOML, a number of thousands of digits, deep lists
         raise ConfigError([f"{path} is not valid TOML: {error}."]) from None
+    for (*sections, key), value in changes.items():
+        table = reduce(lambda outer, name: outer.setdefault(name, {}), sections, data)
+        table.pop(key, None)
+        table |= {} if value is None else {key: value}
     try:
         project = Project.model_validate(data, context={"root": path.parent})
     except ValidationError as error:

@@ -32,6 +32,7 @@ from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import MANIFEST, Manifest
 from tuneworthy.store.frozen import changed
+from tuneworthy.store.history import NAME as HISTORY
 from tuneworthy.store.shapes import ANOTHER_VERSION, Pointer
 from tuneworthy.train.phases import FILE, TrainingState
 from tuneworthy.verdict.answer import Verdict
@@ -53,6 +54,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     "revealed": (list[Reveal], "It is unknown which test answers were shown. Restore the file from a backup."),
     "run": (dict, "Run `tuneworthy run` to rebuild the record from the stored answers."),
     "quick": (dict, "Run `tuneworthy run --quick` to rebuild the record from the stored answers."),
+    f"{HISTORY}/*": (dict, "This run is missing from the history."),
     "*-unfinished": (dict, "Run the interrupted command again to rebuild the record from the stored answers."),
     SERVED: (dict[str, list[str]], "Run `tuneworthy run`: a change of a model on a server is found again."),
     "memory": (dict[str, tuple[float, float]], "Run `tuneworthy run`: memory is measured again with the next calls."),
@@ -112,7 +114,7 @@ def record_damages(folder: Folder) -> Iterator[Damage]:
 
 def _read(folder: Folder, name: str, shape: Any) -> None:
     folder.read(name, shape)
-    if name in {"run", "quick", "run-unfinished", "quick-unfinished"}:
+    if name in {"run", "quick", "run-unfinished", "quick-unfinished"} or name.startswith(f"{HISTORY}/"):
         record_from(folder.read(name, dict), str(folder.path / f"{name}.json"))
     if name == "comparisons" and not _fault(lambda: folder.read("split", StoredSplit)):
         read_comparisons(folder)

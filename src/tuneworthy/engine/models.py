@@ -166,6 +166,14 @@ class Models:
     def add(self, model: OpenModel) -> None:
         self._open.setdefault(model.name, model)
 
+    def with_project(self, project: Project) -> "Models":
+        """Return the models with the prices of another project file; those that are open stay open."""
+        other = Models(project, self._add_others)
+        for name, model in self._open.items():
+            config = project.models.get(name)
+            other.add(OpenModel.of(name, config, model.provider, model.root) if config else model)
+        return other
+
     async def close(self) -> None:
         for model in self._open.values():
             await model.provider.close()

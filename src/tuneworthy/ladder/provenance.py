@@ -5,17 +5,15 @@ changed, but a record without settings whose project file has another hash is.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from operator import attrgetter
 
 from tuneworthy import __version__
 from tuneworthy.cases.splits import Split
 from tuneworthy.config.ladder import Reflection
 from tuneworthy.config.project import Project
-from tuneworthy.engine.models import Models
 from tuneworthy.engine.served_model import SERVED
 from tuneworthy.engine.toolbox import Toolbox
-from tuneworthy.errors import TuneworthyError, UserError
+from tuneworthy.errors import UserError
 from tuneworthy.graders.base import Grader
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS
@@ -58,6 +56,10 @@ def provenance(
 SETTINGS = "task.target", "task.margin", "ladder.baseline", "ladder.repeats", "split.seed", "prompt.rank_labels"
 
 
+# Parts of a variant that `[prompt]` sets.
+PROMPT = "system", "user", "max_tokens", "stop", "decoding"
+
+
 def settings(project: Project) -> JsonObject:
     return {
         **{key: attrgetter(key)(project) for key in SETTINGS},
@@ -71,14 +73,6 @@ def settings(project: Project) -> JsonObject:
     }
 
 
-def identities(project: Project, models: Models) -> dict[str, JsonMapping]:
-    found = {}
-    for name in project.models:
-        with suppress(TuneworthyError):
-            found[name] = models[name].provider.identity
-    return found
-
-
 def changed_since(record: RunRecord, project: Project, now: Provenance, opened: Mapping[str, JsonMapping]) -> list[str]:
     """Return the changes since a run, and its incomplete measurements, in words.
 
@@ -86,19 +80,9 @@ def changed_since(record: RunRecord, project: Project, now: Provenance, opened: 
         record: Of the run.
         project: The project file now.
         now: `provenance` now.
-        opened: Model to identity now (`identities`).
+        opened: Identity of each model now, if it can be opened.
     """
-    then = record.provenance
-    changed = [change for name, change in messages.CHANGED.items() if getattr(then, name) != getattr(now, name)]
-    if then.split != now.split:  # other cases have other hashes of labels and groups, whether or not one was edited
-        changed = [
-            change for change in changed if change not in {messages.CHANGED["labels"], messages.CHANGED["groups"]}
-        ]
-    changed += [
-        f"the {'judge' if name.startswith('judge') else f'grader {name}'} has changed"
-        for name, grader in now.graders.items()
-        if then.graders and then.graders.get(name) != grader
-    ]
+    changed = data_changes(record.provenance, now)
     half = [
         f"the rung {row.rung} is incomplete ({row.n} of {record.n_test} cases)"
         for row in record.rungs
@@ -106,6 +90,20 @@ def changed_since(record: RunRecord, project: Project, now: Provenance, opened: 
     ]
     where = [f"the run was measured elsewhere (signed by: {record.elsewhere:.18})"] if record.elsewhere else []
     return [*where, *half, *changed, *_edits(record, project, opened)]
+
+
+def data_changes(then: Provenance, now: Provenance) -> list[str]:
+    """Return the changes of cases, examples, documents and graders, in words."""
+    changed = [change for name, change in messages.CHANGED.items() if getattr(then, name) != getattr(now, name)]
+    if then.split != now.split:  # other cases have other hashes of labels and groups, whether or not one was edited
+        changed = [
+            change for change in changed if change not in {messages.CHANGED["labels"], messages.CHANGED["groups"]}
+        ]
+    return changed + [
+        f"the {'judge' if name.startswith('judge') else f'grader {name}'} has changed"
+        for name, grader in now.graders.items()
+        if then.graders and then.graders.get(name) != grader
+    ]
 
 
 def shown_run(project: Project, name: RunKind = "run") -> RunRecord | None:
@@ -162,11 +160,16 @@ def _edits(record: RunRecord, project: Project, opened: Mapping[str, JsonMapping
     changed += _variants(record, project, opened)
     added = (name for name in project.models if name not in then.models and name not in project.forms)
     changed += [f"the model {name} has been added" for name in added]
-    return changed + [
+    return changed + setting_changes(then, settings(project))
+
+
+def setting_changes(then: Provenance, now: JsonMapping) -> list[str]:
+    """Return the changes of settings, in words; `now` has their values by name."""
+    return [
         f"{name} was {messages.shown(then.settings[name])} and is now {messages.shown(value)}"
         if name != "tools"
         else "the tools have changed"
-        for name, value in settings(project).items()
+        for name, value in now.items()
         if name in then.settings and then.settings[name] != value
     ]
 
@@ -176,8 +179,8 @@ def _variants(record: RunRecord, project: Project, opened: Mapping[str, JsonMapp
     baseline = record.rung("baseline")
     base = record.variant_of(baseline) if baseline else None
     changed = []
-    today, parts = project.variant("", "", {}), ("system", "user", "max_tokens", "stop", "decoding")
-    if base is not None and any(getattr(base, name) != getattr(today, name) for name in parts):
+    today = project.variant("", "", {})
+    if base is not None and any(getattr(base, name) != getattr(today, name) for name in PROMPT):
         changed.append("the prompt has changed")
     for name, identity in {variant.model: variant.model_identity for variant in record.variants.values()}.items():
         if name not in project.models:

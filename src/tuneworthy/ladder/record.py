@@ -14,6 +14,7 @@ from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.stats.intervals import LEVEL, Target, lower_bound, target_status, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.store import Folder
+from tuneworthy.store.history import keep
 from tuneworthy.store.shapes import shaped
 from tuneworthy.store.signatures import UNSIGNED, document_origin, signed_document
 from tuneworthy.text import Shown, Summary, since
@@ -525,6 +526,15 @@ def write_record(folder: Folder, record: RunRecord) -> None:
     folder.write(f"{name}-unfinished" if record.at else name, signed_document(record.to_dict()))
     if not record.at:
         (folder.path / f"{name}-unfinished.json").unlink(missing_ok=True)
+        short = replace(
+            record,
+            rungs=[replace(row, dev_answers={}) for row in record.rungs],
+            dev_cases=(),
+            distinct_cases=(),
+            differences=(),
+            distinct_differences=(),
+        )
+        keep(folder, signed_document(short.to_dict()))
 
 
 def read_record(folder: Folder, name: RunKind = "run", *, unfinished: bool = False) -> RunRecord | None:

@@ -13,10 +13,11 @@ from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config import Project
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.dataset.importing.folder import latest_import
-from tuneworthy.errors import Undecided, UserError, join_sentences
+from tuneworthy.engine.models import OpenModel
+from tuneworthy.errors import TuneworthyError, Undecided, UserError, join_sentences
 from tuneworthy.graders.judging import DOCUMENT
 from tuneworthy.ladder.bills import bills_of, smallest_usd
-from tuneworthy.ladder.provenance import changed_since, identities, provenance, run_note, shown_run
+from tuneworthy.ladder.provenance import changed_since, provenance, run_note, shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import TaskData
@@ -72,7 +73,7 @@ def gather(session: Session, record: RunRecord | None = None) -> Evidence:
         record,
         project,
         provenance(project, session.split, session.graders, session.pool.hash, session.library),
-        identities(project, session.models),
+        {name: model.provider.identity for name, model in opened(session).items()},
     )
     evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
     report, errors_stale = errors_of(session, without_tuned(record, project))
@@ -99,6 +100,16 @@ def gather(session: Session, record: RunRecord | None = None) -> Evidence:
         domain=domain_of(session),
         judge=_judge(session, record),
     )
+
+
+def opened(session: Session) -> dict[str, OpenModel]:
+    """Return the models of `[models]` that can be opened."""
+    found: dict[str, OpenModel] = {}
+    for name in session.project.models:
+        with suppress(TuneworthyError):
+            model = session.models[name]
+            found |= {name: model} if model.provider.identity else {}
+    return found
 
 
 def evidence_of(

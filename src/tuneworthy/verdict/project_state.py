@@ -1,15 +1,18 @@
 """Read what the checklist looks at: a project's data and the documents in its folder; nothing is asked or locked."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import chain
 
 from tuneworthy.cases.labelling import label_path, labelling_time, read_labels
 from tuneworthy.config import Project
+from tuneworthy.engine.models import OpenModel
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import most_for
 from tuneworthy.ladder.provenance import changed_since, provenance, run_note, shown_run
 from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.people.review_log import FILE_NAME, Ledger
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.library import open_library
@@ -47,7 +50,7 @@ def read_state(project: Project) -> ProjectState:
         training_s=sum((read_training(folder) or TrainingState()).finished.values()),
         verdict=last.verdict if last else None,
         verdict_stale=[*last.changed, *evidence.stale] if last else (),
-        costs=step_costs(facts),
+        costs=step_costs(project, facts.data, {name: model for name, (model, _) in facts.opened.items() if model}),
         notes=[*filter(None, [run_note(folder, name, "") for name in ("run", "quick")])],
     )
 
@@ -68,15 +71,13 @@ def stale_since(project: Project, record: RunRecord) -> list[str]:
     return _stale(Facts(project, contact=False), record)
 
 
-def step_costs(facts: Facts) -> dict[str, Cost]:
+def step_costs(project: Project, data: TaskData | None, models: Mapping[str, OpenModel]) -> dict[str, Cost]:
     """Return the cost of each rung at most, without the baseline's part but for its own; from no stored answers.
 
     Rungs that have nothing to try, and all of them where the data or the prompt cannot be used, are left out.
     """
-    data = facts.data
     if data is None:
         return {}
-    project, models = facts.project, {name: model for name, (model, _) in facts.opened.items() if model}
     rungs = [name for name in project.ladder.rungs if name not in {"classical", "baseline"}]
     works = {"baseline": most_for(project, data, models)}
     works |= {name: most_for(project, data, models, [name]) for name in rungs}

@@ -1,14 +1,15 @@
 """Decide a project: open it, analyse the failures on request, gather, decide, and store the verdict in its folder."""
 
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
-from functools import partial
 
 from tuneworthy.config import Project
 from tuneworthy.config.models import MODEL_SECTIONS
+from tuneworthy.config.project import load
 from tuneworthy.engine.models import open_model
 from tuneworthy.engine.runner import Progress
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.provenance import required_run, run_note, shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import LadderRun
@@ -22,11 +23,14 @@ from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import measure_domain
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
-from tuneworthy.verdict.gather import gather
+from tuneworthy.verdict.gather import gather, opened
 from tuneworthy.verdict.label_audit import with_audit
 from tuneworthy.verdict.last_verdict import input_hashes, store_verdict, tried_commands
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.project_state import step_costs
+
+# Path of a key in the project file to its new value; None removes the key.
+Changes = Mapping[tuple[str, ...], float | None]
 
 
 async def decide_project(
@@ -60,12 +64,34 @@ async def decide_project(
             await analyse_errors(session, variant)
             await measure_domain(session)
         tried = tried_commands(project)
-        verdict = await _decided(session, tried=tried)
-        if note := run_note(session.folder, otherwise=""):
-            verdict = replace(verdict, reasons=[*verdict.reasons, note])
+        verdict = _with_note(await _decided(session, tried=tried), session)
         if session.folder.writable and Keyring().key and (probe or of == input_hashes(project)):
             store_verdict(project, verdict, tried)
         return verdict
+
+
+async def what_if(session: Session, changes: Changes) -> Verdict:
+    """Return the verdict with other values in the project file: no model is called, and nothing is stored.
+
+    It is the verdict of `decide` once the file has these values. With another target, `decide` first asks for a run,
+    which has stored answers: this is the verdict after it. Where prices change too, that run may pick other candidates.
+
+    Args:
+        session: The project as it is; no other project is opened, so that this takes a fraction of a second.
+        changes: The target, the traffic, and prices of models, by the path of the key.
+
+    Raises:
+        Undecided: No rung is finished yet.
+        ConfigError: A value is not allowed.
+    """
+    project, record = load(session.project.root, changes), shown_run(session.project)
+    if record and (key := "task.target") in record.provenance.settings and ("task", "target") in changes:
+        settings = {**record.provenance.settings, key: project.task.target}
+        record = replace(record, target=project.task.target, provenance=replace(record.provenance, settings=settings))
+    session.graders  # noqa: B018  # opened once, for all changes
+    other = copy(session)
+    other.project, other.models = project, session.models.with_project(project)
+    return _with_note(await _decided(other, record, tried_commands(project)), session)
 
 
 def with_base(project: Project, base: str) -> tuple[Project, str]:
@@ -131,4 +157,9 @@ async def decide_base(
 
 async def _decided(session: Session, record: RunRecord | None = None, tried: Texts = ()) -> Verdict:
     evidence = await with_audit(gather(session, record), session)
-    return decide(evidence, partial(step_costs, Facts(session.project, contact=False)), tried)
+    return decide(evidence, lambda: step_costs(session.project, session.data, opened(session)), tried)
+
+
+def _with_note(verdict: Verdict, session: Session) -> Verdict:
+    note = run_note(session.folder, otherwise="")
+    return replace(verdict, reasons=[*verdict.reasons, note]) if note else verdict
