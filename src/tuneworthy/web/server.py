@@ -17,10 +17,14 @@ from starlette.routing import Route
 from tuneworthy.config import load
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.web import queue_api
+from tuneworthy.web.history import history
 from tuneworthy.web.state import Read, UiState, Write
+from tuneworthy.web.verdict_view import verdict
 
 # In the order in which they run; queue.js is in the label page as well.
-SCRIPTS = ("preact.js", "common.js", "queue.js", "queue_view.js", "app.js")
+SCRIPTS = (
+    "preact.js", "common.js", "queue.js", "queue_view.js", "tables.js", "verdict.js", "history.js", "app.js",
+)  # fmt: skip
 VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
     "engineer": ("verdict", "failures", "queue", "history", "data", "live"),
     "expert": ("queue",),
@@ -31,7 +35,12 @@ def project_of(state: UiState, query: Mapping[str, str]) -> Any:
     return {"task": load(state.root).task.name, "role": state.role, "labeller": state.labeller, "views": VIEWS[state.role]}
 
 
-READS: dict[str, Read] = {"project": project_of, "queues": queue_api.queues}
+READS: dict[str, Read] = {
+    "history": history,
+    "project": project_of,
+    "queues": queue_api.queues,
+    "verdict": verdict,
+}
 WRITES: dict[str, Write] = {
     "queue/open": queue_api.open_queue,
     "queue/answer": queue_api.answer,
