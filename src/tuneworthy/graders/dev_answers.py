@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from tuneworthy.graders.base import accepted
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.graders.messages import REASONS
-from tuneworthy.types import Case, Cases, Score, Texts, Trace, Traces, frozen
+from tuneworthy.types import Case, Cases, JsonMapping, Score, Texts, Traces, frozen
 
 # Dev cases in the record, and characters per text.
 MAX_CASES, MAX_CHARS = 200, 200
@@ -59,24 +59,36 @@ def dev_answers(labels: Texts, cases: Cases, traces: Traces, scores: Sequence[Sc
     rows = [row for row in zip(cases, traces, scores, strict=True) if row[1].response and row[2].value is not None]
     return {
         case.id: DevAnswer(
-            text=short(trace.text), score=score.value or 0.0, failures=_failures(case, trace, score, find, short)
+            text=short(trace.text),
+            score=score.value or 0.0,
+            failures=[]
+            if (score.value or 0.0) >= 1
+            else failure_kinds(case, trace.text, score.reason, score.detail, find=find, short=short),
         )
         for case, trace, score in rows
     }
 
 
-def _failures(case: Case, trace: Trace, score: Score, find: LabelFinder | None, short: Callable[[str], str]) -> Texts:
-    """Return the confused labels of an answer, else its wrong fields, else the reason; empty for a right answer."""
-    if (score.value or 0.0) >= 1:
-        return ()
+def failure_kinds(
+    case: Case, text: str, reason: str, detail: JsonMapping, *, find: LabelFinder | None, short: Callable[[str], str]
+) -> Texts:
+    """Return the confused labels of an answer that is not fully right, else its wrong fields, else the reason.
+
+    Args:
+        case: The case.
+        text: The answer.
+        reason: Of its score, like `detail`.
+        find: Finds the labels of a label task; None for others.
+        short: Cuts a text.
+    """
     if find is not None:
-        labels, expected = find(trace.text), _expected(case)
+        labels, expected = find(text), _expected(case)
         answered = labels[0] if len(labels) == 1 else NO_LABEL
         if answered != expected:
             return [f"{short(expected)} → {short(answered)}"]
-    fields = score.detail.get("fields") or {}
+    fields = detail.get("fields") or {}
     return [short(path) for path, (_, *faults) in fields.items() if any(faults)] or [
-        REASONS.get(score.reason, short(score.reason or "wrong"))
+        REASONS.get(reason, short(reason or "wrong"))
     ]
 
 

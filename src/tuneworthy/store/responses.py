@@ -133,11 +133,12 @@ class ResponseStore:
 
     Args:
         path: The SQLite file; made if it is not there.
+        any_thread: See `open_database`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, any_thread: bool = False) -> None:
         self.path = path
-        self._db = open_database(path, SCHEMA)
+        self._db = open_database(path, SCHEMA, any_thread=any_thread)
         self._keyring = Keyring()
         for function in (self._keyring.origin, self._keyring.sealed):
             self._db.create_function(function.__name__, 4, function)

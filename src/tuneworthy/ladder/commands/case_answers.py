@@ -6,7 +6,7 @@ which is recorded first.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from functools import cached_property
@@ -99,13 +99,16 @@ class StoredAnswers:
     Args:
         session: The project, opened without a lock.
         record: The last run (or quick run); None without one.
+
+    Attributes:
+        sides: Case to `dev`, `test` or `unused`.
     """
 
     def __init__(self, session: Session, record: RunRecord | None) -> None:
         self.session = session
         self._record = record
         sides = {"unused": session.data.cases, "test": session.split.asked, "dev": session.split.dev}
-        self._sides = {case.id: side for side, cases in sides.items() for case in cases}
+        self.sides = {case.id: side for side, cases in sides.items() for case in cases}
         self._cases = {case.id: case for case in (*session.data.cases, *session.split.dev)}
 
     @property
@@ -129,11 +132,11 @@ class StoredAnswers:
             UserError: No such case or rung.
         """
         case = self._case(word)
-        side = self._sides[case.id]
+        side = self.sides[case.id]
         rungs = [
-            self._rung(name) for name in ([rung] if rung else [row.rung for row in self.record.rungs if row.variant])
+            self.rung(name) for name in ([rung] if rung else [row.rung for row in self.record.rungs if row.variant])
         ]
-        shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=_plain(case))
+        shown = CaseAnswers(case=case.id, side=side, question=case.text, expected=expected_of(case))
         if side == "test" and not reveal_test:
             return replace(
                 shown,
@@ -144,7 +147,7 @@ class StoredAnswers:
             )
         if side == "test":
             record_reveal(self.session.folder, [case.id], COMMAND)
-        return replace(shown, answers=[answer for one in rungs for answer in self._answers(*one, [case])])
+        return replace(shown, answers=[answer for one in rungs for answer in self.answers(*one, [case])])
 
     def failed(self, rung: str | None = None, *, reveal_test: bool = False) -> Failures:
         """Return the failed dev cases of the best variant (or of `rung`'s); those of test too if they are revealed.
@@ -152,13 +155,13 @@ class StoredAnswers:
         Raises:
             UserError: No such rung.
         """
-        row, variant = self._rung(rung or "best")
+        row, variant = self.rung(rung or "best")
         split = self.session.split
         cases = [*split.dev, *split.test] if reveal_test else list(split.dev)
-        answers = [answer for answer in self._answers(row, variant, cases) if answer.score is not None]
+        answers = [answer for answer in self.answers(row, variant, cases) if answer.score is not None]
         if reveal_test:
-            record_reveal(self.session.folder, (a.case for a in answers if self._sides[a.case] == "test"), COMMAND)
-        worst = {a.case: a for a in sorted(answers, key=lambda a: (-(a.score or 0.0), -a.repeat))}  # of its repeats
+            record_reveal(self.session.folder, (a.case for a in answers if self.sides[a.case] == "test"), COMMAND)
+        worst = worst_answers(answers)
         failed = sorted((a for a in worst.values() if (a.score or 0.0) < 1), key=lambda a: (a.score or 0.0, a.case))
         return Failures(
             rung=row.rung,
@@ -172,7 +175,7 @@ class StoredAnswers:
 
     def failing(self, rungs: Texts, cases: Cases) -> set[str]:
         """Return the ids of the cases that one of these rungs does not answer fully right; shows no answer."""
-        answers = [one for rung in rungs for one in self._answers(*self._rung(rung), cases)]
+        answers = [one for rung in rungs for one in self.answers(*self.rung(rung), cases)]
         return {answer.case for answer in answers if answer.score is not None and answer.score < 1}
 
     def to_judge(self, rungs: Texts = (), *, n: int, reveal: bool = True) -> list[Item]:
@@ -190,7 +193,7 @@ class StoredAnswers:
         traces = [
             trace
             for name in rungs or [row.rung for row in self.record.rungs if row.variant and row.score is not None]
-            for trace in self.session.stored(self._rung(name)[1], split.test)
+            for trace in self.session.stored(self.rung(name)[1], split.test)
         ]
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
@@ -225,8 +228,8 @@ class StoredAnswers:
             )
         return hits[0]
 
-    def _rung(self, word: str) -> tuple[RungRecord, Variant]:
-        """Return the rung that `word` means, and its variant.
+    def rung(self, word: str) -> tuple[RungRecord, Variant]:
+        """Return the rung that `word` means (see `of_case`), and its variant.
 
         Raises:
             UserError: The run has no rung of that name with a variant.
@@ -245,7 +248,8 @@ class StoredAnswers:
             raise UnknownName("rung in the last run", word, ["best", *rungs])
         return rungs[word]
 
-    def _answers(self, row: RungRecord, variant: Variant, cases: Cases) -> list[StoredAnswer]:
+    def answers(self, row: RungRecord, variant: Variant, cases: Cases) -> list[StoredAnswer]:
+        """Return the answers that are stored, those to test cases too: the caller hides them."""
         traces = self.session.stored(variant, cases, repeats=row.repeats)
         _, _, scores = asyncio.run(self.session.score(traces, cases))
         return [
@@ -254,7 +258,7 @@ class StoredAnswers:
                 rung=row.rung,
                 name=variant.name,
                 repeat=trace.repeat,
-                expected=_plain(self._cases[trace.case_id]),
+                expected=expected_of(self._cases[trace.case_id]),
                 text=trace.text,
                 score=score.value,
                 reason=score.reason or score.unscored,
@@ -266,12 +270,13 @@ class StoredAnswers:
 
 
 @contextmanager
-def open_answers(project: Project, *, say: Say = lambda _: None) -> Iterator[StoredAnswers]:
+def open_answers(project: Project, *, say: Say = lambda _: None, any_thread: bool = False) -> Iterator[StoredAnswers]:
     """Open the stored answers of `project`.
 
     Args:
         project: The project.
         say: Told if only a quick run is there.
+        any_thread: Whether other threads may read them, one at a time.
 
     Raises:
         UserError: The data is wrong.
@@ -283,7 +288,7 @@ def open_answers(project: Project, *, say: Say = lambda _: None) -> Iterator[Sto
     if record and record.partial:
         say(messages.say("partial_answers", reason=record.partial))
     data = read_data(project)
-    store = ResponseStore(folder.responses)
+    store = ResponseStore(folder.responses, any_thread=any_thread)
     session = Session(project, data, store, None, Budget(None), identities=record.judges if record else {})
     try:
         yield StoredAnswers(session, record)
@@ -293,7 +298,10 @@ def open_answers(project: Project, *, say: Say = lambda _: None) -> Iterator[Sto
             session.library.close()
 
 
-def _plain(case: Case) -> Any:
-    if not case.labelled:
-        return "(no label)"
-    return "(decline)" if case.expected is None else case.expected
+def worst_answers(answers: Iterable[StoredAnswer]) -> dict[str, StoredAnswer]:
+    """Return the worst of the repeats by case; one that is not scored only without others."""
+    return {a.case: a for a in sorted(answers, key=lambda a: (a.score is not None, -(a.score or 0.0), -a.repeat))}
+
+
+def expected_of(case: Case) -> Any:
+    return ("(decline)" if case.expected is None else case.expected) if case.labelled else "(no label)"

@@ -1,0 +1,505 @@
+"""The view of failures: two options side by side, filtered, sorted and cut here.
+
+Invariants: no model is called; nothing about a single test case leaves the server before it is in the record of
+revealed cases.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from tuneworthy.config import load
+from tuneworthy.config.project import FILE_NAME, Project
+from tuneworthy.errors import UnknownName, UserError
+from tuneworthy.graders.choice import LabelFinder
+from tuneworthy.graders.dev_answers import failure_kinds
+from tuneworthy.ladder.commands.case_answers import StoredAnswer, expected_of, open_answers, worst_answers
+from tuneworthy.ladder.task_data import REVEALED, Reveal, record_reveal
+from tuneworthy.providers.http_client import blocking
+from tuneworthy.store import Folder
+from tuneworthy.types import Case, JsonObject, Passage, Texts
+from tuneworthy.web.state import UiState
+
+NAME, CURRENT = "failures", "current"
+# Rows of a window, and characters of a text in it.
+WINDOW, SNIPPET = 100, 200
+# Characters of a text that the detail starts with, and of each further part; passages of the detail.
+BEGINNING, PART, PASSAGES = 2_000, 20_000, 20
+# Characters in memory for the search, of all texts together and at most of one.
+MAX_SEARCHED, MAX_TEXT = 40_000_000, 10_000
+# Cases that are scored before other requests get their turn; details of cases in memory.
+CHUNK, DETAILS = 250, 4
+# Entries of a list of filters.
+MAX_GROUPS = 200
+STATUSES: Final = ("all", "worse", "better", "wrong")
+SORTS: Final = ("change", "score", "length", "id")
+SIDES: Final = ("dev", "test", "all")
+
+
+@dataclass(slots=True)
+class OptionColumns:
+    """Answers of an option, a row per case.
+
+    Attributes:
+        name: Of the variant.
+        scores: 0..1; NaN if unscored or not stored.
+        lengths: Characters.
+        reasons: Why it is not right; "" if it is.
+        kinds: See `failure_kinds`.
+        texts: Snippets.
+        folded: The beginning without case, for the search.
+    """
+
+    name: str
+    scores: np.ndarray
+    lengths: np.ndarray
+    reasons: list[str]
+    kinds: list[Texts]
+    texts: list[str]
+    folded: list[str]
+
+
+class FailureIndex:
+    """Cases, and the answers of options that were viewed, as columns; the store is read in one thread only.
+
+    Args:
+        project: The project as it is now.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.key = _key(project)
+        self.progress: JsonObject = {"what": "Reading cases", "done": 0, "total": 0}
+        self._faults: dict[str, Exception] = {}
+        self.columns: dict[str, OptionColumns] = {}
+        self._details: dict[tuple[str, str], JsonObject] = {}
+        self._opened = ExitStack()
+        self._thread = ThreadPoolExecutor(1, "failures")
+        self._waiting: set[str] = set()
+        self._ready = self._thread.submit(self._open)
+
+    def _open(self) -> bool:
+        self.note = ""
+        self.answers = self._opened.enter_context(open_answers(self.project, say=self._say, any_thread=True))
+        session = self.answers.session
+        self.cases: Sequence[Case] = [*session.split.dev, *session.split.asked]
+        self.n_stored = len(session.runner.store)
+        self.position = {case.id: place for place, case in enumerate(self.cases)}
+        self.is_test = np.array([self.answers.sides[case.id] == "test" for case in self.cases], dtype=bool)
+        run = self.answers.record
+        self.rungs = {row.rung: run.variants[row.variant].name for row in run.rungs if row.variant}
+        self.best = self.answers.rung("best")[0].rung
+        self.options = self.rungs | {CURRENT: "the project file"}
+        per_text = MAX_SEARCHED // max(1, len(self.cases) * (len(self.options) + 2))
+        self.searched = max(SNIPPET, min(MAX_TEXT, per_text))
+        labels = session.data.labels
+        self._find = LabelFinder(labels) if labels else None
+        self.expected = [_written(expected_of(case)) for case in self.cases]
+        self.questions = [snippet(case.text) for case in self.cases]
+        self.asked = [
+            f"{case.id}\n{case.text[: self.searched]}\n{expected[: self.searched]}".casefold()
+            for case, expected in zip(self.cases, self.expected, strict=True)
+        ]
+        return True
+
+    def _say(self, words: str) -> None:
+        self.note = words
+
+    def close(self) -> None:
+        """Close the store once the work in its thread has ended."""
+        self._thread.submit(self._opened.close)
+        self._thread.shutdown(wait=False, cancel_futures=False)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether record, project file and data are as they were, and no other process has added answers."""
+        if not self._ready.done():
+            return True
+        if _key(self.project) != self.key:
+            return False
+        is_busy = Folder(self.project.root).holder() is not None
+        return is_busy or self._thread.submit(lambda: len(self.answers.session.runner.store) == self.n_stored).result()
+
+    def opened(self) -> bool:
+        """Return whether the cases were read.
+
+        Raises:
+            TuneworthyError: The data or the record cannot be read.
+        """
+        return self._ready.done() and self._ready.result()
+
+    @property
+    def failed(self) -> bool:
+        return self._ready.done() and self._ready.exception() is not None
+
+    def loaded(self, names: Sequence[str]) -> bool:
+        """Start to load the options, and return whether all are there.
+
+        Raises:
+            UserError: There is no such option, or its answers cannot be read.
+        """
+        for name in names:
+            if name not in self.options:
+                raise UnknownName("option", name, list(self.options))
+            if name in self._faults:
+                raise self._faults.pop(name)
+            if name not in self.columns and name not in self._waiting:
+                self._waiting.add(name)
+                self._advance(name, self._load(name))
+        return all(name in self.columns for name in names)
+
+    def _advance(self, name: str, work: Iterator[None]) -> None:
+        """Do the next step of the work after the requests that wait."""
+
+        def step() -> None:
+            try:
+                next(work)
+            except StopIteration:
+                self._waiting.discard(name)
+            except Exception as error:  # raised by the next request
+                self._faults[name] = error
+                self._waiting.discard(name)
+            else:
+                self._advance(name, work)
+
+        self._thread.submit(step)
+
+    def _load(self, name: str) -> Iterator[None]:
+        n = len(self.cases)
+        self.progress = {"what": f"Scoring answers of {name}", "done": 0, "total": n}
+        columns = OptionColumns(
+            self.options[name], np.full(n, np.nan), np.zeros(n, dtype=np.int64), [""] * n, [()] * n, [""] * n, [""] * n
+        )
+        shared: dict[Any, Any] = {}  # equal texts are kept once
+        for start in range(0, n, CHUNK):
+            chunk = self.cases[start : start + CHUNK]
+            for one in worst_answers(self.answers.answers(*self.answers.rung(name), chunk)).values():
+                place = self.position[one.case]
+                text, kinds = snippet(one.text), self._kinds(self.cases[place], one)
+                folded = one.text[: self.searched].casefold()
+                columns.name = one.name
+                columns.scores[place] = np.nan if one.score is None else one.score
+                columns.lengths[place] = len(one.text)
+                columns.reasons[place] = shared.setdefault(one.reason, one.reason)
+                columns.kinds[place] = shared.setdefault(kinds, kinds)
+                columns.texts[place] = shared.setdefault(text, text)
+                columns.folded[place] = shared.setdefault(folded, folded)
+            self.progress["done"] = start + len(chunk)
+            yield
+        self.columns[name] = columns
+
+    def _kinds(self, case: Case, answer: StoredAnswer) -> tuple[str, ...]:
+        if answer.score is None or answer.score >= 1:
+            return ()
+        return tuple(failure_kinds(case, answer.text, answer.reason, answer.detail, find=self._find, short=snippet))
+
+    def visible(self, side: str) -> np.ndarray:
+        """Return which cases may be shown: those of dev, and those of test that were revealed."""
+        revealed = self.revealed
+        shown = np.array([case.id in revealed for case in self.cases], dtype=bool)
+        sides: dict[str, np.ndarray] = {"dev": ~self.is_test, "test": self.is_test & shown}
+        return sides[side] if side in sides else sides["dev"] | sides["test"]
+
+    @property
+    def revealed(self) -> set[str]:
+        return {row["case"] for row in self.answers.session.folder.read(REVEALED, list[Reveal]) or []}
+
+    def detail(self, case_id: str, option: str) -> JsonObject:
+        """Return all texts of a case and of an option's answer, under their names.
+
+        Raises:
+            UserError: No such case, or it is a test case that was not revealed.
+        """
+        place = self.position.get(case_id)
+        if place is None:
+            raise UserError("There is no such case.", hint="Remove the case from the address.")
+        if self.is_test[place] and case_id not in self.revealed:
+            raise UserError(
+                "This is a test case, so its answers are hidden to prevent tuning on the test set.",
+                hint="To see them, press “Reveal test answers”.",
+            )
+        if option not in self.options:
+            raise UnknownName("option", option, list(self.options))
+        if (case_id, option) not in self._details:
+            self._details[case_id, option] = self._thread.submit(self._read, self.cases[place], option).result()
+            while len(self._details) > DETAILS:
+                self._details.pop(next(iter(self._details)), None)
+        return self._details[case_id, option]
+
+    def _read(self, case: Case, option: str) -> JsonObject:
+        row, variant = self.answers.rung(option)
+        answer = worst_answers(self.answers.answers(row, variant, [case])).get(case.id)
+        library, passages = self.answers.session.library, tuple[Passage, ...]()
+        if variant.retrieval is not None and library is not None:
+            passages = blocking(library.passages(variant.retrieval, [case]))[case.id]
+        found: JsonObject = {
+            "question": case.text,
+            "expected": self.expected[self.position[case.id]],
+            "passages": passages,
+        }
+        if answer is not None:
+            detail = _written(dict(answer.detail)) if answer.detail else ""
+            found |= {
+                "text": answer.text,
+                "thinking": answer.thinking,
+                "reason": answer.reason,
+                "detail": detail,
+                "score": answer.score,
+                "name": answer.name,
+            }
+        return found
+
+
+def _key(project: Project) -> tuple[Any, ...]:
+    """Return the state of the files that the view depends on, except for the stored answers."""
+    root, folder = project.root, Folder(project.root).path
+    names = ("run", "run-unfinished", "quick", "quick-unfinished", "split")
+    paths = [root / FILE_NAME, project.path(project.cases.path), *(folder / f"{name}.json" for name in names)]
+    stats = [path.stat() if path.exists() else None for path in paths]
+    return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat else None for stat in stats)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+
+
+def snippet(text: str) -> str:
+    """Return the beginning of a text on one line."""
+    short = " ".join(text[: 2 * SNIPPET].split())
+    return short if len(short) <= SNIPPET and len(text) <= 2 * SNIPPET else f"{short[: SNIPPET - 1]}…"
+
+
+def index_of(state: UiState) -> FailureIndex:
+    """Return the index of the project as it is now; a new one if record, project file, data or store changed.
+
+    Raises:
+        UserError: Experts do not see answers of models.
+    """
+    if state.role == "expert":
+        raise UserError("The role `expert` does not show failures.", hint="Run `tuneworthy ui` without --role.")
+    with state.lock:
+        index: FailureIndex | None = state.cache.get(NAME)
+        if index is not None and index.failed:
+            del state.cache[NAME]  # so that the next request tries again
+        elif index is None or not index.is_current:
+            if index is not None:
+                index.close()
+            index = state.cache[NAME] = FailureIndex(load(state.root))
+        return index
+
+
+def _chosen(index: FailureIndex, query: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the options A and B: by default the baseline, and the best one."""
+    rungs = list(index.rungs)
+    a = query.get("a") or ("baseline" if "baseline" in rungs else rungs[0])
+    return a, query.get("b") or next((rung for rung in (index.best, *rungs) if rung != a), a)
+
+
+def _one_of(query: Mapping[str, Any], name: str, values: Texts) -> str:
+    value = query.get(name) or values[0]
+    if value not in values:
+        raise UnknownName(name, value, list(values))
+    return str(value)
+
+
+@dataclass(slots=True)
+class PairView:
+    """Two options and the filters of a query.
+
+    Attributes:
+        masks: Filter to `(n_cases,)`, which cases it lets through.
+    """
+
+    index: FailureIndex
+    a: OptionColumns
+    b: OptionColumns
+    masks: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, index: FailureIndex, names: tuple[str, str], query: Mapping[str, Any]) -> "PairView":
+        a, b = (index.columns[name] for name in names)
+        view = cls(index, a, b, {"status": cls.statuses(a, b)[_one_of(query, "show", STATUSES)]})
+        if reason := query.get("reason"):
+            view._add("reason", (reason in pair for pair in zip(a.reasons, b.reasons, strict=True)))
+        if tag := query.get("tag"):
+            view._add("tag", (tag in case.tags for case in index.cases))
+        if group := query.get("group"):
+            view._add("group", (group in kinds for kinds in b.kinds))
+        if words := str(query.get("search", "")).casefold():
+            texts = zip(index.asked, a.folded, b.folded, strict=True)
+            view._add("search", (any(words in text for text in row) for row in texts))
+        return view
+
+    def _add(self, name: str, passes: Iterable[bool]) -> None:
+        self.masks[name] = np.fromiter(passes, dtype=bool, count=len(self.index.cases))
+
+    @staticmethod
+    def statuses(a: OptionColumns, b: OptionColumns) -> dict[str, np.ndarray]:
+        every = np.ones(len(a.scores), dtype=bool)
+        masks = (every, b.scores < a.scores, b.scores > a.scores, (a.scores < 1) & (b.scores < 1))
+        return dict(zip(STATUSES, masks, strict=True))
+
+    def matches(self, base: np.ndarray, without: str = "") -> np.ndarray:
+        """Return the places of the cases of `base` that pass all filters, except for one."""
+        chosen = [mask for name, mask in self.masks.items() if name != without]
+        return np.flatnonzero(np.logical_and.reduce([base, *chosen]))
+
+    def ordered(self, places: np.ndarray, sort: str) -> np.ndarray:
+        a, b, cases = self.a, self.b, self.index.cases
+        if sort == "id":
+            return np.array(sorted(places, key=lambda place: cases[place].id), dtype=np.intp)
+        score = np.nan_to_num(b.scores[places], nan=2.0)
+        keys = [np.nan_to_num(a.scores[places], nan=2.0), score]
+        if sort == "length":
+            keys = [-b.lengths[places]]
+        elif sort == "change":
+            delta = np.nan_to_num(b.scores[places] - a.scores[places])
+            other = np.array([a.texts[place] == b.texts[place] for place in places], dtype=bool)
+            keys = [score, delta, np.where(delta != 0, 0, 1 + other)]
+        return places[np.lexsort([places, *keys])]
+
+    def row(self, place: int) -> JsonObject:
+        index, case = self.index, self.index.cases[place]
+        return {
+            "id": case.id,
+            "side": "test" if index.is_test[place] else "dev",
+            "question": index.questions[place],
+            "expected": snippet(index.expected[place]),
+            **{
+                name: {
+                    "text": one.texts[place],
+                    "score": _score(one.scores[place]),
+                    "reason": snippet(one.reasons[place]),
+                }
+                for name, one in (("a", self.a), ("b", self.b))
+            },
+        }
+
+
+def _score(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _counted(values: Iterable[str]) -> list[tuple[str, int]]:
+    return Counter(value for value in values if value).most_common(MAX_GROUPS)
+
+
+def listed(state: UiState, query: Mapping[str, Any]) -> JsonObject:
+    """Return a window of the cases that match, with the numbers of the filters; or how far the first load is."""
+    index = index_of(state)
+    if not index.opened() or not index.loaded(names := _chosen(index, query)):
+        return {"loading": index.progress}
+    view, base = PairView.of(index, names, query), index.visible(_one_of(query, "side", SIDES))
+    a, b, places = view.a, view.b, view.matches(base)
+    start = _number(query)
+    window = view.ordered(places, _one_of(query, "sort", SORTS))[start : start + WINDOW]
+    statuses, others = view.statuses(a, b), view.matches(base, "status")
+    return {
+        "options": [{"option": name, "name": words} for name, words in index.options.items()],
+        "a": {"option": names[0], "name": a.name},
+        "b": {"option": names[1], "name": b.name},
+        "note": index.note,
+        "total": len(places),
+        "offset": start,
+        "rows": [view.row(place) for place in window],
+        "hidden": int(index.is_test.sum() - index.visible("test").sum()),
+        "revealed": int(index.visible("test").sum()),
+        "searched": index.searched,
+        "counts": {name: int(mask[others].sum()) for name, mask in statuses.items()},
+        "groups": _counted(kind for place in view.matches(base, "group") for kind in b.kinds[place]),
+        "reasons": _counted(
+            one for place in view.matches(base, "reason") for one in {a.reasons[place], b.reasons[place]}
+        ),
+        "tags": _counted(tag for place in view.matches(base, "tag") for tag in index.cases[place].tags),
+        "is_label_task": index.answers.session.task.kind == "label",
+    }
+
+
+def _number(query: Mapping[str, Any], name: str = "offset") -> int:
+    word = str(query.get(name) or 0)
+    return int(word) if word.isdecimal() and len(word) < 10 else 0
+
+
+def reveal(state: UiState, body: Mapping[str, Any]) -> JsonObject:
+    """Record that the answers to the test cases that match are shown, and return their number."""
+    index = index_of(state)
+    if not index.opened() or not index.loaded(names := _chosen(index, body)):
+        raise UserError("The answers are not loaded yet.", hint="Wait until the list appears, then try again.")
+    view = PairView.of(index, names, body)
+    stored = np.isfinite(view.a.scores) | np.isfinite(view.b.scores)
+    shown = [index.cases[place].id for place in view.matches(index.is_test & stored)]
+    with state.lock:
+        record_reveal(index.answers.session.folder, shown, "ui")
+    return {"revealed": len(shown)}
+
+
+def _part(text: str, start: int = 0, size: int = BEGINNING) -> JsonObject:
+    return {"text": text[start : start + size], "next": start + size, "length": len(text)}
+
+
+def _passages(found: JsonObject, start: int) -> JsonObject:
+    passages = found["passages"]
+    rows = [
+        {
+            "document": one.document,
+            "heading": one.heading,
+            "field": f"passage.{start + n}",
+            **_part(one.text, size=SNIPPET),
+        }
+        for n, one in enumerate(passages[start : start + PASSAGES])
+    ]
+    return {"rows": rows, "next": start + PASSAGES, "length": len(passages)}
+
+
+def case_of(state: UiState, query: Mapping[str, Any]) -> JsonObject:
+    """Return a case and both answers; of long texts the beginning."""
+    index = index_of(state)
+    if not index.opened():
+        return {"loading": index.progress}
+    case_id, names = str(query.get("case", "")), _chosen(index, query)
+    found = [index.detail(case_id, name) for name in names]
+    case = index.cases[index.position[case_id]]
+    return {
+        "id": case.id,
+        "side": index.answers.sides[case.id],
+        "tags": case.tags,
+        "documents": case.documents,
+        **{name: _part(found[0][name]) for name in ("question", "expected")},
+        "answers": [
+            {
+                "option": option,
+                "stored": "text" in one,
+                "passages": _passages(one, 0),
+                **{name: one.get(name) for name in ("name", "score", "reason")},
+                **{name: _part(one[name]) for name in ("text", "thinking", "detail") if one.get(name) is not None},
+            }
+            for option, one in zip(names, found, strict=True)
+        ],
+    }
+
+
+def text_of(state: UiState, query: Mapping[str, Any]) -> JsonObject:
+    """Return a part of a text of the detail, or further passages."""
+    index = index_of(state)
+    found = index.detail(str(query.get("case", "")), str(query.get("option", "")))
+    field, _, number = str(query.get("field", "")).partition(".")
+    start = _number(query)
+    if field == "passages":
+        return _passages(found, start)
+    if field == "passage" and number.isdecimal() and int(number) < len(found["passages"]):
+        return _part(found["passages"][int(number)].text, start, PART)
+    if field not in {"question", "expected", "text", "thinking", "detail"} & found.keys():
+        raise UserError("There is no such text.")
+    return _part(found[field], start, PART)
+
+
+READS: Final = {NAME: listed, f"{NAME}/case": case_of, f"{NAME}/text": text_of}
+WRITES: Final = {f"{NAME}/reveal": reveal}
