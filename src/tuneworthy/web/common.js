@@ -62,5 +62,7 @@ window.tuneworthy = (() => {
     return html`<div class="fault" role="alert"><p>${error.message}</p>${error.hint && html`<p>${error.hint}</p>`}</div>`;
   }
 
-  return { html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, useApi, percent, points, LongText, Fault };
+  return {
+    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, useApi, isAway, percent, points, LongText, Fault,
+  };
 })();

@@ -1,7 +1,7 @@
 // Failures: two options side by side. The server filters and sorts; rows come in windows, long texts in parts.
 "use strict";
 (() => {
-  const { html, useState, useEffect, useMemo, useRef, views, api, useApi, Fault } = window.tuneworthy;
+  const { html, useState, useEffect, useMemo, useRef, views, api, useApi, isAway, Fault } = window.tuneworthy;
   const ROW = 76; // height of a row, px
   const WINDOW = 100; // rows of an answer of the server
   const SPARE = 6; // rows that are drawn above and below the visible ones
@@ -84,6 +84,12 @@
   // The list: rows by place, read as they come into view. While the server scores answers, it is asked again.
   function useRows(filters, version) {
     const [state, set] = useState({ data: null, rows: [], error: null, progress: null, load: () => {} });
+    const [turn, next] = useState(0);
+    useEffect(() => {
+      const back = () => next((n) => n + 1);
+      addEventListener("back", back);
+      return () => removeEventListener("back", back);
+    }, []);
     useEffect(() => {
       const rows = [];
       const asked = new Set();
@@ -102,11 +108,12 @@
             found.rows.forEach((row, i) => { rows[offset + i] = row; });
             set({ data: found, rows, error: null, progress: null, load });
           }
-        }, (error) => current && set({ data: null, rows: [], error, progress: null, load: () => {} }));
+        }, (error) => current && set((old) => (isAway(error) && old.data ? old
+          : { data: null, rows: [], error, progress: null, load: () => {} })));
       };
       load(0);
       return () => { current = false; clearTimeout(timer); };
-    }, [JSON.stringify(filters), version]);
+    }, [JSON.stringify(filters), version, turn]);
     return state;
   }
 

@@ -278,13 +278,7 @@ def snippet(text: str) -> str:
 
 
 def index_of(state: UiState) -> FailureIndex:
-    """Return the index of the project as it is now; a new one if record, project file, data or store changed.
-
-    Raises:
-        UserError: Experts do not see answers of models.
-    """
-    if state.role == "expert":
-        raise UserError("The role `expert` does not show failures.", hint="Run `tuneworthy ui` without --role.")
+    """Return the index of the project as it is now; a new one if record, project file, data or store changed."""
     with state.lock:
         index: FailureIndex | None = state.cache.get(NAME)
         if index is not None and index.failed:
