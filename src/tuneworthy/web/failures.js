@@ -274,7 +274,7 @@
     const diff = useMemo(() => (marked && both && a !== b ? compare(a, b) : null), [a, b, marked]);
     const answer = (name, one, text, runs, more) => html`<section aria-label=${`Answer ${name}`}>
       <h3>${name}: ${one.option} <small dir="auto">${one.name}</small></h3>
-      <p class="verdict">${one.stored ? html`Score ${score(one.score)}` : "No answer is stored."}
+      <p>${one.stored ? html`Score ${score(one.score)}` : "No answer is stored."}
         ${one.reason && html` <span class="muted" dir="auto">${one.reason}</span>`}</p>
       <div class="text box" dir="auto">${!runs ? text : runs.map(([words, differs]) => (!differs ? words
         : name === "A" ? html`<del>${words}</del>` : html`<ins>${words}</ins>`))}</div>${more}

@@ -23,7 +23,8 @@ from tuneworthy.web.verdict_view import verdict
 
 # In the order in which they run; queue.js is in the label page as well.
 SCRIPTS = (
-    "preact.js", "common.js", "queue.js", "queue_view.js", "tables.js", "verdict.js", "history.js", "failures.js", "app.js",
+    "preact.js", "common.js", "queue.js", "queue_view.js", "tables.js", "verdict.js", "history.js", "failures.js",
+    "app.js",
 )  # fmt: skip
 VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
     "engineer": ("verdict", "failures", "queue", "history", "data", "live"),
