@@ -43,13 +43,14 @@
   // Asks the server again; "back" repeats the reads of the view.
   const retry = () => api("project").then(() => dispatchEvent(new Event("back")), () => {});
 
-  function Absence({ status }) {
+  function Absence({ status, isOpen }) {
+    const safe = isOpen ? "Nothing on this page is lost." : "";
     if (status === 401) {
       return html`<section class="fault" aria-label="Token"><p role="alert">The token is missing, or belongs to another
-        start of <code>tuneworthy ui</code>. Nothing on this page is lost.</p><${TokenForm} /></section>`;
+        start of <code>tuneworthy ui</code>. ${safe}</p><${TokenForm} /></section>`;
     }
-    return html`<section class="fault" aria-label="Server"><p role="alert">The server does not answer. Run <code>
-      tuneworthy ui</code> again. Nothing on this page is lost.</p>
+    return html`<section class="fault" aria-label="Server"><p role="alert">The server does not answer. Run
+      ${" "}<code>tuneworthy ui</code> again. ${safe}</p>
       <p><button type="button" onClick=${retry}>Try again</button></p></section>`;
   }
 
@@ -87,7 +88,7 @@
         <nav aria-label="Views">${names.map((one) => html`
           <a href=${`#/${one}`} aria-current=${one === name ? "page" : undefined}>${views[one].title}</a>`)}</nav>
       </header>`}
-      ${isAway && html`<${Absence} status=${status} />`}
+      ${isAway && html`<${Absence} status=${status} isOpen=${Boolean(project)} />`}
       <main id="main" tabindex="-1" aria-label=${title}>
         ${View ? html`<${View} key=${name} project=${project} query=${at.query}
           go=${(query, how) => go(name, query, how)} />` : !isAway && error && html`<${Fault} error=${error} />`}</main>`;

@@ -29,6 +29,8 @@ from tuneworthy.types import frozen
 from tuneworthy.web.state import Role
 
 MAX_BODY = 2**20
+# Of the target and all headers; cookies of other servers on the same host are among them.
+MAX_HEAD = 2**15
 # Containers within containers: a JSON answer of a label is far below.
 MAX_DEPTH = 64
 # Time in which a body must arrive, seconds.
@@ -86,6 +88,7 @@ class Arrival:
     method: str
     path: str
     headers: Mapping[str, Sequence[str]]
+    size: int
     body: bytes = b""
 
     @classmethod
@@ -93,7 +96,8 @@ class Arrival:
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip())
-        return cls(scope["method"], scope["raw_path"].decode("latin-1"), headers)
+        size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain(*scope["headers"])))
+        return cls(scope["method"], scope["raw_path"].decode("latin-1"), headers, size)
 
     @property
     def api(self) -> str:
@@ -124,12 +128,16 @@ Guard = Callable[[Access, Arrival], None]
 
 def check_form(access: Access, request: Arrival) -> None:
     """Accept plain requests for known kinds of paths; encoded characters and absolute addresses are not known."""
+    if request.size > MAX_HEAD:
+        raise RequestRefused(431, f"The headers have more than {MAX_HEAD:,} bytes.")
     if not PATH.fullmatch(request.path):
         raise RequestRefused(404, "No such page.", "Open the address that `tuneworthy ui` printed.")
     if repeated := [name for name in SINGLE if len(request.headers.get(name, ())) > 1]:
         raise RequestRefused(400, f"The header {repeated[0]} is repeated.")
     if request.headers.get("upgrade"):
         raise RequestRefused(400, "This server does not change the protocol.")
+    if {"content-length", "transfer-encoding"} <= request.headers.keys():
+        raise RequestRefused(400, "The length of the body is stated twice.", headers={"Connection": "close"})
 
 
 def check_method(access: Access, request: Arrival) -> None:
