@@ -1,12 +1,18 @@
-"""The reads of the views `verdict` and `history`: equal to the command line, and without a hidden answer."""
+"""The reads of the views `verdict`, `history`, `data` and `live`: equal to the command line, without hidden answers."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sqlite3
 import time
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -15,6 +21,12 @@ from starlette.testclient import TestClient
 from tests.ladder.simulations import write_simulation
 
 from tuneworthy.cli import invoke
+from tuneworthy.dataset.corrections import Correction, write_correction
+from tuneworthy.dataset.freeze import latest_version
+from tuneworthy.ladder.record import read_record, write_record
+from tuneworthy.people.review_log import content_of
+from tuneworthy.store import Folder
+from tuneworthy.train.phases import TrainingState
 from tuneworthy.web.server import create_app
 from tuneworthy.web.state import UiState
 
@@ -223,7 +235,178 @@ def test_no_view_shows_an_answer_to_a_test_case(tmp_path: Path) -> None:
     assert invoke(["run", "--project", str(root)]) == 0
     assert marker.encode() in b"".join(one.read_bytes() for one in (root / ".tuneworthy").glob("responses*"))
     client = TestClient(create_app(state_of(root)))
-    for name in ("verdict", "history"):
+    for name in ("verdict", "history", "data", "live"):
         text = client.get(f"/api/{name}").text
         assert marker not in text and "planted-question" not in text, name
     assert not (root / ".tuneworthy" / "revealed.json").exists()
+
+
+def training_rows(root: Path) -> list[dict[str, Any]]:
+    """Rows for a build: some twice, some that are cases, some refusals, and one with an address."""
+    rows = [json.loads(line) for line in (root / "examples.jsonl").read_text().splitlines()][:160]
+    cases = [json.loads(line) for line in (root / "cases.jsonl").read_text().splitlines()]
+    chats = [
+        (f"Write about item {i} to ada{i}@example.org", "I'm sorry, but I can't help with that.") for i in range(4)
+    ]
+    chats += [(f"{case['input']}", case["expected"]) for case in cases[:20]]
+    return [
+        *rows,
+        *rows[:120],
+        *({"messages": [turn("user", question), turn("assistant", answer)]} for question, answer in chats),
+    ]
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+@pytest.fixture(scope="module")
+def built(decided: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with two versions of training data; from the second, a person dropped two rows."""
+    root = Path(shutil.copytree(decided, tmp_path_factory.mktemp("data") / "world"))
+    (root / "logs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in training_rows(root)))
+    for files in ([str(root / "logs.jsonl")], []):
+        assert invoke(["data", "build", *files, "--unsafe", "--project", str(root)]) == 0
+        version = latest_version(Folder(root))
+        assert version is not None
+        for row in list(version.examples())[:2]:
+            drop = Correction(row=content_of(row), version=version.id, reviewer="ben", decision="drop")
+            write_correction(root / "corrections.jsonl", drop)
+    return root
+
+
+def test_the_funnel_starts_with_the_rows_read_and_ends_with_the_rows_kept(built: Path) -> None:
+    found = read(built, "data")
+    funnel = columns({"table": found["tables"][0]})
+    version = latest_version(Folder(built))
+    assert version is not None and found["version"] == version.id and len(found["versions"]) == 2
+    assert funnel[0]["check"] == "import" and funnel[0]["n_in"] == str(version.recipe.input.n_read)
+    assert funnel[-1]["n_out"] == str(version.n_rows)
+    for before, after in pairwise(funnel):
+        assert before["n_out"] == after["n_in"]
+    dropped = {row["check"]: int(row["dropped"]) for row in funnel[1:]}
+    assert {one["check"]: 0 for one in found["reasons"]}.keys() == {name for name, n in dropped.items() if n}
+    assert sum(one["n"] for one in found["reasons"]) == sum(dropped.values())
+    assert columns({"table": found["sources"]})[0]["name"] == "logs.jsonl"
+
+
+def test_an_older_version_can_be_chosen_and_an_unknown_one_is_refused(built: Path) -> None:
+    newest, oldest = (one["id"] for one in read(built, "data")["versions"])
+    assert read(built, "data", version=oldest)["version"] == oldest != newest
+    answer = TestClient(create_app(state_of(built))).get("/api/data", params={"version": "nothing"})
+    assert answer.status_code == 409
+
+
+def test_dropped_rows_come_in_pages_with_reason_and_masked_text(built: Path) -> None:
+    rows, page = [], 0
+    part = next(one for one in read(built, "data")["reasons"] if one["reason"] == "exact_duplicate")
+    while len(rows) < part["n"]:
+        found = read(built, "data/dropped", check=part["check"], reason=part["reason"], page=page)
+        assert 0 < len(found["rows"]) <= found["size"] and found["n"] == part["n"]
+        rows, page = [*rows, *found["rows"]], page + 1
+    assert page > 1 and len({row["source"] for row in rows}) == part["n"]
+    assert found["keep"] == '[data.policy]\nexact_duplicate = "report"'
+    refused = read(built, "data/dropped", check="refusal", reason="refused")
+    assert all("[EMAIL_" in row["question"] and "@" not in row["question"] for row in refused["rows"])
+
+
+def test_the_text_of_a_row_that_is_a_case_stays_hidden(built: Path) -> None:
+    parts = [one for one in read(built, "data")["reasons"] if one["check"] in {"contamination", "held_out"}]
+    assert parts, "nothing overlaps, so that the test cannot fail"
+    questions = [json.loads(line)["input"] for line in (built / "cases.jsonl").read_text().splitlines()]
+    for part in parts:
+        found = read(built, "data/dropped", check=part["check"], reason=part["reason"])
+        assert found["keep"] == "" and not any(row["answer"] for row in found["rows"])
+        assert not any(question in json.dumps(found) for question in questions)
+
+
+def restore(root: Path, labeller: str = "ana", **body: str) -> Any:
+    return TestClient(create_app(state_of(root, labeller))).post("/api/data/restore", json=body)
+
+
+def test_a_restored_row_is_in_the_next_build_and_the_log_is_that_of_the_terminal(built: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(built, tmp_path / "world"))
+    found = read(root, "data")
+    dropped = read(root, "data/dropped", check="corrections", reason="dropped_by_person")["rows"]
+    row = dropped[0]["row"]
+    assert not dropped[0]["restored"] and row
+    assert restore(root, version=found["version"], row=row).status_code == 200
+    line = json.loads((root / "corrections.jsonl").read_text().splitlines()[-1])
+    assert (line["row"], line["decision"], line["reviewer"]) == (row, "open", "ana")
+    assert read(root, "data/dropped", check="corrections", reason="dropped_by_person")["rows"][0]["restored"]
+    again = restore(root, version=found["version"], row=row)
+    assert again.status_code == 409 and "restored already" in again.json()["error"]
+    assert invoke(["data", "build", "--unsafe", "--project", str(root)]) == 0
+    version = latest_version(Folder(root))
+    assert version is not None and row in {content_of(one) for one in version.examples()}
+    before = latest_version(Folder(built))
+    assert before is not None and row not in {content_of(one) for one in before.examples()}
+
+
+@pytest.mark.parametrize("row", ["", "0" * 64, "../../etc/passwd"])
+def test_a_row_that_no_person_dropped_is_not_restored(row: str, built: Path) -> None:
+    log = (built / "corrections.jsonl").read_bytes()
+    assert restore(built, version=read(built, "data")["version"], row=row).status_code == 409
+    assert (built / "corrections.jsonl").read_bytes() == log
+
+
+def test_without_training_data_the_view_names_the_command(world: Path) -> None:
+    assert read(world, "data") == {"version": "", "command": "tuneworthy data build"}
+
+
+def unfinished(root: Path, rung: str = "model") -> None:
+    """Write the record of a run in a rung with 100 answers, as `run` does, with the process of the tests."""
+    record = read_record(Folder(root))
+    assert record is not None
+    rows = [row for row in record.rungs if row.rung != rung]
+    with closing(sqlite3.connect(root / ".tuneworthy" / "responses.sqlite")) as store:
+        ((since,),) = store.execute("SELECT created FROM responses ORDER BY created DESC LIMIT 1 OFFSET 99")
+    write_record(Folder(root), replace(record, rungs=rows, at=(rung, since, str(os.getpid()))))
+
+
+def test_a_run_in_progress_shows_rung_cost_progress_and_candidates(world: Path) -> None:
+    unfinished(world)
+    folder = Folder(world)
+    with folder.lock(lambda line: None):
+        found = read(world, "live")
+        assert found["running"] and str(os.getpid()) in found["process"]
+        run, facts = found["run"], dict(found["run"]["facts"])
+        assert run["running"] and (run["done"], run["planned"]) == (2, 3)
+        assert facts["Rung"] == "model (3 of 3)" and facts["Finished rungs"] == "baseline, prompt"
+        assert facts["Cost of the project so far"] == "$0" and facts["Time left"].startswith("at most about")
+        assert int(facts["New answers in this rung"]) >= 100
+        assert run["candidates"]["rows"] and [row[0] for row in run["rungs"]["rows"]] == ["baseline", "prompt"]
+    found = read(world, "live")
+    assert not found["running"] and not found["run"]["running"] and "stopped at the rung model" in found["run"]["state"]
+
+
+def test_reading_a_run_in_progress_takes_no_lock(world: Path) -> None:
+    unfinished(world)
+    before = (world / ".tuneworthy" / "lock").stat().st_mtime_ns
+    read(world, "live")
+    assert (world / ".tuneworthy" / "lock").stat().st_mtime_ns == before
+    with Folder(world).lock(pytest.fail):
+        pass
+
+
+def test_a_training_shows_its_phase_and_a_killed_one_its_next_step(world: Path) -> None:
+    folder = Folder(world)
+    state = TrainingState(phase="train", done=30, total=120, finished={"check": 70.0})
+    folder.write("training", state)
+    with folder.lock(lambda line: None):
+        training = read(world, "live")["training"]
+        assert training["running"] and (training["done"], training["planned"]) == (30, 120)
+        assert dict(training["facts"])["Progress"] == "30 of 120" and training["next"] == ""
+    assert read(world, "live")["training"]["next"] == "tuneworthy train"
+    assert read(world, "live")["run"] is None
+
+
+def test_the_time_left_of_a_phase_follows_its_pace(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, client, clock = Folder(world), TestClient(create_app(state_of(world))), [1000.0]
+    monkeypatch.setattr("tuneworthy.web.live.time", SimpleNamespace(time=lambda: clock[0]))
+    with folder.lock(lambda line: None):
+        for done in (10, 20):
+            folder.write("training", TrainingState(phase="train", done=done, total=120))
+            facts = dict(client.get("/api/live").json()["training"]["facts"])
+            clock[0] += 60.0
+    assert facts["Time left in this phase"] == "about 10 min"

@@ -209,7 +209,7 @@ def _dropped_examples(rejects: Iterable[RowLine], mask: Mask) -> Examples:
     examples: Examples = defaultdict(list)
     for line in rejects:
         if len(shown := examples[line.reason, "drop"]) < EXAMPLES:
-            shown.append(_shown(line, line.example or Example(id=line.id, messages=()), mask))
+            shown.append(shown_row(line, line.example or Example(id=line.id, messages=()), mask))
     return examples
 
 
@@ -233,7 +233,7 @@ def _retained(version: Version, mask: Mask) -> tuple[Examples, list[RowCounts], 
             labels[answer] += 1
         licences.update(str(row.meta[key]) for key in ("licence", "license") if row.meta.get(key))
         for one in drawn.get(row.source, ()):
-            examples[one.reason, str(one.action)].append(_shown(one, row, mask))
+            examples[one.reason, str(one.action)].append(shown_row(one, row, mask))
     more = f"files not shown: {len(files) - TOP}" if len(files) > TOP else ""
     distributions = [
         RowCounts("Question length in characters", _binned(questions)),
@@ -297,16 +297,18 @@ def _reasons(recipe: Recipe, examples: Examples) -> list[Reason]:
     return reasons
 
 
-def _shown(one: RowLine, row: Example, mask: Mask) -> CardRow:
+def shown_row(one: RowLine, row: Example, mask: Mask, most: int = SHOWN) -> CardRow:
+    """Return a row with a finding as it is shown: masked, at most `most` characters, without the text of a case."""
     other = one.other.source if one.other else ""
     overlaps = one.reason.startswith(("overlap_", "held_out"))
     if overlaps or one.contamination:
         return CardRow(one.source, "hidden because it overlaps a case", "", one.detail if overlaps else "", other)
-    return CardRow(one.source, _cut(mask(row.question)), _cut(mask(row.answer)), mask(one.detail), other)
+    question, answer = (_cut(mask(text), most) for text in (row.question, row.answer))
+    return CardRow(one.source, question, answer, mask(one.detail), other)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN else text[: SHOWN - 1].rstrip() + "…"
+def _cut(text: str, most: int = SHOWN) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def _bin(length: int) -> int:

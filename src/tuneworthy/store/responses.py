@@ -294,6 +294,11 @@ class ResponseStore:
         cut_off = [call.usd for call in calls if holder is None or call.created < holder[1]]
         return Expenses(answered, fsum(cut_off), len(cut_off), fsum(call.usd for call in calls) - fsum(cut_off))
 
+    def stored_since(self, time: float) -> int:
+        """Return how many answers were stored since a time, seconds since the epoch."""
+        ((n,),) = self._rows("SELECT COUNT(*) FROM responses WHERE created >= ?", time)
+        return int(n)
+
     def __len__(self) -> int:
         return int(self._db.execute("SELECT COUNT(*) FROM responses").fetchone()[0])
 

@@ -17,13 +17,16 @@ from starlette.routing import Route
 from tuneworthy.config import load
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.web import failures, queue_api
+from tuneworthy.web.data_view import data, dropped, restore
 from tuneworthy.web.history import history
+from tuneworthy.web.live import live
 from tuneworthy.web.state import Read, UiState, Write
 from tuneworthy.web.verdict_view import verdict
 
 # In the order in which they run; queue.js is in the label page as well.
 SCRIPTS = (
     "preact.js", "common.js", "queue.js", "queue_view.js", "tables.js", "verdict.js", "history.js", "failures.js",
+    "data.js", "live.js",
     "app.js",
 )  # fmt: skip
 VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -38,13 +41,17 @@ def project_of(state: UiState, query: Mapping[str, str]) -> Any:
 
 READS: dict[str, Read] = {
     **failures.READS,
+    "data": data,
+    "data/dropped": dropped,
     "history": history,
+    "live": live,
     "project": project_of,
     "queues": queue_api.queues,
     "verdict": verdict,
 }
 WRITES: dict[str, Write] = {
     **failures.WRITES,
+    "data/restore": restore,
     "queue/open": queue_api.open_queue,
     "queue/answer": queue_api.answer,
     "queue/undo": queue_api.undo,
