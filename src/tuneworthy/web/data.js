@@ -16,7 +16,8 @@
         ${row.detail && html` <span>${row.detail}</span>`}${row.other && html` <span>repeats ${row.other}</span>`}</p>
       <${LongText} text=${row.question} limit=${600} />
       ${row.answer && html`<p class="muted">Answer</p><${LongText} text=${row.answer} limit=${600} />`}
-      ${row.row && html`<${Restore} version=${version} row=${row.row} done=${row.restored} changed=${changed} />`}</li>`;
+      ${row.row && html`
+        <${Restore} version=${version} row=${row.row} done=${row.restored} changed=${changed} />`}</li>`;
   }
 
   function Pages({ found, turn }) {
@@ -24,7 +25,8 @@
     return pages > 1 && html`<nav class="pages" aria-label="Pages of dropped rows">
       <button type="button" disabled=${found.page === 0} onClick=${() => turn(found.page - 1)}>Previous</button>
       <span>Page ${found.page + 1} of ${pages}</span>
-      <button type="button" disabled=${found.page + 1 >= pages} onClick=${() => turn(found.page + 1)}>Next</button></nav>`;
+      <button type="button" disabled=${found.page + 1 >= pages} onClick=${() => turn(found.page + 1)}>Next</button>
+    </nav>`;
   }
 
   function Dropped({ version, part, query, go }) {
@@ -37,8 +39,8 @@
       ${found.keep && html`<p>To keep such rows in the next build, set in tuneworthy.toml:</p>
         <pre tabindex="0" aria-label="Lines for tuneworthy.toml">${found.keep}</pre>`}
       <${Pages} found=${found} turn=${turn} />
-      <ul class="dropped">${found.rows.map((row) => html`<${Row} key=${row.source + row.row} row=${row} version=${version}
-        changed=${() => setN(n + 1)} />`)}</ul>
+      <ul class="dropped">${found.rows.map((row) => html`<${Row} key=${row.source + row.row} row=${row}
+        version=${version} changed=${() => setN(n + 1)} />`)}</ul>
       <${Pages} found=${found} turn=${turn} />`}<//>`;
   }
 

@@ -17,7 +17,8 @@
     return html`<section><h2>${run.kind}</h2><p>${run.state}.</p>
       <${Bar} part=${run} label="Finished rungs" /><${Facts} facts=${run.facts} />
       ${!run.running && html`<p>To continue, run <code>tuneworthy run</code>.</p>`}
-      <${DataTable} table=${run.rungs} title="Rungs so far" /><${DataTable} table=${run.candidates} title="Candidates so far" />
+      <${DataTable} table=${run.rungs} title="Rungs so far" />
+      <${DataTable} table=${run.candidates} title="Candidates so far" />
     </section>`;
   }
 
@@ -43,7 +44,8 @@
     return html`<h1>Live</h1><${Loaded} state=${state}>${(found) => html`
       <p role="status">${found.process || "Nothing runs in this project."}</p>
       ${!running && html`<p><button type="button" onClick=${() => setTurn(turn + 1)}>Look again</button></p>`}
-      ${found.run && html`<${Run} run=${found.run} />`}${found.training && html`<${Training} training=${found.training} />`}
+      ${found.run && html`<${Run} run=${found.run} />`}
+      ${found.training && html`<${Training} training=${found.training} />`}
     `}<//>`;
   }
 

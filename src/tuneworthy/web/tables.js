@@ -15,7 +15,8 @@
       <div class="scroll" tabindex="0" role="region" aria-labelledby=${id}>
         <table class="data">
           <thead><tr>${table.columns.map((one) => html`<th scope="col" class=${`is-${one.kind}`}>${one.heading}</th>`)}
-            ${table.bars && html`<td class="bar"></td>`}${more && html`<th scope="col">${more.heading}</th>`}</tr></thead>
+            ${table.bars && html`<td class="bar"></td>`}
+            ${more && html`<th scope="col">${more.heading}</th>`}</tr></thead>
           <tbody>${table.rows.map((row, place) => html`
             <tr class=${place === table.best ? "best" : ""}>
               ${row.map((cell, i) => (i ? html`

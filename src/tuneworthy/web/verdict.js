@@ -13,9 +13,11 @@
     return html`<div class=${`value ${value !== undefined ? "changed" : ""}`}>
       <label for=${`what-if-${name}`}>${label} <small>${unit}</small></label>
       ${slider && html`<input type="range" aria-label=${`${label}, slider`} min=${slider.min} max=${slider.max}
-        step=${slider.step} value=${slider.to(now ?? 0)} onInput=${(event) => set(String(slider.from(Number(event.target.value))))} />`}
+        step=${slider.step} value=${slider.to(now ?? 0)}
+        onInput=${(event) => set(String(slider.from(Number(event.target.value))))} />`}
       <input id=${`what-if-${name}`} type="number" min="0" max=${max} step=${step} value=${now ?? ""}
-        placeholder=${base == null ? "not set" : ""} aria-describedby=${value !== undefined ? `base-${name}` : undefined}
+        placeholder=${base == null ? "not set" : ""}
+        aria-describedby=${value === undefined ? undefined : `base-${name}`}
         onInput=${(event) => set(event.target.value)} />
       ${value !== undefined && html`<small id=${`base-${name}`} class="base">not saved; the file has
         ${" "}${base == null ? "no value" : base}</small>`}
@@ -47,7 +49,7 @@
           ${["input", "output"].map((side) => field(`${side}:${one.model}`, one[side], { label: side,
             unit: html`<span class="hidden">of ${one.model}</span>` }))}</div>`)}
       </fieldset>
-      <button type="button" disabled=${!Object.keys(draft).length} onClick=${() => { setDraft({}); go({}, { replace: true }); }}>
+      <button type="button" disabled=${!Object.keys(draft).length} onClick=${() => go({}, { replace: true })}>
         Values of the project file</button>
     </section>`;
   }
