@@ -25,7 +25,7 @@ from tuneworthy.web.verdict_view import verdict
 
 # In the order in which they run; queue.js is in the label page as well.
 SCRIPTS = (
-    "preact.js", "common.js", "queue.js", "queue_view.js", "tables.js", "verdict.js", "history.js", "failures.js",
+    "preact.js", "common.js", "queue.js", "people.js", "tables.js", "verdict.js", "history.js", "failures.js",
     "data.js", "live.js",
     "app.js",
 )  # fmt: skip

@@ -9,7 +9,9 @@
     if (!data) return html`<p role="status">Counting the rows that wait…</p>`;
     return html`<h1>Rows that wait for a person</h1>${data.queues.length ? html`<ul class="queues">${data.queues.map(({ kind, rows, why }) => html`
       <li><button type="button" onClick=${() => go({ kind })}>${kind}: ${rows.toLocaleString("en")} rows</button> ${why}</li>`)}</ul>`
-      : html`<p>No row waits for you.</p>`}`;
+      : html`<p>No row waits for you.</p>`}
+      ${data.queues.every(({ kind }) => kind !== "cases") && html`<p><button type="button" onClick=${() => go({ kind: "cases" })}>
+        Label cases as a second person</button> Blind: the agreement shows how reliable the labels are.</p>`}`;
   }
 
   function Opened({ kind, go }) {
