@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -215,6 +216,96 @@ def test_hostile_rows_and_labels_are_shown_and_never_run(browser: Any, tmp_path:
         page.wait_for_timeout(5)
     assert page.evaluate(MARKS) == []
     assert page.faults == []
+
+
+JSON_PROJECT = """
+[task]
+name = "orders"
+[[graders]]
+type = "json_schema"
+path = "schema.json"
+[models.local]
+provider = "scripted"
+function = "world.py:answer"
+[ladder]
+baseline = "local"
+"""
+SCHEMA = {"type": "object", "required": ["name"], "additionalProperties": False, "properties": {
+    "name": {"type": "string"}, "n": {"type": "integer"}, "urgent": {"type": "boolean"}, "size": {"enum": ["s", "m"]},
+    "items": {"type": "array", "items": {"type": "string"}}, "place": {"type": "object"}}}  # fmt: skip
+
+
+def test_a_json_answer_is_a_form_of_the_schema_whose_fields_take_selected_text_and_documents_are_shown(
+    browser: Any, tmp_path: Path
+) -> None:
+    root = tmp_path / "p"
+    (root / "documents").mkdir(parents=True)
+    (root / "documents" / "rules.md").write_text("Orders of ten or more are urgent.")
+    (root / "tuneworthy.toml").write_text(JSON_PROJECT)
+    (root / "schema.json").write_text(json.dumps(SCHEMA))
+    (root / "world.py").write_text("def answer(request):\n    return '{}'\n")
+    cases = [{"id": f"c{n}", "input": f"Ten chairs for Ada Lovelace, {n}", "documents": ["rules.md"]} for n in range(2)]
+    (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
+    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    page = opened(browser, tmp_path / "p.html")
+    page.get_by_text("Document rules.md").click()
+    assert "ten or more are urgent" in page.locator("article.row details").inner_text()
+    page.get_by_label("n", exact=True).fill("many")
+    page.get_by_role("button", name="Save").click()
+    assert "n must be a number" in page.locator(".answer .fault").inner_text()
+    page.get_by_label("n", exact=True).fill("10")
+    page.get_by_role("button", name="Save").click()
+    assert "name is required" in page.locator(".answer .fault").inner_text()
+    page.evaluate("""() => {
+      const text = document.querySelector('article.row .text').firstChild, range = document.createRange();
+      const at = text.textContent.indexOf('Ada');
+      range.setStart(text, at); range.setEnd(text, at + 'Ada Lovelace'.length);
+      getSelection().removeAllRanges(); getSelection().addRange(range);
+    }""")
+    page.get_by_role("button", name="Use the selected text for name").click()
+    page.get_by_label("urgent").select_option("true")
+    page.get_by_label("size").select_option("m")
+    page.get_by_role("textbox", name="items").fill("chair\ntable")
+    page.get_by_role("textbox", name="place").fill('{"city": "Bern"}')
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => document.querySelector('.status span').innerText.startsWith('1 of')")
+    page.get_by_role("button", name="decline").click()
+    label("--project", str(root), "--apply", str(downloaded(page, tmp_path / "a.jsonl")))
+    first, second = read_labels(label_path(root / "cases.jsonl"))
+    assert first.label == {"name": "Ada Lovelace", "n": 10, "urgent": True, "size": "m", "items": ["chair", "table"],
+                           "place": {"city": "Bern"}}  # fmt: skip
+    assert second.label is None and page.faults == []
+
+
+def test_a_page_takes_2000_rows_and_20_megabytes_at_most_and_stays_quick(browser: Any, tmp_path: Path) -> None:
+    root = project(tmp_path / "p", [f"{n} " + "word " * 1_500 for n in range(2_100)])
+    output = label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    n = int(re.search(r"Wrote ([\d,]+) rows", output)[1].replace(",", ""))
+    assert 1_000 < n < 2_000 and f"{2_100 - n:,} rows did not fit" in output
+    assert (tmp_path / "p.html").stat().st_size < 20_000_000
+    page = opened(browser, tmp_path / "p.html")
+    page.keyboard.press("1")
+    page.wait_for_function("() => document.querySelector('.status span').innerText.startsWith('1 of')")
+    assert page.faults == []
+
+
+def test_each_answer_names_a_guideline_that_is_kept_and_its_change_is_counted(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", ["One", "Two"])
+    for n, text in enumerate(("Be strict.", "Be lenient.")):
+        (root / "guideline.md").write_text(f"{text}\n\n- `card`\n")
+        label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+        content = json.loads((tmp_path / "p.html").read_text().partition('id="data">')[2].partition("</script>")[0])
+        lines = [
+            {"plan": content["plan"], "labeller": "ada"},
+            {"row": content["rows"][0]["id"], "line": "+new" if n else "card"},
+        ]
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        label("--project", str(root), "--apply", str(tmp_path / "a.jsonl"))
+    versions = [row.guideline for row in read_labels(label_path(root / "cases.jsonl"))]
+    kept = [(root / ".tuneworthy" / "guidelines" / f"{version}.md").read_text().split("\n")[0] for version in versions]
+    assert kept == ["Be strict.", "Be lenient."]
+    assert "- `new`" in (root / "guideline.md").read_text()
+    assert "The guideline changed after 1 answer." in label("cases", "--status", "--project", str(root))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -57,6 +57,7 @@ class Label:
     Attributes:
         decided: Whether it settles a case on which labellers disagree.
         comment: Of the labeller.
+        guideline: Version of the guideline that the labeller saw; "" without one.
     """
 
     case: str
@@ -65,6 +66,7 @@ class Label:
     time: str
     decided: bool = False
     comment: str = ""
+    guideline: str = ""
 
 
 @positional
@@ -119,8 +121,8 @@ def read_answers(path: Path | str) -> list[Label]:
             labels.pop(max(at for at, one in enumerate(labels) if (one.case, one.labeller) == (case, labeller)))
         else:
             label = CANNOT_DECIDE if row.get("cannot_decide") is True else row["label"]
-            decided, comment = row.get("decided") is True, str(row.get("comment", ""))
-            labels.append(Label(case, labeller, label, str(row["time"]), decided, comment))
+            texts = [str(row.get(key, "")) for key in ("comment", "guideline")]
+            labels.append(Label(case, labeller, label, str(row["time"]), row.get("decided") is True, *texts))
 
     read_entries(Path(path), add, "a label file", 'a label with the keys "case", "labeller", "label" and "time"')
     return labels

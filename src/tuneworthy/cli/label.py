@@ -131,6 +131,7 @@ def command(
     if applied == "":
         return _apply(root, kind or "cases", overwrite=overwrite)
     queue = QUEUES[kind](request) if kind else _most_useful(request)
+    queue.keep_guideline(root)
     if page:
         return _write_page(request, queue, page)
     n_given = work_through(queue)
@@ -176,12 +177,18 @@ def _show_status(request: LabelRequest, kind: str | None) -> int:
                 if isinstance(queue, str)
                 else (f"{n} left of {len(queue.session.assigned)} for {clean(request.name)}, {minutes} min. ")
             )
-            lines.append(f"{name}: {whose}{why}")
+            lines.append(f"{name}: {whose}{why}{'' if isinstance(queue, str) else _outdated(queue)}")
     empty = [str(row["queue"]) for row in rows if not row["waiting"]]
     if not kind:
         lines.append(f"Nothing waits in {', '.join(empty)}. After a run, `tuneworthy label audit` draws test cases.")
     print_result({"queues": rows}, say, *lines, f"Next: {_next_step(found, request.root)}")
     return 0
+
+
+def _outdated(queue: Queue) -> str:
+    versions = () if queue.kind in {"review", "findings"} else [one.guideline for one in read_labels(queue.log)]
+    n = sum(version not in {"", queue.version} for version in versions)
+    return f" The guideline changed after {count(n, 'answer')}." if n else ""
 
 
 def _show_end(queue: Queue, name: str, n_given: int) -> int:

@@ -68,7 +68,6 @@ from tuneworthy.types import (
     Texts,
     calls_of,
     canonical,
-    content_hash,
     grouped,
     positional,
     role_of,
@@ -205,7 +204,6 @@ def open_cases(request: LabelRequest) -> Queue:
         guideline.text,
         labels,
         partial(_after_cases, request.root, cases, labels),
-        version=guideline.version,
         blind=bool(given) and given[0].labeller != name,
         documents=_documents(project),
     )
@@ -289,7 +287,13 @@ def open_judge(request: LabelRequest) -> Queue:
             if session.next() or request.peek:
                 break
     return Queue(
-        "judge", session, rating_form(), rubric, path, lambda: "tuneworthy run", version=content_hash(rubric, 12)
+        "judge",
+        session,
+        rating_form(),
+        rubric,
+        path,
+        lambda: "tuneworthy run",
+        documents=_documents(project),
     )
 
 
@@ -315,7 +319,6 @@ def open_suspects(request: LabelRequest) -> Queue:
         guideline.text,
         path,
         lambda: "tuneworthy decide",
-        version=guideline.version,
         documents=_documents(project),
     )
 
@@ -343,7 +346,7 @@ def open_audit(request: LabelRequest) -> Queue:
         return "tuneworthy label audit --apply" if wrong else "tuneworthy decide"
 
     documents = _documents(project)
-    return Queue("audit", session, form, guideline.text, path, done, version=guideline.version, documents=documents)
+    return Queue("audit", session, form, guideline.text, path, done, documents=documents)
 
 
 def _sheet(case: Case) -> str:
@@ -384,7 +387,7 @@ def open_shadow(request: LabelRequest) -> Queue:
             note("If `shadow proxy` runs, it counts the labels after midnight UTC. More sessions may need labels then.")
         return record.command if record else "tuneworthy shadow replay FILES"
 
-    return Queue("shadow", session, form, guideline.text, path, done, version=guideline.version)
+    return Queue("shadow", session, form, guideline.text, path, done)
 
 
 def open_review(request: LabelRequest) -> Queue:
@@ -421,7 +424,6 @@ def open_review(request: LabelRequest) -> Queue:
         sheet,
         _findings_of(version, plan),
         _reading_s,
-        guideline.version,
     )
 
 

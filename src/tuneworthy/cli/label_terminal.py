@@ -17,7 +17,7 @@ from tuneworthy.cases.labelling import CANNOT_DECIDE
 from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.cli.options import note
 from tuneworthy.errors import UserError
-from tuneworthy.people.queue import CANNOT, KINDS, LabelForm, Queue, first_paragraph, label_fault
+from tuneworthy.people.queue import BARE_LABEL, CANNOT, KINDS, LabelForm, Queue, first_paragraph, label_fault
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 
@@ -31,7 +31,6 @@ LABEL_LIST = (
 _MAX_LINES = 16
 # Answers of a session that show how long a row takes.
 _MIN_TIMES = 5
-_BARE_LABEL = re.compile(r"^[-*] `[^`\n]+`[ \t]*(\n|$)", re.MULTILINE)
 
 
 def work_through(queue: Queue, now: Callable[[], float] = time.monotonic) -> int:
@@ -117,7 +116,7 @@ def _shown(queue: Queue, answer: Any) -> str:
 def help_text(queue: Queue, *, full: bool = False) -> str:
     """Return the keys; `full`, after the guideline and a long list of labels."""
     labels = label_lines(queue.form)
-    more = [*(labels if len(labels) > _MAX_LINES else ()), _BARE_LABEL.sub("", queue.guideline).strip(), ""]
+    more = [*(labels if len(labels) > _MAX_LINES else ()), BARE_LABEL.sub("", queue.guideline).strip(), ""]
     keys = (
         f"{KEYS} {CANNOT} if you cannot decide, and {COMMENT} TEXT adds a comment."
         if queue.session.takes_remarks

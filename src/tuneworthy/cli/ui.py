@@ -68,7 +68,9 @@ def command(role: str, labeller: str | None, bind: str | None, origin: str | Non
     def open_queue(kind: str) -> Queue:
         if kind not in QUEUES:
             raise UnknownName("queue", kind, QUEUES)
-        return QUEUES[kind](request)
+        queue = QUEUES[kind](request)
+        queue.keep_guideline(project.root)
+        return queue
 
     state = UiState(project.root, request.name, role, open_queue, lambda: waiting(counted(request)))  # type: ignore[arg-type]
     access = Access(

@@ -16,6 +16,7 @@ from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
 from tuneworthy.people.review import Reviewing
+from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import refuse_link
 from tuneworthy.text import count, plural
 from tuneworthy.types import JsonMapping, NamedTexts, Texts, content_hash, positional
@@ -23,6 +24,7 @@ from tuneworthy.types import JsonMapping, NamedTexts, Texts, content_hash, posit
 GUIDELINE = "guideline.md"
 FREE_TEXT = "The answer is free text."
 _LABEL = re.compile(r"^[-*] `([^`\n]+)`(?::[ \t]*(.*))?$", re.MULTILINE)
+BARE_LABEL = re.compile(r"^[-*] `[^`\n]+`[ \t]*(\n|$)", re.MULTILINE)
 COMMANDS = ("skip", "undo", "quit", "help", "decline", "cannot", "comment")
 # Typed by a person who cannot decide a row.
 CANNOT = "/cannot"
@@ -41,11 +43,6 @@ class Guideline:
     path: Path
     text: str
     labels: NamedTexts
-
-    @property
-    def version(self) -> str:
-        """Hash of the text; "" without one."""
-        return self.text and content_hash(self.text, 12)
 
     @classmethod
     def read(cls, neighbour: Path) -> "Guideline":
@@ -242,7 +239,6 @@ class Queue:
         show: Returns a row as it is shown.
         after: Row to lines that are shown after its answer only.
         reading_s: Returns the least time in which a person reads a row before this answer.
-        version: Of the guideline, stored with each answer.
         blind: Whether other people judge, or judged, the same rows.
         documents: Returns the texts of the documents with the answer, by name, for a page.
     """
@@ -256,9 +252,20 @@ class Queue:
     show: Callable[[Any], str] = attrgetter("text")
     after: Mapping[str, Texts] = field(default_factory=dict)
     reading_s: Callable[[Any, Any], float] = lambda row, answer: 0.0
-    version: str = ""
     blind: bool = True
     documents: Callable[[Any], NamedTexts] = lambda row: {}
+
+    @property
+    def version(self) -> str:
+        """Hash of the guideline, stored with each answer; labels that people add do not change it."""
+        text = BARE_LABEL.sub("", self.guideline).strip()
+        return text and content_hash(text, 12)
+
+    def keep_guideline(self, root: Path) -> None:
+        """Copy the guideline to `guidelines` below `.tuneworthy` under its version, for readers of the log."""
+        if self.version and not (copy := Folder(root).path / "guidelines" / f"{self.version}.md").exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(copy, self.guideline.encode())
 
     def submit(self, row: Any, line: str, seconds: float, comment: str = "", time: str = "") -> Any:
         """Store the answer that a person typed, or chose on a page; return it.
