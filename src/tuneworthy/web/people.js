@@ -11,7 +11,9 @@
       <li><button type="button" onClick=${() => go({ kind })}>${kind}: ${rows.toLocaleString("en")} rows</button> ${why}</li>`)}</ul>`
       : html`<p>No row waits for you.</p>`}
       ${data.queues.every(({ kind }) => kind !== "cases") && html`<p><button type="button" onClick=${() => go({ kind: "cases" })}>
-        Label cases as a second person</button> Blind: the agreement shows how reliable the labels are.</p>`}`;
+        Label cases as a second person</button> Blind: the agreement shows how reliable the labels are.</p>`}
+      <p><button type="button" onClick=${() => go({ kind: "audit" })}>Audit the test labels</button> After a run: label a random
+        sample of the test cases again.</p>`;
   }
 
   function Opened({ kind, go }) {
