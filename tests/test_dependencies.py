@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import tomllib
 from importlib import import_module
@@ -117,6 +118,8 @@ def test_no_step_installs_a_package_without_a_version() -> None:
 
 
 def test_every_core_package_is_named_with_its_licence() -> None:
+    web = ROOT / "src" / "tuneworthy" / "web"
+    assert hashlib.sha256((web / "preact.js").read_bytes()).hexdigest() in (web / "preact.LICENSE").read_text()
     rows = re.findall(r"^\| ([a-z0-9-]+) \| \S+ \| .+ \|$", (ROOT / "THIRD_PARTY.md").read_text(), re.MULTILINE)
     assert rows == licences.core() and {canonical(row) for row in PROJECT["dependencies"]} <= set(rows)
     assert "LGPL" in licences.licence_of("python-stdnum")

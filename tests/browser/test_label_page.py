@@ -113,7 +113,9 @@ def row_of(page: Any) -> str:
     return str(page.locator("article.row .text").inner_text())
 
 
-def test_fifty_rows_among_77_labels_by_keyboard(browser: Any, tmp_path: Path) -> None:
+def test_fifty_rows_among_77_labels_by_keyboard(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = [f"Question {n} of a customer" for n in range(60)]
     root, moved = project(tmp_path / "here", texts), tmp_path / "elsewhere" / "copy"
     truth = {text: LABELS[(7 * n) % 77] for n, text in enumerate(texts)}
@@ -136,6 +138,8 @@ def test_fifty_rows_among_77_labels_by_keyboard(browser: Any, tmp_path: Path) ->
     answers = downloaded(page, tmp_path / "answers.jsonl")
     assert page.faults == []
     shutil.copytree(root, moved)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "USER"):
+        monkeypatch.setenv(name, str(tmp_path / "another_home"))
     output = label("--project", str(moved), "--apply", str(answers))
     assert "50 new answers of ada" in output
     stored = {row.case: row.label for row in read_labels(label_path(moved / "cases.jsonl"))}
