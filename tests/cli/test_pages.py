@@ -113,6 +113,8 @@ ELSEWHERE |= {
     ): ("shadow/test_drift.py::test_the_report_names_it_everywhere_and_its_command_draws_it"),
     ("how-to/shadow.md", "tuneworthy shadow replay logs.jsonl --max-usd 5"): "shadow/test_gate.py::"
     "test_decide_turns_from_shadow_unknown_to_ship_and_back",
+    ("how-to/ui.md", "tuneworthy ui"): "cli/test_ui.py::"
+    "test_the_page_is_on_loopback_and_its_address_has_the_token_in_the_fragment",
     ("how-to/serve.md", "tuneworthy export ollama --out tuned"): "ship/test_ollama.py::"
     "test_the_modelfile_has_template_parameters_and_stops",
 }

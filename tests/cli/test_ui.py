@@ -94,6 +94,7 @@ def certificate(folder: Path) -> str:
     return f"{folder / 'cert.pem'},{folder / 'key.pem'}"
 
 
+@pytest.mark.moved
 def test_the_page_is_on_loopback_and_its_address_has_the_token_in_the_fragment(project: Path) -> None:
     with started(project) as page:
         assert page.address == f"http://127.0.0.1:{page.port}" and FIRST_PORT <= page.port < FIRST_PORT + N_PORTS

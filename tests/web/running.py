@@ -77,7 +77,7 @@ def running(folder: Path, wrap: Callable[[Any, Access], Any] = Gate, **access: A
         access: Changes of `Access`.
     """
     (folder / "tuneworthy.toml").write_text(PROJECT)
-    door = socket.create_server(("127.0.0.1", 0))
+    door = socket.create_server(("127.0.0.1", access.get("port", 0)))
     page = RunningPage(door.getsockname()[1])
 
     def closed(kind: str) -> Queue:

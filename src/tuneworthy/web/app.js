@@ -18,11 +18,11 @@
   window.tuneworthy.go = go;
 
   // "#token=..." is stored and leaves the address at once; the view before it stays.
-  const TOKEN = /(?:^|token=)([\w-]{20,})$/;
-  function takeToken(text, address) {
-    const token = TOKEN.exec(text.trim());
-    if (token) sessionStorage.setItem("tuneworthy-token", token[1]);
-    if (token && address !== undefined) history.replaceState(null, "", address || location.pathname);
+  const store = (token) => sessionStorage.setItem("tuneworthy-token", token);
+  function takeToken(before) {
+    const [, token] = /^#token=([\w-]+)$/.exec(location.hash) || [];
+    if (token) store(token);
+    if (token) history.replaceState(null, "", before || location.pathname);
     return Boolean(token);
   }
 
@@ -30,9 +30,10 @@
     const [fault, set] = useState("");
     const submit = (event) => {
       event.preventDefault();
-      const isToken = takeToken(event.target.elements.token.value);
-      set(isToken ? "" : "This is not a token. It is the part of the address after token=.");
-      if (isToken) retry();
+      const [, token] = /(?:^|token=)([\w-]{20,})$/.exec(event.target.elements.token.value.trim()) || [];
+      if (!token) return set("This is not a token. It is the part of the address after token=.");
+      store(token);
+      return retry().then((isOpen) => set(isOpen ? "" : "The server did not accept this token."));
     };
     return html`<form class="token" onSubmit=${submit}>
       <label for="token">Address that <code>tuneworthy ui</code> printed, or its token</label>
@@ -41,13 +42,14 @@
       <p id="token-fault" role="alert">${fault}</p></form>`;
   }
   // Asks the server again; "back" repeats the reads of the view.
-  const retry = () => api("project").then(() => dispatchEvent(new Event("back")), () => {});
+  const retry = () => api("project").then(() => dispatchEvent(new Event("back")), () => false);
 
   function Absence({ status, isOpen }) {
     const safe = isOpen ? "Nothing on this page is lost." : "";
     if (status === 401) {
-      return html`<section class="fault" aria-label="Token"><p role="alert">The token is missing, or belongs to another
-        start of <code>tuneworthy ui</code>. ${safe}</p><${TokenForm} /></section>`;
+      return html`<section class="fault" aria-label="Token">${!isOpen && html`<h1>Enter the token</h1>`}
+        <p role="alert">The token is missing, or belongs to another start of <code>tuneworthy ui</code>. ${safe}</p>
+        <${TokenForm} /></section>`;
     }
     return html`<section class="fault" aria-label="Server"><p role="alert">The server does not answer. Run
       ${" "}<code>tuneworthy ui</code> again. ${safe}</p>
@@ -62,7 +64,7 @@
     const lastView = useRef();
     useEffect(() => {
       const changed = () => {
-        if (takeToken(location.hash, lastHash.current)) retry();
+        if (takeToken(lastHash.current)) retry();
         lastHash.current = location.hash;
         set(route());
       };
@@ -94,6 +96,6 @@
           go=${(query, how) => go(name, query, how)} />` : !isAway && error && html`<${Fault} error=${error} />`}</main>`;
   }
 
-  takeToken(location.hash, "");
+  takeToken("");
   render(html`<${App} />`, document.getElementById("app"));
 })();
