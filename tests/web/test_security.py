@@ -15,6 +15,7 @@ import pytest
 from tests.web.running import SECRET, TOKEN, RunningPage, running
 from tuneworthy.web import security
 from tuneworthy.web.security import BODY_GUARDS, HEAD_GUARDS, HEADERS, MAX_BODY, MAX_DEPTH, Access, Gate
+from tuneworthy.web.server import READS, SCRIPTS, WRITES
 
 HOST, ORIGIN = "Host: 127.0.0.1:{port}", "Origin: http://127.0.0.1:{port}"
 BEARER, SAME, JSON = "Authorization: Bearer {token}", "Sec-Fetch-Site: same-origin", "Content-Type: application/json"
@@ -307,18 +308,12 @@ def test_every_answer_has_the_headers_and_none_of_cors(
     def bug(*_: object) -> object:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(security_reads(), "bug", bug)
+    monkeypatch.setitem(READS, "bug", bug)
     status, head, body = page.send(ANSWERS[name])
     assert status and header_faults(head) == []
     assert "Traceback" not in body and "ZeroDivisionError" not in body
     monkeypatch.setattr(security, "HEADERS", {"Access-Control-Allow-Origin": "*"})
     assert {*HEADERS, "access-control-allow-origin"} <= {*header_faults(page.send(ANSWERS[name])[1])}
-
-
-def security_reads() -> dict[str, Any]:
-    from tuneworthy.web.server import READS
-
-    return READS
 
 
 def test_the_policy_of_the_page_admits_no_inline_code_and_no_other_place() -> None:
@@ -448,10 +443,24 @@ def test_behind_a_proxy_the_page_works_with_the_option_that_the_refusal_names(na
             assert is_accepted(server, good_read())  # on the machine as before
 
 
-@pytest.mark.parametrize("name", ["app.html.j2", "app.js", "common.js", "queue.js", "queue_view.js", "page.css"])
+@pytest.mark.parametrize("name", ["app.html.j2", "page.css", *(name for name in SCRIPTS if name != "preact.js")])
 def test_all_addresses_in_the_page_are_relative(name: str) -> None:
-    text = (Path(security.__file__).parent / name).read_text()
-    assert (
-        re.findall(r"""(?:src|href|action)=["'`{$]*/|["'`]/?(?:api|static)/(?<!api/)(?<!static/)|fetch\(["'`]/""", text)
-        == []
-    )
+    assert absolute((Path(security.__file__).parent / name).read_text()) == []
+
+
+def absolute(text: str) -> list[str]:
+    """Return addresses that a proxy with a prefix would not serve."""
+    return re.findall(r"""(?:src|href|action)=["'`{$]*/[^"'`]*|["'`]/(?:api|static)/|url\(["']?/""", text)
+
+
+def test_an_absolute_address_is_found() -> None:
+    assert len(absolute('<a href="/api/a"> fetch(`/api/b`) "/static/c" url(/d) <a href=${`/e`}>')) == 5
+    assert absolute('<a href=${`#/${one}`}> fetch(`api/b`) "static/c" a / b') == []
+
+
+def test_each_script_and_view_has_a_path_that_is_accepted_and_an_expert_gets_those_of_the_queue() -> None:
+    assert [name for name in (*SCRIPTS, "page.css") if not security.PATH.fullmatch(f"/static/{name}")] == []
+    names = {*READS, *WRITES}
+    assert [name for name in names if not security.PATH.fullmatch(f"/api/{name}")] == []
+    of_queue = {name for name in names if re.match("project$|queues$|queue/", name)}
+    assert {name for name in names if security.EXPERT.fullmatch(name)} == of_queue > {"project"}

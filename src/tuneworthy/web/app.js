@@ -92,8 +92,9 @@
       </header>`}
       ${isAway && html`<${Absence} status=${status} isOpen=${Boolean(project)} />`}
       <main id="main" tabindex="-1" aria-label=${title}>
-        ${View ? html`<${View} key=${name} project=${project} query=${at.query}
-          go=${(query, how) => go(name, query, how)} />` : !isAway && error && html`<${Fault} error=${error} />`}</main>`;
+        ${View && html`<${View} key=${name} project=${project} query=${at.query}
+          go=${(query, how) => go(name, query, how)} />`}
+        ${!View && !isAway && error && html`<${Fault} error=${error} />`}</main>`;
   }
 
   takeToken("");

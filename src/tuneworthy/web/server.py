@@ -36,7 +36,8 @@ VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def project_of(state: UiState, query: Mapping[str, str]) -> Any:
-    return {"task": load(state.root).task.name, "role": state.role, "labeller": state.labeller, "views": VIEWS[state.role]}
+    task = load(state.root).task.name
+    return {"task": task, "role": state.role, "labeller": state.labeller, "views": VIEWS[state.role]}
 
 
 READS: dict[str, Read] = {
