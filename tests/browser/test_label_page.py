@@ -157,7 +157,7 @@ def test_a_page_writes_the_bytes_that_a_terminal_writes(
         page.keyboard.press(keys)
         if keys == ".":
             page.locator("#comment").fill("two labels fit")
-            page.keyboard.press("Escape")
+            page.keyboard.press("Enter")
             page.keyboard.press("2")
         page.wait_for_timeout(50)
     label("--project", str(roots[0]), "--apply", str(downloaded(page, tmp_path / "a.jsonl")))

@@ -211,6 +211,7 @@ window.tuneworthy.queue = (() => {
       if (event.isComposing || ((event.ctrlKey || event.metaKey || event.altKey) && key !== "Escape")) return;
       const done = (action) => { event.preventDefault(); action(); };
       if (key === "Escape") return done(() => { setAsked(""); setSearch(""); if (article.current) article.current.focus(); });
+      if (field && field.id === "comment" && key === "Enter") return done(() => article.current.focus());
       if (field && !inSearch) return undefined;
       if (row && form.kind === "label") {
         const found = matching(order, search);
