@@ -18,8 +18,8 @@ from typing import Any
 import orjson
 import pytest
 from starlette.testclient import TestClient
-from tests.ladder.simulations import write_simulation
 
+from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.dataset.corrections import Correction, write_correction
 from tuneworthy.dataset.freeze import latest_version
@@ -186,7 +186,7 @@ def test_gates_have_their_numbers_and_reasons_to_train_their_status(world: Path)
     names = [row[0] for row in gates["table"]["rows"]]
     evidence = dict(zip(names, gates["evidence"], strict=True))
     score = next(row["score"] for row in json.loads((world / ".tuneworthy/run.json").read_bytes())["rungs"])
-    assert evidence["baseline"] == [["score", str(score)]]
+    assert evidence["baseline"] == [["score", f"{score:.4g}"]]
     assert {row[1] for row in found["training"]["rows"]} <= {"measured", "refuted", "unknown"}
     assert [one["label"] for one in found["recommendations"]] == ["Recommendation", "Best within today's bill"]
     assert found["next"]["why"] or found["next"]["command"]
@@ -377,7 +377,7 @@ def test_a_run_in_progress_shows_rung_cost_progress_and_candidates(world: Path) 
         assert int(facts["New answers in this rung"]) >= 100
         assert run["candidates"]["rows"] and [row[0] for row in run["rungs"]["rows"]] == ["baseline", "prompt"]
     found = read(world, "live")
-    assert not found["running"] and not found["run"]["running"] and "stopped at the rung model" in found["run"]["state"]
+    assert not found["running"] and not found["run"]["running"] and "Stopped at the rung model" in found["run"]["state"]
 
 
 def test_reading_a_run_in_progress_takes_no_lock(world: Path) -> None:

@@ -196,9 +196,15 @@ def smaller_forms(spec: str, root: Path) -> Texts:
 def file_type_of(spec: str, root: Path) -> str:
     """Return how a model is stored, e.g. `F16`; "" if no whole GGUF file is here."""
     with suppress(TuneworthyError, OSError):
-        if (path := find(spec, root)) and path.is_file() and (header := read_header(path)).n_params:
-            return header.file_type
+        if (path := find(spec, root)) and path.is_file():
+            return _file_type(path, path.stat().st_mtime_ns, path.stat().st_size)
     return ""
+
+
+@lru_cache
+def _file_type(path: Path, mtime_ns: int, n_bytes: int) -> str:
+    header = read_header(path)
+    return header.file_type if header.n_params else ""
 
 
 def _find_form(spec: str, root: Path, *, typed: bool) -> Path | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from tuneworthy.cases.normalize import normalised_bytes, question_of, words
@@ -27,7 +27,8 @@ from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.messages import SET_BASE
-from tuneworthy.train.plan import Expected, expect
+from tuneworthy.train.plan import Expected
+from tuneworthy.train.plan import expect as expect_training
 from tuneworthy.types import Case, CaseOrExample, Cases, NamedInts, NamedTexts, TextPair, Texts
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.domain_text import domain_of
@@ -55,12 +56,15 @@ MOSTLY = 0.8
 RECURS = 5
 
 
-def gather(session: Session, record: RunRecord | None = None) -> Evidence:
+def gather(
+    session: Session, record: RunRecord | None = None, expect: Callable[[int], Expected | None] = lambda _: None
+) -> Evidence:
     """Return the evidence of an opened project; nothing is asked of a provider.
 
     Args:
         session: The project.
         record: The run to read; the one that readers show if None.
+        expect: See `forecast.pilot_cost`.
 
     Raises:
         Undecided: No rung is finished yet.
@@ -75,7 +79,7 @@ def gather(session: Session, record: RunRecord | None = None) -> Evidence:
         provenance(project, session.split, session.graders, session.pool.hash, session.library),
         {name: model.provider.identity for name, model in opened(session).items()},
     )
-    evidence = evidence_of(project, session.data, record, stale=stale, expect=partial(expect, project))
+    evidence = evidence_of(project, session.data, record, stale=stale, expect=expect)
     report, errors_stale = errors_of(session, without_tuned(record, project))
     given = read_relabelled(project)
     labels = relabelling(report, given) if report else None
@@ -100,6 +104,11 @@ def gather(session: Session, record: RunRecord | None = None) -> Evidence:
         domain=domain_of(session),
         judge=_judge(session, record),
     )
+
+
+def expected_of(project: Project) -> Callable[[int], Expected | None]:
+    """Return the function from a number of rows to the time of a training; each number is computed once."""
+    return cache(partial(expect_training, project))
 
 
 def opened(session: Session) -> dict[str, OpenModel]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
+from functools import lru_cache, partial
 
 from tuneworthy.config import Project
 from tuneworthy.config.models import MODEL_SECTIONS
@@ -17,13 +18,14 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.providers.model_names import read_model_name
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store.signatures import Keyring
-from tuneworthy.types import Say, Texts
+from tuneworthy.types import Say, Texts, content_hash
 from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import measure_domain
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
-from tuneworthy.verdict.gather import gather, opened
+from tuneworthy.verdict.gather import expected_of, gather, opened
 from tuneworthy.verdict.label_audit import with_audit
 from tuneworthy.verdict.last_verdict import input_hashes, store_verdict, tried_commands
 from tuneworthy.verdict.probes import analyse_errors
@@ -88,10 +90,10 @@ async def what_if(session: Session, changes: Changes) -> Verdict:
     if record and (key := "task.target") in record.provenance.settings and ("task", "target") in changes:
         settings = {**record.provenance.settings, key: project.task.target}
         record = replace(record, target=project.task.target, provenance=replace(record.provenance, settings=settings))
-    session.graders  # noqa: B018  # opened once, for all changes
+    session.graders, opened(session)  # once, for all changes
     other = copy(session)
     other.project, other.models = project, session.models.with_project(project)
-    return _with_note(await _decided(other, record, tried_commands(project)), session)
+    return _with_note(await _decided(other, record, tried_commands(project), _slow_parts(session)), session)
 
 
 def with_base(project: Project, base: str) -> tuple[Project, str]:
@@ -155,9 +157,32 @@ async def decide_base(
         return found, before, await _decided(session, found)
 
 
-async def _decided(session: Session, record: RunRecord | None = None, tried: Texts = ()) -> Verdict:
-    evidence = await with_audit(gather(session, record), session)
-    return decide(evidence, lambda: step_costs(session.project, session.data, opened(session)), tried)
+class _SlowParts:
+    """Slow parts of the verdicts on a session: times of trainings, and costs of rungs, by the models and their prices.
+
+    Neither depends on the target or on the traffic.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.expect = expected_of(session.project)
+        self._costs: dict[str, Mapping[str, Cost]] = {}
+
+    def costs(self, session: Session) -> Mapping[str, Cost]:
+        key = content_hash({name: model.model_dump(mode="json") for name, model in session.project.models.items()})
+        if key not in self._costs:
+            self._costs[key] = step_costs(session.project, session.data, opened(session))
+        return self._costs[key]
+
+
+_slow_parts = lru_cache(maxsize=1)(_SlowParts)
+
+
+async def _decided(
+    session: Session, record: RunRecord | None = None, tried: Texts = (), slow: _SlowParts | None = None
+) -> Verdict:
+    slow = slow or _SlowParts(session)
+    evidence = await with_audit(gather(session, record, slow.expect), session)
+    return decide(evidence, partial(slow.costs, session), tried)
 
 
 def _with_note(verdict: Verdict, session: Session) -> Verdict:

@@ -62,7 +62,7 @@ def _run(state: UiState, project: Project, record: RunRecord, holder: tuple[str,
     return {
         "kind": "Quick run" if record.quick else "Run",
         "running": is_running,
-        "state": plain(record.partial),
+        "state": plain(record.partial[:1].upper() + record.partial[1:]),
         "facts": [one for one in facts if one],
         "done": len(done - {rung}),
         "planned": len(planned),

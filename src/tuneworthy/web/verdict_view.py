@@ -4,6 +4,7 @@ Invariant: other values are never stored; the verdict is that of `what_if`, the 
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -42,6 +43,10 @@ from tuneworthy.web.state import UiState
 SCORED = ("option", "score", "ci95", "delta_vs_today", "delta_ci", "target", "on_distinct_cases", "needs")
 PRICED = ("option", "usd_per_month", "usd_per_1k", "one_off_usd", "p50", "p95", "memory_mib", "share_sent")
 PRICES = {"input": "input_usd_per_mtok", "output": "output_usd_per_mtok"}
+# A number of more than four digits after the point.
+_DIGITS = re.compile(r"(?<![\w.])-?\d+\.\d{5,}(?:e-?\d+)?")
+# Files of the store that a verdict depends on.
+STORED = ("split.json", "comparisons.json", "run.json")
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 # One thread for all verdicts: the store of a session belongs to the thread that opened it.
 _THREAD = ThreadPoolExecutor(1, "verdict")
@@ -148,7 +153,7 @@ def evidence_of(gates: list[GateResult]) -> list[list[list[str]]]:
 
 def _text(value: object) -> str:
     content = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
-    return value if isinstance(value, str) else content.decode()
+    return value if isinstance(value, str) else _DIGITS.sub(lambda found: f"{float(found[0]):.4g}", content.decode())
 
 
 def training_table(reasons: Any) -> Table:
@@ -196,8 +201,8 @@ def _session(state: UiState, project: Project) -> Session:
 def input_stamp(project: Project) -> Any:
     """Return times and sizes of the files that a session is read from."""
     root, documents = project.root, documents_path(project)
-    named = [project.path(one.path) for one in (project.cases, project.examples) if one]
-    paths = {*root.iterdir(), *named, *(root / ".tuneworthy" / name for name in ("split.json", "comparisons.json"))}
+    paths = {*filter(Path.is_file, root.iterdir()), *(root / ".tuneworthy" / name for name in STORED)}
+    paths |= {project.path(one.path) for one in (project.cases, project.examples) if one}
     paths |= {documents, *documents.rglob("*")} if documents else set()
     return sorted(filter(None, map(_file, paths)))
 
