@@ -222,6 +222,26 @@ def test_the_history_compares_only_cases_that_both_runs_answered(world: Path) ->
     assert rows[0]["score"] == rows[1]["score"], "the score is that of the record"
 
 
+def test_a_damaged_record_of_the_history_is_refused_and_doctor_moves_it_aside(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = (world / ".tuneworthy" / "runs").glob("*.json")
+    path.write_text('{"task": 1')
+    answer = TestClient(create_app(state_of(world))).get("/api/history")
+    assert answer.status_code == 409 and path.name in answer.json()["error"]
+    assert invoke(["doctor", "--project", str(world)]) == 2
+    assert "missing from the history" in capsys.readouterr().out
+    assert invoke(["doctor", "--repair", "--project", str(world)]) == 0
+    assert columns(read(world, "history"))[0]["n"] == "160", "the last run is known without the history"
+
+
+def test_a_run_keeps_no_answer_to_a_case_in_the_history(world: Path) -> None:
+    (path,) = (world / ".tuneworthy" / "runs").glob("*.json")
+    kept, last = (json.loads(one.read_bytes()) for one in (path, world / ".tuneworthy" / "run.json"))
+    assert last["dev_cases"] and not kept["dev_cases"]
+    assert any(row["dev_answers"] for row in last["rungs"]) and not any(row["dev_answers"] for row in kept["rungs"])
+
+
 def test_no_view_shows_an_answer_to_a_test_case(tmp_path: Path) -> None:
     marker = "zebra-marker-77"
     root = write_simulation(

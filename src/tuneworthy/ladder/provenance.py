@@ -82,14 +82,13 @@ def changed_since(record: RunRecord, project: Project, now: Provenance, opened: 
         now: `provenance` now.
         opened: Identity of each model now, if it can be opened.
     """
-    changed = data_changes(record.provenance, now)
     half = [
         f"the rung {row.rung} is incomplete ({row.n} of {record.n_test} cases)"
         for row in record.rungs
         if row.score is not None and row.n != record.n_test
     ]
     where = [f"the run was measured elsewhere (signed by: {record.elsewhere:.18})"] if record.elsewhere else []
-    return [*where, *half, *changed, *_edits(record, project, opened)]
+    return [*where, *half, *data_changes(record.provenance, now), *_edits(record, project, opened)]
 
 
 def data_changes(then: Provenance, now: Provenance) -> list[str]:
@@ -156,11 +155,14 @@ def run_note(folder: Folder, name: RunKind = "run", otherwise: str = "There is n
 
 
 def _edits(record: RunRecord, project: Project, opened: Mapping[str, JsonMapping] = {}) -> list[str]:
-    then, changed = record.provenance, ["the first grader has changed"] * (record.primary != project.graders[0].type)
-    changed += _variants(record, project, opened)
+    then = record.provenance
     added = (name for name in project.models if name not in then.models and name not in project.forms)
-    changed += [f"the model {name} has been added" for name in added]
-    return changed + setting_changes(then, settings(project))
+    return [
+        *["the first grader has changed"] * (record.primary != project.graders[0].type),
+        *_variants(record, project, opened),
+        *(f"the model {name} has been added" for name in added),
+        *setting_changes(then, settings(project)),
+    ]
 
 
 def setting_changes(then: Provenance, now: JsonMapping) -> list[str]:

@@ -57,7 +57,9 @@
   function Unsaved({ found }) {
     return html`<div class="unsaved" role="note"><p><strong>Not saved.</strong> This is the answer for other values.
       To keep them, set these lines in tuneworthy.toml, then run ${found.repeat && html`<code>tuneworthy run</code>,
-      which repeats the run from its stored answers, and `} <code>tuneworthy decide</code>.</p>
+      which repeats the run from its stored answers, and `} <code>tuneworthy decide</code>.
+      ${found.repeat && found.lines.includes("[models.")
+        && " At other prices, that run may choose other candidates."}</p>
       <pre tabindex="0" aria-label="Lines for tuneworthy.toml">${found.lines}</pre></div>`;
   }
 
