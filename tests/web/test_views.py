@@ -20,15 +20,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.ladder.simulations import write_simulation
+from tests.report.report_projects import EVIDENCE, report_project
 from tuneworthy.cli import invoke
 from tuneworthy.dataset.corrections import Correction, write_correction
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.ladder.record import read_record, write_record
 from tuneworthy.people.review_log import content_of
+from tuneworthy.report.names import names_of
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import TrainingState
 from tuneworthy.web.server import create_app
 from tuneworthy.web.state import UiState
+from tuneworthy.web.verdict_view import content_of as verdict_content
 
 MODELS = {"weak": "answer(request, 0.55)", "better": "answer(request, 0.93)"}
 TRAFFIC = "[economics]\nrequests_per_month = {}\n"
@@ -187,9 +190,31 @@ def test_gates_have_their_numbers_and_reasons_to_train_their_status(world: Path)
     evidence = dict(zip(names, gates["evidence"], strict=True))
     score = next(row["score"] for row in json.loads((world / ".tuneworthy/run.json").read_bytes())["rungs"])
     assert evidence["baseline"] == [["score", f"{score:.4g}"]]
+    assert not any(value in {"null", "{}", "[]"} for rows in gates["evidence"] for _, value in rows)
     assert {row[1] for row in found["training"]["rows"]} <= {"measured", "refuted", "unknown"}
     assert [one["label"] for one in found["recommendations"]] == ["Recommendation", "Best within today's bill"]
     assert found["next"]["why"] or found["next"]["command"]
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_each_answer_has_the_options_recommendations_and_gates_of_its_verdict(name: str, tmp_path: Path) -> None:
+    made = report_project(name, tmp_path / "project")
+    verdict = made.verdict.verdict
+    found = verdict_content(made.project, made.record, verdict, {})
+    json.dumps(found, allow_nan=False)
+    assert found["outcome"] == verdict.outcome and found["verdict"] == verdict.to_dict()
+    names = names_of(made.record)
+    for table in found["options"]:
+        assert len(table["rows"]) == len(verdict.options)
+        best = None if table["best"] is None else table["rows"][table["best"]][0]
+        assert best in {None, names.get(str(verdict.recommendation)), verdict.recommendation}
+        assert (best is None) is (verdict.recommendation is None)
+    shown = [one["option"] for one in found["recommendations"]]
+    assert shown == [names.get(one, one) if one else "" for one in (verdict.recommendation, verdict.best_within_bill)]
+    gates = [row[0] for part in found["gates"] for row in part["table"]["rows"]]
+    assert gates == [gate.gate for gate in verdict.gates]
+    assert all(len(part["evidence"]) == len(part["table"]["rows"]) for part in found["gates"])
+    assert found["valid_until"] == verdict.valid_until and found["lines"] == ""
 
 
 def columns(found: Any) -> list[dict[str, str]]:

@@ -20,6 +20,7 @@ from tuneworthy.config.grants import require_grants
 from tuneworthy.engine.budget import Budget
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.provenance import required_run
+from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.money.economics import money_sentence
@@ -32,7 +33,7 @@ from tuneworthy.report.text import plain
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import JsonObject
-from tuneworthy.verdict.answer import answer_of, domain_sentence, serving_sentence
+from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.run import Changes, what_if
@@ -43,8 +44,8 @@ from tuneworthy.web.state import UiState
 SCORED = ("option", "score", "ci95", "delta_vs_today", "delta_ci", "target", "on_distinct_cases", "needs")
 PRICED = ("option", "usd_per_month", "usd_per_1k", "one_off_usd", "p50", "p95", "memory_mib", "share_sent")
 PRICES = {"input": "input_usd_per_mtok", "output": "output_usd_per_mtok"}
-# A number of more than four digits after the point.
-_DIGITS = re.compile(r"(?<![\w.])-?\d+\.\d{5,}(?:e-?\d+)?")
+# A number with a decimal point, outside words.
+_DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e-?\d+)?(?![\w.])")
 # Files of the store that a verdict depends on.
 STORED = ("split.json", "comparisons.json", "run.json")
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
@@ -82,11 +83,15 @@ def changes_of(query: Mapping[str, str]) -> Changes:
 
 def _read(state: UiState, changes: Changes) -> JsonObject:
     project = load(state.root)
-    models = {name: project.models[name] for name in project.untuned if name not in project.forms}
-    if unknown := [path[1] for path in changes if path[0] == "models" and path[1] not in models]:
+    if unknown := [path[1] for path in changes if path[0] == "models" and path[1] not in project.models]:
         raise UserError(f"The project has no model {unknown[0]!r}.")
     record = required_run(project)
-    found = asyncio.run(what_if(_session(state, project), changes))
+    return content_of(project, record, asyncio.run(what_if(_session(state, project), changes)), changes)
+
+
+def content_of(project: Project, record: RunRecord, found: Verdict, changes: Changes) -> JsonObject:
+    """Return what the page shows of a verdict, in words for people, and the verdict as `decide --json` has it."""
+    models = {name: project.models[name] for name in project.untuned if name not in project.forms}
     shown, target = for_people(found, names_of(record)), changes.get(("task", "target"), project.task.target)
     step = first_screen.next_step(record, StoredVerdict(verdict=shown, changed=[]))
     names, options = {one.option: one for one in shown.options}, tables.options_table(shown, target)
@@ -148,12 +153,20 @@ def prices_of(config: Any) -> JsonObject:
 
 def evidence_of(gates: list[GateResult]) -> list[list[list[str]]]:
     """Return the numbers of each gate, as pairs of a name and a text."""
-    return [[[name.replace("_", " "), _text(value)] for name, value in gate.evidence.items()] for gate in gates]
+    return [
+        [[name.replace("_", " "), _text(value)] for name, value in gate.evidence.items() if value not in (None, {}, [])]
+        for gate in gates
+    ]
 
 
 def _text(value: object) -> str:
     content = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
-    return value if isinstance(value, str) else _DIGITS.sub(lambda found: f"{float(found[0]):.4g}", content.decode())
+    return value if isinstance(value, str) else _DECIMAL.sub(_short, content.decode())
+
+
+def _short(found: re.Match[str]) -> str:
+    value = float(found[0])
+    return f"{round(value, 4):.15g}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
 def training_table(reasons: Any) -> Table:
