@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -39,12 +40,15 @@ class StartedPage:
     def port(self) -> int:
         return int(re.search(r":(\d+)", self.address)[1])  # type: ignore[index]
 
-    def get(self, path: str, address: str = "", **settings: Any) -> str:
-        request = urllib.request.Request(
-            f"{address or self.address}/{path}", headers={"Authorization": f"Bearer {self.token}"}
-        )
+    def get(self, path: str, address: str = "", body: Any = None, **settings: Any) -> str:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json", "Origin": self.address}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{address or self.address}/{path}", data, headers)
         with urllib.request.urlopen(request, timeout=20, **settings) as answer:
             return str(answer.read().decode())
+
+    def post(self, path: str, body: Any) -> str:
+        return self.get(path, body=body)
 
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Return the exit status, and what was printed for a person."""
@@ -54,11 +58,12 @@ class StartedPage:
 
 
 @contextmanager
-def started(project: Path, *options: str) -> Iterator[StartedPage]:
+def started(project: Path, *options: str, **settings: Any) -> Iterator[StartedPage]:
     process = subprocess.Popen(
         [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
          "from tuneworthy.start import main; main()", "ui", "--project", str(project), *options],
         env={**os.environ, "PYTHONPATH": str(SOURCE)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        **settings,
     )  # fmt: skip
     try:
         assert process.stdout
@@ -128,6 +133,23 @@ def test_an_expert_gets_the_queue_only(project: Path) -> None:
         assert '"labeller":"ada"' in page.get("api/project") and '"views":["queue"]' in page.get("api/project")
         with pytest.raises(urllib.error.HTTPError, match="403"):
             page.get("api/verdict")
+
+
+def test_cases_that_all_have_an_answer_are_labelled_by_a_second_person(project: Path) -> None:
+    rows = [{"id": f"c{n}", "input": f"Question {n}", "expected": "yes" if n % 2 else "no"} for n in range(12)]
+    (project / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with started(project, "--labeller", "bob") as page:
+        assert json.loads(page.get("api/queues")) == {"queues": []}
+        found = json.loads(page.post("api/queue/open", {"kind": "cases"}))
+        assert len(found["rows"]) == 12 and found["labeller"] == "bob"
+        with pytest.raises(urllib.error.HTTPError, match="409"):
+            page.post("api/queue/open", {"kind": "judge"})
+
+
+def test_a_queue_never_asks_on_the_terminal_of_the_server(project: Path) -> None:
+    (project / "cases.jsonl").write_text('{"id": "a", "input": "Question"}\n')
+    with started(project, stdin=subprocess.PIPE) as page, pytest.raises(urllib.error.HTTPError, match="409"):
+        page.post("api/queue/open", {"kind": "cases"})
 
 
 def test_with_tls_other_machines_reach_the_address_that_the_option_names(project: Path) -> None:

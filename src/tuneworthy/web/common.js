@@ -58,7 +58,9 @@ window.tuneworthy = (() => {
         Show more (${(text.length - shown).toLocaleString("en")} characters)</button>`}</div>`;
   }
 
+  // The shell shows once that the server is away, in front of every view.
   function Fault({ error }) {
+    if (isAway(error)) return null;
     return html`<div class="fault" role="alert"><p>${error.message}</p>${error.hint && html`<p>${error.hint}</p>`}</div>`;
   }
 
