@@ -443,6 +443,23 @@ def test_behind_a_proxy_the_page_works_with_the_option_that_the_refusal_names(na
             assert is_accepted(server, good_read())  # on the machine as before
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "names"),
+    [
+        ("0.0.0.0", "", set()),
+        ("::", "", set()),
+        ("10.1.2.3", "", {"10.1.2.3"}),
+        ("fe80::1", "", {"[fe80::1]"}),
+        ("127.0.0.1", "https://UI.example.org:8443", {"ui.example.org"}),
+    ],
+)
+def test_the_names_of_a_server_are_loopback_its_address_and_that_of_the_option(
+    host: str, origin: str, names: set[str]
+) -> None:
+    access = Access(token=TOKEN, role="engineer", host=host, port=1, origin=origin)
+    assert access.names - security.LOOPBACK == names
+
+
 @pytest.mark.parametrize("name", ["app.html.j2", "page.css", *(name for name in SCRIPTS if name != "preact.js")])
 def test_all_addresses_in_the_page_are_relative(name: str) -> None:
     assert absolute((Path(security.__file__).parent / name).read_text()) == []
