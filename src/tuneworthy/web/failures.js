@@ -76,7 +76,7 @@
       }, []).map(([list2, differs]) => [list2.join(""), differs]));
       const note = cut ? `Compared by ${unit}: the first ${number(DIFF_CHARS)} characters.`
         : unit === "line" ? "Compared by line, because the answers differ in many words." : "";
-      return { a: left, b: right, note };
+      return { a: [...left, [a.slice(DIFF_CHARS), false]], b: [...right, [b.slice(DIFF_CHARS), false]], note };
     }
     return { a: [[a, false]], b: [[b, false]], note: "The answers differ too much to compare them." };
   }
@@ -299,10 +299,10 @@
         ${data.documents.length > 0 && html`Documents with the answer: ${data.documents.slice(0, 20).join(", ")}`}</p>
       <h3>Question</h3><${Parts} part=${data.question} query=${query(left, "question")} />
       <h3>Expected</h3><${Parts} part=${data.expected} query=${query(left, "expected")} />
-      <${Answers} data=${data} />
       ${data.answers.map((one, i) => one.passages.length > 0 && !(i && shared) && html`
         <${Passages} found=${one.passages} title=${shared ? "Passages" : `Passages of ${"AB"[i]}`}
-          query=${query(one)} />`)}`;
+          query=${query(one)} />`)}
+      <${Answers} data=${data} />`;
   }
 
   function CasePane({ id, a, b, version, heading, close }) {
@@ -356,10 +356,13 @@
       event.preventDefault();
     };
     const close = () => { put({ case: "" }); if (list.current) list.current.focus(); };
+    const latest = useRef();
+    latest.current = onKey; // an effect runs after the painting, which is too late for the next key
     useEffect(() => {
-      addEventListener("keydown", onKey);
-      return () => removeEventListener("keydown", onKey);
-    });
+      const listen = (event) => latest.current(event);
+      addEventListener("keydown", listen);
+      return () => removeEventListener("keydown", listen);
+    }, []);
     if (error) return html`<h1>Failures</h1><${Fault} error=${error} />`;
     if (!data) return html`<h1>Failures</h1>${progress && html`<${Loading} progress=${progress} />`}`;
     return html`<div class="failures"><h1>Failures</h1>
@@ -369,18 +372,19 @@
       <${Reveal} data=${data} query=${query} done=${() => { setVersion(version + 1); put({ side: "all" }); }} />
       ${progress && html`<${Loading} progress=${progress} />`}
       <div class="panes"><section aria-label="List"><p class="muted" role="status">${number(data.total)}
-          ${data.total === 1 ? " case" : " cases"}${query.search && ` with “${query.search}”`}</p>
+          ${data.total === 1 ? " case" : " cases"}</p>
         <${List} state=${state} active=${active} openCase=${query.case} choose=${open} list=${list} />
         <label class="check"><input type="checkbox" checked=${keys} onChange=${(event) => {
           localStorage.setItem("tuneworthy-keys", event.target.checked ? "on" : "off");
           setKeys(event.target.checked);
         }} /> <span>Keys:
-          <kbd>j</kbd> and <kbd>k</kbd> move, <kbd>Enter</kbd> opens, <kbd>/</kbd> searches</span></label>
+          ${" "}<kbd>j</kbd> and <kbd>k</kbd> move, <kbd>Enter</kbd> opens, <kbd>/</kbd> searches</span></label>
         </section>
         <section class="detail" aria-label="Case">${query.case ? html`<${CasePane} id=${query.case} a=${data.a.option}
           b=${data.b.option} version=${version} heading=${heading} close=${close} />`
           : html`<p class="muted">Choose a case to see both answers.</p>`}</section></div></div>`;
   }
 
+  window.tuneworthy.compare = compare;
   views.failures = { title: "Failures", component: Failures };
 })();
