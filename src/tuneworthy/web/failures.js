@@ -81,6 +81,23 @@
     return { a: [[a, false]], b: [[b, false]], note: "The answers differ too much to compare them." };
   }
 
+  const filtersOf = (query) => Object.fromEntries(
+    FILTERS.filter((name) => query[name]).map((name) => [name, query[name]]));
+
+  // A page that opens with this view reads the list at once, while the shell reads the project.
+  let early = null;
+  const address = /^#\/failures(?:\?(.*))?$/.exec(location.hash);
+  if (address) {
+    const query = { ...filtersOf(Object.fromEntries(new URLSearchParams(address[1] || ""))), offset: 0 };
+    early = { key: JSON.stringify(query), found: api("failures", { query }) };
+    early.found.catch(() => {});
+  }
+  function readRows(query) {
+    const found = early && early.key === JSON.stringify(query) ? early.found : api("failures", { query });
+    early = null;
+    return found;
+  }
+
   // The list: rows by place, read as they come into view. While the server scores answers, it is asked again.
   function useRows(filters, version) {
     const [state, set] = useState({ data: null, rows: [], error: null, progress: null, load: () => {} });
@@ -98,7 +115,7 @@
       const load = (offset) => {
         if (asked.has(offset)) return;
         asked.add(offset);
-        api("failures", { query: { ...filters, offset } }).then((found) => {
+        readRows({ ...filters, offset }).then((found) => {
           if (!current) return;
           if (found.loading) {
             asked.delete(offset);
@@ -320,7 +337,7 @@
 
   function Failures({ query, go }) {
     const [version, setVersion] = useState(0);
-    const filters = Object.fromEntries(FILTERS.filter((name) => query[name]).map((name) => [name, query[name]]));
+    const filters = filtersOf(query);
     const state = useRows(filters, version);
     const { data, rows, error, progress } = state;
     const [active, setActive] = useState(0);

@@ -4,7 +4,6 @@ Invariants: no model is called; nothing about a single test case leaves the serv
 revealed cases.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -33,13 +32,37 @@ WINDOW, SNIPPET = 100, 200
 BEGINNING, PART, PASSAGES = 2_000, 20_000, 20
 # Characters in memory for the search, of all texts together and at most of one.
 MAX_SEARCHED, MAX_TEXT = 40_000_000, 10_000
-# Cases that are scored before other requests get their turn; details of cases in memory.
+# Cases that are scored before other requests get their turn; details of cases, and pairs of options, in memory.
 CHUNK, DETAILS = 250, 4
 # Entries of a list of filters.
 MAX_GROUPS = 200
 STATUSES: Final = ("all", "worse", "better", "wrong")
 SORTS: Final = ("change", "score", "length", "id")
 SIDES: Final = ("dev", "test", "all")
+
+
+class TermIndex:
+    """Short texts of cases, such as tags: which cases have one, and how many cases have each.
+
+    Args:
+        terms: Of each case.
+    """
+
+    def __init__(self, terms: Iterable[Iterable[str]]) -> None:
+        codes: dict[str, int] = {}
+        pairs = [(place, codes.setdefault(one, len(codes))) for place, found in enumerate(terms) for one in found]
+        self._places, self._codes = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+        self._names = list(codes)
+
+    def places(self, name: str) -> np.ndarray:
+        """Return the places of the cases that have a text."""
+        return self._places[self._codes == self._names.index(name)] if name in self._names else self._places[:0]
+
+    def counts(self, mask: np.ndarray) -> list[tuple[str, int]]:
+        """Return the most frequent texts of some cases, `(n_cases,)`, with the number of cases."""
+        counts = np.bincount(self._codes[mask[self._places]], minlength=len(self._names))
+        order = np.argsort(-counts, kind="stable")[:MAX_GROUPS]
+        return [(self._names[code], int(counts[code])) for code in order if counts[code]]
 
 
 @dataclass(slots=True)
@@ -51,18 +74,16 @@ class OptionColumns:
         scores: 0..1; NaN if unscored or not stored.
         lengths: Characters.
         reasons: Why it is not right; "" if it is.
+        texts: The beginning, for the list and the search.
         kinds: See `failure_kinds`.
-        texts: Snippets.
-        folded: The beginning without case, for the search.
     """
 
     name: str
     scores: np.ndarray
     lengths: np.ndarray
     reasons: list[str]
-    kinds: list[Texts]
     texts: list[str]
-    folded: list[str]
+    kinds: TermIndex
 
 
 class FailureIndex:
@@ -79,6 +100,7 @@ class FailureIndex:
         self._faults: dict[str, Exception] = {}
         self.columns: dict[str, OptionColumns] = {}
         self._details: dict[tuple[str, str], JsonObject] = {}
+        self._pairs: dict[tuple[str, str], OptionPair] = {}
         self._opened = ExitStack()
         self._thread = ThreadPoolExecutor(1, "failures")
         self._waiting: set[str] = set()
@@ -101,7 +123,8 @@ class FailureIndex:
         labels = session.data.labels
         self._find = LabelFinder(labels) if labels else None
         self.expected = [_written(expected_of(case)) for case in self.cases]
-        self.questions = [snippet(case.text) for case in self.cases]
+        self.tags = TermIndex(map(snippet, case.tags) for case in self.cases)
+        self.by_id = np.argsort(np.argsort([case.id for case in self.cases]))
         self.asked = [
             f"{case.id}\n{case.text[: self.searched]}\n{expected[: self.searched]}".casefold()
             for case, expected in zip(self.cases, self.expected, strict=True)
@@ -173,25 +196,25 @@ class FailureIndex:
     def _load(self, name: str) -> Iterator[None]:
         n = len(self.cases)
         self.progress = {"what": f"Scoring answers of {name}", "done": 0, "total": n}
+        kinds: list[Texts] = [()] * n
         columns = OptionColumns(
-            self.options[name], np.full(n, np.nan), np.zeros(n, dtype=np.int64), [""] * n, [()] * n, [""] * n, [""] * n
+            self.options[name], np.full(n, np.nan), np.zeros(n, dtype=np.int64), [""] * n, [""] * n, TermIndex(())
         )
-        shared: dict[Any, Any] = {}  # equal texts are kept once
+        shared: dict[str, str] = {}  # equal texts are kept once
         for start in range(0, n, CHUNK):
             chunk = self.cases[start : start + CHUNK]
             for one in worst_answers(self.answers.answers(*self.answers.rung(name), chunk)).values():
                 place = self.position[one.case]
-                text, kinds = snippet(one.text), self._kinds(self.cases[place], one)
-                folded = one.text[: self.searched].casefold()
+                text, reason = one.text[: self.searched], snippet(one.reason)
                 columns.name = one.name
                 columns.scores[place] = np.nan if one.score is None else one.score
                 columns.lengths[place] = len(one.text)
-                columns.reasons[place] = shared.setdefault(one.reason, one.reason)
-                columns.kinds[place] = shared.setdefault(kinds, kinds)
+                columns.reasons[place] = shared.setdefault(reason, reason)
                 columns.texts[place] = shared.setdefault(text, text)
-                columns.folded[place] = shared.setdefault(folded, folded)
+                kinds[place] = self._kinds(self.cases[place], one)
             self.progress["done"] = start + len(chunk)
             yield
+        columns.kinds = TermIndex(kinds)
         self.columns[name] = columns
 
     def _kinds(self, case: Case, answer: StoredAnswer) -> tuple[str, ...]:
@@ -199,12 +222,18 @@ class FailureIndex:
             return ()
         return tuple(failure_kinds(case, answer.text, answer.reason, answer.detail, find=self._find, short=snippet))
 
-    def visible(self, side: str) -> np.ndarray:
-        """Return which cases may be shown: those of dev, and those of test that were revealed."""
-        revealed = self.revealed
-        shown = np.array([case.id in revealed for case in self.cases], dtype=bool)
-        sides: dict[str, np.ndarray] = {"dev": ~self.is_test, "test": self.is_test & shown}
-        return sides[side] if side in sides else sides["dev"] | sides["test"]
+    def visible(self) -> dict[str, np.ndarray]:
+        """Return which cases may be shown, by side: those of dev, and those of test that were revealed."""
+        shown = np.zeros(len(self.cases), dtype=bool)
+        shown[[self.position[one] for one in self.revealed if one in self.position]] = True
+        return {"dev": ~self.is_test, "test": self.is_test & shown, "all": ~self.is_test | shown}
+
+    def pair(self, names: tuple[str, str]) -> "OptionPair":
+        if names not in self._pairs:
+            self._pairs[names] = OptionPair.of(*(self.columns[name] for name in names))
+            while len(self._pairs) > DETAILS:
+                self._pairs.pop(next(iter(self._pairs)), None)
+        return self._pairs[names]
 
     @property
     def revealed(self) -> set[str]:
@@ -305,75 +334,87 @@ def _one_of(query: Mapping[str, Any], name: str, values: Texts) -> str:
 
 
 @dataclass(slots=True)
+class OptionPair:
+    """Two options, compared case by case.
+
+    Attributes:
+        statuses: `STATUSES` to `(n_cases,)`.
+        rank: Of the cases by change: other scores before other texts before equal texts.
+        reasons: Those of both.
+    """
+
+    a: OptionColumns
+    b: OptionColumns
+    statuses: dict[str, np.ndarray]
+    rank: np.ndarray
+    reasons: TermIndex
+
+    @classmethod
+    def of(cls, a: OptionColumns, b: OptionColumns) -> "OptionPair":
+        every = np.ones(len(a.scores), dtype=bool)
+        masks = (every, b.scores < a.scores, b.scores > a.scores, (a.scores < 1) & (b.scores < 1))
+        is_same = np.array([one == other for one, other in zip(a.texts, b.texts, strict=True)], dtype=bool)
+        rank = np.where(masks[1] | masks[2], 0, 1 + (is_same & (a.lengths == b.lengths)))
+        reasons = TermIndex({*pair} - {""} for pair in zip(a.reasons, b.reasons, strict=True))
+        return cls(a, b, dict(zip(STATUSES, masks, strict=True)), rank, reasons)
+
+
+@dataclass(slots=True)
 class PairView:
-    """Two options and the filters of a query.
+    """A pair of options and the filters of a query.
 
     Attributes:
         masks: Filter to `(n_cases,)`, which cases it lets through.
     """
 
     index: FailureIndex
-    a: OptionColumns
-    b: OptionColumns
+    pair: OptionPair
     masks: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, index: FailureIndex, names: tuple[str, str], query: Mapping[str, Any]) -> "PairView":
-        a, b = (index.columns[name] for name in names)
-        view = cls(index, a, b, {"status": cls.statuses(a, b)[_one_of(query, "show", STATUSES)]})
-        if reason := query.get("reason"):
-            view._add("reason", (reason in pair for pair in zip(a.reasons, b.reasons, strict=True)))
-        if tag := query.get("tag"):
-            view._add("tag", (tag in case.tags for case in index.cases))
-        if group := query.get("group"):
-            view._add("group", (group in kinds for kinds in b.kinds))
+        pair = index.pair(names)
+        view = cls(index, pair, {"status": pair.statuses[_one_of(query, "show", STATUSES)]})
+        for name, terms in (("reason", pair.reasons), ("tag", index.tags), ("group", pair.b.kinds)):
+            if value := query.get(name):
+                view.masks[name] = np.isin(np.arange(len(index.cases)), terms.places(value))
         if words := str(query.get("search", "")).casefold():
-            texts = zip(index.asked, a.folded, b.folded, strict=True)
-            view._add("search", (any(words in text for text in row) for row in texts))
+            texts = zip(index.asked, pair.a.texts, pair.b.texts, strict=True)
+            passes = (words in asked or words in a.casefold() or words in b.casefold() for asked, a, b in texts)
+            view.masks["search"] = np.fromiter(passes, dtype=bool, count=len(index.cases))
         return view
 
-    def _add(self, name: str, passes: Iterable[bool]) -> None:
-        self.masks[name] = np.fromiter(passes, dtype=bool, count=len(self.index.cases))
-
-    @staticmethod
-    def statuses(a: OptionColumns, b: OptionColumns) -> dict[str, np.ndarray]:
-        every = np.ones(len(a.scores), dtype=bool)
-        masks = (every, b.scores < a.scores, b.scores > a.scores, (a.scores < 1) & (b.scores < 1))
-        return dict(zip(STATUSES, masks, strict=True))
-
     def matches(self, base: np.ndarray, without: str = "") -> np.ndarray:
-        """Return the places of the cases of `base` that pass all filters, except for one."""
+        """Return which cases of `base` pass all filters, except for one."""
         chosen = [mask for name, mask in self.masks.items() if name != without]
-        return np.flatnonzero(np.logical_and.reduce([base, *chosen]))
+        passes: np.ndarray = np.logical_and.reduce([base, *chosen])
+        return passes
 
     def ordered(self, places: np.ndarray, sort: str) -> np.ndarray:
-        a, b, cases = self.a, self.b, self.index.cases
-        if sort == "id":
-            return np.array(sorted(places, key=lambda place: cases[place].id), dtype=np.intp)
-        score = np.nan_to_num(b.scores[places], nan=2.0)
-        keys = [np.nan_to_num(a.scores[places], nan=2.0), score]
-        if sort == "length":
-            keys = [-b.lengths[places]]
-        elif sort == "change":
-            delta = np.nan_to_num(b.scores[places] - a.scores[places])
-            other = np.array([a.texts[place] == b.texts[place] for place in places], dtype=bool)
-            keys = [score, delta, np.where(delta != 0, 0, 1 + other)]
-        return places[np.lexsort([places, *keys])]
+        a, b = self.pair.a.scores[places], self.pair.b.scores[places]
+        score = np.nan_to_num(b, nan=2.0)
+        keys = {
+            "id": [self.index.by_id[places]],
+            "length": [-self.pair.b.lengths[places]],
+            "score": [np.nan_to_num(a, nan=2.0), score],
+            "change": [score, np.nan_to_num(b - a), self.pair.rank[places]],
+        }
+        return places[np.lexsort([places, *keys[sort]])]
 
     def row(self, place: int) -> JsonObject:
         index, case = self.index, self.index.cases[place]
         return {
             "id": case.id,
             "side": "test" if index.is_test[place] else "dev",
-            "question": index.questions[place],
+            "question": snippet(case.text),
             "expected": snippet(index.expected[place]),
             **{
                 name: {
-                    "text": one.texts[place],
+                    "text": snippet(one.texts[place]),
                     "score": _score(one.scores[place]),
-                    "reason": snippet(one.reasons[place]),
+                    "reason": one.reasons[place],
                 }
-                for name, one in (("a", self.a), ("b", self.b))
+                for name, one in (("a", self.pair.a), ("b", self.pair.b))
             },
         }
 
@@ -382,37 +423,30 @@ def _score(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _counted(values: Iterable[str]) -> list[tuple[str, int]]:
-    return Counter(value for value in values if value).most_common(MAX_GROUPS)
-
-
 def listed(state: UiState, query: Mapping[str, Any]) -> JsonObject:
     """Return a window of the cases that match, with the numbers of the filters; or how far the first load is."""
     index = index_of(state)
     if not index.opened() or not index.loaded(names := _chosen(index, query)):
         return {"loading": index.progress}
-    view, base = PairView.of(index, names, query), index.visible(_one_of(query, "side", SIDES))
-    a, b, places = view.a, view.b, view.matches(base)
-    start = _number(query)
+    view, visible = PairView.of(index, names, query), index.visible()
+    base, pair, start = visible[_one_of(query, "side", SIDES)], view.pair, _number(query)
+    places, others = np.flatnonzero(view.matches(base)), view.matches(base, "status")
     window = view.ordered(places, _one_of(query, "sort", SORTS))[start : start + WINDOW]
-    statuses, others = view.statuses(a, b), view.matches(base, "status")
     return {
         "options": [{"option": name, "name": words} for name, words in index.options.items()],
-        "a": {"option": names[0], "name": a.name},
-        "b": {"option": names[1], "name": b.name},
+        "a": {"option": names[0], "name": pair.a.name},
+        "b": {"option": names[1], "name": pair.b.name},
         "note": index.note,
         "total": len(places),
         "offset": start,
         "rows": [view.row(place) for place in window],
-        "hidden": int(index.is_test.sum() - index.visible("test").sum()),
-        "revealed": int(index.visible("test").sum()),
+        "hidden": int(index.is_test.sum() - visible["test"].sum()),
+        "revealed": int(visible["test"].sum()),
         "searched": index.searched,
-        "counts": {name: int(mask[others].sum()) for name, mask in statuses.items()},
-        "groups": _counted(kind for place in view.matches(base, "group") for kind in b.kinds[place]),
-        "reasons": _counted(
-            one for place in view.matches(base, "reason") for one in {a.reasons[place], b.reasons[place]}
-        ),
-        "tags": _counted(tag for place in view.matches(base, "tag") for tag in index.cases[place].tags),
+        "counts": {name: int((mask & others).sum()) for name, mask in pair.statuses.items()},
+        "groups": pair.b.kinds.counts(view.matches(base, "group")),
+        "reasons": pair.reasons.counts(view.matches(base, "reason")),
+        "tags": index.tags.counts(view.matches(base, "tag")),
         "is_label_task": index.answers.session.task.kind == "label",
     }
 
@@ -428,8 +462,8 @@ def reveal(state: UiState, body: Mapping[str, Any]) -> JsonObject:
     if not index.opened() or not index.loaded(names := _chosen(index, body)):
         raise UserError("The answers are not loaded yet.", hint="Wait until the list appears, then try again.")
     view = PairView.of(index, names, body)
-    stored = np.isfinite(view.a.scores) | np.isfinite(view.b.scores)
-    shown = [index.cases[place].id for place in view.matches(index.is_test & stored)]
+    stored = np.isfinite(view.pair.a.scores) | np.isfinite(view.pair.b.scores)
+    shown = [index.cases[place].id for place in np.flatnonzero(view.matches(index.is_test & stored)).tolist()]
     with state.lock:
         record_reveal(index.answers.session.folder, shown, "ui")
     return {"revealed": len(shown)}
@@ -464,7 +498,7 @@ def case_of(state: UiState, query: Mapping[str, Any]) -> JsonObject:
     return {
         "id": case.id,
         "side": index.answers.sides[case.id],
-        "tags": case.tags,
+        "tags": [snippet(tag) for tag in case.tags[:PASSAGES]],
         "documents": case.documents,
         **{name: _part(found[0][name]) for name in ("question", "expected")},
         "answers": [
