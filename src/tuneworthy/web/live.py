@@ -55,9 +55,7 @@ def _run(state: UiState, project: Project, record: RunRecord, holder: tuple[str,
         ("Finished rungs", ", ".join(row.rung for row in record.rungs) or "none yet"),
         ("New answers in this rung", integer(n_new)) if is_running else None,
         ("Cost of the project so far", dollars(usd)),
-        ("Time left", f"at most about {readable_minutes(seconds / 60)}; stored answers take no time")
-        if seconds
-        else None,
+        ("Time left", f"{_about(seconds)}; stored answers take no time") if seconds else None,
     ]
     return {
         "kind": "Quick run" if record.quick else "Run",
@@ -95,7 +93,7 @@ def _training(state: UiState, training: TrainingState) -> JsonObject:
     facts = [
         ("Phase", training.phase or "between phases"),
         ("Progress", f"{training.done} of {training.total}{training.detail}") if training.total else None,
-        ("Time left in this phase", f"about {readable_minutes(minutes)}") if minutes else None,
+        ("Time left in this phase", _about(60 * minutes)) if minutes else None,
         ("Started", f"{training.started.astimezone():%Y-%m-%d %H:%M}"),
         ("Last sign of life", f"{training.updated.astimezone():%Y-%m-%d %H:%M}"),
         *((f"Finished: {name}", readable_minutes(seconds / 60)) for name, seconds in training.finished.items()),
@@ -108,3 +106,7 @@ def _training(state: UiState, training: TrainingState) -> JsonObject:
         "planned": training.total,
         "next": "" if training.status in {"running", "finished"} else "tuneworthy train",
     }
+
+
+def _about(seconds: float) -> str:
+    return "less than a minute" if seconds < 60 else f"at most about {readable_minutes(seconds / 60)}"
