@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
-from functools import cache, partial
 from typing import Any
 
 from tuneworthy.cases.normalize import normalised_bytes, question_of, words
@@ -28,7 +27,6 @@ from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.messages import SET_BASE
 from tuneworthy.train.plan import Expected
-from tuneworthy.train.plan import expect as expect_training
 from tuneworthy.types import Case, CaseOrExample, Cases, NamedInts, NamedTexts, TextPair, Texts
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.domain_text import domain_of
@@ -104,11 +102,6 @@ def gather(
         domain=domain_of(session),
         judge=_judge(session, record),
     )
-
-
-def expected_of(project: Project) -> Callable[[int], Expected | None]:
-    """Return the function from a number of rows to the time of a training; each number is computed once."""
-    return cache(partial(expect_training, project))
 
 
 def opened(session: Session) -> dict[str, OpenModel]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 from tuneworthy.config import Project
 from tuneworthy.config.models import MODEL_SECTIONS
@@ -18,6 +18,7 @@ from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.providers.model_names import read_model_name
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store.signatures import Keyring
+from tuneworthy.train.plan import expect
 from tuneworthy.types import Say, Texts, content_hash
 from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost
@@ -25,7 +26,7 @@ from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import measure_domain
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
-from tuneworthy.verdict.gather import expected_of, gather, opened
+from tuneworthy.verdict.gather import gather, opened
 from tuneworthy.verdict.label_audit import with_audit
 from tuneworthy.verdict.last_verdict import input_hashes, store_verdict, tried_commands
 from tuneworthy.verdict.probes import analyse_errors
@@ -164,7 +165,7 @@ class _SlowParts:
     """
 
     def __init__(self, session: Session) -> None:
-        self.expect = expected_of(session.project)
+        self.expect = cache(partial(expect, session.project))
         self._costs: dict[str, Mapping[str, Cost]] = {}
 
     def costs(self, session: Session) -> Mapping[str, Cost]:

@@ -13,7 +13,7 @@ import orjson
 
 from tuneworthy.cases.pii import Masker
 from tuneworthy.dataset.base import data_checks
-from tuneworthy.dataset.card import card_of, look_of, shown_row
+from tuneworthy.dataset.card import DatasetCard, card_of, look_of, shown_row
 from tuneworthy.dataset.corrections import FILE_NAME, Correction, read_corrections, write_correction
 from tuneworthy.dataset.freeze import Version, find_version, latest_version, open_version
 from tuneworthy.dataset.records import RowLine
@@ -60,10 +60,10 @@ def data(state: UiState, query: Mapping[str, str]) -> JsonObject:
     store = Folder(state.root)
     if not query.get("version") and latest_version(store) is None:
         return {"version": "", "command": BUILD}
-    version = _opened(state, query)
-    card, places = _cached(state, version)
+    version, card, places = _opened(state, query.get("version", ""))
     review = state_of(state.root / REVIEWS, version.id)
     page = document(card, review.summary if review.plan else "")
+    words = {one.check: {code: found.words for code, found in one.reasons.items()} for one in version.recipe.checks}
     tables = [block for part in page.sections if part.name == "funnel" for block in part.blocks]
     return {
         "version": version.id,
@@ -77,7 +77,7 @@ def data(state: UiState, query: Mapping[str, str]) -> JsonObject:
         "sources": cells(Table.of("Sources", SOURCES, version.recipe.input.sources)),
         "unread": [f"{one.words}: {integer(one.n)}" for one in version.recipe.input.reasons.values()],
         "reasons": [
-            {"check": check, "reason": reason, "words": _words(version, check, reason), "n": len(found)}
+            {"check": check, "reason": reason, "words": words.get(check, {}).get(reason, ""), "n": len(found)}
             for (check, reason), found in places.items()
         ],
     }
@@ -90,11 +90,11 @@ def dropped(state: UiState, query: Mapping[str, str]) -> JsonObject:
         state: The project.
         query: `version`; `check` and `reason`; `page` from 0.
     """
-    version = _opened(state, query)
-    _, all_places = _cached(state, version)
+    version, _, all_places = _opened(state, query.get("version", ""))
     check, reason = query.get("check", ""), query.get("reason", "")
     places, page = all_places.get((check, reason), array("q")), query.get("page", "0")
     start = PAGE * int(page) if page.isdecimal() else 0
+    keep = f'[data.policy]\n{reason} = "report"' if check in data_checks().keys() - _OF_CASES else ""
     mask = Masker(look=look_of(version.recipe.settings["pii_engine"])).mask
     taken_back = read_corrections(state.root / FILE_NAME)
     rows = []
@@ -117,7 +117,7 @@ def dropped(state: UiState, query: Mapping[str, str]) -> JsonObject:
                     "restored": is_back,
                 }
             )
-    return {"rows": rows, "n": len(places), "page": start // PAGE, "size": PAGE, "keep": keep_lines(check, reason)}
+    return {"rows": rows, "n": len(places), "page": start // PAGE, "size": PAGE, "keep": keep}
 
 
 def restore(state: UiState, body: Mapping[str, Any]) -> JsonObject:
@@ -126,7 +126,7 @@ def restore(state: UiState, body: Mapping[str, Any]) -> JsonObject:
     Raises:
         UserError: The version has no such row, or the row is restored already.
     """
-    version = _opened(state, {"version": str(body.get("version", ""))})
+    version, *_ = _opened(state, str(body.get("version", "")))
     path, row = state.root / FILE_NAME, str(body.get("row", ""))
     with state.lock:
         decision = read_corrections(path).get(row)
@@ -136,33 +136,16 @@ def restore(state: UiState, body: Mapping[str, Any]) -> JsonObject:
     return {"row": row, "next": BUILD}
 
 
-def keep_lines(check: str, reason: str) -> str:
-    """Return the lines of the project file that keep the rows of a reason; "" where no setting does.
-
-    >>> print(keep_lines("exact", "exact_duplicate"))
-    [data.policy]
-    exact_duplicate = "report"
-    """
-    return f'[data.policy]\n{reason} = "report"' if check in data_checks().keys() - _OF_CASES else ""
-
-
-def _opened(state: UiState, query: Mapping[str, str]) -> Version:
-    """Return a version; its files are compared with their hashes once."""
-    store, wanted = Folder(state.root), query.get("version") or None
-    cache = state.cache.setdefault("data", {})
-    if wanted is None and (latest := latest_version(store)):
-        wanted = latest.id
-    if wanted and wanted in cache and (found := find_version(store, wanted)):
-        return found
-    return open_version(store, wanted)
-
-
-def _cached(state: UiState, version: Version) -> Any:
-    """Return the card of a version and the places of its dropped rows: a version never changes."""
-    cache = state.cache.setdefault("data", {})
-    if version.id not in cache:
-        cache[version.id] = card_of(version), places_of(version.folder / REJECTS)
-    return cache[version.id]
+def _opened(state: UiState, wanted: str) -> tuple[Version, DatasetCard, Places]:
+    """Return a version (the latest for ""), its card and the places of its dropped rows; each is read once."""
+    store, cache = Folder(state.root), state.cache.setdefault("data", {})
+    latest = None if wanted else latest_version(store)
+    name = latest.id if latest else wanted
+    if name not in cache:
+        version = open_version(store, name or None)
+        cache[name] = version, card_of(version), places_of(version.folder / REJECTS)
+    found: tuple[Version, DatasetCard, Places] = cache[name]
+    return found
 
 
 def places_of(path: Path) -> Places:
@@ -181,8 +164,3 @@ def _versions(store: Folder) -> list[JsonObject]:
     found = [one for path in paths if (one := find_version(store, path.parent.name)) and not one.recipe.honest]
     found.sort(key=lambda one: one.recipe.times.created, reverse=True)
     return [{"id": one.id, "created": one.recipe.times.created, "rows": integer(one.n_rows)} for one in found]
-
-
-def _words(version: Version, check: str, reason: str) -> str:
-    found = [one.reasons[reason].words for one in version.recipe.checks if one.check == check and reason in one.reasons]
-    return found[0] if found else reason.replace("_", " ")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 from operator import attrgetter
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tuneworthy.config import Project, load
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.commands.case_answers import open_answers
+from tuneworthy.ladder.commands.compare import FEWEST
 from tuneworthy.ladder.measurement import compare_scored
 from tuneworthy.ladder.provenance import PROMPT, data_changes, setting_changes
 from tuneworthy.ladder.record import RungRecord, RunKind, RunRecord, read_record, record_from
@@ -34,8 +34,6 @@ from tuneworthy.web.state import UiState
 from tuneworthy.web.verdict_view import input_stamp
 
 KINDS: tuple[RunKind, ...] = ("run", "quick")
-# Cases that both runs need for a difference.
-FEWEST = 8
 NOTE = (
     "The difference is paired: the stored answers of both best variants to the test cases of both runs, scored by the "
     "project's grader now. It is a description and uses up no alpha. A quick run has scores on dev only."
@@ -67,10 +65,6 @@ class PastRun:
         return max(rows, key=lambda row: row.candidates[0].score, default=None)
 
     @property
-    def gain(self) -> Any:
-        return self.difference or SimpleNamespace(delta=None, ci=None, n=None)
-
-    @property
     def shown(self) -> Any:
         """What has its score and interval."""
         return self.best.candidates[0] if self.record.quick and self.best else self.best
@@ -88,9 +82,11 @@ COLUMNS = (
     Column("score", "score", percent, value=lambda run: run.shown and run.shown.score),
     Column("ci95", "95% interval", percent_range, value=lambda run: run.shown and run.shown.ci95),
     Column("cost", "$", amount, value=attrgetter("record.cost_usd")),
-    Column("delta", "vs run before", points, value=attrgetter("gain.delta")),
-    Column("delta_ci", "difference, 95% interval", points_range, value=attrgetter("gain.ci")),
-    Column("both", "cases of both", integer, value=attrgetter("gain.n")),
+    Column("delta", "vs run before", points, value=lambda run: run.difference and run.difference.delta),
+    Column(
+        "delta_ci", "difference, 95% interval", points_range, value=lambda run: run.difference and run.difference.ci
+    ),
+    Column("both", "cases of both", integer, value=lambda run: run.difference and run.difference.n),
     text_column("changed", "changed since the run before", attrgetter("changed"), most=0),
 )
 
@@ -121,7 +117,6 @@ def _compared(state: UiState, runs: list[PastRun]) -> list[PastRun]:
     found = {id(run): run for run in runs}
     for quick in (False, True):
         for run, before in pairwise(one for one in runs if one.record.quick is quick):
-            changed = changes_between(before.record, run.record)
             key = before.time, run.time, stamp
             if key not in known and not quick:
                 known[key] = _difference(project, before.record, run.record)
@@ -129,7 +124,7 @@ def _compared(state: UiState, runs: list[PastRun]) -> list[PastRun]:
                 time=run.time,
                 record=run.record,
                 difference=known.get(key),
-                changed=plain("; ".join(changed)) or "nothing",
+                changed=plain("; ".join(changes_between(before.record, run.record))) or "nothing",
             )
     return [found[id(run)] for run in runs]
 
@@ -144,17 +139,15 @@ def changes_between(before: RunRecord, after: RunRecord) -> list[str]:
     old, today = (one.variant_of(row) if (row := one.rung("baseline")) else None for one in (before, after))
     a, b = (one.variant_of(row) if (row := best_of(one)) else None for one in (before, after))
     is_edited = old and today and any(getattr(old, name) != getattr(today, name) for name in PROMPT)
-    found = [
+    return [
         *data_changes(then, now),
         *["the prompt has changed"] * bool(is_edited),
         *(f"the model {name} has been added" for name in now.models if name not in then.models),
         *(f"the model {name} has been removed" for name in then.models if name not in now.models),
         *setting_changes(then, now.settings),
         *[f"tuneworthy was {then.tuneworthy} and is now {now.tuneworthy}"] * (then.tuneworthy != now.tuneworthy),
+        *(["the best variant was {} and is now {}".format(*differences(a, b))] if a and b and a.id != b.id else []),
     ]
-    if a and b and a.id != b.id:
-        found.append("the best variant was {} and is now {}".format(*differences(a, b)))
-    return found
 
 
 def _difference(project: Project, before: RunRecord, after: RunRecord) -> PairedResult | None:

@@ -46,6 +46,11 @@ PRICED = ("option", "usd_per_month", "usd_per_1k", "one_off_usd", "p50", "p95", 
 PRICES = {"input": "input_usd_per_mtok", "output": "output_usd_per_mtok"}
 # A number with a decimal point, outside words.
 _DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e-?\d+)?(?![\w.])")
+TRAINING = (
+    name_column("reason", "reason"),
+    Column("status", "status", kind="status"),
+    text_column("evidence", "evidence", lambda row: plain(row.evidence), most=0),
+)
 # Files of the store that a verdict depends on.
 STORED = ("split.json", "comparisons.json", "run.json")
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
@@ -91,7 +96,7 @@ def _read(state: UiState, changes: Changes) -> JsonObject:
 
 def content_of(project: Project, record: RunRecord, found: Verdict, changes: Changes) -> JsonObject:
     """Return what the page shows of a verdict, in words for people, and the verdict as `decide --json` has it."""
-    models = {name: project.models[name] for name in project.untuned if name not in project.forms}
+    prices = {name: price_for(project.models[name]) for name in project.untuned if name not in project.forms}
     shown, target = for_people(found, names_of(record)), changes.get(("task", "target"), project.task.target)
     step = first_screen.next_step(record, StoredVerdict(verdict=shown, changed=[]))
     names, options = {one.option: one for one in shown.options}, tables.options_table(shown, target)
@@ -125,7 +130,7 @@ def content_of(project: Project, record: RunRecord, found: Verdict, changes: Cha
             {"stage": stage.replace("_", " "), "table": cells(tables.gates_table(rows)), "evidence": evidence_of(rows)}
             for stage, rows in ((stage, list(rows)) for stage, rows in groupby(shown.gates, lambda gate: gate.stage))
         ],
-        "training": cells(training_table(shown.training.reasons)),
+        "training": cells(Table.of("Reasons to train", TRAINING, shown.training.reasons)),
         "method": plain(shown.training.why),
         "next": {"command": step.command, "why": step.why},
         "valid_until": shown.valid_until,
@@ -134,20 +139,14 @@ def content_of(project: Project, record: RunRecord, found: Verdict, changes: Cha
         "values": {
             "target": project.task.target,
             "traffic": project.economics.requests_per_month,
-            "models": [{"model": name, **prices_of(config)} for name, config in models.items()],
+            "models": [
+                {"model": name, "input": rates and rates.input, "output": rates and rates.output}
+                for name, price in prices.items()
+                for rates in [price and price.rates]
+            ],
         },
         "lines": toml_lines(changes),
         "repeat": ("task", "target") in changes and changes["task", "target"] != project.task.target,
-    }
-
-
-def prices_of(config: Any) -> JsonObject:
-    """Return the prices of a model now, and whether the project file sets them."""
-    rates = price.rates if (price := price_for(config)) else None
-    return {
-        "input": rates and rates.input,
-        "output": rates and rates.output,
-        "source": price.source if price else "",
     }
 
 
@@ -167,15 +166,6 @@ def _text(value: object) -> str:
 def _short(found: re.Match[str]) -> str:
     value = float(found[0])
     return f"{round(value, 4):.15g}" if abs(value) >= 0.001 else f"{value:.2g}"
-
-
-def training_table(reasons: Any) -> Table:
-    columns = [name_column("reason", "reason"), Column("status", "status", kind="status")]
-    return Table.of("Reasons to train", [*columns, text_column("evidence", "evidence", _evidence, most=0)], reasons)
-
-
-def _evidence(row: Any) -> str:
-    return plain(row.evidence)
 
 
 def toml_lines(changes: Changes) -> str:
