@@ -110,14 +110,14 @@ def test_a_case_that_was_answered_several_times_fails_once_with_its_worst_answer
         assert invoke(["cases", "show", "--failed", "--json", "--project", str(run_record)]) == 0
         return document(capsys)
 
-    once, answers = failures(), StoredAnswers._answers
+    once, answers = failures(), StoredAnswers.answers
 
     def thrice(self: StoredAnswers, *which: Any) -> list[StoredAnswer]:
         found = answers(self, *which)
         right = [replace(one, repeat=2, score=1.0, reason="") for one in found]
         return [*right, *found, *(replace(one, repeat=1) for one in found)]
 
-    monkeypatch.setattr(StoredAnswers, "_answers", thrice)
+    monkeypatch.setattr(StoredAnswers, "answers", thrice)
     assert failures() == once and once["failed"]
 
 
