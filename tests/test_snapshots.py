@@ -49,7 +49,7 @@ COMMANDS: dict[str, list[str]] = {
     "doctor": ["doctor"],
     "cases sample": ["cases sample --from examples.jsonl --n 50 --out drawn.jsonl"],
     "label": ["label --status", "label cases --apply", "label review --status", "label findings --labeller ada"],
-    "cases show": ["cases show --failed"],
+    "cases show": ["cases show"],
     "models list": ["models list"],
     "models pull": ["models pull pypi:nothing"],
     "data build": ["data build examples.jsonl"],

@@ -54,7 +54,7 @@ def weak(request):
     return strong(request) if digits(request) % 4 else "red"
 """
 VERBS: tuple[tuple[str, ...], ...] = (
-    ("status",), ("decide",), ("report",), ("cases", "show", "--failed"), ("check", "--offline"), ("doctor",), ("run",),
+    ("status",), ("decide",), ("report",), ("cases", "show"), ("check", "--offline"), ("doctor",), ("run",),
     ("budget",), ("plan",), ("data", "card"), ("label", "review", "--status"), ("compare", "weak", "strong"),
     ("doctor", "--json"), ("export", "variant"),
 )  # fmt: skip

@@ -90,7 +90,7 @@ def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
     run_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = stored(run_record)
-    assert invoke(["cases", "show", "--failed", "--json", "--project", str(run_record)]) == 0
+    assert invoke(["cases", "show", "--json", "--project", str(run_record)]) == 0
     told = document(capsys)
     record = json.loads((run_record / ".tuneworthy" / "run.json").read_text())
     assert (told["on"], told["rung"]) == ("dev", record["best"]["rung"])
@@ -98,7 +98,7 @@ def test_the_failed_dev_cases_of_the_best_variant_are_listed_with_reasons(
     assert row["dev_answers"] and sum(told["reasons"].values()) == len(told["failed"])
     assert told["n"] == record["n_dev"]
     assert all(one["score"] < 1 for one in told["failed"])
-    assert invoke(["cases", "show", "--failed", "--variant", "baseline", "--project", str(run_record)]) == 0
+    assert invoke(["cases", "show", "--variant", "baseline", "--project", str(run_record)]) == 0
     assert "dev cases failed according to the grader `exact`." in capsys.readouterr().out
     assert stored(run_record) == before
 
@@ -107,7 +107,7 @@ def test_a_case_that_was_answered_several_times_fails_once_with_its_worst_answer
     run_record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failures() -> Any:
-        assert invoke(["cases", "show", "--failed", "--json", "--project", str(run_record)]) == 0
+        assert invoke(["cases", "show", "--json", "--project", str(run_record)]) == 0
         return document(capsys)
 
     once, answers = failures(), StoredAnswers.answers
@@ -155,7 +155,7 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
     script = world.read_text()
     world.write_text("raise SystemExit('opened')\n")
     try:
-        assert invoke(["cases", "show", "--failed", "--project", str(run_record)]) == 0
+        assert invoke(["cases", "show", "--project", str(run_record)]) == 0
     finally:
         world.write_text(script)
     assert "model/strong: " in capsys.readouterr().out
@@ -165,9 +165,7 @@ def test_showing_opens_no_model(run_record: Path, capsys: pytest.CaptureFixture[
     ("arguments", "words"),
     [
         (["zzz"], "'zzz' must match exactly one case. Matches: none."),
-        (["--failed", "--variant", "nothing"], "Unknown rung in the last run: 'nothing'."),
-        ([], "Pass either the ID of a case or --failed."),
-        (["a", "--failed"], "Pass either the ID of a case or --failed."),
+        (["--variant", "nothing"], "Unknown rung in the last run: 'nothing'."),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
@@ -179,7 +177,7 @@ def test_what_cannot_be_shown_is_one_line(
 
 def test_without_a_run_there_is_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_simulation(tmp_path, {"weak": "'red'"}, n_cases=60, n_examples=210)
-    assert invoke(["cases", "show", "--failed", "--project", str(root)]) == 2
+    assert invoke(["cases", "show", "--project", str(root)]) == 2
     assert f"Run `tuneworthy run --project {root}` first" in capsys.readouterr().err
 
 
@@ -188,7 +186,7 @@ def test_a_quick_run_is_enough_to_see_dev(tmp_path: Path, capsys: pytest.Capture
     root = write_simulation(tmp_path, models, n_cases=60, n_examples=210, rungs=["baseline", "model"])
     assert invoke(["run", "--quick", "--project", str(root)]) == 4
     capsys.readouterr()
-    assert invoke(["cases", "show", "--failed", "--json", "--project", str(root)]) == 0
+    assert invoke(["cases", "show", "--json", "--project", str(root)]) == 0
     out, err = capsys.readouterr()
     assert "These answers come from a quick run" in err
     assert (json.loads(out)["rung"], json.loads(out)["n"]) == ("model", 40)

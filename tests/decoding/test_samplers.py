@@ -22,8 +22,7 @@ from tuneworthy.decoding.samplers import (
 )
 from tuneworthy.decoding.view import Position, compare_engines, with_rest
 from tuneworthy.errors import UserError
-from tuneworthy.report.decoding import document, engine_table
-from tuneworthy.report.render import render_html
+from tuneworthy.report.decoding import engine_table
 
 FINE_TUNED = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
 """A peaked distribution, as after fine-tuning, with its tail filled up."""
@@ -212,12 +211,11 @@ def test_the_mass_that_was_not_told_is_spread_below_the_last_token() -> None:
     assert with_rest([0.5, 0.5]).exact
 
 
-def test_the_picture_names_the_step_that_took_a_token() -> None:
+def test_the_table_names_the_step_that_took_a_token() -> None:
     found = compare_engines(Position(logits=logits_of(GOLDEN)), Sampling(temperature=1.5, top_p=0.9, min_p=0.2))
-    tables = [engine_table(found, trail) for trail in found.trails.values()]
+    tables = [engine_table(found, trail, 12) for trail in found.trails.values()]
     assert {"min_p", "top_p"} <= {row[-1] for table in tables for row in table.rows}
-    text = render_html(document(found))
-    assert "<script" not in text and "<svg" in text and "HF transformers" in text
+    assert "HF transformers" in tables[0].title
 
 
 def test_the_command_explains_given_numbers_and_says_what_it_needs() -> None:
@@ -226,6 +224,11 @@ def test_the_command_explains_given_numbers_and_says_what_it_needs() -> None:
     engines_told = json.loads(told.stdout)["engines"]
     assert engines_told["llama_cpp"]["origins"]["top_k"] == "default"
     assert engines_told["vllm"]["steps"][-1]["name"] == "top_p"
+    penalised = ["frequency_penalty=1", "seen=0,0,2", "--probs", "85,5,3", "--json"]
+    steps = json.loads(CliRunner().invoke(command, penalised).stdout)["engines"]["llama_cpp"]["steps"]
+    after = next(step for step in steps if step["name"] == "frequency_penalty")["probabilities"]
+    weights = np.array([0.85 * np.exp(-2), 0.05, 0.03 * np.exp(-1)])
+    assert after == pytest.approx([*weights / weights.sum()])
     shown = CliRunner().invoke(command, ["--probs", "42,20,12,9", "--preset", "chat"])
     assert shown.exit_code == 0 and "min_p 0.05" in shown.output
     hot = ["--probs", "42,20,12,9", "--preset", "chat", "temperature=1.5", "--json"]
@@ -238,6 +241,8 @@ def test_the_command_explains_given_numbers_and_says_what_it_needs() -> None:
         ["--probs", "a,b"],
         ["--probs", "1,2", "temprature=1"],
         ["--probs", "1,2", "top_k=1.5"],
+        ["--probs", "1,2", "seen=0,a"],
+        ["--probs", "1,2", "seen=2"],
         ["--probs", "none.json"],
     ):
         with pytest.raises(UserError):

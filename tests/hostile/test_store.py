@@ -34,7 +34,7 @@ from tuneworthy.store.artifacts import artifacts, latest_artifact, write_artifac
 from tuneworthy.types import Response
 from tuneworthy.verdict.last_verdict import load_verdict
 
-READING = (["status"], ["decide"], ["report"], ["cases", "show", "--failed"], ["check", "--offline"])
+READING = (["status"], ["decide"], ["report"], ["cases", "show"], ["check", "--offline"])
 BODIES: dict[str, bytes | str] = {
     "text xx": "xx", "bytes xx": b"xx", "list": b"[]", "object": b'{"a":1}', "null": b"null", "number": b"7",
     "ten integers": b"[1,2,3,4,5,6,7,8,9,10]", "twenty fields": b'["a"' + b",1" * 19 + b"]", "byte ff": b"\xff",
@@ -353,8 +353,8 @@ WITHOUT_PRIVILEGES = "" if os.geteuid() else "setpriv --bounding-set=-dac_overri
     ("words", "statuses"),
     [("status", {0}), ("decide", {0, 3, 4}), ("run", {2}), ("doctor --repair", {2})]
     + [pytest.param(words, statuses, marks=pytest.mark.slow) for words, statuses in (
-     ("cases show --failed", {0}), ("check --offline", {0}), ("doctor", {0}), ("report --out /dev/stdout", {2}),
-     ("compare baseline model", {2}), ("cases show --failed --reveal-test", {0, 2}), ("plan", {0, 2, 3}))],
+     ("cases show", {0}), ("check --offline", {0}), ("doctor", {0}), ("report --out /dev/stdout", {2}),
+     ("compare baseline model", {2}), ("cases show --reveal-test", {0, 2}), ("plan", {0, 2, 3}))],
 )  # fmt: skip
 def test_a_read_only_project_can_be_read(read_only: Path, words: str, statuses: set[int]) -> None:
     before = {path: path.read_bytes() for path in read_only.rglob("*") if path.is_file()}

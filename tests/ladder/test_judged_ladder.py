@@ -306,7 +306,7 @@ def test_a_case_is_shown_with_its_verdicts_without_opening_a_model(
         raise UserError("expected no model to be opened, got one")
 
     monkeypatch.setattr("tuneworthy.engine.models.open_model", refuse)
-    assert invoke(["cases", "show", "--failed", "--variant", "baseline", "--project", str(root), "--json"]) == 0
+    assert invoke(["cases", "show", "--variant", "baseline", "--project", str(root), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["n"] == record.n_dev
     assert {one["score"] for one in found["failed"]} == {0.0}

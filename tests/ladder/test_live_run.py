@@ -122,7 +122,7 @@ def test_a_run_that_was_stopped_is_decided_by_the_rules_of_rungs_not_yet_compare
 ) -> None:
     root = world(tmp_path)
     walk(root, Stopper("classical", at_start=True))
-    for command, status in {"decide": 4, "report": 2, "cases show --failed": 2}.items():
+    for command, status in {"decide": 4, "report": 2, "cases show": 2}.items():
         assert invoke([*command.split(), "--project", str(root)]) == status
         assert "stopped at the rung classical. Finished: no rung yet." in capsys.readouterr().err
     walk(root, Stopper("baseline"))
@@ -200,7 +200,7 @@ def test_an_unfinished_quick_run_is_shown_and_gives_no_verdict(
 READERS: dict[str, Callable[[Path], Any]] = {
     **{
         words: lambda root, words=words: invoke([*words.split(), "--project", str(root)])  # type: ignore[misc]
-        for words in ("decide", "report", "status --json", "cases show --failed", "check --offline",
+        for words in ("decide", "report", "status --json", "cases show", "check --offline",
                       "compare baseline few_shot")
     },
     "open().decide": lambda root: tuneworthy.open(root).decide(),

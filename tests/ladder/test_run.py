@@ -260,7 +260,7 @@ def test_a_budget_of_nothing_leaves_a_record_that_says_so(tmp_path: Path, capsys
         assert invoke([command, "--project", str(root)]) == status
         assert "The run is incomplete: stopped at the rung baseline: The limit of $" in capsys.readouterr().err
     assert invoke(["status", "--project", str(root)]) == 0
-    assert invoke(["cases", "show", "--failed", "--project", str(root)]) == 2
+    assert invoke(["cases", "show", "--project", str(root)]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -378,7 +378,7 @@ def test_after_a_quick_look_the_first_run_plans_its_looks(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("document", [[1], {"rungs": 3}, {"rungs": [{"rung": "x"}]}, "run"])
 @pytest.mark.parametrize(
-    "command", ["report", "cases show --failed", "compare best current", "run --rung decoding", "status", "decide"]
+    "command", ["report", "cases show", "compare best current", "run --rung decoding", "status", "decide"]
 )
 def test_a_record_of_a_wrong_shape_is_the_users_to_mend(
     command: str, document: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -488,11 +487,6 @@ def test_a_full_disk_delays_no_roll_back(tmp_path: Path, capsys: pytest.CaptureF
     assert canary.share == 0 and "rolled back" in capsys.readouterr().err
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
-
-
 def stored(root: Path, variant: str, status: Any, **state: Any) -> None:
     """Write the verdict of a replay, and the state of a canary."""
     verdict = ShadowVerdict(status=status, detail="It is.")
@@ -517,8 +511,8 @@ def test_the_command_says_at_its_start_what_is_known(
     monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
     words = ["shadow", "proxy", "http://127.0.0.1:9", "--candidate", "current", "--project", str(root)]
 
-    def started(*options: str, port: int) -> str:
-        assert invoke([*words, *options, "--port", str(port)]) == 0
+    def started(*options: str) -> str:
+        assert invoke([*words, *options, "--bind", "127.0.0.1:0"]) == 0
         return capsys.readouterr().err
 
     async def candidate() -> str:
@@ -526,18 +520,18 @@ def test_the_command_says_at_its_start_what_is_known(
             return resolve(session, "current").id
 
     variant = asyncio.run(candidate())
-    assert "`shadow.label_share`" in started(port=free_port())
+    assert "`shadow.label_share`" in started()
     stored(root, variant, "pass")
-    assert "label_share" not in started(port=free_port())
-    assert "answers 1%" in started("--canary", port=free_port())
+    assert "label_share" not in started()
+    assert "answers 1%" in started("--canary")
     stored(root, variant, "fail", share=0.0, rolled_back="It failed 4 of 34.")
     for options in ([], ["--canary"]):
-        text = started(*options, port=free_port())
+        text = started(*options)
         assert "rolled back" in text and "4 of 34" in text and "--restart" in text and "passes after" not in text
     stored(root, variant, "pass")
     folder = Folder(root).path
     (folder / f"{STATE.format(variant)}.json").rename(folder / f"{RESTARTED.format(variant)}.json")
-    text = started("--canary", port=free_port())
+    text = started("--canary")
     assert "4 of 34" in text and "answers 1%" not in text, "a restarted replay has not passed yet"
 
 
@@ -576,7 +570,7 @@ def test_a_canary_names_the_release_that_a_roll_back_leads_to_and_needs_another_
     root = write_traffic_project(tmp_path / "p", "equal", extra=ENDED)
     store, address = Folder(root), "http://127.0.0.1:9"
     monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
-    words = ["shadow", "proxy", address, "--candidate", "current", "--canary", "--project", str(root), "--port"]
+    words = ["shadow", "proxy", address, "--candidate", "current", "--canary", "--project", str(root)]
 
     async def candidate() -> Variant:
         async with open_session(load(root)) as session:
@@ -591,7 +585,7 @@ def test_a_canary_names_the_release_that_a_roll_back_leads_to_and_needs_another_
 
     def started(served: Artifact | None, status: int = 0) -> str:
         with noted(store, served, address) if served else nullcontext():
-            assert invoke([*words, str(free_port())]) == status
+            assert invoke([*words, "--bind", "127.0.0.1:0"]) == status
         return capsys.readouterr().err
 
     assert "leads to production." in started(None)

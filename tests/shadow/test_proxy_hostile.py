@@ -492,13 +492,17 @@ def test_an_answer_that_has_begun_is_broken_off_by_a_malformed_request_and_not_c
     run(work)
 
 
-@pytest.mark.parametrize(("host", "lines"), [("127.0.0.1", 1), ("127.0.0.2", 1), ("0.0.0.0", 2)])
+@pytest.mark.parametrize(
+    ("host", "lines"), [("127.0.0.1", 1), ("127.0.0.2", 1), ("0.0.0.0", 2), ("[::1]", 1), ("[::]", 2)]
+)
 def test_an_open_host_says_who_can_use_it(
     host: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
     monkeypatch.setattr("tuneworthy.cli.shadow_proxy.run_async", lambda work: work.close() or SimpleNamespace(id="v"))
     port, root = free_port(), write_traffic_project(tmp_path, "equal")
-    words = ["shadow", "proxy", "http://127.0.0.1:9", "--host", host, "--port", str(port), "--project", str(root)]
+    words = ["shadow", "proxy", "http://127.0.0.1:9", "--bind", f"{host}:{port}", "--project", str(root)]
     assert invoke([*words, "--candidate", "current"]) == 0
     assert capsys.readouterr().err.count(str(port)) == lines
+    assert invoke([*words, "--bind", host]) == 2
+    assert "is not HOST:PORT" in capsys.readouterr().err

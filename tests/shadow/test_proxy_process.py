@@ -81,7 +81,7 @@ async def proxy_of(root: Path, address: str, *options: str, judge_s: float = 60)
     port = free_port()
     enabled = f"import tuneworthy.start as t, tuneworthy.cli.shadow_proxy as p; p.JUDGE_S = {judge_s}; t.main()"
     command = [sys.executable, "-c", enabled, "shadow", "proxy", address, "--candidate", "current",
-               "--port", str(port), "--project", str(root), *options]  # fmt: skip
+               "--bind", f"127.0.0.1:{port}", "--project", str(root), *options]  # fmt: skip
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
     proxy = Proxy(process, f"http://127.0.0.1:{port}")
     try:

@@ -26,7 +26,6 @@ from tuneworthy.graders.judging import verdicts_path
 from tuneworthy.ladder.rungs.baseline import baseline_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import describe
-from tuneworthy.providers.address import free_port
 from tuneworthy.report.shadow import change_words, document
 from tuneworthy.shadow.canary import STATE, CanaryState
 from tuneworthy.shadow.recording import TRAFFIC
@@ -343,7 +342,7 @@ def test_replay_and_proxy_refuse_a_candidate_with_settings_by_tag(
     monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
     project = load(root)
     variant = baseline_variant(project, Models(project))
-    entries = (["replay", str(write_log(log, 9))], ["proxy", "http://127.0.0.1:9", "--port", str(free_port())])
+    entries = (["replay", str(write_log(log, 9))], ["proxy", "http://127.0.0.1:9", "--bind", "127.0.0.1:0"])
     for by_tag in ({"hard": TagSetting(decoding={"temperature": 1.0}, max_tokens=9)}, {}):
         path.write_bytes(orjson.dumps(describe(replace(variant, by_tag=by_tag))))
         for words in entries:

@@ -151,26 +151,24 @@ def _show_added(result: AddedCases, source: Path | None) -> None:
 
 @command.command("show")
 @click.argument("case_id", metavar="[ID]", required=False)
-@click.option("--failed", is_flag=True, help="Failed dev cases of the best variant (or of --variant).")
 @click.option("--variant", metavar="RUNG", help="Only this rung's variant; also `current`, or B of `compare`.")
 @click.option("--reveal-test", is_flag=True, help="Show answers to test cases; later runs report that you did.")
 @project_option
 @json_option
-def show(case_id: str | None, failed: bool, variant: str | None, reveal_test: bool, root: Path) -> None:
+def show(case_id: str | None, variant: str | None, reveal_test: bool, root: Path) -> None:
     """Show why a case failed.
 
-    Shows the question of case ID, the expected answer, and each rung's answer and score.
+    Shows the question of case ID, the expected answer, and each rung's answer and score. Without ID, lists the failed
+    dev cases of the best variant, or of --variant.
 
     Shows only stored answers and calls no model. Answers to test cases stay hidden unless you pass --reveal-test.
     Once you have seen them, the test set is no longer a fair measure of later changes.
 
     \b
     Example:
-      tuneworthy cases show --failed
+      tuneworthy cases show
       tuneworthy cases show 3f2a
     """
-    if (case_id is None) is not failed:
-        raise click.UsageError("Pass either the ID of a case or --failed.")
     with open_answers(load(root), say=note) as answers:
         if case_id is None:
             failures = answers.failed(variant, reveal_test=reveal_test)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import json_option, note, print_result, project_option, say, version_option
+from tuneworthy.cli.options import json_option, note, print_result, project_option, say
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.dataset.curve import NAME, NAMES, DatasetCurve, curve_of, finding
@@ -21,13 +21,12 @@ from tuneworthy.verdict.gather_training import pilot_scores
 
 
 @click.command("curve")
-@version_option
 @project_option
 @json_option
-def command(version_id: str | None, root: Path) -> int:
+def command(root: Path) -> int:
     """Show how the score grows with the number of rows.
 
-    Trains the classical baseline on random subsets of a frozen version, each twice as large as the one before,
+    Trains the classical baseline on random subsets of the latest frozen version, each twice as large as the one before,
     and shows the score per size. The recommended size is the smallest that scores within the margin in [task] of all
     rows.
 
@@ -44,7 +43,7 @@ def command(version_id: str | None, root: Path) -> int:
     """
     project = load(root)
     store = Folder(project.root)
-    curve = curve_of(project, open_version(store, version_id), note)
+    curve = curve_of(project, open_version(store), note)
     store.write(NAME, asdict(curve))
     pilots = pilot_scores(store, curve.version)
     print_result({**asdict(curve), "pilots": pilots}, _show, curve, pilots)

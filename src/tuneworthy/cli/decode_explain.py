@@ -9,15 +9,7 @@ import click
 import numpy as np
 
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import (
-    FILE_PATH,
-    FiniteFloat,
-    json_option,
-    note,
-    print_result,
-    project_option,
-    say,
-)
+from tuneworthy.cli.options import FiniteFloat, json_option, note, print_result, project_option, say
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
@@ -28,10 +20,9 @@ from tuneworthy.decoding.view import Comparison, Position, compare_engines, with
 from tuneworthy.errors import Undecided, UnknownName, UserError
 from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES
 from tuneworthy.ladder.session import open_session
-from tuneworthy.report.decoding import document, engine_table, steps_table
+from tuneworthy.report.decoding import engine_table, steps_table
 from tuneworthy.report.text import clean
-from tuneworthy.report.write import write_page
-from tuneworthy.types import Case, Texts, Variant
+from tuneworthy.types import Case, JsonMapping, Texts, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
 # Tokens to show.
@@ -43,14 +34,11 @@ MOST = 12
 @click.option("--probs", help="Probabilities, such as 85,5,3.")
 @click.option("--prompt", help="Text whose next token --model predicts.")
 @click.option("--model", help="Name in [models] (default: the baseline).")
-@click.option("--seen", default="", help="Numbers of earlier tokens, such as 0,0,4.")
 @click.option("--preset", help="Preset; NAME=VALUE overrides its values.")
-@click.option("--out", type=FILE_PATH, help="Page to write (.html or .md).")
 @project_option
 @json_option
 def command(
-    settings: Texts, probs: str | None, prompt: str | None, model: str | None, seen: str, preset: str | None,
-    out: Path | None, root: Path,
+    settings: Texts, probs: str | None, prompt: str | None, model: str | None, preset: str | None, root: Path
 ) -> None:  # fmt: skip
     """Show which tokens survive each sampler, engine by engine.
 
@@ -58,6 +46,7 @@ def command(
     from a model (--prompt). Each engine has its own sampler order and defaults.
 
     NAME=VALUE sets temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty or presence_penalty.
+    The penalties apply to the tokens that seen=0,0,4 lists by number.
 
     \b
     Example:
@@ -70,36 +59,38 @@ def command(
         position = Position(logits=logits_of(np.array(_numbers(probs, "--probs", float))), labels=[])
     else:
         position = run_async(_ask(root, prompt or "", model))
-    tokens, given = _numbers(seen, "--seen"), _settings(settings)
+    given = _settings(settings)
+    tokens = given.pop("seen", ())
     parts = [compare_engines(position, _sampling(given, preset, name), [name], written=tokens) for name in ENGINES]
     trails = {name: trail for part in parts for name, trail in part.trails.items()}
     shown = replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
-    if out:
-        write_page(out, document(shown))
-        note(f"Wrote {out}.")
     print_result(shown.to_dict(MOST), _show, shown)
 
 
-def _settings(words: Texts) -> dict[str, float]:
+def _settings(words: Texts) -> dict[str, Any]:
     """Return the values of `NAME=VALUE` words.
 
     Raises:
         UnknownName: There is no such parameter.
         UserError: A value is no number.
     """
-    names, found = [one.name for one in fields(Sampling)], dict[str, float]()
+    names, found = [*(one.name for one in fields(Sampling)), "seen"], dict[str, Any]()
     for word in words:
-        name, _, text = word.replace("-", "_").partition("=")
+        name, _, text = word.partition("=")
+        name = name.replace("-", "_")
         if name not in names:
             raise UnknownName("sampling parameter", name, names)
-        value = FiniteFloat().convert(word.partition("=")[2], None, None)
+        if name == "seen":
+            found[name] = _numbers(text, name)
+            continue
+        value = FiniteFloat().convert(text, None, None)
         if name == "top_k" and (value != int(value) or value < -1):
             raise UserError(f"top_k must be a whole number from -1, not {text}.")
         found[name] = int(value) if name == "top_k" else value
     return found
 
 
-def _sampling(given: dict[str, float], preset: str | None, engine: str) -> Sampling:
+def _sampling(given: JsonMapping, preset: str | None, engine: str) -> Sampling:
     base = preset_of(preset).decoding(engine, given.get("temperature")) if preset else {}
     return Sampling.of({**base, **given})
 

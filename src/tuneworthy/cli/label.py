@@ -30,7 +30,6 @@ from tuneworthy.cli.options import (
     print_result,
     project_option,
     say,
-    version_option,
 )
 from tuneworthy.config import load
 from tuneworthy.dataset.freeze import open_version
@@ -40,7 +39,7 @@ from tuneworthy.people.queue import KINDS, Guideline, Queue
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 from tuneworthy.text import count
-from tuneworthy.types import NamedTexts, Texts
+from tuneworthy.types import NamedTexts
 from tuneworthy.verdict.suspects import contradicts, is_rated, read_relabelled, suspects_path
 from tuneworthy.web.label_page import file_answers, read_answer_file, write_page
 
@@ -56,7 +55,7 @@ NEXT = {
 # Common rows from which the agreement of two people limits a score.
 MIN_AGREEMENT = 20
 # Options that apply to some queues only.
-ONLY = {"--all": "cases", "--variant": "judge", "--version": "review findings", "--apply": "cases suspects audit"}
+ONLY = {"--all": "cases", "--apply": "cases suspects audit"}
 
 
 @click.command("label")
@@ -76,8 +75,6 @@ ONLY = {"--all": "cases", "--variant": "judge", "--version": "review findings", 
 )
 @click.option("--overwrite", is_flag=True, help="With --apply, replace expected answers that differ.")
 @click.option("--all", "every", is_flag=True, help="Include cases that already have an answer.")
-@click.option("--variant", "rungs", metavar="RUNG", multiple=True, help="Rate answers of this rung only; repeatable.")
-@version_option
 @project_option
 @json_option
 def command(
@@ -88,8 +85,6 @@ def command(
     applied: str | None,
     overwrite: bool,
     every: bool,
-    rungs: Texts,
-    version_id: str | None,
     root: Path,
 ) -> int:
     """Label, rate and review rows, one at a time.
@@ -99,9 +94,9 @@ def command(
     judge      Rate answers of the last run as good or bad.
     suspects   Relabel failed cases whose label may be wrong.
     shadow     Label sampled sessions of the last replay.
-    review     Rate a random sample of a dataset version. Exit status: 0
-               accepted, 3 rejected, 4 open.
-    findings   Correct rows that the checks of a dataset reported.
+    review     Rate a random sample of the latest dataset version. Exit
+               status: 0 accepted, 3 rejected, 4 open.
+    findings   Correct rows that the checks of this version reported.
     audit      Relabel a random sample of the test cases.
 
     Without QUEUE, opens the queue that helps most. Every answer is saved at once: stop at any time, and run the same
@@ -117,7 +112,7 @@ def command(
     """
     if applied in QUEUES:  # `label --apply cases`
         kind, applied = applied, ""
-    for (option, queues), value in zip(ONLY.items(), (every, rungs, version_id, applied == ""), strict=True):
+    for (option, queues), value in zip(ONLY.items(), (every, applied == ""), strict=True):
         if value and (kind or "cases") not in queues.split():
             raise click.UsageError(f"{option} applies to {queues.replace(' ', ', ')} only.")
     if applied:
@@ -125,7 +120,7 @@ def command(
     if status or applied == "":
         labeller = labeller or known_name(root) or None
     click.get_current_context().ensure_object(Invocation).labeller = labeller or ""
-    request = LabelRequest(root, labeller, every, rungs, version_id)
+    request = LabelRequest(root, labeller, every)
     if status:
         return _show_status(request, kind)
     if applied == "":
@@ -219,8 +214,8 @@ def _meaning(ceiling: Agreement) -> list[str]:
 
 def _write_page(request: LabelRequest, queue: Queue, path: Path) -> int:
     is_dataset = queue.kind in {"review", "findings"}
-    version = open_version(Folder(request.root), request.version).id if is_dataset else ""
-    plan = write_page(Folder(request.root), queue, request.name, path, rungs=request.rungs, version=version)
+    version = open_version(Folder(request.root)).id if is_dataset else ""
+    plan = write_page(Folder(request.root), queue, request.name, path, version=version)
     n, left = len(plan.rows), queue.waiting - len(plan.rows)
     print_result(
         {"page": str(path), "plan": plan.id, "queue": plan.kind, "labeller": plan.labeller, "rows": n, "left": left},
@@ -238,7 +233,7 @@ def _file(root: Path, path: Path) -> int:
     file = read_answer_file(Folder(root), path)
     plan = file.plan
     click.get_current_context().ensure_object(Invocation).labeller = plan.labeller
-    request = LabelRequest(root, plan.labeller, plan.kind == "cases", plan.rungs, plan.version or None)
+    request = LabelRequest(root, plan.labeller, plan.kind == "cases", plan.version or None)
     queue = QUEUES[plan.kind](request)
     done = file_answers(path, file, queue)
     note(f"{count(done.n_new, 'new answer')} of {clean(plan.labeller)}; {done.n_same} were stored before.")

@@ -119,7 +119,6 @@ class LabelRequest:
         root: The project folder.
         labeller: Who judges; the user of this machine if None.
         every: Also cases that have an answer.
-        rungs: Whose answers to rate; those of all compared rungs if empty.
         version: The frozen version to review; the latest if None.
         peek: Whether to open it only to count its rows: nothing is asked, stored or revealed.
     """
@@ -127,7 +126,6 @@ class LabelRequest:
     root: Path
     labeller: str | None = None
     every: bool = False
-    rungs: Texts = ()
     version: str | None = None
     peek: bool = False
 
@@ -274,7 +272,7 @@ def open_judge(request: LabelRequest) -> Queue:
     with open_answers(project) as answers:
         rubric = answers.judge.rubric
         for n in range(N_JUDGED, len(answers.session.split.test) + N_JUDGED, N_JUDGED):
-            items = answers.to_judge(request.rungs, n=n, reveal=not request.peek)
+            items = answers.to_judge(n=n, reveal=not request.peek)
             shown = [
                 Case(
                     id=one.id,

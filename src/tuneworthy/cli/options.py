@@ -1,6 +1,7 @@
 """Options and small pieces that several verbs share."""
 
 import getpass
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,6 +151,18 @@ def note(*lines: str) -> None:
     """Print lines for a person, on stderr, so that stdout stays clean."""
     for line in lines:
         click.echo(line, err=True)
+
+
+def address_of(bind: str) -> tuple[str, int]:
+    """Return the host and the port of `HOST:PORT`, without the brackets of an IPv6 address.
+
+    Raises:
+        UserError: It is no such address.
+    """
+    typed = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(\d{1,5})", bind)
+    if not typed or int(typed[2]) >= 2**16:
+        raise UserError(f"--bind {bind!r} is not HOST:PORT.", hint="Example: --bind 127.0.0.1:8100")
+    return typed[1].strip("[]"), int(typed[2])
 
 
 def person(name: str | None, option: str) -> str:

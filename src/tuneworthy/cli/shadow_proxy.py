@@ -9,7 +9,7 @@ import orjson
 
 from tuneworthy import processes
 from tuneworthy.cli.interruption import run_async
-from tuneworthy.cli.options import SHARE, note, project_option, spending_options
+from tuneworthy.cli.options import SHARE, address_of, note, project_option, spending_options
 from tuneworthy.cli.run import open_variants
 from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError
@@ -37,14 +37,12 @@ JUDGE_S = 60.0
 @click.argument("upstream", metavar="URL")
 @click.option("--candidate", default="fine_tune", show_default=True, help="Variant to ask, as in `compare`.")
 @click.option("--share", type=SHARE, default=0.1, show_default=True, help="Share of sessions to copy.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True, help="Port to listen on.")
+@click.option("--bind", metavar="HOST:PORT", default="127.0.0.1:8100", show_default=True, help="Address to listen on.")
 @click.option("--canary", is_flag=True, help="Let the candidate answer users, step by step.")
 @project_option
 @spending_options
 def command(
-    upstream: str, candidate: str, share: float, host: str, port: int, canary: bool,
-    root: Path, max_usd: float | None, yes: bool,
+    upstream: str, candidate: str, share: float, bind: str, canary: bool, root: Path, max_usd: float | None, yes: bool,
 ) -> None:  # fmt: skip
     """Copy a share of live traffic to a candidate.
 
@@ -66,6 +64,7 @@ def command(
       tuneworthy shadow proxy https://api.openai.com --max-usd 20
     """
     check_address(upstream)
+    host, port = address_of(bind)
     require("uvicorn")
     from tuneworthy.shadow.http_server import listen, serve
 
@@ -104,8 +103,9 @@ def command(
     shift = LiveCanary(folder, state, copies, session_header=header) if state and canary else None
     app = ShadowProxy(upstream, copies, share=share, seed=project.split.seed, header=header, canary=shift)
     door = listen(host, port)
+    port = door.getsockname()[1]
     note(
-        f"{f'http://{host}:{port}'} forwards requests to {app.upstream} and copies {share:.0%} of the "
+        f"http://{bind.rpartition(':')[0]}:{port} forwards requests to {app.upstream} and copies {share:.0%} of the "
         "sessions. Ctrl-C ends it."
     )
     if state and state.rolled_back:

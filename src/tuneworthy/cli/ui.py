@@ -1,7 +1,6 @@
 """`tuneworthy ui`."""
 
 import io
-import re
 import secrets
 import socket
 import ssl
@@ -17,13 +16,12 @@ import click
 
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, waiting
-from tuneworthy.cli.options import note, project_option, say
+from tuneworthy.cli.options import address_of, note, project_option, say
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.extras import require
 from tuneworthy.people.queue import Queue
 
-_BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(\d{1,5})")
 # A project has the same port each time if that is free, so that a page still open finds its server again. Ports from
 # 32768 on are those of outgoing connections.
 FIRST_PORT, N_PORTS = 20_000, 10_000
@@ -50,7 +48,7 @@ def command(role: str, labeller: str | None, bind: str | None, origin: str | Non
     Example:
       tuneworthy ui
       tuneworthy ui --role expert --labeller ada
-      tuneworthy ui --origin https://name-8100.app.github.dev --bind 127.0.0.1:8100
+      tuneworthy ui --origin https://ada-8100.app.github.dev --bind 127.0.0.1:8100
     """
     require("starlette")
     require("uvicorn")
@@ -135,11 +133,9 @@ def _listen(root: Path, bind: str | None, *, tls: bool) -> socket.socket:
         UserError: The address is not valid, not available, or other machines could read what is sent.
     """
     usual = FIRST_PORT + zlib.crc32(bytes(root.resolve())) % N_PORTS
-    typed = _BIND.fullmatch(bind or f"127.0.0.1:{usual}")
-    if not typed or int(typed[2]) >= 2**16:
-        raise UserError(f"--bind {bind!r} is not HOST:PORT.", hint="Example: --bind 127.0.0.1:8100")
+    host, port = address_of(bind or f"127.0.0.1:{usual}")
     try:
-        family, *_, place = socket.getaddrinfo(typed[1].strip("[]"), int(typed[2]), type=socket.SOCK_STREAM)[0]
+        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         if not (tls or ip_address(place[0]).is_loopback):
             raise UserError(
                 f"Other machines can reach {bind}, and could read the token and the data on their way.",

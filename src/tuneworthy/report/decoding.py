@@ -1,37 +1,26 @@
-"""One position after the samplers: a table with bars per engine, a row per token."""
+"""One position after the samplers: a table per engine, a row per token."""
 
 from tuneworthy.decoding.samplers import Trail
 from tuneworthy.decoding.view import Comparison
-from tuneworthy.report.document import Document, PagePart
 from tuneworthy.report.numbers import percent
-from tuneworthy.report.table import Bar, Bars, Column, Table, name_column, text_column
+from tuneworthy.report.table import Column, Table, name_column, text_column
 from tuneworthy.report.text import clean
 from tuneworthy.text import count
 
-MOST = 24
 SETTLED = frozenset({"start", "greedy"})  # steps without a value
 
 
-def engine_table(comparison: Comparison, trail: Trail, most: int = MOST) -> Table:
+def engine_table(comparison: Comparison, trail: Trail, most: int) -> Table:
     """Return the likeliest tokens of an engine before and after its samplers."""
     before, after, gone = trail.steps[0].left.distribution.tolist(), trail.distribution.tolist(), trail.removed_by
-    tokens = comparison.shown(most)
     columns = [
         name_column("token", "token", lambda token: clean(comparison.position.label(token), 20) or "(blank)"),
         Column("model", "model", percent, value=before.__getitem__),
         Column("after", "after all samplers", percent, value=after.__getitem__),
         text_column("removed", "removed by", lambda token: trail.steps[gone[token]].name if gone[token] > 0 else ""),
     ]
-    bars = [
-        Bar(value=after[token], interval=(0.0, before[token]), kind="lost" if gone[token] > 0 else "best")
-        for token in tokens
-    ]
-    return Table.of(
-        f"{trail.engine.label} {trail.engine.version}: {count(len(trail.left), 'token')} kept",
-        columns,
-        tokens,
-        bars=Bars.of_scores(bars, (0.0, max(*before, *after))),
-    )
+    title = f"{trail.engine.label} {trail.engine.version}: {count(len(trail.left), 'token')} kept"
+    return Table.of(title, columns, comparison.shown(most))
 
 
 def steps_table(comparison: Comparison) -> Table:
@@ -46,27 +35,3 @@ def steps_table(comparison: Comparison) -> Table:
         Column("top", "top probability", percent, value=lambda row: row[1].left.probabilities[0]),
     ]
     return Table.of("Sampling steps", columns, rows)
-
-
-def document(comparison: Comparison) -> Document:
-    settings = ", ".join(f"{name} {value:g}" for name, value in comparison.sampling.set_values().items())
-    counts = [f"{trail.engine.label} {len(trail.left):,}" for trail in comparison.trails.values()]
-    return Document(
-        title=settings or "No sampling settings",
-        kind="decoding",
-        outcome="none",
-        answer=f"Tokens kept: {'; '.join(counts)}",
-        sentence="",
-        warnings=list(comparison.notes),
-        sections=[
-            PagePart(
-                "engines",
-                "Probabilities before and after the samplers",
-                [
-                    "Thin lines show the probabilities of the model, bars the distribution after all samplers.",
-                    *(engine_table(comparison, trail) for trail in comparison.trails.values()),
-                    steps_table(comparison),
-                ],
-            )
-        ],
-    )

@@ -48,11 +48,12 @@ def listen(host: str, port: int) -> socket.socket:
         UserError: It cannot.
     """
     try:
-        return socket.create_server((host, port), backlog=BACKLOG)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         reason = (error.strerror or "").partition(" (while")[0]  # Python repeats the address there
         raise UserError(
-            f"The proxy cannot listen on {f'{host}:{port}'}: {reason}.", hint="Choose another --host or --port."
+            f"The proxy cannot listen on {f'{host}:{port}'}: {reason}.", hint="Choose another --bind."
         ) from None
 
 

@@ -27,7 +27,7 @@ from tuneworthy.people.queue import CANNOT, KINDS, Queue, descriptions, first_pa
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.lines import append_line, now
 from tuneworthy.store.shapes import shaped
-from tuneworthy.types import JsonObject, Texts, TextTuple, frozen
+from tuneworthy.types import JsonObject, TextTuple, frozen
 
 # Below `.tuneworthy`: the pages that were written, a line each.
 FILE_NAME = "label-pages.jsonl"
@@ -49,7 +49,6 @@ class PagePlan:
         queue: Hash of the queue when the page was written.
         rows: Ids of its rows.
         time: When it was written.
-        rungs: Whose answers it rates.
         version: The dataset version that it reviews.
     """
 
@@ -59,7 +58,6 @@ class PagePlan:
     queue: str
     rows: TextTuple
     time: str
-    rungs: TextTuple = ()
     version: str = ""
 
 
@@ -111,9 +109,7 @@ def title(queue: Queue) -> str:
     return rated if queue.form.kind == "choice" else "Give the expected answer"
 
 
-def write_page(
-    folder: Folder, queue: Queue, labeller: str, path: Path, *, rungs: Texts = (), version: str = ""
-) -> PagePlan:
+def write_page(folder: Folder, queue: Queue, labeller: str, path: Path, *, version: str = "") -> PagePlan:
     """Write the rows that wait as a page, at most `MAX_ROWS` and `MAX_BYTES`, and store its plan.
 
     Args:
@@ -121,7 +117,6 @@ def write_page(
         queue: Opened for the labeller.
         labeller: Whose answers the page takes.
         path: Of the page.
-        rungs: Whose answers the queue rates.
         version: The dataset version that it reviews.
 
     Raises:
@@ -135,7 +130,7 @@ def write_page(
         raise UserError("No row waits for an answer.", hint="Run `tuneworthy label --status`.")
     names = tuple(row.id for row in rows)
     fields: Any = {"kind": queue.kind, "labeller": labeller, "queue": queue.plan, "rows": names, "time": now()}
-    fields |= {"rungs": tuple(rungs), "version": version}
+    fields["version"] = version
     plan = PagePlan(id=hashlib.sha256(orjson.dumps(fields)).hexdigest()[:16], **fields)
     content = {**page_content(queue, rows, labeller), "plan": plan.id, "n_done": 0}
     append_line(folder.path / FILE_NAME, asdict(plan))

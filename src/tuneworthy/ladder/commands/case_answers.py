@@ -178,22 +178,22 @@ class StoredAnswers:
         answers = [one for rung in rungs for one in self.answers(*self.rung(rung), cases)]
         return {answer.case for answer in answers if answer.score is not None and answer.score < 1}
 
-    def to_judge(self, rungs: Texts = (), *, n: int, reveal: bool = True) -> list[Item]:
-        """Return answers to test cases for people to judge, blind to the variant.
+    def to_judge(self, *, n: int, reveal: bool = True) -> list[Item]:
+        """Return answers of all rungs that were compared on test for people to judge, blind to the variant.
 
         Args:
-            rungs: Whose answers; those of all rungs that were compared on test if empty.
             n: Cases, the first of a seeded order.
             reveal: Whether to record the cases as revealed.
 
         Raises:
-            UserError: The primary grader is no judge, no such rung, or nothing was compared on test.
+            UserError: The primary grader is no judge, or nothing was compared on test.
         """
         project, split = self.session.project, self.session.split
         traces = [
             trace
-            for name in rungs or [row.rung for row in self.record.rungs if row.variant and row.score is not None]
-            for trace in self.session.stored(self.rung(name)[1], split.test)
+            for row in self.record.rungs
+            if row.variant and row.score is not None
+            for trace in self.session.stored(self.record.variants[row.variant], split.test)
         ]
         items = Judging(project, split, self.judge).items(traces, n)
         if not items:
@@ -224,7 +224,7 @@ class StoredAnswers:
         if len(hits) != 1:
             raise UserError(
                 f"{word!r} must match exactly one case. Matches: {listed([c.id for c in hits]) or 'none'}.",
-                hint="Run `tuneworthy cases show --failed` to list the IDs of failed dev cases.",
+                hint="Run `tuneworthy cases show` to list the IDs of failed dev cases.",
             )
         return hits[0]
 
