@@ -113,9 +113,7 @@ def row_of(page: Any) -> str:
     return str(page.locator("article.row .text").inner_text())
 
 
-def test_fifty_rows_among_77_labels_by_keyboard(
-    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fifty_rows_among_77_labels_by_keyboard(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"Question {n} of a customer" for n in range(60)]
     root, moved = project(tmp_path / "here", texts), tmp_path / "elsewhere" / "copy"
     truth = {text: LABELS[(7 * n) % 77] for n, text in enumerate(texts)}

@@ -225,7 +225,7 @@ def test_labelling_on_a_terminal_shows_the_turns_and_stores_each_answer(
     assert "shadow replay" in capsys.readouterr().err
     replayed(root, write_log(tmp_path / "log.jsonl", 20, truth=False))
     answers = iter(["red\n", "green\n", "/quit\n"])
-    monkeypatch.setattr("sys.stdin", type("Lines", (), {"readline": lambda self: next(answers)})())
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=answers.__next__, isatty=lambda: False))
     assert invoke(["label", "shadow", "--labeller", "ada", "--project", str(root)]) == 0
     out, err = capsys.readouterr()
     assert "Next: tuneworthy label --project" in out and "item" in err

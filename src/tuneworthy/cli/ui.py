@@ -21,6 +21,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.extras import require
 from tuneworthy.people.queue import Queue
+from tuneworthy.signals import handled_by
 
 # A project has the same port each time if that is free, so that a page still open finds its server again. Ports from
 # 32768 on are those of outgoing connections.
@@ -92,10 +93,9 @@ def command(role: str, labeller: str | None, bind: str | None, origin: str | Non
         * (ip_address(host).is_loopback and not origin),
         "Press Ctrl-C to stop.",
     )
-    try:
+    with handled_by(server.handle_exit):  # an exception at any moment could leave the loop waiting
         server.run(sockets=[door])
-    except KeyboardInterrupt:
-        note("Stopped.")
+    note("Stopped.")
 
 
 def server_of(app: Any, certificate: str | None = None, key: str | None = None) -> Any:

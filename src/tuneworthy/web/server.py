@@ -94,5 +94,5 @@ def create_app(state: UiState) -> Starlette:
             Route("/", page),
             Route("/static/{name}", static),
             Route("/api/{name:path}", api, methods=["GET", "POST"]),
-        ]
+        ],
     )
