@@ -48,6 +48,7 @@ COMMANDS: dict[str, list[str]] = {
     "report": ["report --out report.md", "report data --out card.md"],
     "doctor": ["doctor"],
     "cases sample": ["cases sample --from examples.jsonl --n 50 --out drawn.jsonl"],
+    "ui": ["ui --bind 0.0.0.0:80"],
     "label": ["label --status", "label cases --apply", "label review --status", "label findings --labeller ada"],
     "cases show": ["cases show"],
     "models list": ["models list"],

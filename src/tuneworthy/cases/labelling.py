@@ -298,7 +298,8 @@ class LabelSession(RowSession):
         self.path, self.labeller = Path(path), known_labeller(labeller, labels)
         order = sorted(cases, key=lambda case: rank(seed, case.id))
         own = [one for one in labels if one.labeller == self.labeller]
-        if labels and labels[0].labeller != self.labeller:
+        self.is_second = bool(labels) and labels[0].labeller != self.labeller
+        if self.is_second:
             n = (
                 0
                 if (own or disputed) and all(one.decided for one in own)

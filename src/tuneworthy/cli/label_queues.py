@@ -202,7 +202,7 @@ def open_cases(request: LabelRequest) -> Queue:
         guideline.text,
         labels,
         partial(_after_cases, request.root, cases, labels),
-        blind=bool(given) and given[0].labeller != name,
+        blind=session.is_second,
         documents=_documents(project),
     )
 

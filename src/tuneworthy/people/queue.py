@@ -99,8 +99,8 @@ class LabelList:
         """
         line = self.asked if line == "+" and self.asked else line
         new = line[1:].strip() if line.startswith("+") else ""
-        if {line, new} & {*self.names}:
-            return line if line in self.names else new
+        if known := {line, new}.intersection(self.names):
+            return min(known)
         same = [label for label in self.names if bare(label) == bare(new or line)]
         if len(same) == 1 and not new:
             return same[0]

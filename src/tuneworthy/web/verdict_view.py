@@ -36,6 +36,7 @@ from tuneworthy.types import JsonObject
 from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.run import Changes, what_if
 from tuneworthy.web.cells import cells
 from tuneworthy.web.state import UiState
@@ -94,6 +95,13 @@ def _read(state: UiState, changes: Changes) -> JsonObject:
     return content_of(project, record, asyncio.run(what_if(_session(state, project), changes)), changes)
 
 
+def _recommended(label: str, option: Option | None) -> JsonObject:
+    if option is None:
+        return {"label": label, "option": "", "score": "", "interval": ""}
+    interval = percent_range(option.ci95)
+    return {"label": label, "option": option_name(option), "score": percent(option.score), "interval": interval}
+
+
 def content_of(project: Project, record: RunRecord, found: Verdict, changes: Changes) -> JsonObject:
     """Return what the page shows of a verdict, in words for people, and the verdict as `decide --json` has it."""
     prices = {name: price_for(project.models[name]) for name in project.untuned if name not in project.forms}
@@ -110,16 +118,8 @@ def content_of(project: Project, record: RunRecord, found: Verdict, changes: Cha
         "details": [plain(one) for one in (serving_sentence(shown), domain_sentence(shown)) if one],
         "money": plain(money_sentence(shown.economics)),
         "recommendations": [
-            {
-                "label": label,
-                "option": option_name(names[name]) if name in names else "",
-                "score": percent(names[name].score) if name in names else "",
-                "interval": percent_range(names[name].ci95) if name in names else "",
-            }
-            for label, name in (
-                ("Recommendation", shown.recommendation),
-                ("Best within today's bill", shown.best_within_bill),
-            )
+            _recommended("Recommendation", names.get(shown.recommendation or "")),
+            _recommended("Best within today's bill", names.get(shown.best_within_bill or "")),
         ],
         "after": list(shown.after_gates),
         "options": [
