@@ -161,7 +161,10 @@ def ask_label_list(file: str) -> list[str]:
             if ask_line("save > ").lower() in {"", "y", "yes"}:
                 break
     except EOFError:
-        raise UserError("The input ended before the list of labels.", hint="End the list with an empty line.") from None
+        raise UserError(
+            "The input ended before the list of labels.",
+            hint="End it with an empty line, or write the labels into guideline.md, one a line: - `label`.",
+        ) from None
     note(
         f"{count(len(labels), 'label')}, saved in {file}. Describe there when to use each label."
         if labels

@@ -58,13 +58,18 @@ window.tuneworthy = (() => {
         Show more (${(text.length - shown).toLocaleString("en")} characters)</button>`}</div>`;
   }
 
+  // A text with its commands, between backticks, as code.
+  const coded = (text) => text.split(/`([^`]+)`/).map((part, at) => (at % 2 ? html`<code>${part}</code>` : part));
+
   // The shell shows once that the server is away, in front of every view.
   function Fault({ error }) {
     if (isAway(error)) return null;
-    return html`<div class="fault" role="alert"><p>${error.message}</p>${error.hint && html`<p>${error.hint}</p>`}</div>`;
+    return html`<div class="fault" role="alert"><p>${coded(error.message)}</p>
+      ${error.hint && html`<p>${coded(error.hint)}</p>`}</div>`;
   }
 
   return {
-    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, useApi, isAway, percent, points, LongText, Fault,
+    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, useApi, isAway, percent, points, LongText,
+    Fault, coded,
   };
 })();

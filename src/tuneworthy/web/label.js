@@ -9,10 +9,18 @@
     try {
       const known = new Set(content.rows.map((row) => row.id));
       return (JSON.parse(localStorage.getItem(key)) || []).filter((one) => known.has(one.row));
-    } catch { kept = false; return []; } // storage may be off, or full of something else
+    } catch {
+      kept = false;
+      return [];
+    } // storage may be off, or full of something else
   }
   function store(answers) {
-    try { localStorage.setItem(key, JSON.stringify(answers)); kept = true; } catch { kept = false; }
+    try {
+      localStorage.setItem(key, JSON.stringify(answers));
+      kept = true;
+    } catch {
+      kept = false;
+    }
   }
   let answers = load();
   store(answers);
@@ -30,12 +38,20 @@
   function Page() {
     const [n, count] = useState(answers.length);
     const [saved, setSaved] = useState(kept);
-    const write = (next) => { answers = next; store(answers); count(answers.length); setSaved(kept); };
+    const write = (next) => {
+      answers = next;
+      store(answers);
+      count(answers.length);
+      setSaved(kept);
+    };
     const button = html`<button type="button" class="download" onClick=${download} disabled=${!n}>Download answers (${n})</button>`;
     return html`<main id="main">
       <h1>${content.title}</h1>
-      <p class="muted">For ${content.labeller}. ${saved ? "Answers are saved in this browser."
-        : html`<strong>This browser does not save answers: download them before you close the page.</strong>`}</p>
+      <p class="muted">For ${content.labeller}. ${
+        saved
+          ? "Answers are saved in this browser."
+          : html`<strong>This browser does not save answers: download them before you close the page.</strong>`
+      }</p>
       <${queue.Queue} content=${content} given=${answers} tools=${button}
         save=${async (answer) => write([...answers.filter((one) => one.row !== answer.row), answer])}
         undo=${async (answer) => {

@@ -7,19 +7,41 @@
     const { data, error } = useApi("queues");
     if (error) return html`<${Fault} error=${error} />`;
     if (!data) return html`<p role="status">Counting the rows that wait…</p>`;
-    return html`<h1>Rows that wait for a person</h1>${data.queues.length ? html`<ul class="queues">${data.queues.map(({ kind, rows, why }) => html`
-      <li><button type="button" onClick=${() => go({ kind })}>${kind}: ${rows.toLocaleString("en")} rows</button> ${why}</li>`)}</ul>`
-      : html`<p>No row waits for you.</p>`}
-      ${data.queues.every(({ kind }) => kind !== "cases") && html`<p><button type="button" onClick=${() => go({ kind: "cases" })}>
-        Label cases as a second person</button> Blind: the agreement shows how reliable the labels are.</p>`}
+    return html`<h1>Rows that wait for a person</h1>${
+      data.queues.length
+        ? html`<ul class="queues">${data.queues.map(
+            ({ kind, rows, why }) => html`
+      <li><button type="button" onClick=${() => go({ kind })}>${kind}: ${rows.toLocaleString("en")} rows</button> ${why}</li>`,
+          )}</ul>`
+        : html`<p>No row waits for you.</p>`
+    }
+      ${
+        data.queues.every(({ kind }) => kind !== "cases") &&
+        html`<p><button type="button" onClick=${() => go({ kind: "cases" })}>
+        Label cases as a second person</button> Blind: the agreement shows how reliable the labels are.</p>`
+      }
       <p><button type="button" onClick=${() => go({ kind: "audit" })}>Audit the test labels</button> After a run: label a random
         sample of the test cases again.</p>`;
   }
 
   function Opened({ kind, go }) {
-    const [content, set] = useState(null), [error, setError] = useState(null), [end, setEnd] = useState(null);
+    const [content, set] = useState(null),
+      [error, setError] = useState(null),
+      [end, setEnd] = useState(null);
     const open = () => api("queue/open", { body: { kind } }).then(set, setError);
-    useEffect(() => { open(); }, [kind]);
+    useEffect(() => {
+      open();
+    }, [kind]);
+    useEffect(() => {
+      const again = () => {
+        if (error) {
+          setError(null);
+          open();
+        }
+      };
+      addEventListener("back", again);
+      return () => removeEventListener("back", again);
+    }, [error]);
     const back = html`<p><button type="button" onClick=${() => go({})}>Other queues</button></p>`;
     if (error) return html`<${Fault} error=${error} />${back}`;
     if (!content) return html`<p role="status">Opening the queue…</p>`;
@@ -34,6 +56,9 @@
         end=${html`${end && html`<p>${end.agreement}</p><p>Next: <code>${end.next}</code></p>`}${back}`} />`;
   }
 
-  views.queue = { title: "Queue", component: ({ query, go }) => (query.kind
-    ? html`<${Opened} key=${query.kind} kind=${query.kind} go=${go} />` : html`<${Picker} go=${go} />`) };
+  views.queue = {
+    title: "Queue",
+    component: ({ query, go }) =>
+      query.kind ? html`<${Opened} key=${query.kind} kind=${query.kind} go=${go} />` : html`<${Picker} go=${go} />`,
+  };
 })();
