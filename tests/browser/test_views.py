@@ -140,7 +140,7 @@ def test_the_slider_changes_the_answer_marks_it_as_not_saved_and_is_taken_back(s
     assert "target=1" in page.url and "not saved" in page.locator(".what-if").inner_text()
     page.reload()
     page.wait_for_selector(".unsaved")
-    page.get_by_role("button", name="Values of the project file").click()
+    page.get_by_role("button", name="Reset to the project file").click()
     page.wait_for_selector(".unsaved", state="detached")
     assert answer(page) == before and "target" not in page.url
     assert (served.root / "tuneworthy.toml").read_bytes() == toml

@@ -81,6 +81,7 @@ ARGUMENTS = {
     ("models", "pull"): [NAMES],
     ("demo",): [NAMES, "--help"],
     ("decode", "explain"): ["--probs", NAMES],
+    ("ui",): ["--bind", NAMES],
 }
 
 

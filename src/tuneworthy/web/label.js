@@ -47,7 +47,7 @@
     const button = html`<button type="button" class="download" onClick=${download} disabled=${!n}>Download answers (${n})</button>`;
     return html`<main id="main">
       <h1>${content.title}</h1>
-      <p class="muted">For ${content.labeller}. ${
+      <p class="muted">You are ${content.labeller}. ${
         saved
           ? "Answers are saved in this browser."
           : html`<strong>This browser does not save answers: download them before you close the page.</strong>`

@@ -3,6 +3,15 @@
 (() => {
   const { html, useState, useEffect, useApi, api, views, queue, Fault } = window.tuneworthy;
 
+  const TASKS = {
+    cases: "Label cases",
+    judge: "Rate answers",
+    suspects: "Relabel suspected cases",
+    shadow: "Label sessions of a replay",
+    review: "Review training rows",
+    findings: "Decide about reported rows",
+  };
+
   function Picker({ go }) {
     const { data, error } = useApi("queues");
     if (error) return html`<${Fault} error=${error} />`;
@@ -11,7 +20,7 @@
       data.queues.length
         ? html`<ul class="queues">${data.queues.map(
             ({ kind, rows, why }) => html`
-      <li><button type="button" onClick=${() => go({ kind })}>${kind}: ${rows.toLocaleString("en")} rows</button> ${why}</li>`,
+      <li><button type="button" onClick=${() => go({ kind })}>${TASKS[kind]} (${rows.toLocaleString("en")})</button> ${why}</li>`,
           )}</ul>`
         : html`<p>No row waits for you.</p>`
     }
@@ -20,8 +29,8 @@
         html`<p><button type="button" onClick=${() => go({ kind: "cases" })}>
         Label cases as a second person</button> Blind: the agreement shows how reliable the labels are.</p>`
       }
-      <p><button type="button" onClick=${() => go({ kind: "audit" })}>Audit the test labels</button> After a run: label a random
-        sample of the test cases again.</p>`;
+      <p><button type="button" onClick=${() => go({ kind: "audit" })}>Audit the test labels</button> Relabel a random sample of
+        the test cases, to estimate how many labels are wrong.</p>`;
   }
 
   function Opened({ kind, go }) {
@@ -51,7 +60,7 @@
       return found;
     }
     const undo = () => api("queue/undo", { body: { kind } });
-    return html`<h1>${content.title}</h1><p class="muted">For ${content.labeller}. Every answer is saved at once.</p>
+    return html`<h1>${content.title}</h1><p class="muted">You are ${content.labeller}. Every answer is saved at once; u takes the last one back.</p>
       <${queue.Queue} content=${content} given=${[]} save=${save} undo=${undo} finished=${end !== null}
         end=${html`${end && html`<p>${end.agreement}</p><p>Next: <code>${end.next}</code></p>`}${back}`} />`;
   }

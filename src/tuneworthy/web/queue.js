@@ -60,7 +60,7 @@ window.tuneworthy.queue = (() => {
     const isNew = name && !form.closed && !form.labels.some((label) => bare(label) === bare(name));
     return html`
       <div class="search"><label for="search">Label</label>
-        <input id="search" ref=${input} type="search" autocomplete="off" spellcheck=${false} value=${search}
+        <input id="search" ref=${input} type="search" placeholder="Type to find a label" autocomplete="off" spellcheck=${false} value=${search}
           onInput=${(event) => setSearch(event.target.value)} aria-describedby="found" />
         <span id="found" role="status" class="muted">${name ? `${found.length} of ${order.length}` : `${order.length} labels`}</span></div>
       <ul class="labels">${found.map(
@@ -440,7 +440,7 @@ window.tuneworthy.queue = (() => {
             ${content.decline && html`<button type="button" onClick=${() => pick(content.decline)}>The model should decline <kbd>0</kbd></button>`}
             ${content.cannot && html`<button type="button" onClick=${() => pick(content.cannot)}>Cannot decide <kbd>-</kbd></button>`}
             ${content.remarks && comment === null && html`<button type="button" onClick=${() => setComment("")}>Comment <kbd>.</kbd></button>`}
-            <button type="button" onClick=${() => move(1)} disabled=${at >= rows.length - 1}>Skip <kbd>j</kbd></button></div>
+            <button type="button" onClick=${() => move(1)} disabled=${at >= rows.length - 1}>Skip for now <kbd>j</kbd></button></div>
           ${
             comment !== null &&
             html`<div class="field"><label for="comment">Comment, saved with your answer</label>

@@ -38,7 +38,7 @@
       set=${set(name, base)} ...${more} />`;
     return html`<section class="what-if" aria-labelledby="what-if">
       <h2 id="what-if">What if</h2>
-      <p class="muted">Other values change the answer at once. Nothing is saved.</p>
+      <p class="muted">Change a value to see the verdict that it gives. The project file stays as it is.</p>
       ${field("target", values.target, { label: "Target", unit: "score, 0 to 1", step: 0.005, max: 1,
         slider: { min: 0, max: 1, step: 0.005, to: Number, from: Number } })}
       ${field("traffic", values.traffic, { label: "Traffic", unit: "requests a month",
@@ -50,7 +50,7 @@
             unit: html`<span class="hidden">of ${one.model}</span>` }))}</div>`)}
       </fieldset>
       <button type="button" disabled=${!Object.keys(draft).length} onClick=${() => go({}, { replace: true })}>
-        Values of the project file</button>
+        Reset to the project file</button>
     </section>`;
   }
 
@@ -106,7 +106,7 @@
     const state = useApi("verdict", query), changed = Object.keys(query).length > 0, last = useRef(null);
     last.current = state.data || last.current; // the fields stay where a value is refused
     if (!last.current) return html`<h1>Verdict</h1><${Loaded} state=${state} />${changed && state.error && html`
-      <p><button type="button" onClick=${() => go({}, { replace: true })}>Values of the project file</button></p>`}`;
+      <p><button type="button" onClick=${() => go({}, { replace: true })}>Reset to the project file</button></p>`}`;
     return html`<div class="verdict">
       <div aria-live="polite" aria-busy=${state.loading}>
         ${state.error ? html`<${Fault} error=${state.error} />` : html`<${Answer} found=${last.current} />`}</div>
