@@ -108,7 +108,8 @@ def bare(upstream: str) -> Iterator[str]:
 @contextlib.contextmanager
 def ours(upstream: str, root: Path, *more: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
-    words = ["shadow", "proxy", upstream, "--candidate", "current", "--bind", f"127.0.0.1:{port}", "--project", str(root), *more]
+    place = ["--bind", f"127.0.0.1:{port}", "--project", str(root)]
+    words = ["shadow", "proxy", upstream, "--candidate", "current", *place, *more]
     with process(sys.executable, "-m", "tuneworthy", *words) as child:
         address = f"http://127.0.0.1:{port}"
         wait(address, path="/-/health", until=b'"ready"')
