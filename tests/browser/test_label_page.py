@@ -279,6 +279,36 @@ def test_a_json_answer_is_a_form_of_the_schema_whose_fields_take_selected_text_a
     assert second.label is None and page.faults == []
 
 
+def test_a_key_answers_no_form_and_its_draft_stays(browser: Any, tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    root.mkdir()
+    (root / "tuneworthy.toml").write_text(JSON_PROJECT)
+    (root / "schema.json").write_text(json.dumps(SCHEMA))
+    (root / "world.py").write_text("def answer(request):\n    return '{}'\n")
+    (root / "cases.jsonl").write_text("".join(f'{{"id": "c{n}", "input": "Order {n}"}}\n' for n in range(2)))
+    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    page = opened(browser, tmp_path / "p.html")
+    page.get_by_role("textbox", name="name").fill("Ada")
+    page.keyboard.press("Escape")
+    for key in ("1", "0", "-"):
+        page.keyboard.press(key)
+    assert page.locator(".status span").first.inner_text().startswith("0 of")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert page.get_by_role("textbox", name="name").input_value() == "Ada"
+    page.get_by_role("textbox", name="name").fill("")
+    page.get_by_role("button", name="Edit as JSON").click()
+    page.get_by_label("Expected answer as JSON").fill('{"name": "", "n": 3}')
+    page.get_by_role("button", name="Back to the form").click()
+    assert page.get_by_label("n", exact=True).input_value() == "3"
+    page.get_by_role("textbox", name="name").fill("Bob")
+    page.get_by_role("button", name="Use the selected text for name").click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => document.querySelector('.status span').innerText.startsWith('1 of')")
+    page.keyboard.press("k")
+    assert page.get_by_role("textbox", name="name").input_value() == "Bob" and page.faults == []
+
+
 def test_a_page_takes_2000_rows_and_20_megabytes_at_most_and_stays_quick(browser: Any, tmp_path: Path) -> None:
     root = project(tmp_path / "p", [f"{n} " + "word " * 1_500 for n in range(2_100)])
     output = label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
@@ -308,6 +338,55 @@ def test_each_answer_names_a_guideline_that_is_kept_and_its_change_is_counted(tm
     assert kept == ["Be strict.", "Be lenient."]
     assert "- `new`" in (root / "guideline.md").read_text()
     assert "The guideline changed after 1 answer." in label("cases", "--status", "--project", str(root))
+
+
+def test_nothing_that_a_person_typed_is_lost_and_a_word_is_no_command(browser: Any, tmp_path: Path) -> None:
+    root = project(tmp_path / "p", [f"Question {n}" for n in range(6)])
+    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    page = opened(browser, tmp_path / "p.html")
+    said, press = page.locator(".said"), page.keyboard.press
+
+    def shown() -> list[str]:
+        return list(page.locator(".labels button").all_inner_texts())
+
+    press(".")
+    page.keyboard.type("first")
+    press("Enter")
+    for key in ("1", "2"):
+        press(key)
+        page.wait_for_function("key => document.querySelector('.said').innerText.includes('saved')", arg=key)
+    row = row_of(page)
+    page.keyboard.type("unkn fee")  # begins with the key of undo
+    assert page.locator("#search").input_value() == "unkn fee" and row_of(page) == row
+    for text, found in (("top fee", "top_up_fee"), ("fee top up", "top_up_fee"), ("card not", "card_not_working")):
+        page.locator("#search").fill(text)
+        assert any(found in one for one in shown()), text
+    page.locator("#search").fill("Card Fee")
+    press("Shift+Enter")  # a label in another spelling is no new one
+    page.wait_for_function("() => document.querySelector('.said').innerText.includes('card_fee')")
+    for _ in range(3):
+        press("k")
+        page.wait_for_timeout(400)
+    assert "first" in page.locator("article.row").inner_text()
+    press("3")
+    page.wait_for_function("() => document.querySelector('.said').innerText.includes('Row 1 saved')")
+    press("u")
+    page.wait_for_function("() => document.querySelector('.said').innerText.startsWith('Taken back')")
+    assert f"is {LABELS[0]} again" in said.inner_text()
+    press(".")
+    page.locator("#comment").fill("a draft")
+    press("Enter")
+    press("j")
+    page.wait_for_timeout(400)
+    press("k")
+    page.wait_for_timeout(400)
+    assert page.locator("#comment").input_value() == "a draft"
+    press("?")
+    assert page.locator("article.row").bounding_box()["y"] < 900 and page.locator(".keys").bounding_box()["y"] < 400
+    answers = [json.loads(line) for line in downloaded(page, tmp_path / "a.jsonl").read_text().splitlines()][1:]
+    assert {one["line"] for one in answers} == {LABELS[0], LABELS[1], "card_fee"}
+    assert [one["comment"] for one in answers if one["line"] == LABELS[0]] == ["first"]
+    assert page.faults == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -107,7 +107,7 @@ def command(
     Example:
       tuneworthy label cases --labeller ada
       tuneworthy label cases --labeller ada --page ada.html
-      tuneworthy label --apply answers-cases-ada.jsonl
+      tuneworthy label --apply answers-cases-ada-1f09.jsonl
       tuneworthy label cases --apply
     """
     if applied in QUEUES:  # `label --apply cases`
@@ -223,7 +223,7 @@ def _write_page(request: LabelRequest, queue: Queue, path: Path) -> int:
         f"Wrote {count(n, 'row')} for {clean(plan.labeller)} to {path}. It works offline in any browser.",
         *[f"{count(left, 'row')} did not fit: write another page once these answers are stored."] * (left > 0),
         "The answers come back as a file.",
-        f"Next: send the page, then tuneworthy label --apply answers-{plan.kind}-{shlex.quote(plan.labeller)}.jsonl",
+        f"Next: send the page, then tuneworthy label --apply answers-{plan.kind}-{shlex.quote(plan.labeller)}-{plan.id[:4]}.jsonl",
     )
     return 0
 

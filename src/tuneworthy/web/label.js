@@ -30,33 +30,41 @@
     const text = [head, ...answers].map((one) => `${JSON.stringify(one)}\n`).join("");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "application/jsonl" }));
-    link.download = `answers-${content.kind}-${content.labeller.replace(/[^\p{L}\p{N}_-]+/gu, "_")}.jsonl`;
+    link.download = `answers-${content.kind}-${content.labeller.replace(/[^\p{L}\p{N}_-]+/gu, "_")}-${content.plan.slice(0, 4)}.jsonl`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
+  // Another tab may have stored answers since; without storage there is this page only.
+  const others = (row) => (kept ? load() : answers).filter((one) => one.row !== row);
 
   function Page() {
     const [n, count] = useState(answers.length);
-    const [saved, setSaved] = useState(kept);
+    const [saved, setSaved] = useState(kept),
+      [sent, setSent] = useState(0);
     const write = (next) => {
       answers = next;
       store(answers);
       count(answers.length);
       setSaved(kept);
     };
-    const button = html`<button type="button" class="download" onClick=${download} disabled=${!n}>Download answers (${n})</button>`;
+    const get = () => {
+      download();
+      setSent(answers.length);
+    };
+    const button = html`<button type="button" class="download" onClick=${get} disabled=${!n}>
+      Download answers (${n})</button>`;
     return html`<main id="main">
       <h1>${content.title}</h1>
       <p class="muted">You are ${content.labeller}. ${
         saved
           ? "Answers are saved in this browser."
           : html`<strong>This browser does not save answers: download them before you close the page.</strong>`
-      }</p>
+      } ${sent > 0 && html`<span role="status">A file with ${sent} answers is in your downloads: send it back.</span>`}</p>
       <${queue.Queue} content=${content} given=${answers} tools=${button}
-        save=${async (answer) => write([...answers.filter((one) => one.row !== answer.row), answer])}
+        save=${async (answer) => write([...others(answer.row), answer])}
         undo=${async (answer) => {
           if (!answer) throw new Error("There is no answer of yours to take back.");
-          write(answers.filter((one) => one.row !== answer.row));
+          write(others(answer.row));
         }}
         end=${html`<p>Download the answers, and send the file to the person who sent you this page.</p><p>${button}</p>`} />
     </main>`;

@@ -106,7 +106,8 @@ def title(queue: Queue) -> str:
     if queue.kind in own:
         return own[queue.kind]
     rated = "Is the reference right?" if queue.kind == "audit" else "Is the answer good?"
-    return rated if queue.form.kind == "choice" else "Give the expected answer"
+    names = {"choice": rated, "label": "Choose the right label", "json": "Fill in the right answer"}
+    return names.get(queue.form.kind, "Write the right answer")
 
 
 def write_page(folder: Folder, queue: Queue, labeller: str, path: Path, *, version: str = "") -> PagePlan:

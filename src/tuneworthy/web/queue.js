@@ -5,8 +5,8 @@ window.tuneworthy.queue = (() => {
   const { html, useState, useEffect, useMemo, useRef, LongText, Fault } = window.tuneworthy;
   const BREAK_S = 25 * 60,
     PAUSE_S = 120; // a break is suggested after so much work; a pause of that length is one
-  const N_DIGITS = 9,
-    REORDER_EVERY = 20;
+  const N_DIGITS = 9;
+  const WORD_MS = 300; // two letters within that time begin a word
 
   const bare = (label) => label.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "") || label;
   const words = (label) =>
@@ -17,21 +17,17 @@ window.tuneworthy.queue = (() => {
   const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
   const minutes = (seconds) => Math.max(1, Math.round(seconds / 60));
 
-  // Labels that match a search: by their beginning, then that of a word, the initials of the words, and any part.
+  // Labels that match a search: by their beginning, the beginnings of words in any order, initials, and any part.
   function matching(labels, search) {
-    const text = search.trim().toLowerCase();
+    const text = search.trim().toLowerCase(),
+      typed = words(text);
     if (!text) return labels;
     const rank = (label) => {
-      const own = words(label);
+      const own = words(label),
+        initials = own.map((word) => word[0]).join("");
       if (label.toLowerCase().startsWith(text) || bare(label).startsWith(bare(text))) return 0;
-      if (own.some((word) => word.startsWith(text))) return 1;
-      if (
-        own
-          .map((word) => word[0])
-          .join("")
-          .startsWith(text)
-      )
-        return 2;
+      if (typed.length && typed.every((part) => own.some((word) => word.startsWith(part)))) return 1;
+      if (initials.startsWith(text)) return 2;
       return label.toLowerCase().includes(text) ? 3 : 9;
     };
     return labels
@@ -54,10 +50,13 @@ window.tuneworthy.queue = (() => {
       .map(([, , label]) => label);
   }
 
+  // The label that a new name would repeat in another spelling.
+  const same = (labels, name) => labels.find((label) => bare(label) === bare(name));
+
   function Labels({ form, descriptions, order, search, setSearch, pick, input }) {
     const found = matching(order, search);
     const name = search.trim();
-    const isNew = name && !form.closed && !form.labels.some((label) => bare(label) === bare(name));
+    const isNew = name && !form.closed && !same(form.labels, name);
     return html`
       <div class="search"><label for="search">Label</label>
         <input id="search" ref=${input} type="search" placeholder="Type to find a label" autocomplete="off" spellcheck=${false} value=${search}
@@ -105,25 +104,33 @@ window.tuneworthy.queue = (() => {
       place = document.querySelector("article.row");
     return found && place && found.rangeCount && place.contains(found.anchorNode) ? found.toString().trim() : "";
   }
-  const Selection = ({
-    name,
-    use,
-  }) => html`<button type="button" class="small" aria-label=${`Use the selected text for ${name}`}
-    onMouseDown=${(event) => event.preventDefault()} onClick=${() => selected() && use(selected())}>Use selection</button>`;
+  // Fills the field `id` with the selected text, and moves there.
+  function Selection({ id, name, use }) {
+    const [hint, setHint] = useState("");
+    const take = () => {
+      setHint(selected() ? "" : "Select text in the row first.");
+      if (selected()) use(selected());
+      document.getElementById(id).focus();
+    };
+    return html`<button type="button" class="small" aria-label=${`Use the selected text for ${name}`}
+      onMouseDown=${(event) => event.preventDefault()} onClick=${take}>Use selection</button>
+      <small role="status">${hint}</small>`;
+  }
 
-  function Text({ pick, input }) {
-    const [text, setText] = useState("");
+  function Text({ pick, input, draft, keep }) {
+    const [text, set] = useState(draft || "");
+    const setText = (value) => {
+      set(value);
+      keep(value);
+    };
     const send = () => text.trim() && pick(text.trim());
     return html`<form class="answer" onSubmit=${(event) => {
       event.preventDefault();
       send();
     }}>
       <label for="text">Expected answer</label>
-      <textarea id="text" ref=${input} rows="4" value=${text} onInput=${(event) => setText(event.target.value)}
-        onKeyDown=${(event) => {
-          if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
-        }}></textarea>
-      <${Selection} name="the answer" use=${setText} />
+      <textarea id="text" ref=${input} rows="4" value=${text} onInput=${(event) => setText(event.target.value)}></textarea>
+      <${Selection} id="text" name="the answer" use=${setText} />
       <button type="submit" disabled=${!text.trim()}>Save <kbd>Ctrl Enter</kbd></button></form>`;
   }
 
@@ -162,7 +169,10 @@ window.tuneworthy.queue = (() => {
     return html`<div class="field"><label for=${id}>${name}${required ? " (required)" : ""}</label>
       ${
         options
-          ? html`<select ...${on}><option value=""></option>${options.map((one) => html`<option value=${one}>${one}</option>`)}</select>`
+          ? html`<select ...${on}><option value=""></option>${options.map(
+              (one) => html`
+              <option value=${one}>${field.enum ? one : { true: "yes", false: "no" }[one]}</option>`,
+            )}</select>`
           : SCALARS.includes(type)
             ? html`<input ...${on} inputmode=${isText ? "text" : "decimal"} autocomplete="off" />`
             : html`<textarea ...${on} rows="3" aria-describedby=${`${id}-form`}></textarea>
@@ -170,21 +180,43 @@ window.tuneworthy.queue = (() => {
       }
       ${
         (isText || type === "array") &&
-        html`<${Selection} name=${name}
+        html`<${Selection} id=${id} name=${name}
         use=${(text) => set(type === "array" && value ? `${value}\n${text}` : text)} />`
       }</div>`;
   }
 
-  function Json({ form, pick, input }) {
+  // What fields show of an answer, as `valueOf` reads it.
+  const typedOf = (value) =>
+    Array.isArray(value) && value.every((one) => typeof one !== "object")
+      ? value.join("\n")
+      : typeof value === "object" && value !== null
+        ? JSON.stringify(value)
+        : value == null
+          ? ""
+          : String(value);
+
+  function Json({ form, pick, input, draft, keep }) {
     const fields = Object.entries(form.schema.properties || {}),
       required = form.schema.required || [];
-    const [typed, setTyped] = useState({}),
-      [raw, setRaw] = useState(fields.length ? null : ""),
+    const [typed, set] = useState(() => fromJson(draft)),
+      [raw, setRaw] = useState(fields.length ? null : draft || ""),
       [fault, setFault] = useState("");
-    function built() {
+    function fromJson(line) {
+      try {
+        return Object.fromEntries(Object.entries(JSON.parse(line)).map(([name, value]) => [name, typedOf(value)]));
+      } catch {
+        return {};
+      } // no answer yet, or one that is no object
+    }
+    const setTyped = (next) => {
+      set(next);
+      keep(JSON.stringify(next));
+    };
+    function built(complete = true) {
       const pairs = fields.map(([name, field]) => [name, valueOf(typed[name], field, name)]);
       const missing = pairs.find(([name, value]) => value === undefined && required.includes(name));
-      if (missing) throw new Error(`${missing[0]} is required. To leave it empty, edit the answer as JSON.`);
+      if (missing && complete)
+        throw new Error(`${missing[0]} is required. To leave it empty, edit the answer as JSON.`);
       return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
     }
     const safely = (work) => {
@@ -196,10 +228,7 @@ window.tuneworthy.queue = (() => {
       }
     };
     const send = () => safely(() => pick(JSON.stringify(raw === null ? built() : JSON.parse(raw))));
-    const onKeyDown = (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
-    };
-    return html`<form class="answer" onKeyDown=${onKeyDown} onSubmit=${(event) => {
+    return html`<form class="answer" onSubmit=${(event) => {
       event.preventDefault();
       send();
     }}>
@@ -213,23 +242,39 @@ window.tuneworthy.queue = (() => {
           <textarea id="text" ref=${input} rows="6" value=${raw} onInput=${(event) => setRaw(event.target.value)}></textarea>`
       }
       ${fault && html`<p class="fault" role="alert">${fault}</p>`}
-      ${raw === null && html`<button type="button" onClick=${() => safely(() => setRaw(JSON.stringify(built(), null, 1)))}>Edit as JSON</button>`}
+      ${
+        raw === null
+          ? html`<button type="button" onClick=${() => safely(() => setRaw(JSON.stringify(built(false), null, 1)))}>
+            Edit as JSON</button>`
+          : fields.length > 0 &&
+            html`<button type="button" onClick=${() =>
+              safely(() => {
+                setTyped(fromJson(raw));
+                setRaw(null);
+              })}>
+            Back to the form</button>`
+      }
       <button type="submit">Save <kbd>Ctrl Enter</kbd></button></form>`;
   }
 
   const KEYS = [
+    ["1 to 9", "the label with that number", "label"],
+    ["letters", "search the labels", "label"],
+    ["Enter", "the first label that was found", "label"],
+    ["Shift Enter", "add what you typed as a label", "label"],
+    ["/", "search the labels, also for names that begin with j, k or u", "label"],
+    ["Ctrl Enter", "save the answer", "json text"],
     ["j, k", "next row, previous row"],
     ["u", "take the last answer back"],
-    ["/", "search the labels"],
-    [".", "add a comment"],
-    ["-", "cannot decide"],
-    ["0", "the model should decline"],
+    [".", "add a comment; Enter leaves it"],
+    ["-", "cannot decide", "label choice"],
+    ["0", "the model should decline to answer", "label choice"],
     ["Esc", "leave a field"],
     ["?", "show or hide this help"],
   ];
 
-  // Shows the rows of `content`; `given` are earlier answers in order. `save` stores an answer; `undo` takes the last one
-  // back, and returns the row if it was answered before this page was opened.
+  // Shows the rows of `content`; `given` are earlier answers in order. `save` stores an answer; `undo` takes the last
+  // one back, and returns the row if it was answered before this page was opened.
   function Queue({ content, given, save, undo, end, tools, finished = false }) {
     const { form } = content,
       [rows, setRows] = useState(content.rows);
@@ -237,25 +282,32 @@ window.tuneworthy.queue = (() => {
       [at, setAt] = useState(() => first(rows, given, 0));
     const [search, setSearch] = useState(""),
       [asked, setAsked] = useState(""),
-      [comment, setComment] = useState(null);
+      [comments, setComments] = useState({}); // row to the comment that is being written
     const [help, setHelp] = useState(false),
       [said, say] = useState(""),
       [fault, setFault] = useState(null),
       [busy, setBusy] = useState(false);
     const article = useRef(null),
       input = useRef(null),
-      remark = useRef(null),
+      current = useRef(null),
+      opening = useRef(false),
       began = useRef({}),
       times = useRef([]);
     const work = useRef({ since: Date.now(), last: Date.now() });
     const by = useMemo(() => new Map(answers.map((one) => [one.row, one])), [answers]);
-    const order = useMemo(
-      () => ordered(form.labels, answers, content.blind),
-      [Math.floor(answers.length / REORDER_EVERY), form.labels.length],
-    );
+    // Once: numbers that change their meaning would be pressed by habit. Labels that were added here come last.
+    const [order, setOrder] = useState(() => {
+      const added = given.map(({ line }) => line).filter((line) => form.kind === "label" && line.startsWith("+"));
+      form.labels = [...new Set([...form.labels, ...added.map((line) => line.slice(1))])];
+      return ordered(form.labels, given, content.blind);
+    });
+    const drafts = useRef({}),
+      pending = useRef(null);
     const row = finished ? undefined : rows[at],
       own = row && by.get(row.id),
       left = rows.length - by.size;
+    const comment = row ? comments[row.id] : undefined;
+    const setComment = (text) => setComments({ ...comments, [row.id]: text });
     const usual = times.current.length >= 5 ? median(times.current) : content.seconds;
 
     if (row) began.current[row.id] = began.current[row.id] || Date.now();
@@ -264,17 +316,26 @@ window.tuneworthy.queue = (() => {
       setAt(place);
       setSearch("");
       setAsked("");
-      setComment(null);
     }
-    useEffect(() => {
-      if (article.current) {
-        article.current.focus({ preventScroll: true });
+    // Once a row is drawn: an effect would take the focus from a fast typist.
+    function show(place) {
+      article.current = place;
+      if (!place || current.current === place) return;
+      current.current = place;
+      queueMicrotask(() => {
+        place.focus({ preventScroll: true });
         scrollTo(0, 0);
-      }
-    }, [at]);
-    useEffect(() => {
-      if (comment === "" && remark.current) remark.current.focus();
-    }, [comment === null]);
+      });
+    }
+    // Once it is drawn: an effect would run after the first letter of a fast typist.
+    function focusOpened(field) {
+      if (field && opening.current) queueMicrotask(() => field.focus());
+      if (field) opening.current = false;
+    }
+    function openComment() {
+      setComment(comment ?? ((own && own.comment) || ""));
+      opening.current = true;
+    }
 
     async function attempt(action) {
       if (busy) return;
@@ -297,22 +358,26 @@ window.tuneworthy.queue = (() => {
           row: row.id,
           line,
           seconds,
-          comment: (comment || "").trim(),
+          comment: (comment ?? ((own && own.comment) || "")).trim(),
           time: new Date(now).toISOString().slice(0, 19) + "+00:00",
         };
         const { after = [] } = (await save(answer)) || {};
-        if (form.kind === "label" && line.startsWith("+") && !form.labels.includes(label)) form.labels.push(label);
+        if (form.kind === "label" && line.startsWith("+") && !form.labels.includes(label)) {
+          form.labels.push(label);
+          setOrder([...order, label]);
+        }
         if (now - work.current.last > PAUSE_S * 1000) work.current.since = now;
         work.current.last = now;
         times.current.push(seconds);
-        const next = [...answers.filter((one) => one.row !== row.id), answer];
+        const next = [...answers.filter((one) => one.row !== row.id), { ...answer, before: own }];
+        delete drafts.current[row.id];
         setAnswers(next);
         const rest =
           now - work.current.since > BREAK_S * 1000
             ? " You have worked for 25 minutes: take a break, every answer is saved."
             : "";
         if (rest) work.current.since = now;
-        say([`Saved: ${shown(answer)}.${rest}`, ...after].join(" "));
+        say([`Row ${at + 1} saved: ${shown(answer)}.${rest}`, ...after].join(" "));
         goTo(first(rows, next, at + 1));
       });
     const takeBack = () =>
@@ -321,8 +386,16 @@ window.tuneworthy.queue = (() => {
           found = await undo(last);
         const [own] = (found && found.row) || [],
           id = own ? own.id : last && last.row;
-        setAnswers(answers.filter((one) => one.row !== id));
-        say(last && last.row === id ? `Taken back: ${shown(last)}.` : "Taken back.");
+        const isMine = last && last.row === id,
+          before = isMine && last.before;
+        const rest = answers.filter((one) => one.row !== id);
+        if (before) await save(before);
+        setAnswers(before ? [...rest, before] : rest);
+        say(
+          isMine
+            ? `Taken back: ${shown(last)}.${before ? ` The answer is ${shown(before)} again.` : ""}`
+            : "Taken back.",
+        );
         const place = rows.findIndex((one) => one.id === id);
         if (place < 0) setRows([own, ...rows]);
         began.current[id] = Date.now();
@@ -332,15 +405,28 @@ window.tuneworthy.queue = (() => {
       if (line === content.cannot) return "cannot decide";
       if (line === content.decline) return "decline";
       const [key, ...text] = line.split(" ");
+      if (form.kind === "label") return line.replace(/^\+/, "");
       return form.kind === "choice" ? [form.choices[key] || key, ...text].join(" ") : line;
     }
-    const move = (step) => goTo(Math.min(rows.length - 1, Math.max(0, (at >= rows.length ? rows.length : at) + step)));
+    // Past the last row come the rows that were skipped, and then the end.
+    const move = (step) =>
+      goTo(
+        step > 0 && at + step >= rows.length ? first(rows, answers, 0) : Math.max(0, Math.min(at, rows.length) + step),
+      );
 
+    const isQuick = form.kind === "label" || form.kind === "choice"; // one key may answer
     function onKey(event) {
       const field = event.target.closest("input, textarea, select"),
         key = event.key;
       const inSearch = field && field.id === "search";
-      if (event.isComposing || ((event.ctrlKey || event.metaKey || event.altKey) && key !== "Escape")) return;
+      const isSave = key === "Enter" && (event.ctrlKey || event.metaKey) && document.querySelector("form.answer");
+      if (isSave) {
+        event.preventDefault();
+        isSave.requestSubmit();
+        return;
+      }
+      const isRepeated = event.repeat && !"jk".includes(key); // a key that is held answers one row
+      if (event.isComposing || isRepeated || ((event.ctrlKey || event.metaKey || event.altKey) && key !== "Escape")) return;
       const done = (action) => {
         event.preventDefault();
         action();
@@ -359,8 +445,10 @@ window.tuneworthy.queue = (() => {
         if (/^[1-9]$/.test(key) && named) return done(() => pick(named));
         if (inSearch && key === "Enter" && search.trim()) {
           const isNew = event.shiftKey && !form.closed;
+          const name = search.trim(),
+            twin = same(form.labels, name);
           return done(() =>
-            isNew ? pick(`+${search.trim()}`) : found.length ? pick(found[0]) : say("No label matches."),
+            isNew ? pick(twin || `+${name}`) : found.length ? pick(found[0]) : say("No label matches."),
           );
         }
       }
@@ -374,25 +462,32 @@ window.tuneworthy.queue = (() => {
         u: takeBack,
         "?": () => setHelp(!help),
         "/": () => input.current && input.current.focus(),
-        ".": () => content.remarks && setComment(comment || ""),
-        "-": () => content.cannot && row && pick(content.cannot),
-        0: () => content.decline && row && pick(content.decline),
+        ".": () => content.remarks && row && openComment(),
+        // A form is left by its button: these keys could be meant for a field.
+        "-": () => content.cannot && row && isQuick && pick(content.cannot),
+        0: () => content.decline && row && isQuick && pick(content.decline),
       };
-      if (commands[key] && !(inSearch && key !== "?" && key !== "/")) return done(commands[key]);
-      if (
-        key.length === 1 &&
-        !inSearch &&
-        row &&
-        form.kind === "label" &&
-        input.current &&
-        !event.target.closest("button")
-      ) {
-        return done(() => {
-          setSearch(key);
-          input.current.focus();
-        });
+      const canSearch = row && form.kind === "label" && input.current;
+      const find = (text) => {
+        setSearch(text);
+        input.current.focus();
+      };
+      const waiting = pending.current;
+      pending.current = null;
+      if (waiting) clearTimeout(waiting.timer);
+      // "u" is a command, and "up" the beginning of a word.
+      if (waiting && /^\p{L}$/u.test(key) && key !== waiting.key) return done(() => find(waiting.key + key));
+      if (waiting) commands[waiting.key]();
+      if (canSearch && !inSearch && "jku".includes(key)) {
+        const timer = setTimeout(() => {
+          pending.current = null;
+          commands[key]();
+        }, WORD_MS);
+        pending.current = { key, timer };
+        return done(() => {});
       }
-      return undefined;
+      if (commands[key] && !(inSearch && key !== "?" && key !== "/")) return done(commands[key]);
+      return key.length === 1 && key !== " " && !inSearch && canSearch ? done(() => find(key)) : undefined;
     }
     const handler = useRef(null);
     handler.current = onKey; // set while rendering: an effect would run after the next key of a fast typist
@@ -403,31 +498,34 @@ window.tuneworthy.queue = (() => {
     }, []);
 
     const form_ = { label: Labels, choice: Choices, json: Json, text: Text }[form.kind];
-    const hasCommand = form.kind === "label" && form.labels.some((label) => /^[jku]/i.test(label));
     return html`<div class="queue">
       <div class="status"><progress max=${rows.length} value=${by.size} aria-label="Rows done"></progress>
         <span>${by.size} of ${rows.length} rows done${left ? `, about ${minutes(left * usual)} min left` : ""}${
           times.current.length >= 5 ? `, ${Math.round(usual)} s a row` : ""
         }</span>
-        <button type="button" onClick=${takeBack} disabled=${busy || (!answers.length && !content.n_done)}>Undo <kbd>u</kbd></button>
+        <button type="button" onClick=${takeBack} disabled=${busy || (!answers.length && !content.n_done)}>
+          Undo <kbd>u</kbd></button>
         <button type="button" onClick=${() => setHelp(!help)} aria-expanded=${help}>Help <kbd>?</kbd></button>${tools}</div>
       <p class="said" role="status">${said}</p>
       ${fault && html`<${Fault} error=${fault} />`}
       ${
         help &&
-        html`<dl class="keys">${KEYS.map(([key, text]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`)}
-        ${form.kind === "label" && html`<div><dt>1 to 9</dt><dd>the label with that number; letters search the labels</dd></div>`}</dl>`
+        html`<dl class="keys">${KEYS.filter(([, , kinds]) => !kinds || kinds.includes(form.kind)).map(
+          ([key, text]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`,
+        )}</dl>`
       }
-      ${
+      <div class="pair">${
         content.guideline &&
         html`<details class="guideline" open=${!matchMedia("(max-width: 700px)").matches}>
         <summary>Guideline</summary><${LongText} text=${content.guideline} limit=${5000} /></details>`
       }
-      ${
+      <div class="work">${
         row
           ? html`
-        <article class="row" key=${row.id} tabindex="-1" ref=${article} aria-label=${`Row ${at + 1} of ${rows.length}`}>
-          <p class="muted">Row ${at + 1}${own ? html`: your answer is <strong>${shown(own)}</strong>${own.comment ? ` (${own.comment})` : ""}` : ""}</p>
+        <article class="row" key=${row.id} tabindex="-1" ref=${show} aria-label=${`Row ${at + 1} of ${rows.length}`}>
+          <p class="muted">Row ${at + 1}${
+            own && html`: your answer is <strong>${shown(own)}</strong>${own.comment && ` (${own.comment})`}`
+          }</p>
           <${LongText} text=${row.text} />
           ${Object.entries(row.documents).map(
             ([name, text]) => html`<details key=${name}><summary>Document ${name}</summary>
@@ -435,21 +533,39 @@ window.tuneworthy.queue = (() => {
           )}</article>
         <section class="answers" aria-label="Answer" aria-busy=${busy}>
           <${form_} key=${row.id} form=${form} descriptions=${content.descriptions} order=${order} search=${search}
-            setSearch=${setSearch} pick=${pick} asked=${asked} setAsked=${setAsked} input=${input} />
+            setSearch=${setSearch} pick=${pick} asked=${asked} setAsked=${setAsked} input=${input}
+            draft=${drafts.current[row.id] ?? (own && ![content.cannot, content.decline].includes(own.line) ? own.line : "")}
+            keep=${(draft) => {
+              drafts.current[row.id] = draft;
+            }} />
           <div class="more">
-            ${content.decline && html`<button type="button" onClick=${() => pick(content.decline)}>The model should decline <kbd>0</kbd></button>`}
-            ${content.cannot && html`<button type="button" onClick=${() => pick(content.cannot)}>Cannot decide <kbd>-</kbd></button>`}
-            ${content.remarks && comment === null && html`<button type="button" onClick=${() => setComment("")}>Comment <kbd>.</kbd></button>`}
-            <button type="button" onClick=${() => move(1)} disabled=${at >= rows.length - 1}>Skip for now <kbd>j</kbd></button></div>
+            ${
+              content.decline &&
+              html`<button type="button" onClick=${() => pick(content.decline)}>
+              The model should decline to answer${isQuick && html` <kbd>0</kbd>`}</button>`
+            }
+            ${
+              content.cannot &&
+              html`<button type="button" onClick=${() => pick(content.cannot)}>
+              Cannot decide${isQuick && html` <kbd>-</kbd>`}</button>`
+            }
+            ${
+              content.remarks &&
+              comment === undefined &&
+              html`<button type="button" onClick=${openComment}>
+              Comment <kbd>.</kbd></button>`
+            }
+            <button type="button" onClick=${() => move(-1)} disabled=${at === 0}>Previous row <kbd>k</kbd></button>
+            <button type="button" onClick=${() => move(1)}>Skip for now <kbd>j</kbd></button></div>
           ${
-            comment !== null &&
+            comment !== undefined &&
             html`<div class="field"><label for="comment">Comment, saved with your answer</label>
-            <input id="comment" ref=${remark} maxlength="2000" value=${comment} onInput=${(event) => setComment(event.target.value)} /></div>`
+            <input id="comment" ref=${focusOpened} maxlength="2000" value=${comment}
+              onInput=${(event) => setComment(event.target.value)} /></div>`
           }
-          ${hasCommand && html`<p class="muted">Type <kbd>/</kbd> first to search for a label that begins with j, k or u.</p>`}
         </section>`
-          : html`<section class="end" tabindex="-1" ref=${article}><h2>All ${rows.length} rows are done.</h2>${end}</section>`
-      }
+          : html`<section class="end" tabindex="-1" ref=${show}><h2>All ${rows.length} rows are done.</h2>${end}</section>`
+      }</div></div>
     </div>`;
   }
   // Place of the first row without an answer, from `start` on and then from the beginning; past the end if all are done.
