@@ -184,6 +184,67 @@ FOREIGN: Mapping[str, Callable[[list[dict[str, Any]]], list[dict[str, Any]]]] = 
 }
 
 
+def content_of(path: Path) -> Any:
+    return json.loads(path.read_text().partition('id="data">')[2].partition("</script>")[0])
+
+
+def answers_of(page: Path, out: Path, lines: Mapping[str, str], **more: Any) -> Path:
+    """Write answers to the rows of a page, as its download has them."""
+    content = content_of(page)
+    rows = [{"row": row, "line": line, "seconds": 9.0} for row, line in lines.items()]
+    head = {"plan": content["plan"], "kind": content["kind"], "labeller": content["labeller"], "n": len(rows), **more}
+    out.write_text("".join(json.dumps(line) + "\n" for line in (head, *rows)))
+    return out
+
+
+def test_declined_cases_and_new_labels_are_stored_and_an_applied_file_changes_nothing(tmp_path: Path) -> None:
+    root, page, log = project(tmp_path / "p", ["One", "Two", "Three"]), tmp_path / "p.html", []
+    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(page))
+    lines = {"c0": "/decline", "c1": "+refund", "c2": "refund"}
+    for lines_, n in ((lines, 3), (lines, 0), ({**lines, "c2": LABELS[4]}, 1)):
+        output = label("--project", str(root), "--apply", str(answers_of(page, tmp_path / "a.jsonl", lines_)))
+        assert f"{n} new answer" in output
+        log.append({row.case: row.label for row in read_labels(label_path(root / "cases.jsonl"))})
+    assert log[0] == {"c0": None, "c1": "refund", "c2": "refund"} == log[1] and log[2]["c2"] == LABELS[4]
+    label("--project", str(root), "--apply", str(answers_of(page, tmp_path / "a.jsonl", lines, n=9)), code=2)
+
+
+def test_a_blind_answer_settles_no_disagreement_and_both_pages_are_stored(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", [f"Question {n}" for n in range(60)])
+    for name in ("ada", "bob"):
+        label("cases", "--project", str(root), "--labeller", name, "--page", str(tmp_path / f"{name}.html"))
+    files = {
+        name: answers_of(
+            tmp_path / f"{name}.html", tmp_path / f"{name}.jsonl", {f"c{n}": LABELS[at] for n in range(60)}
+        )
+        for at, name in enumerate(("ada", "bob"))
+    }
+    for name, n in (("ada", 60), ("bob", 60), ("ada", 0), ("bob", 0)):
+        assert f"{n} new answers of {name}" in label("--project", str(root), "--apply", str(files[name]))
+    given = read_labels(label_path(root / "cases.jsonl"))
+    assert len(given) == 120 and not any(one.decided for one in given)
+
+
+def test_a_row_that_changed_and_a_number_that_means_another_label_are_refused(tmp_path: Path) -> None:
+    root, page = project(tmp_path / "p", ["One", "Two"], ["1", "2", "3"]), tmp_path / "p.html"
+    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(page))
+    (root / "guideline.md").write_text("Choose.\n\n- `2`\n- `3`\n")
+    label("--project", str(root), "--apply", str(answers_of(page, tmp_path / "a.jsonl", {"c0": "1"})), code=2)
+    cases = root / "cases.jsonl"
+    cases.write_text(cases.read_text().replace("One", "Another"))
+    label("--project", str(root), "--apply", str(answers_of(page, tmp_path / "a.jsonl", {"c0": "2"})), code=2)
+    label("--project", str(root), "--apply", str(answers_of(page, tmp_path / "a.jsonl", {"c1": "2"})))
+    assert [row.label for row in read_labels(label_path(cases))] == ["2"]
+
+
+def test_a_page_never_replaces_another_file(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", ["One"])
+    for name in ("cases.jsonl", "guideline.md"):
+        before = (root / name).read_text()
+        label("cases", "--project", str(root), "--labeller", "ada", "--page", str(root / name), code=2)
+        assert (root / name).read_text() == before
+
+
 @pytest.mark.parametrize("fault", FOREIGN)
 def test_answers_that_do_not_fit_are_refused_and_nothing_is_stored(fault: str, tmp_path: Path) -> None:
     root = project(tmp_path / "project", ["One", "Two"])
@@ -255,7 +316,7 @@ def test_a_json_answer_is_a_form_of_the_schema_whose_fields_take_selected_text_a
     page.get_by_label("n", exact=True).fill("many")
     page.get_by_role("button", name="Save").click()
     assert "n must be a number" in page.locator(".answer .fault").inner_text()
-    page.get_by_label("n", exact=True).fill("10")
+    page.get_by_label("n", exact=True).fill("12345678901234567")
     page.get_by_role("button", name="Save").click()
     assert "name is required" in page.locator(".answer .fault").inner_text()
     page.evaluate("""() => {
@@ -274,8 +335,8 @@ def test_a_json_answer_is_a_form_of_the_schema_whose_fields_take_selected_text_a
     page.get_by_role("button", name="decline").click()
     label("--project", str(root), "--apply", str(downloaded(page, tmp_path / "a.jsonl")))
     first, second = read_labels(label_path(root / "cases.jsonl"))
-    assert first.label == {"name": "Ada Lovelace", "n": 10, "urgent": True, "size": "m", "items": ["chair", "table"],
-                           "place": {"city": "Bern"}}  # fmt: skip
+    assert first.label == {"name": "Ada Lovelace", "n": 12345678901234567, "urgent": True, "size": "m",
+                           "items": ["chair", "table"], "place": {"city": "Bern"}}  # fmt: skip
     assert second.label is None and page.faults == []
 
 
@@ -328,7 +389,7 @@ def test_each_answer_names_a_guideline_that_is_kept_and_its_change_is_counted(tm
         label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
         content = json.loads((tmp_path / "p.html").read_text().partition('id="data">')[2].partition("</script>")[0])
         lines = [
-            {"plan": content["plan"], "labeller": "ada"},
+            {"plan": content["plan"], "labeller": "ada", "n": 1},
             {"row": content["rows"][0]["id"], "line": "+new" if n else "card"},
         ]
         (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -22,7 +22,7 @@ from tuneworthy.dataset.freeze import freeze
 from tuneworthy.people.review_log import FILE_NAME, Ledger
 from tuneworthy.store import Folder
 
-pytestmark = NEEDS_BROWSER
+pytestmark = [pytest.mark.slow, *NEEDS_BROWSER]
 PROJECT = """
 [task]
 name = "routing"
@@ -114,7 +114,6 @@ def test_two_labellers_answer_undo_and_reload_and_their_agreement_counts(browser
     assert agreement(read_labels(label_path(root / "cases.jsonl"))).n_agree == 27
 
 
-@pytest.mark.slow
 def test_a_server_that_is_killed_at_20_moments_loses_no_decision(browser: Any, tmp_path: Path) -> None:
     root, chance = project(tmp_path / "p", 900), random.Random(5)
     given = 0

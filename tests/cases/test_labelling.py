@@ -103,6 +103,14 @@ def test_a_case_that_no_one_could_decide_has_no_label_and_stays_open_for_others(
     assert session.undo() is CANNOT_DECIDE and read_answers(path) == []
 
 
+def test_a_label_that_two_sessions_take_back_leaves_a_readable_file(path: Path) -> None:
+    session = LabelSession(CASES, path, "ann", seed=1)
+    (row,) = label_all(session, n=1)
+    session.take_back(row)
+    session.take_back(row)
+    assert read_labels(path) == []
+
+
 @pytest.mark.parametrize("cut", [1, 10, 40])
 def test_a_line_that_a_crash_cut_off_is_asked_again(path: Path, cut: int) -> None:
     asked = label_all(LabelSession(CASES[:5], path, "ann", seed=1), n=3)

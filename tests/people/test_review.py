@@ -630,7 +630,7 @@ def killed(path: Path, after: int, moment: float) -> list[str]:
     if child == 0:
         try:
             review = Review(path, "v1", ROWS)
-            way = review.reviewing("ada", review.plan(bound=0.98, max_bad=2, seed=1))
+            way = review.reviewing("ada", review.plan(max_bad=2, seed=1))
             os.write(write, b"go\n")
             for number in range(10**6):
                 item = way.next()

@@ -118,7 +118,9 @@ def read_answers(path: Path | str) -> list[Label]:
     def add(row: Any) -> None:
         case, labeller = str(row["case"]), str(row["labeller"])
         if row.get("undo") is True:
-            labels.pop(max(at for at, one in enumerate(labels) if (one.case, one.labeller) == (case, labeller)))
+            own = [at for at, one in enumerate(labels) if (one.case, one.labeller) == (case, labeller)]
+            for at in own[-1:]:  # a terminal and a page may have taken the same label back
+                del labels[at]
         else:
             label = CANNOT_DECIDE if row.get("cannot_decide") is True else row["label"]
             texts = [str(row.get(key, "")) for key in ("comment", "guideline")]
@@ -247,6 +249,14 @@ class RowSession(ABC):
         self._queue = {row: self._rows[row], **self._queue}
         return self._given.pop(row)
 
+    def check(self, row: str, answer: Any) -> None:
+        """Check that an answer fits its row.
+
+        Raises:
+            UserError: It does not.
+        """
+        self.row(row)
+
     def undo(self) -> Any:
         """Take the last answer back, on disk, and return it; its row is the next one.
 
@@ -300,11 +310,8 @@ class LabelSession(RowSession):
         own = [one for one in labels if one.labeller == self.labeller]
         self.is_second = bool(labels) and labels[0].labeller != self.labeller
         if self.is_second:
-            n = (
-                0
-                if (own or disputed) and all(one.decided for one in own)
-                else max(MIN_SECOND, round(share * len(order)))
-            )
+            only_disputed = share < 1 and (own or disputed) and all(one.decided for one in own)
+            n = 0 if only_disputed else max(MIN_SECOND, round(share * len(order)))
             order = sorted(order[:n], key=lambda case: rank(seed + 1, case.id))
         self._disputed = frozenset(case.id for case in disputed)
         blind = [case for case in order if case.id not in self._disputed]
@@ -317,6 +324,19 @@ class LabelSession(RowSession):
         label = {"cannot_decide": True} if answer is CANNOT_DECIDE else {"label": answer}
         decided = {"decided": True} if row in self._disputed and answer is not CANNOT_DECIDE else {}
         append_line(self.path, {"case": row, "labeller": self.labeller, **label, **decided, **remark.fields})
+
+    def add_blind(self, row: str, answer: Any, remark: Remark) -> None:
+        """Bring an answer to disk whose person did not see the other labels, though the case is disputed by now."""
+        disputed, self._disputed = self._disputed, frozenset()
+        self.write(row, answer, remark)
+        self._disputed = disputed
+
+    def is_disputed(self, row: str) -> bool:
+        return row in self._disputed
+
+    def stored(self) -> dict[tuple[str, bool], Any]:
+        """Return this person's last answers in the log, by row and whether it settles a disagreement."""
+        return {(one.case, one.decided): one.label for one in read_answers(self.path) if one.labeller == self.labeller}
 
     def take_back(self, row: str) -> None:
         append_line(self.path, {"case": row, "labeller": self.labeller, "undo": True, "time": now()})

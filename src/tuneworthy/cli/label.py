@@ -1,7 +1,6 @@
 """`tuneworthy label`: one queue for every judgement of a person."""
 
 import math
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +40,7 @@ from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.types import NamedTexts
 from tuneworthy.verdict.suspects import contradicts, is_rated, read_relabelled, suspects_path
-from tuneworthy.web.label_page import file_answers, read_answer_file, write_page
+from tuneworthy.web.label_page import answer_name, file_answers, read_answer_file, write_page
 
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}
 NEXT = {
@@ -116,6 +115,8 @@ def command(
         if value and (kind or "cases") not in queues.split():
             raise click.UsageError(f"{option} applies to {queues.replace(' ', ', ')} only.")
     if applied:
+        if kind or labeller or status or overwrite or every or page:
+            raise click.UsageError("--apply FILE takes queue and labeller from the file. Omit the other options.")
         return _file(root, Path(applied))
     if status or applied == "":
         labeller = labeller or known_name(root) or None
@@ -223,7 +224,7 @@ def _write_page(request: LabelRequest, queue: Queue, path: Path) -> int:
         f"Wrote {count(n, 'row')} for {clean(plan.labeller)} to {path}. It works offline in any browser.",
         *[f"{count(left, 'row')} did not fit: write another page once these answers are stored."] * (left > 0),
         "The answers come back as a file.",
-        f"Next: send the page, then tuneworthy label --apply answers-{plan.kind}-{shlex.quote(plan.labeller)}-{plan.id[:4]}.jsonl",
+        f"Next: send the page, then tuneworthy label --apply {answer_name(plan)}",
     )
     return 0
 
@@ -233,10 +234,13 @@ def _file(root: Path, path: Path) -> int:
     file = read_answer_file(Folder(root), path)
     plan = file.plan
     click.get_current_context().ensure_object(Invocation).labeller = plan.labeller
-    request = LabelRequest(root, plan.labeller, plan.kind == "cases", plan.version or None)
+    is_cases = plan.kind == "cases"
+    request = LabelRequest(root, plan.labeller, is_cases, plan.version or None, whole=is_cases)
     queue = QUEUES[plan.kind](request)
     done = file_answers(path, file, queue)
     note(f"{count(done.n_new, 'new answer')} of {clean(plan.labeller)}; {done.n_same} were stored before.")
+    if done.n_gone:
+        note(f"Skipped {count(done.n_gone, 'answer')}: these rows wait no longer.")
     return _show_review(request) if queue.kind == "review" else _show_end(queue, request.name, done.n_new)
 
 

@@ -60,6 +60,7 @@ from tuneworthy.shadow.replay import label_queue, labels_path, read_shadow
 from tuneworthy.store import Folder
 from tuneworthy.trust import own_path
 from tuneworthy.types import (
+    SECOND_SHARE,
     Case,
     Cases,
     Example,
@@ -120,6 +121,7 @@ class LabelRequest:
         labeller: Who judges; the user of this machine if None.
         every: Also cases that have an answer.
         version: The frozen version to review; the latest if None.
+        whole: Whether a second labeller may answer every case, as the answers of a page do.
         peek: Whether to open it only to count its rows: nothing is asked, stored or revealed.
     """
 
@@ -128,6 +130,7 @@ class LabelRequest:
     every: bool = False
     version: str | None = None
     peek: bool = False
+    whole: bool = False
 
     @property
     def name(self) -> str:
@@ -171,6 +174,11 @@ def _note_share(name: str, pool: Sequence[Texts], first: str, n_assigned: int, l
     )
 
 
+def all_answered(root: Path) -> bool:
+    """Whether every case has an answer, so that a second person may label them all."""
+    return all(case.labelled for case in read_cases(label_files(root)[1]).cases)
+
+
 def open_cases(request: LabelRequest) -> Queue:
     """Open the cases without an answer, and then those on which labellers disagree.
 
@@ -191,7 +199,8 @@ def open_cases(request: LabelRequest) -> Queue:
             f"All {len(cases)} cases in {path} are already labelled.",
             hint="Use --all to label them a second time, blind: the agreement shows how reliable the labels are.",
         )
-    session = LabelSession(pool, labels, name, seed=project.split.seed if project else 7, disputed=disputed)
+    seed, share = project.split.seed if project else 7, 1.0 if request.whole else SECOND_SHARE
+    session = LabelSession(pool, labels, name, seed=seed, share=share, disputed=disputed)
     if is_new and not (request.peek or disputed):
         _note_share(name, [by_case.get(case.id, ()) for case in pool], given[0].labeller, len(session.assigned), labels)
     form, guideline = answer_form(project, labels, cases, peek=request.peek)
@@ -500,6 +509,10 @@ def open_findings(request: LabelRequest) -> Queue:
         decision, answer = parse_decision(f"e {line}" if labels.names and line.isdecimal() else line)
         return decision, labels.choose(answer) if answer and labels.names else answer
 
+    def check(line: str) -> tuple[Decision, str]:
+        decision, answer = parse_decision(line)
+        return decision, labels.check(answer) if answer and labels.names else answer
+
     keys = (
         "Type k to keep the row as it is, d to drop it, a to accept the suggested label, or e and the right answer"
         f"{', or its number' * bool(labels.names)}."
@@ -515,7 +528,7 @@ def open_findings(request: LabelRequest) -> Queue:
             ("e",),
             labels=labels.names,
             numbered=True,
-            check=parse_decision,
+            check=check,
         ),
         guideline.text,
         path,
@@ -558,11 +571,14 @@ class _FindingSession(RowSession):
         super().__init__(rows)
         self._path, self._by = path, Correction(row="", version=version, reviewer=reviewer, decision="open")
 
+    def check(self, row: str, answer: tuple[Decision, str]) -> None:
+        if answer[0] == "answer" and not (answer[1] or self._rows[row].suggested):
+            raise UserError("No label is suggested for this row. Type k, d, or e and the right answer.")
+
     def write(self, row: str, answer: tuple[Decision, str], remark: Remark) -> None:
+        self.check(row, answer)
         decision, text = answer
         text = text or (self._rows[row].suggested if decision == "answer" else "")
-        if decision == "answer" and not text:
-            raise UserError("No label is suggested for this row. Type k, d, or e and the right answer.")
         write_correction(self._path, replace(self._by, row=row, decision=decision, answer=text, time=remark.time))
 
     def take_back(self, row: str) -> None:
@@ -592,7 +608,7 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
         guideline.add(names, FREE_TEXT if not names else "Choose the label of the main request.")
         guideline = Guideline.read(guideline.path)
     if not names:
-        return _expected("Type the expected answer.", partial(_PLUS.sub, "")), guideline
+        return _expected("Type the expected answer.", _free_text), guideline
     keys = f"Type a label or its number.{'' if closed else ' +NAME adds a label.'}"
     labels = LabelList([*names], bool(closed), guideline)
     undone = lambda: labels.forget([row.label for row in read_labels(path)])  # noqa: E731
@@ -603,7 +619,7 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
         labels=labels.names,
         numbered=True,
         undone=undone,
-        check=labels.check,
+        check=lambda line: None if line == DECLINE else labels.check(line),
     ), guideline
 
 
@@ -623,6 +639,12 @@ def known_json(answer: Any) -> Any:
         return orjson.loads(answer) if isinstance(answer, str) else answer
     except orjson.JSONDecodeError:
         return None
+
+
+def _free_text(line: str) -> str:
+    if not (text := _PLUS.sub("", line).strip()):
+        raise UserError("The answer is empty.")
+    return text
 
 
 def _expected(keys: str, parse: Callable[[str], Any]) -> LabelForm:
@@ -665,9 +687,10 @@ def parse_json(line: str) -> Any:
         UserError: It is not JSON.
     """
     try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        orjson.dumps(value := orjson.loads(line))  # what is read may be too deep to be written
+    except (orjson.JSONDecodeError, TypeError) as error:
         raise UserError(f"{line[:60]!r} is not valid JSON ({error}). Type the whole value on one line.") from None
+    return value
 
 
 QUEUES: Mapping[str, Callable[[LabelRequest], Queue]] = dict(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from tuneworthy.cli.invocation import Invocation
-from tuneworthy.cli.label_queues import QUEUES, LabelRequest, counted, waiting
+from tuneworthy.cli.label_queues import QUEUES, LabelRequest, all_answered, counted, waiting
 from tuneworthy.cli.options import address_of, note, project_option, say
 from tuneworthy.config import load
 from tuneworthy.errors import UnknownName, UserError
@@ -68,12 +68,7 @@ def command(role: str, labeller: str | None, bind: str | None, origin: str | Non
     def open_queue(kind: str) -> Queue:
         if kind not in QUEUES:
             raise UnknownName("queue", kind, QUEUES)
-        try:
-            queue = QUEUES[kind](request)
-        except UserError:
-            if kind != "cases":
-                raise
-            queue = QUEUES[kind](replace(request, every=True))  # all have an answer: a second person labels them
+        queue = QUEUES[kind](replace(request, every=kind == "cases" and all_answered(project.root)))
         queue.keep_guideline(project.root)
         return queue
 

@@ -6,12 +6,12 @@ of the form ``- `label`: description`` are the label list.
 
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from tuneworthy.cases.labelling import CANNOT_DECIDE, Remark, RowSession
+from tuneworthy.cases.labelling import CANNOT_DECIDE, NO_REMARK, LabelSession, Remark, RowSession
 from tuneworthy.cases.task_kind import spelling_variants
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
@@ -28,6 +28,8 @@ BARE_LABEL = re.compile(r"^[-*] `[^`\n]+`[ \t]*(\n|$)", re.MULTILINE)
 COMMANDS = ("skip", "undo", "quit", "help", "decline", "cannot", "comment")
 # Typed by a person who cannot decide a row.
 CANNOT = "/cannot"
+# Characters of a label, and of an answer of a page.
+MAX_LABEL, MAX_LINE = 200, 200_000
 # Labels that a search shows.
 _MAX_FOUND = 12
 
@@ -81,6 +83,7 @@ class LabelList:
         guideline: Gets the labels that a person adds.
         added: These labels.
         asked: The last line that was asked back.
+        announced: New labels of a page that are checked and not added yet.
     """
 
     names: list[str]
@@ -88,6 +91,7 @@ class LabelList:
     guideline: Guideline
     added: list[str] = field(default_factory=list)
     asked: str = ""
+    announced: list[str] = field(default_factory=list)
 
     def choose(self, line: str) -> str:
         """Return the label that `line` names: itself, its number, or a new one after `+`.
@@ -130,10 +134,14 @@ class LabelList:
             UserError: It names no label.
         """
         new = line[1:].strip() if line.startswith("+") else ""
-        if not new or self.closed or new in self.names:
-            return self.choose(line)
+        known = [*self.names, *self.announced]
+        if line in known or new in known:
+            return line if line in known else new
+        if not new or self.closed:  # a number could mean another label by now
+            return self.choose(line) if not line.isdecimal() else self.choose(f"label {line}")
         if fault := label_fault(new):
             raise UserError(fault)
+        self.announced.append(new)
         self.asked = line
         return new
 
@@ -154,6 +162,8 @@ class LabelList:
 def label_fault(name: str) -> str:
     """Return why a new label cannot have this name; "" if it can."""
     is_taken = "`" in name or name.isdecimal() or name.casefold() in COMMANDS
+    if len(name) > MAX_LABEL or not name.isprintable():
+        return f"A label has at most {MAX_LABEL} characters on one line, not {name[:40]!r}."
     return f"A label cannot be named {name!r}: commands, numbers and backticks are not allowed." * is_taken
 
 
@@ -280,28 +290,51 @@ class Queue:
         Raises:
             UserError: It is no answer, or came before the row could be read.
         """
-        answer: Any = CANNOT_DECIDE if line == CANNOT and self.session.takes_remarks else self.form.parse(line)
+        answer: Any = CANNOT_DECIDE if self._is_cannot(line) else self.form.parse(line)
         self._refuse_early(row, answer, seconds)
         self.session.submit(row.id, answer, Remark(comment, self.version, time))
         return answer
 
-    def submit_from_page(self, row: Any, line: str, seconds: float, comment: str = "", time: str = "") -> Any:
+    def submit_from_page(
+        self, row: Any, line: str, seconds: float, remark: Remark = NO_REMARK, *, disputed: bool = False
+    ) -> None:
         """Store an answer of a page (see `submit`); nothing is asked back.
+
+        Args:
+            row: As the session returned it.
+            line: The answer.
+            seconds: Since the row was first shown.
+            remark: Its guideline is that of the page; of this queue if empty.
+            disputed: Whether the page showed that labellers disagree: only such an answer settles a case.
 
         Raises:
             UserError: It is no answer, or came before the row could be read.
         """
         self.check(row, line, seconds)
-        return self.submit(row, line, seconds, comment, time)
+        remark = replace(remark, guideline=remark.guideline or self.version)
+        answer: Any = CANNOT_DECIDE if self._is_cannot(line) else self.form.parse(line)
+        if isinstance(self.session, LabelSession) and self.session.is_disputed(row.id) and not disputed:
+            self.session.add_blind(row.id, answer, remark)
+        else:
+            self.session.submit(row.id, answer, remark)
 
-    def check(self, row: Any, line: str, seconds: float) -> None:
-        """Check that a line of a page is an answer; store nothing.
+    def check(self, row: Any, line: str, seconds: float) -> Any:
+        """Return the answer that a line of a page is; store nothing.
 
         Raises:
             UserError: It is no answer, or came before the row could be read.
         """
-        if line != CANNOT or not self.session.takes_remarks:
-            self._refuse_early(row, (self.form.check or self.form.parse)(line), seconds)
+        if len(line) > MAX_LINE:
+            raise UserError(f"The answer has {len(line):,} characters; at most {MAX_LINE:,} are stored.")
+        if self._is_cannot(line):
+            return CANNOT_DECIDE
+        answer = (self.form.check or self.form.parse)(line)
+        self.session.check(row.id, answer)
+        self._refuse_early(row, answer, seconds)
+        return answer
+
+    def _is_cannot(self, line: str) -> bool:
+        return line == CANNOT and self.session.takes_remarks
 
     def _refuse_early(self, row: Any, answer: Any, seconds: float) -> None:
         if seconds < self.reading_s(row, answer):

@@ -272,6 +272,9 @@ class Reviewing:
         self._given = self._given[:-1]
         self._put_off[own[-1]] = -len(self._put_off) - 1
 
+    def check(self, row: str, answer: Any) -> None:
+        """Every rating fits every row."""
+
     @property
     def n_done(self) -> int:
         return len(self._own(Ledger.read(self.path)))

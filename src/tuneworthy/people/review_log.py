@@ -133,7 +133,8 @@ class Ledger:
             self.verdicts[one.sample].append(one)
         else:
             verdicts, own = self.verdicts[one.sample], (one.row, one.reviewer)
-            verdicts.pop(max(at for at, each in enumerate(verdicts) if (each.row, each.reviewer) == own))
+            for at in [at for at, each in enumerate(verdicts) if (each.row, each.reviewer) == own][-1:]:
+                del verdicts[at]
 
     def plan_of(self, version: str) -> ReviewPlan | None:
         return next((plan for plan in reversed(self.plans) if plan.version == version), None)

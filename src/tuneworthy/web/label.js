@@ -30,7 +30,7 @@
     const text = [head, ...answers].map((one) => `${JSON.stringify(one)}\n`).join("");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "application/jsonl" }));
-    link.download = `answers-${content.kind}-${content.labeller.replace(/[^\p{L}\p{N}_-]+/gu, "_")}-${content.plan.slice(0, 4)}.jsonl`;
+    link.download = content.file;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }

@@ -9,8 +9,10 @@ Invariant: nothing is stored before the plan, the labeller, and every row and an
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
@@ -20,17 +22,19 @@ import jinja2
 import orjson
 from markupsafe import Markup
 
-from tuneworthy.cases.labelling import read_entries
+from tuneworthy.cases.labelling import LabelSession, Remark, read_entries
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.input_files import read_input
 from tuneworthy.people.queue import CANNOT, KINDS, Queue, descriptions, first_paragraph
 from tuneworthy.store import Folder, write_atomic
-from tuneworthy.store.lines import append_line, now
-from tuneworthy.store.shapes import shaped
-from tuneworthy.types import JsonObject, TextTuple, frozen
+from tuneworthy.store.lines import append_line, now, refuse_link
+from tuneworthy.store.shapes import DamagedRecord, shaped
+from tuneworthy.types import JsonObject, TextTuple, content_hash, frozen
 
 # Below `.tuneworthy`: the pages that were written, a line each.
 FILE_NAME = "label-pages.jsonl"
+AGAIN = "Download the answers again."
+MAX_COMMENT = 2_000
 MAX_ROWS, MAX_BYTES, MAX_ANSWERS_BYTES = 2_000, 20_000_000, 50_000_000
 SCRIPTS = ("preact.js", "common.js", "queue.js", "label.js")
 POLICY = (
@@ -49,6 +53,9 @@ class PagePlan:
         queue: Hash of the queue when the page was written.
         rows: Ids of its rows.
         time: When it was written.
+        texts: Hashes of the rows as they were shown.
+        disputed: Rows that were shown with the labels of several people.
+        guideline: Version of the guideline.
         version: The dataset version that it reviews.
     """
 
@@ -58,6 +65,9 @@ class PagePlan:
     queue: str
     rows: TextTuple
     time: str
+    texts: TextTuple
+    disputed: TextTuple = ()
+    guideline: str = ""
     version: str = ""
 
 
@@ -67,10 +77,12 @@ class Filed(NamedTuple):
     Attributes:
         n_new: Answers that were stored.
         n_same: Answers that were stored before.
+        n_gone: Answers to rows that wait no longer, for example because a review was decided.
     """
 
     n_new: int
     n_same: int
+    n_gone: int
 
 
 def page_content(queue: Queue, rows: Iterable[Any], labeller: str) -> JsonObject:
@@ -97,8 +109,21 @@ def page_content(queue: Queue, rows: Iterable[Any], labeller: str) -> JsonObject
         "guideline": queue.guideline,
         "short": first_paragraph(queue.guideline),
         "descriptions": descriptions(queue.guideline),
-        "rows": [{"id": row.id, "text": queue.show(row), "documents": dict(queue.documents(row))} for row in rows],
+        "rows": [
+            {
+                "id": row.id,
+                "text": queue.show(row),
+                "documents": dict(queue.documents(row)),
+                "disputed": _disputed_in(queue)(row.id),
+                "read_s": queue.reading_s(row, (True, "")),
+            }
+            for row in rows
+        ],
     }
+
+
+def _disputed_in(queue: Queue) -> Callable[[str], bool]:
+    return queue.session.is_disputed if isinstance(queue.session, LabelSession) else lambda row: False
 
 
 def title(queue: Queue) -> str:
@@ -121,8 +146,11 @@ def write_page(folder: Folder, queue: Queue, labeller: str, path: Path, *, versi
         version: The dataset version that it reviews.
 
     Raises:
-        UserError: No row waits.
+        UserError: No row waits, or the path is that of another file.
     """
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise UserError(f"A label page is an HTML file, not {path.name}.", hint="Example: --page ada.html")
+    refuse_link(path)
     rows, total = queue.session.open_rows()[:MAX_ROWS], 0
     sizes = ([queue.show(row), *queue.documents(row).values()] for row in rows)
     ends = [total := total + sum(2 * len(text.encode()) for text in texts) + 200 for texts in sizes]
@@ -130,13 +158,21 @@ def write_page(folder: Folder, queue: Queue, labeller: str, path: Path, *, versi
     if not rows:
         raise UserError("No row waits for an answer.", hint="Run `tuneworthy label --status`.")
     names = tuple(row.id for row in rows)
+    texts, disputed = tuple(content_hash(queue.show(row)) for row in rows), tuple(filter(_disputed_in(queue), names))
     fields: Any = {"kind": queue.kind, "labeller": labeller, "queue": queue.plan, "rows": names, "time": now()}
+    fields |= {"texts": texts, "disputed": disputed, "guideline": queue.version}
     fields["version"] = version
     plan = PagePlan(id=hashlib.sha256(orjson.dumps(fields)).hexdigest()[:16], **fields)
-    content = {**page_content(queue, rows, labeller), "plan": plan.id, "n_done": 0}
+    content = {**page_content(queue, rows, labeller), "plan": plan.id, "file": answer_name(plan), "n_done": 0}
     append_line(folder.path / FILE_NAME, asdict(plan))
     write_atomic(path, render_label_page(content).encode())
     return plan
+
+
+def answer_name(plan: PagePlan) -> str:
+    """Return the name under which a browser stores the answers of a page."""
+    person = re.sub(r"[^\w-]+", "_", plan.labeller)
+    return f"answers-{plan.kind}-{person}-{plan.id[:4]}.jsonl"
 
 
 def render_label_page(content: JsonObject) -> str:
@@ -193,12 +229,13 @@ def read_answer_file(folder: Folder, path: Path) -> AnswerFile:
 
     read_entries(folder.path / FILE_NAME, add, "the list of label pages", "the plan of a page")
     try:
-        lines = [orjson.loads(line) for line in read_input(path, MAX_ANSWERS_BYTES).splitlines() if line.strip()]
+        content = read_input(path, MAX_ANSWERS_BYTES).removeprefix(b"\xef\xbb\xbf")
+        lines = [orjson.loads(line) for line in content.splitlines() if line.strip()]
         plan, labeller = lines[0]["plan"], lines[0]["labeller"]
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.") from None
     except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
-        raise UserError(f"{path} does not contain answers of a label page.", hint="Download them again.") from None
+        raise UserError(f"{path} does not contain answers of a label page.", hint=AGAIN) from None
     found = plans.get(plan) if isinstance(plan, str) else None
     if found is None:
         raise UserError(
@@ -207,12 +244,14 @@ def read_answer_file(folder: Folder, path: Path) -> AnswerFile:
         )
     if labeller != found.labeller:
         raise UserError(f"The answers name another labeller than the page, which is for {found.labeller}.")
+    if lines[0].get("n") != len(lines) - 1:
+        raise UserError(f"{path} is not complete: {len(lines) - 1} answers, not {lines[0].get('n')}.", hint=AGAIN)
     answers: dict[str, PageAnswer] = {}
     for number, line in enumerate(lines[1:], 2):
         try:
             answer = shaped(line, PageAnswer, "")
-        except Exception as error:
-            raise DataError(path, number, "an answer of the label page", str(error)) from None
+        except DamagedRecord:
+            raise DataError(path, number, "an answer of the label page", repr(line)[:80]) from None
         if answer.row not in found.rows:
             raise DataError(path, number, "an answer to a row of the page", repr(answer.row[:40]))
         answers.pop(answer.row, None)
@@ -231,21 +270,42 @@ def file_answers(path: Path, file: AnswerFile, queue: Queue) -> Filed:
     Raises:
         UserError: Answers are not valid, for example because the label list changed; nothing is stored.
     """
-    rows: Mapping[str, Any] = {row.id: row for row in queue.session.open_rows()}
-    new = [answer for answer in file.answers if answer.row in rows]
-    gone = [answer for answer in file.answers if answer.row not in {*rows, *queue.session.assigned}]
-    faults = [f"{one.row}: the row is no longer in the queue" for one in gone]
-    for answer in new:
+    plan, session = file.plan, queue.session
+    texts, waiting = dict(zip(plan.rows, plan.texts, strict=True)), {row.id for row in session.open_rows()}
+    own, is_disputed = session.stored() if isinstance(session, LabelSession) else None, _disputed_in(queue)
+    assigned, faults, new, n_gone = {*session.assigned}, list[str](), list[tuple[PageAnswer, Any]](), 0
+    for answer in file.answers:
+        if answer.row not in assigned:
+            n_gone += 1
+            continue
+        row, was_disputed = session.row(answer.row), answer.row in plan.disputed
         try:
-            queue.check(rows[answer.row], answer.line, answer.seconds)
+            value = queue.check(row, answer.line, answer.seconds)
+            if not (was_disputed or is_disputed(answer.row)) and content_hash(queue.show(row)) != texts[answer.row]:
+                raise UserError("the row changed after the page was written")
         except UserError as error:
             faults.append(f"{answer.row}: {error.message}")
+            continue
+        is_new = own.get((answer.row, was_disputed), waiting) != value if own is not None else answer.row in waiting
+        new += [(answer, row)] * is_new
     if faults:
         shown = "\n".join(f"  {fault}" for fault in faults[:10])
         raise UserError(
             f"{len(faults)} of {len(file.answers)} answers in {path} are not valid, so nothing was stored.\n{shown}",
-            hint="If the label list or the cases changed, write a new page with `tuneworthy label --page`.",
+            hint=f"Correct them on the page, or write a new one: `tuneworthy label {plan.kind} --page FILE.html`.",
         )
-    for answer in new:
-        queue.submit_from_page(rows[answer.row], answer.line, answer.seconds, answer.comment, answer.time)
-    return Filed(len(new), len(file.answers) - len(new))
+    for answer, row in new:
+        remark = Remark(answer.comment[:MAX_COMMENT], plan.guideline, _time(answer.time, plan.time))
+        disputed = answer.row in plan.disputed
+        queue.submit_from_page(row, answer.line, answer.seconds, remark, disputed=disputed)
+    return Filed(len(new), len(file.answers) - len(new) - n_gone, n_gone)
+
+
+def _time(time: str, earliest: str) -> str:
+    """Return the time of an answer if its page existed then, else "": clocks of other machines may be wrong."""
+    try:
+        at = datetime.fromisoformat(time)
+        is_known = at.tzinfo is not None and datetime.fromisoformat(earliest) <= at <= datetime.now(UTC)
+    except (ValueError, OverflowError):
+        return ""
+    return at.astimezone(UTC).isoformat(timespec="seconds") if is_known else ""

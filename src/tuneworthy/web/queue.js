@@ -136,25 +136,25 @@ window.tuneworthy.queue = (() => {
 
   const SCALARS = ["string", "number", "integer", "boolean"];
   const typeOf = (field) => (Array.isArray(field.type) ? field.type.find((type) => type !== "null") : field.type) || "";
-  // Turns what was typed into JSON; undefined if the field is empty. Throws if it is not valid.
+  const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+  // Returns what was typed as JSON text, since a browser rounds long numbers; undefined if the field is empty.
   function valueOf(typed, field, name) {
     const type = typeOf(field);
-    if (typed === undefined || typed === "") return undefined;
-    if (field.enum) return field.enum.find((one) => String(one) === typed);
-    if (type === "boolean") return typed === "true";
-    if (type === "string") return typed;
+    if (typed === undefined || typed.trim() === "") return undefined;
+    if (field.enum) return JSON.stringify(field.enum.find((one) => String(one) === typed));
+    if (type === "boolean") return typed;
+    if (type === "string") return JSON.stringify(typed);
     if (type === "array" && SCALARS.includes(typeOf(field.items || { type: "string" }))) {
-      return typed
-        .split("\n")
-        .map((line) => valueOf(line.trim(), field.items || { type: "string" }, name))
-        .filter((one) => one !== undefined);
+      const lines = typed.split("\n").map((line) => valueOf(line.trim(), field.items || { type: "string" }, name));
+      return `[${lines.filter((one) => one !== undefined).join(",")}]`;
     }
     if (type === "number" || type === "integer") {
-      if (!Number.isFinite(Number(typed))) throw new Error(`${name} must be a number.`);
-      return Number(typed);
+      if (!NUMBER.test(typed.trim())) throw new Error(`${name} must be a number.`);
+      return typed.trim();
     }
     try {
-      return JSON.parse(typed);
+      JSON.parse(typed);
+      return typed.trim();
     } catch {
       throw new Error(`${name} is not valid JSON.`);
     }
@@ -217,7 +217,8 @@ window.tuneworthy.queue = (() => {
       const missing = pairs.find(([name, value]) => value === undefined && required.includes(name));
       if (missing && complete)
         throw new Error(`${missing[0]} is required. To leave it empty, edit the answer as JSON.`);
-      return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
+      const filled = pairs.filter(([, value]) => value !== undefined);
+      return `{${filled.map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
     }
     const safely = (work) => {
       try {
@@ -227,7 +228,11 @@ window.tuneworthy.queue = (() => {
         setFault(error.message);
       }
     };
-    const send = () => safely(() => pick(JSON.stringify(raw === null ? built() : JSON.parse(raw))));
+    const checked = (text) => {
+      JSON.parse(text);
+      return text.trim();
+    };
+    const send = () => safely(() => pick(raw === null ? built() : checked(raw)));
     return html`<form class="answer" onSubmit=${(event) => {
       event.preventDefault();
       send();
@@ -244,7 +249,7 @@ window.tuneworthy.queue = (() => {
       ${fault && html`<p class="fault" role="alert">${fault}</p>`}
       ${
         raw === null
-          ? html`<button type="button" onClick=${() => safely(() => setRaw(JSON.stringify(built(false), null, 1)))}>
+          ? html`<button type="button" onClick=${() => safely(() => setRaw(built(false)))}>
             Edit as JSON</button>`
           : fields.length > 0 &&
             html`<button type="button" onClick=${() =>
@@ -353,11 +358,15 @@ window.tuneworthy.queue = (() => {
       attempt(async () => {
         const now = Date.now(),
           seconds = (now - began.current[row.id]) / 1000;
+        if (form.kind === "choice" && line === "g" && seconds < row.read_s) {
+          throw new Error(`Read the row, then rate it again: it cannot be read in ${seconds.toFixed(1)} seconds.`);
+        }
         const label = form.kind === "label" && line.startsWith("+") ? line.slice(1) : line;
         const answer = {
           row: row.id,
           line,
           seconds,
+          disputed: row.disputed,
           comment: (comment ?? ((own && own.comment) || "")).trim(),
           time: new Date(now).toISOString().slice(0, 19) + "+00:00",
         };

@@ -6,11 +6,11 @@ A queue is opened again when its log changed otherwise, so that a terminal and a
 from collections.abc import Mapping
 from typing import Any
 
-from tuneworthy.cases.labelling import agreement, read_labels
+from tuneworthy.cases.labelling import Remark, agreement, read_labels
 from tuneworthy.errors import UserError
 from tuneworthy.people.queue import KINDS, Queue
 from tuneworthy.types import JsonObject
-from tuneworthy.web.label_page import MAX_ROWS, page_content
+from tuneworthy.web.label_page import MAX_COMMENT, MAX_ROWS, page_content
 from tuneworthy.web.state import UiState
 
 Open = tuple[Queue, Any]
@@ -43,7 +43,8 @@ def answer(state: UiState, body: Mapping[str, Any]) -> JsonObject:
     with state.lock:
         queue = _opened(state, body)
         shown = queue.session.row(row)
-        queue.submit_from_page(shown, line, seconds, _text(body, "comment", ""))
+        remark = Remark(_text(body, "comment", "")[:MAX_COMMENT])
+        queue.submit_from_page(shown, line, seconds, remark, disputed=body.get("disputed") is True)
         _keep(state, queue)
         return {"after": [*queue.after.get(row, ())], **_rest(queue)}
 
