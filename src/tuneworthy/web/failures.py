@@ -142,7 +142,7 @@ class FailureIndex:
     @property
     def is_current(self) -> bool:
         """Whether record, project file and data are as they were, and no other process has added answers."""
-        if not self._ready.done():
+        if not self._ready.done() or self._waiting:  # the thread is busy, and a reader is told how far it is
             return True
         if _key(self.project) != self.key:
             return False
