@@ -61,6 +61,7 @@ class StartedPage:
 def started(project: Path, *options: str, **settings: Any) -> Iterator[StartedPage]:
     process = subprocess.Popen(
         [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+         "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
          "from tuneworthy.start import main; main()", "ui", "--project", str(project), *options],
         env={**os.environ, "PYTHONPATH": str(SOURCE)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         **settings,
