@@ -121,6 +121,25 @@ def positional(kind: type[T]) -> type[T]:
     return dataclass(frozen=True, slots=True)(kind)
 
 
+@positional
+class TodaysAnswer:
+    """What today's model answered in recorded calls of one prompt.
+
+    Attributes:
+        answer: The most frequent answer, any JSON.
+        model: Who gave it.
+        calls: Recorded calls with this prompt.
+        same: Of these, calls with this answer.
+        borrowed: Whether it is compared with in place of a right answer, which nobody has given yet.
+    """
+
+    answer: Any
+    model: str
+    calls: int = 1
+    same: int = 1
+    borrowed: bool = False
+
+
 @frozen
 class Case:
     """A question and its expected answer.
@@ -134,6 +153,7 @@ class Case:
         tags: Free labels for reports.
         documents: Ids of the documents with the answer.
         tools: JSON schemas of the tools that may be called (OpenAI shape).
+        today: Recorded answer of today's model; None without one.
     """
 
     id: str
@@ -144,6 +164,7 @@ class Case:
     tags: TextTuple = ()
     documents: TextTuple = ()
     tools: tuple[JsonObject, ...] = ()
+    today: TodaysAnswer | None = None
 
     @staticmethod
     def make_id(question: Any, tools: Sequence[JsonObject] = ()) -> str:

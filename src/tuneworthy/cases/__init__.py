@@ -4,7 +4,7 @@ Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them 
 """
 
 from tuneworthy.cases.contamination import Overlaps, find_overlaps
-from tuneworthy.cases.dataset import Dataset, dataset_of, read_dataset
+from tuneworthy.cases.dataset import Dataset, answered_today, dataset_of, read_dataset
 from tuneworthy.cases.readers.faults import Reject, Rejects
 from tuneworthy.cases.readers.reader import (
     CaseFile,
@@ -37,6 +37,7 @@ __all__ = [
     "Reject",
     "Rejects",
     "Split",
+    "answered_today",
     "changes",
     "dataset_of",
     "example_case",

@@ -107,6 +107,11 @@ class Dataset:
         return self._drawn[1]
 
     @property
+    def agreement(self) -> str:
+        """The model whose recorded answers are compared with in place of right answers; "" if a person gave those."""
+        return next((case.today.model for case in self.cases if case.today and case.today.borrowed), "")
+
+    @property
     def many_dropped(self) -> bool:
         """Whether so many examples overlap cases that few-shot prompts and classifiers learn from far fewer."""
         dropped = len(self.contamination.cases.dropped) + len(self.contamination.dev.dropped)
@@ -256,12 +261,26 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
         UserError: A file is missing or wrong.
     """
     case_file = read_cases(project.path(project.cases.path))
+    cases = answered_today(case_file.cases)
     rows: Examples = ()
     notes = case_file.notes
     if project.examples and examples:
         example_file = read_examples(project.path(project.examples.path))
         rows, notes = example_file.examples, notes + example_file.notes
-    return dataset_of(project, case_file.cases, rows, notes=notes)
+    return dataset_of(project, cases, rows, notes=notes)
+
+
+def answered_today(cases: Cases) -> Cases:
+    """Return cases with today's answers in place of right ones, unless every case with such an answer has a label.
+
+    A score is either agreement with today's model on all cases, or right on all: people label what is most in doubt.
+    """
+    if all(case.labelled for case in cases if case.today):
+        return cases
+    return [
+        replace(case, expected=case.today.answer, today=replace(case.today, borrowed=True)) if case.today else case
+        for case in cases
+    ]
 
 
 def unlisted_labels(project: Project, cases: Cases, examples: Examples) -> NamedInts:

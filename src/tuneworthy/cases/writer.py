@@ -11,7 +11,7 @@ from tuneworthy.types import Case, Example, JsonObject
 
 
 def case_row(case: Case) -> JsonObject:
-    row = {}
+    row: JsonObject = {}
     question: Any = case.input if case.input is not None else list(case.messages)
     if case.id != Case.make_id(question, case.tools):
         row["id"] = case.id
@@ -21,6 +21,8 @@ def case_row(case: Case) -> JsonObject:
     for name in ("group", "tags", "documents", "tools"):
         if value := getattr(case, name):
             row[name] = value
+    if today := case.today:
+        row["today"] = {"answer": today.answer, "model": today.model, "calls": today.calls, "same": today.same}
     return row
 
 

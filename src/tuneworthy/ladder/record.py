@@ -8,7 +8,7 @@ import orjson
 
 from tuneworthy.errors import UserError
 from tuneworthy.graders.dev_answers import DevAnswer, DevCase
-from tuneworthy.ladder.rung_details import Detail
+from tuneworthy.ladder.rung_details import Certificate, Detail
 from tuneworthy.search.racing import Exit
 from tuneworthy.stats.calibration import LabelCalibration
 from tuneworthy.stats.intervals import LEVEL, Target, lower_bound, target_status, upper_bound
@@ -143,6 +143,7 @@ class RungRecord:
         halves: Score on the first and on the second half of the test cases, in the order of their file.
         detail: What only this rung has.
         calibration: Calibration of its probabilities on test; None without probabilities.
+        certificate: What it may keep, where it is compared with today's model; None elsewhere.
         violated: The constraint that the variant breaks, in words; "" without one. Such a variant is never the best.
         notes: Skipped or dropped items.
     """
@@ -195,6 +196,7 @@ class RungRecord:
     halves: Sequence[DistinctScore] = ()
     detail: Detail | None = None
     calibration: LabelCalibration | None = None
+    certificate: Certificate | None = None
     violated: str = ""
     notes: Texts = ()
 
@@ -440,6 +442,7 @@ class RunRecord(Shown):
         distillation: Steps from today's option to a student: `rung` is the step, `compared_to` the teacher, and
             `usd_per_1k` includes servers and upkeep. Empty unless a fine-tuned model learned from a teacher.
         balance: The most frequent label; None for other tasks.
+        agreement: The model whose recorded answers the scores are agreement with; "" if people gave right answers.
         variants: Variants compared on test, by id.
         dev_cases: The first dev cases.
         judges: Model that judges to its identity.
@@ -472,6 +475,7 @@ class RunRecord(Shown):
     distinct_differences: Sequence[RungDifference] = ()
     distillation: Sequence[RungRecord] = ()
     balance: LabelBalance | None = None
+    agreement: str = ""
     variants: Mapping[str, Variant] = field(default_factory=dict)
     dev_cases: Sequence[DevCase] = ()
     judges: Mapping[str, JsonMapping] = field(default_factory=dict)

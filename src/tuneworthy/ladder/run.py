@@ -21,6 +21,7 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.adopt import Adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.cascade import CASCADE
+from tuneworthy.ladder.certificate import certificate_of
 from tuneworthy.ladder.comparison_plan import options_of, read_comparisons, slot_name
 from tuneworthy.ladder.comparisons import (
     comparison_id,
@@ -437,7 +438,8 @@ class LadderRun:
         if self.quick:
             return record
         detail = await rung.after_test(replace(view, dev=dev), winner)
-        return replace(record, detail=detail or record.detail)
+        certificate = await certificate_of(session, winner, dev) if session.data.dataset.agreement else None
+        return replace(record, detail=detail or record.detail, certificate=certificate)
 
     def _view(self, n_dev: int) -> View:
         session = self.session
@@ -730,6 +732,7 @@ class LadderRun:
             distinct_cases=tuple(case.id for case in distinct),
             distinct_differences=differences_on_test(session, [part for part, _ in parts.values()], distinct),
             balance=self.balance,
+            agreement=session.data.dataset.agreement,
             variants=self.variants,
             dev_cases=dev_cases(self.dev[:MAX_CASES]),
             judges={

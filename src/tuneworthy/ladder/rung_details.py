@@ -1,10 +1,12 @@
 """Records of single rungs in addition to the shared part; `kind` names the rung."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Literal
 
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.search.optimise import Optimised
+from tuneworthy.stats.certificate import CONFIDENCE, MOST_DIFFERENT
 from tuneworthy.types import Bounds, NamedFloats, NamedInts, NamedTexts, frozen
 
 
@@ -276,3 +278,56 @@ class CascadeDetail:
 
 
 Detail = PromptDetail | RetrievalDetail | ToolsDetail | ModelDetail | TunedDetail | CascadeDetail
+
+
+@frozen
+class KeptLabel:
+    """Calibration units that are kept with one answer.
+
+    Attributes:
+        n: Of them.
+        differ: Those whose answer of today differs.
+        upper: Upper bound of that share at `CONFIDENCE`, of this label only.
+    """
+
+    n: int
+    differ: int
+    upper: float
+
+
+@frozen
+class Certificate:
+    """What a cheap variant may keep; without `threshold`, why nothing can be said.
+
+    Attributes:
+        variant: Id of the variant that keeps.
+        name: Its name.
+        refused: Why there is none; "" if there is one.
+        threshold: The lowest confidence that is kept.
+        share: Of the traffic that is kept, with its 95% interval over prompts.
+        difference: Share of the kept traffic whose answer differs from today's.
+        upper: Upper bound of that share with `confidence`.
+        n: Distinct prompts that were kept, of `n_calibration`.
+        today_differs: Share of the recorded calls in which today's model differs from its own usual answer; None where
+            no prompt was recorded twice.
+        labels: Kept prompts by answer.
+        confidence: Of all certificates of the project together.
+        most: Share that may differ.
+        look: Number of this certificate, from 1.
+    """
+
+    variant: str
+    name: str
+    refused: str = ""
+    threshold: float | None = None
+    share: float = 0.0
+    share_ci: Bounds = (0.0, 1.0)
+    difference: float = 0.0
+    upper: float = 1.0
+    n: int = 0
+    n_calibration: int = 0
+    today_differs: float | None = None
+    labels: Mapping[str, KeptLabel] = field(default_factory=dict)
+    confidence: float = CONFIDENCE
+    most: float = MOST_DIFFERENT
+    look: int = 1

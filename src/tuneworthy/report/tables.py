@@ -67,7 +67,7 @@ def ladder_table(record: RunRecord, traffic: float | None = None, costs: Mapping
         RUNG,
         STATUS,
         VARIANT,
-        Column("score", "score", value=shown_score),
+        Column("score", "agreement" if record.agreement else "score", value=shown_score),
         Column("ci95", "95% interval", interval, value=lambda rung: lead(rung).ci95),
         Column("today", "Δ today", points, value=attrgetter("delta" if record.quick else "delta_today")),
         Column("spent", "$", amount, value=attrgetter("cost_usd")),
@@ -88,7 +88,8 @@ def ladder_table(record: RunRecord, traffic: float | None = None, costs: Mapping
         Column("tokens", "tokens in / out", value=_tokens),
     ]
     where = f"dev, at most {record.n_dev} cases" if record.quick else f"test, n = {record.n_test}"
-    title = f"{clean(record.task)}: {clean(record.primary)} on {where}"
+    measure = f"agreement with {record.agreement} ({record.primary})" if record.agreement else record.primary
+    title = f"{clean(record.task)}: {clean(measure)} on {where}"
     left_out = _left_out(record, traffic)
     shown = [column for column in columns if column.key not in left_out]
     return Table.of(title, shown, record.rungs, _reading(record))  # only a verdict marks a row
@@ -380,9 +381,8 @@ def options_table(verdict: Verdict, target: float | None = None) -> Table:
         target: Shown in the heading.
     """
     heading = "target" if target is None else f"target {100 * target:.3g}%"
-    columns = [
-        replace(column, heading=heading if column.key == "target" else column.heading) for column in OPTION_COLUMNS
-    ]
+    headings = {"target": heading} | ({"score": "agreement"} if verdict.agreement else {})
+    columns = [replace(column, heading=headings.get(column.key, column.heading)) for column in OPTION_COLUMNS]
     dropped = "usd_per_1k" if any(option.usd_per_month is not None for option in verdict.options) else "usd_per_month"
     columns = [replace(column, wide=column.wide or column.key == dropped) for column in columns]
     note = join_sentences("", *map(plain, legend(verdict.options, target)))

@@ -6,6 +6,7 @@ from dataclasses import field
 import orjson
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.ladder.rung_details import Certificate
 from tuneworthy.money.results import EconomicsResult, Fact
 from tuneworthy.money.serving import Way, hardware_table
 from tuneworthy.text import Shown, Summary
@@ -36,6 +37,58 @@ AFTER_PILOT = "Fine-tune"
 
 
 @frozen
+class Agreement:
+    """What is known without right answers: how often options answer as today's model does.
+
+    Attributes:
+        model: Today's.
+        certificates: Of the options with probabilities, what they may keep.
+        saved_usd_per_month: What the certificate that keeps most saves of today's bill; None if unknown.
+    """
+
+    model: str
+    certificates: Sequence[Certificate] = ()
+    saved_usd_per_month: float | None = None
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The one that keeps most; else one that says why there is none."""
+        return max(self.certificates, key=lambda one: one.share, default=None)
+
+    def __str__(self) -> str:
+        """Say it in sentences."""
+        first = (
+            f"Nobody has labelled the cases yet, so each score is the agreement with {self.model}, not accuracy: both "
+            "may be wrong together."
+        )
+        one = self.certificate
+        if not one:
+            return join_sentences(first, "No option reports a confidence, so there is no certificate.")
+        if one.threshold is None:
+            return join_sentences(first, f"There is no certificate for {one.name}: {one.refused}.")
+        noise = (
+            ""
+            if one.today_differs is None
+            else f" On prompts asked more than once, {self.model} differs from its own usual answer in "
+            f"{one.today_differs:.1%} of the calls."
+        )
+        saved = "" if self.saved_usd_per_month is None else f" That saves ${self.saved_usd_per_month:,.2f} a month."
+        worst = max(one.labels.items(), key=lambda pair: pair[1].upper, default=None)
+        label = (
+            f" Least sure is the answer {worst[0]}: {worst[1].differ} of {worst[1].n} differ, at most "
+            f"{worst[1].upper:.0%}."
+            if worst
+            else ""
+        )
+        return join_sentences(
+            first,
+            f"{one.name} may keep {one.share:.0%} of the traffic: of those answers at most {one.upper:.1%} differ from "
+            f"today's, with {one.confidence:.0%} confidence ({one.difference:.1%} of {one.n} kept test prompts, "
+            f"{one.n_calibration} in all), as long as the traffic stays like the recorded one.{label}{noise}{saved}",
+        )
+
+
+@frozen
 class Verdict(Shown):
     """The answer.
 
@@ -47,6 +100,7 @@ class Verdict(Shown):
         best_within_bill: Name of the option with the highest score that costs no more than today's; None if unknown.
         after_gates: Open gates that the recommended option has to pass first: of a fine-tuned model.
         label_ceiling: Share of wrong labels of test, and the score that it allows; None before the audit.
+        agreement: What is known without right answers; None with them. Scores of options are then agreement.
         training: Which training, and the reasons to train.
         domain_text: Evidence for the reason `domain`.
         gates: All gates of the stages so far.
@@ -75,6 +129,7 @@ class Verdict(Shown):
     after_gates: Texts = ()
     domain_text: DomainText | None = None
     label_ceiling: LabelCeiling | None = None
+    agreement: Agreement | None = None
     training: TrainingAdvice = field(default_factory=TrainingAdvice)
     would_change: Texts = ()
     stale: Texts = ()
@@ -89,7 +144,8 @@ class Verdict(Shown):
             ]
             for one in self.options
         ]
-        return [f"{answer_of(self)}. {self.reasons[0]}"], [["option", "score", "target", "per month"], *rows]
+        heading = "agreement" if self.agreement else "score"
+        return [f"{answer_of(self)}. {self.reasons[0]}"], [["option", heading, "target", "per month"], *rows]
 
     def to_dict(self) -> JsonObject:
         """Return the contract of `decide --json`: plain data, `class` for the name of an error class."""
@@ -99,6 +155,12 @@ class Verdict(Shown):
         for row, gate in zip(content["gates"], self.gates, strict=True):
             del row["message"], row["fix"]
             row["detail"] = gate.detail
+        if self.agreement:  # no reader may take it for a score
+            content["agreement"]["options"] = [
+                {"option": row["option"], "agreement": row.pop("score"), "ci95": row.pop("ci95")}
+                for row in content["options"]
+            ]
+            content["options"] = [{**row, "score": None, "ci95": None} for row in content["options"]]
         for row in content["errors"]:
             row["probe"] = join_sentences(row["probe"], *row.pop("limits"))
         content["errors"] = [{"class": row.pop("name"), **row} for row in content["errors"]]

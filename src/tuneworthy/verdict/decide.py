@@ -21,7 +21,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.text import rounded
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.answer import Agreement, Verdict
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence
@@ -34,7 +34,7 @@ from tuneworthy.verdict.facts import (
     today_usd,
 )
 from tuneworthy.verdict.gates import run_gates
-from tuneworthy.verdict.next_action import label_step, next_action, relabel_step
+from tuneworthy.verdict.next_action import MINUTES_PER_RATING, label_step, next_action, relabel_step
 from tuneworthy.verdict.options import Option, Options, options_of, pilot_option
 from tuneworthy.verdict.outcome import Ruling, decided, open_facts
 from tuneworthy.verdict.sentences import Deliberation, reasons_in_sentences
@@ -43,6 +43,7 @@ from tuneworthy.verdict.training_method import advice_of
 from tuneworthy.verdict.training_reasons import reasons_of
 
 NO_TARGET = "no_target"
+AGREEMENT_ONLY = "agreement_only"
 # A cost of a wrong answer below which no team decides, US dollars.
 LEAST_WORTH = 0.005
 
@@ -55,6 +56,8 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         costs: Returns what each rung that was not compared takes; what is not named is not known.
         tried: Commands that were run on this evidence and changed nothing.
     """
+    if evidence.agreement:  # a target is of right answers
+        evidence = replace(evidence, target=None, critical={})
     gates = run_gates(evidence)
     options = options_of(evidence)
     facts = facts_of(evidence, gates, options)
@@ -63,7 +66,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     chosen, within = facts.recommendation, facts.within_bill
     money = money_of(evidence, facts, ruling)
     options = options if evidence.tuned else [*options, pilot_option(evidence, money)]
-    if evidence.tuned and not evidence.stale:
+    if evidence.tuned and not evidence.stale and not evidence.agreement:
         return decide_shipping(
             replace(evidence, recommended=chosen.rung if chosen else None, training_reasons=reasons, money=money),
             options,
@@ -80,6 +83,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     outcome = ruling.outcome if ruling else Outcome.UNDECIDED
     if outcome is Outcome.FINE_TUNE:
         gates += run_gates(evidence, "to_train")
+    agreement = _agreement(evidence, options) if evidence.agreement else None
     case = Deliberation(evidence, facts, gates, ruling, unknown)
     action = step or _next(case)
     if action.command and action.command in tried:
@@ -89,7 +93,7 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         outcome=outcome,
         stage="to_decide",
         reason_code=_code(evidence, ruling, unknown),
-        reasons=reasons_in_sentences(case),
+        reasons=[str(agreement)] if agreement else reasons_in_sentences(case),
         gates=gates,
         errors=evidence.errors or (),
         forecast=evidence.forecast,
@@ -97,16 +101,26 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
         next_action=action,
         valid_until=min(evidence.expires, default=("", ""))[0],
         options=options,
-        recommendation=chosen.option if chosen else None,
-        best_within_bill=within.option if within else None,
+        recommendation=chosen.option if chosen and not agreement else None,
+        best_within_bill=within.option if within and not agreement else None,
         training=advice_of(evidence, ruling, reasons)
         if ruling and outcome is Outcome.FINE_TUNE
         else TrainingAdvice(reasons=reasons),
         domain_text=evidence.domain,
         label_ceiling=evidence.label_ceiling,
+        agreement=agreement,
         would_change=[*_would_change(facts, outcome, money), *expiries(evidence)],
         stale=[*evidence.stale, *evidence.errors_stale],
     )
+
+
+def _agreement(evidence: Evidence, options: Options) -> Agreement:
+    found = [(name, one) for name, rung in evidence.rungs.items() if (one := rung.certificate)]
+    found.sort(key=lambda pair: -pair[1].share)
+    costs = {option.rung: option.usd_per_month for option in options}
+    today, own = costs.get("baseline"), costs.get(found[0][0]) if found else None
+    saved = None if today is None or own is None else found[0][1].share * (today - own)
+    return Agreement(model=evidence.agreement, certificates=[one for _, one in found], saved_usd_per_month=saved)
 
 
 def _unsettled(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> Ruling:
@@ -166,6 +180,8 @@ def _because(found: EconomicsResult, why: str) -> EconomicsResult:
 
 
 def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]) -> str:
+    if evidence.agreement:
+        return AGREEMENT_ONLY
     if evidence.target is None:
         return NO_TARGET
     if ruling:
@@ -177,6 +193,10 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
 
 def _next(case: Deliberation) -> NextAction:
     evidence, facts, ruling = case.evidence, case.facts, case.ruling
+    if evidence.agreement:
+        why = "Label the test cases with `tuneworthy label`: scores are then accuracy, and can meet a target."
+        minutes = MINUTES_PER_RATING * evidence.n_test
+        return NextAction(command=messages.command_in(why), why=why, calls=0, usd=0.0, person_minutes=minutes)
     if evidence.target is None:
         return NextAction(
             command="",

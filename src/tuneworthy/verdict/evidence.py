@@ -319,6 +319,7 @@ class Evidence:
         differences: Of every two rungs that were measured on test.
         distinct_differences: The same on the test cases without a near-duplicate in what an option learned from.
         balance: The most frequent label; None for other tasks.
+        agreement: The model whose recorded answers the scores are agreement with; "" if people gave right answers.
         label_cases: Test cases of each label of cases and examples; empty for other tasks.
         critical: Label to the recall that an option needs to meet the target.
         style_grader: Whether the primary grader judges style.
@@ -383,6 +384,7 @@ class Evidence:
     differences: Sequence[RungDifference] = ()
     distinct_differences: Sequence[RungDifference] = ()
     balance: LabelBalance | None = None
+    agreement: str = ""
     label_cases: NamedInts = field(default_factory=dict)
     critical: NamedFloats = field(default_factory=dict)
     style_grader: bool = False

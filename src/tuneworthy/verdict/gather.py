@@ -189,6 +189,7 @@ def evidence_of(
         differences=run.differences,
         distinct_differences=run.distinct_differences,
         balance=run.balance,
+        agreement=run.agreement,
         bills=bills_of(project, run),
         smaller_usd=smallest_usd(project, run),
         search=search_of(run),

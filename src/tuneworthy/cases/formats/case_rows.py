@@ -11,10 +11,10 @@ from tuneworthy.cases.formats.registry import CASE_FORMATS, Fields, Format, has,
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
 from tuneworthy.errors import nearest
-from tuneworthy.types import JsonObject, Turns, role_of
+from tuneworthy.types import JsonObject, TodaysAnswer, Turns, role_of
 
 NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
-_KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools"})
+_KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools", "today"})
 _PLAIN = frozenset({"id", "input", "expected"})
 
 
@@ -83,9 +83,18 @@ def _add_rest(fields: Fields, row: JsonObject, journal: Journal) -> None:
         if bad := [tool for tool in tools if not isinstance(tool, dict)]:
             raise RowFault(messages.TOOLS, bad[0])
         fields["tools"] = tuple(tools)
+    if row.get("today") is not None:
+        fields["today"] = _today(row["today"])
     if unknown := row.keys() - _KEYS:
         _unknown(unknown)
         journal.note(f"ignored keys: {', '.join(sorted(unknown))}")
+
+
+def _today(value: Any) -> TodaysAnswer:
+    counts = [at(value, key) for key in ("calls", "same")] if isinstance(value, dict) else []
+    if not counts or "answer" not in value or not all(type(n) is int for n in counts) or not 0 < counts[1] <= counts[0]:
+        raise RowFault('{"answer": ..., "model": "...", "calls": 3, "same": 2} for `today`', value)
+    return TodaysAnswer(value["answer"], str(value.get("model", "")), *counts)
 
 
 def _unknown(keys: Set[str]) -> None:

@@ -10,7 +10,16 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-from tuneworthy.cases import CaseFile, DataFaults, ExampleFile, dataset_of, labels_of, read_cases, read_examples
+from tuneworthy.cases import (
+    CaseFile,
+    DataFaults,
+    ExampleFile,
+    answered_today,
+    dataset_of,
+    labels_of,
+    read_cases,
+    read_examples,
+)
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.models import ChatServer
 from tuneworthy.config.project import Project
@@ -115,7 +124,7 @@ class Facts:
 
     @property
     def cases(self) -> Cases:
-        return self._case_file[0].cases if self._case_file[0] else ()
+        return answered_today(self._case_file[0].cases) if self._case_file[0] else ()
 
     @cached_property
     def labelled(self) -> Cases:
