@@ -148,6 +148,24 @@ def test_a_new_token_in_the_address_of_an_open_page_is_taken(browser: Any, tmp_p
         assert page.url.endswith("#/failures?a=few_shots")
 
 
+@pytest.mark.parametrize("wrong", ["short", "x" * 43])
+def test_a_wrong_token_in_the_address_does_not_replace_one_that_works(
+    wrong: str, browser: Any, server: RunningPage
+) -> None:
+    page = Tab(browser).open(f"http://127.0.0.1:{server.port}/#token={TOKEN}")
+    page.get_by_text(SECRET).first.wait_for()
+    with page.expect_response(lambda answer: answer.status == 200 and "api/project" in answer.url):
+        page.evaluate(f"() => {{ location.hash = '#token={wrong}'; }}")
+    page.reload()
+    page.get_by_text(SECRET).first.wait_for()
+    page.goto("about:blank")
+    page.goto(f"http://127.0.0.1:{server.port}/#token={wrong}")
+    page.get_by_text(SECRET).first.wait_for()
+    page.reload()
+    page.get_by_text(SECRET).first.wait_for()
+    assert page.evaluate("() => Object.values(sessionStorage)") == [TOKEN]
+
+
 def test_the_focus_follows_the_view_and_a_filter_is_no_step_back(browser: Any, server: RunningPage) -> None:
     page = Tab(browser).open(f"http://127.0.0.1:{server.port}/#token={TOKEN}")
     page.get_by_role("link", name="History").click()

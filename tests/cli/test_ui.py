@@ -187,6 +187,12 @@ def test_without_tls_no_other_machine_can_reach_it(
         (["--origin", "box.example"], "is not an address"),
         (["--origin", "https://box.example/#token=a"], "is not an address"),
         (["--origin", "https://ada:word@box.example"], "is not an address"),
+        (["--origin", "http://[::1"], "is not an address"),
+        (["--origin", "http://[::z]"], "is not an address"),
+        (["--origin", "https://[1:]"], "is not an address"),
+        (["--origin", "https://a b"], "is not an address"),
+        (["--origin", "https://box.example:99999"], "is not an address"),
+        (["--origin", "https://box.example\n/"], "is not an address"),
         (["--role", "admin"], "engineer"),
     ],
 )

@@ -1,6 +1,7 @@
 """`tuneworthy ui`."""
 
 import io
+import re
 import secrets
 import socket
 import ssl
@@ -26,6 +27,8 @@ from tuneworthy.signals import handled_by
 # A project has the same port each time if that is free, so that a page still open finds its server again. Ports from
 # 32768 on are those of outgoing connections.
 FIRST_PORT, N_PORTS = 20_000, 10_000
+# The start of an address, which may have a port and a path.
+ADDRESS = re.compile(r"https?://(\[[\da-f:.]+\]|[\w.-]+)(:\d+)?(/[^\s?#]*)?", re.ASCII | re.IGNORECASE)
 
 
 @click.command("ui")
@@ -174,7 +177,11 @@ def _origin(url: str | None) -> tuple[str, str]:
     """
     if not url:
         return "", ""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+    try:
+        is_address = ADDRESS.fullmatch(url) and urlsplit(url).port != 0
+    except ValueError:  # the port, or an IPv6 address
+        is_address = False
+    if not is_address:
         raise UserError(f"--origin {url!r} is not an address such as https://name.example.")
+    parts = urlsplit(url)
     return url.rstrip("/"), f"{parts.scheme}://{parts.netloc.lower()}"

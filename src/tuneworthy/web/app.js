@@ -1,7 +1,7 @@
 // The shell of `ui`: the navigation, the address of a view, and the view.
 "use strict";
 (() => {
-  const { html, render, useState, useEffect, useRef, views, api, useApi, Fault } = window.tuneworthy;
+  const { html, render, useState, useEffect, useRef, views, api, setToken, useApi, Fault } = window.tuneworthy;
 
   // "#/failures?a=prompt" -> {view: "failures", query: {a: "prompt"}}
   function route() {
@@ -17,11 +17,10 @@
   }
   window.tuneworthy.go = go;
 
-  // "#token=..." is stored and leaves the address at once; the view before it stays.
-  const store = (token) => sessionStorage.setItem("tuneworthy-token", token);
+  // "#token=..." is stored and leaves the address at once; the view before it stays. A wrong one is given up again.
   function takeToken(before) {
     const [, token] = /^#token=([\w-]+)$/.exec(location.hash) || [];
-    if (token) store(token);
+    if (token) setToken(token);
     if (token) history.replaceState(null, "", before || location.pathname);
     return Boolean(token);
   }
@@ -32,7 +31,7 @@
       event.preventDefault();
       const [, token] = /(?:^|token=)([\w-]{20,})$/.exec(event.target.elements.token.value.trim()) || [];
       if (!token) return set("This is not a token. It is the part of the address after token=.");
-      store(token);
+      setToken(token);
       return retry().then((isOpen) => set(isOpen ? "" : "The server did not accept this token."));
     };
     return html`<form class="token" onSubmit=${submit}>

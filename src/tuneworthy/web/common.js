@@ -8,16 +8,30 @@ window.tuneworthy = (() => {
   // Calls the server. A read has a query; a write a body. Throws an Error with the message and hint for the reader.
   // The page hears "answered" after each call: the status is 0 without an answer, 401 without the right token.
   const token = () => sessionStorage.getItem("tuneworthy-token") || "";
+  const KEPT = "tuneworthy-token-before"; // the token before one that the server has not accepted yet
+  const setToken = (value) => {
+    if (value !== token() && token() && !sessionStorage.getItem(KEPT)) sessionStorage.setItem(KEPT, token());
+    sessionStorage.setItem("tuneworthy-token", value);
+  };
+  // After an answer for the token `used`; returns whether another token is worth a try.
+  function settleToken(used, isRefused) {
+    const before = sessionStorage.getItem(KEPT);
+    if (used === token() && used) sessionStorage.removeItem(KEPT);
+    if (isRefused && used === token() && before) sessionStorage.setItem("tuneworthy-token", before);
+    return isRefused && used !== token();
+  }
   const answered = (status) => dispatchEvent(new CustomEvent("answered", { detail: status }));
   const isAway = (error) => error.status === 0 || error.status === 401;
   async function api(path, { query = {}, body } = {}) {
     const words = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value != null));
     const headers = { Accept: "application/json" };
-    if (token()) headers.Authorization = `Bearer ${token()}`;
+    const used = token();
+    if (used) headers.Authorization = `Bearer ${used}`;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const answer = await fetch(`api/${path}${words.size ? `?${words}` : ""}`, {
       method: body === undefined ? "GET" : "POST", headers, body: body === undefined ? undefined : JSON.stringify(body),
     }).catch(() => null);
+    if (answer && settleToken(used, answer.status === 401)) return api(path, { query, body });
     answered(answer ? answer.status : 0);
     if (!answer) throw Object.assign(new Error("The server does not answer."), { hint: AGAIN, status: 0 });
     const found = await answer.json().catch(() => ({ error: `The server answered ${answer.status}.` }));
@@ -69,7 +83,7 @@ window.tuneworthy = (() => {
   }
 
   return {
-    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, useApi, isAway, percent, points, LongText,
-    Fault, coded,
+    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, setToken, useApi, isAway, percent, points,
+    LongText, Fault, coded,
   };
 })();
