@@ -22,14 +22,18 @@ from starlette.testclient import TestClient
 from tests.ladder.simulations import write_simulation
 from tests.report.report_projects import EVIDENCE, report_project
 from tuneworthy.cli import invoke
+from tuneworthy.cli.label_queues import QUEUES, LabelRequest
+from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.corrections import Correction, write_correction
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.ladder.record import read_record, write_record
 from tuneworthy.people.review_log import content_of
+from tuneworthy.report.card import document
 from tuneworthy.report.names import names_of
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import TrainingState
-from tuneworthy.web.server import create_app
+from tuneworthy.web.security import Access, Gate
+from tuneworthy.web.server import READS, WRITES, create_app
 from tuneworthy.web.state import UiState
 from tuneworthy.web.verdict_view import content_of as verdict_content
 
@@ -333,6 +337,10 @@ def test_the_funnel_starts_with_the_rows_read_and_ends_with_the_rows_kept(built:
     assert {one["check"]: 0 for one in found["reasons"]}.keys() == {name for name, n in dropped.items() if n}
     assert sum(one["n"] for one in found["reasons"]) == sum(dropped.values())
     assert columns({"table": found["sources"]})[0]["name"] == "logs.jsonl"
+    card = card_of(version)
+    for gate in ("size: 3 rows", "size: 3 rows."):
+        (warning, *_) = document(replace(card, unsafe=(gate,))).warnings
+        assert warning == "This version was frozen although a gate failed: size: 3 rows."
 
 
 def test_an_older_version_can_be_chosen_and_an_unknown_one_is_refused(built: Path) -> None:
@@ -340,6 +348,7 @@ def test_an_older_version_can_be_chosen_and_an_unknown_one_is_refused(built: Pat
     assert read(built, "data", version=oldest)["version"] == oldest != newest
     answer = TestClient(create_app(state_of(built))).get("/api/data", params={"version": "nothing"})
     assert answer.status_code == 409
+    assert answer.json()["hint"] == "Use the latest version, or a longer part of the ID."
 
 
 def test_dropped_rows_come_in_pages_with_reason_and_masked_text(built: Path) -> None:
@@ -393,6 +402,91 @@ def test_a_row_that_no_person_dropped_is_not_restored(row: str, built: Path) -> 
     log = (built / "corrections.jsonl").read_bytes()
     assert restore(built, version=read(built, "data")["version"], row=row).status_code == 409
     assert (built / "corrections.jsonl").read_bytes() == log
+
+
+# Parameters of all reads, and fields of all writes.
+QUERIES = {
+    "data": ("version",),
+    "data/dropped": ("version", "check", "reason", "page"),
+    "failures": ("a", "b", "show", "reason", "tag", "group", "search", "side", "sort", "offset"),
+    "failures/case": ("case", "a", "b"),
+    "failures/text": ("case", "option", "field", "offset"),
+    "history": ("page",),
+    "live": ("page",),
+    "project": ("page",),
+    "queues": ("page",),
+    "verdict": ("target", "traffic", "input:better"),
+}
+BODIES = {
+    "data/restore": ("version", "row"),
+    "failures/reveal": ("a", "b", "show", "reason", "tag", "group", "search", "side"),
+    "queue/open": ("kind",),
+    "queue/answer": ("kind", "row", "hash", "line", "seconds", "comment", "disputed"),
+    "queue/undo": ("kind",),
+}
+TEXTS = ("9" * 20, "9" * 5_000, "-1", "²", "1e999", "nan", "\0", "../../x", "passage." + "9" * 5_000, "a\nb", "[", "{}")
+ODD = (
+    "[]",
+    "[1]",
+    '["a"]',
+    "{}",
+    '{"a": 1}',
+    "null",
+    "0",
+    "-1",
+    "1.5",
+    "1e308",
+    "9" * 400,
+    '[[["a"]]]',
+    "true",
+    "-1e-9",
+)
+GOOD_BODY = {"kind": "cases", "row": "c1", "line": "a", "hash": "", "version": ""}
+
+
+@pytest.fixture
+def gated(built: Path, tmp_path: Path) -> TestClient:
+    """The application behind its guards, with its queues, and with answers that are loaded."""
+    root = Path(shutil.copytree(built, tmp_path / "world"))
+    state = UiState(root, "ana", "engineer", lambda kind: QUEUES[kind](LabelRequest(root, "ana", every=True)), dict)
+    access = Access(token=(token := "t" * 43), role="engineer", host="127.0.0.1", port=80)
+    head = {"Authorization": f"Bearer {token}", "Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
+    client = TestClient(Gate(create_app(state), access), "http://127.0.0.1", headers=head)
+    while "loading" in client.get("/api/failures").json():
+        state.cache["failures"]._thread.submit(int).result()
+    return client
+
+
+def test_an_odd_value_in_a_query_is_answered_and_never_a_fault(gated: TestClient) -> None:
+    assert QUERIES.keys() == READS.keys()
+    case = gated.get("/api/failures").json()["rows"][0]["id"]
+    for name, parameters in QUERIES.items():
+        good = {"case": case, "option": "baseline", "field": "passages"} if name == "failures/text" else {}
+        for parameter in parameters:
+            for text in TEXTS if len(parameters) > 1 or name == "data" else TEXTS[:2]:
+                answer = gated.get(f"/api/{name}", params={**good, parameter: text})
+                is_number = parameter in {"page", "offset"} and name not in {"history", "live", "project", "queues"}
+                expected = {400} if is_number else {200, 409}
+                assert answer.status_code in expected, (name, parameter, text[:40], answer.text)
+                assert answer.status_code == 200 or answer.json()["error"]
+
+
+def test_a_value_of_the_wrong_type_in_a_body_is_refused_with_its_field(gated: TestClient) -> None:
+    assert BODIES.keys() == WRITES.keys()
+    types = {"seconds": {"0", "1.5"}, "disputed": {"true"}}
+    for name, fields in BODIES.items():
+        for field in fields:
+            for odd in {*ODD} - types.get(field, set()):
+                body = json.dumps({**GOOD_BODY, field: "?"}).replace('"?"', odd)
+                answer = gated.post(f"/api/{name}", content=body, headers={"Content-Type": "application/json"})
+                assert answer.status_code == 400, (name, field, odd, answer.text)
+                assert field in answer.json()["error"] or "not valid JSON" in answer.json()["error"]
+            for text in TEXTS:
+                answer = gated.post(f"/api/{name}", json={**GOOD_BODY, field: text})
+                assert answer.status_code in ({400} if field in types else {200, 409}), (name, field, answer.text)
+        assert (
+            gated.post(f"/api/{name}", content="[1]", headers={"Content-Type": "application/json"}).status_code == 400
+        )
 
 
 def test_without_training_data_the_view_names_the_command(world: Path) -> None:

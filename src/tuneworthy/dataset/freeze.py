@@ -123,7 +123,7 @@ def open_version(store: Folder, version: str | None = None) -> Version:
         if opened is None:
             raise UserError(
                 f"{version!r} does not match exactly one version of the training data.",
-                hint="Omit --version to use the latest version, or pass a longer part of the ID.",
+                hint="Use the latest version, or a longer part of the ID.",
             )
     opened.verify()
     return opened

@@ -23,7 +23,7 @@ def document(card: DatasetCard, review: str = "") -> Document:
         card: Of a version.
         review: Result of its review, in a sentence; "" without one.
     """
-    warnings = [f"This version was frozen although a gate failed: {clean(gate)}." for gate in card.unsafe]
+    warnings = [f"This version was frozen although a gate failed: {clean(gate).rstrip('.')}." for gate in card.unsafe]
     warnings += [plain(note) for note in card.notes]
     failed = sum(status != "passed" for _, status, _ in card.gates)
     gates = (

@@ -30,6 +30,7 @@ from tuneworthy.store import Folder
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example, JsonObject, TextPair
 from tuneworthy.web.cells import cells
+from tuneworthy.web.security import number_of
 from tuneworthy.web.state import UiState
 
 PAGE = 50
@@ -92,8 +93,7 @@ def dropped(state: UiState, query: Mapping[str, str]) -> JsonObject:
     """
     version, _, all_places = _opened(state, query.get("version", ""))
     check, reason = query.get("check", ""), query.get("reason", "")
-    places, page = all_places.get((check, reason), array("q")), query.get("page", "0")
-    start = PAGE * int(page) if page.isdecimal() else 0
+    places, start = all_places.get((check, reason), array("q")), PAGE * number_of(query, "page")
     keep = f'[data.policy]\n{reason} = "report"' if check in data_checks().keys() - _OF_CASES else ""
     mask = Masker(look=look_of(version.recipe.settings["pii_engine"])).mask
     taken_back = read_corrections(state.root / FILE_NAME)
@@ -126,8 +126,8 @@ def restore(state: UiState, body: Mapping[str, Any]) -> JsonObject:
     Raises:
         UserError: The version has no such row, or the row is restored already.
     """
-    version, *_ = _opened(state, str(body.get("version", "")))
-    path, row = state.root / FILE_NAME, str(body.get("row", ""))
+    version, *_ = _opened(state, body.get("version", ""))
+    path, row = state.root / FILE_NAME, body.get("row", "")
     with state.lock:
         decision = read_corrections(path).get(row)
         if decision is None or decision.decision != "drop":

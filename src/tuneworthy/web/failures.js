@@ -196,8 +196,9 @@
     if (!data.hidden) return null;
     return html`<div class="reveal"><span>${number(data.hidden)} test cases are hidden.</span>
       ${!open && html`<button type="button" onClick=${() => set(true)}>Reveal test answers</button>`}
-      ${open && html`<p>This shows the test cases that match the filters, and records them as revealed. After that, the
-        test set is no longer a fair measure of later changes, and later runs report it.</p>
+      ${open && html`<p>This reveals every test case with the chosen tag and the search words in its ID, question or
+        expected answer, and records it. Filters by answers apply after that: the choice would reveal answers too. The
+        test set is then no longer a fair measure of later changes, and later runs report it.</p>
         <button type="button" onClick=${reveal}>Reveal and record</button>
         <button type="button" onClick=${() => set(false)}>Cancel</button>`}
       ${error && html`<${Fault} error=${error} />`}</div>`;

@@ -1,7 +1,7 @@
 """The view of failures: two options side by side, filtered, sorted and cut here.
 
 Invariants: no model is called; nothing about a single test case leaves the server before it is in the record of
-revealed cases.
+revealed cases, and which cases are in that record depends on no answer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +23,7 @@ from tuneworthy.ladder.task_data import REVEALED, Reveal, record_reveal
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.store import Folder
 from tuneworthy.types import Case, JsonObject, Passage, Texts
+from tuneworthy.web.security import number_of
 from tuneworthy.web.state import UiState
 
 NAME, CURRENT = "failures", "current"
@@ -228,6 +229,14 @@ class FailureIndex:
         shown[[self.position[one] for one in self.revealed if one in self.position]] = True
         return {"dev": ~self.is_test, "test": self.is_test & shown, "all": ~self.is_test | shown}
 
+    def about(self, query: Mapping[str, Any]) -> np.ndarray:
+        """Return which cases have the tag of a query, and its words in ID, question or expected answer."""
+        words = query.get("search", "").casefold()
+        passes = np.fromiter((words in asked for asked in self.asked), dtype=bool, count=len(self.cases))
+        if tag := query.get("tag"):
+            passes &= np.isin(np.arange(len(self.cases)), self.tags.places(tag))
+        return passes
+
     def pair(self, names: tuple[str, str]) -> "OptionPair":
         if names not in self._pairs:
             self._pairs[names] = OptionPair.of(*(self.columns[name] for name in names))
@@ -378,7 +387,7 @@ class PairView:
         for name, terms in (("reason", pair.reasons), ("tag", index.tags), ("group", pair.b.kinds)):
             if value := query.get(name):
                 view.masks[name] = np.isin(np.arange(len(index.cases)), terms.places(value))
-        if words := str(query.get("search", "")).casefold():
+        if words := query.get("search", "").casefold():
             texts = zip(index.asked, pair.a.texts, pair.b.texts, strict=True)
             passes = (words in asked or words in a.casefold() or words in b.casefold() for asked, a, b in texts)
             view.masks["search"] = np.fromiter(passes, dtype=bool, count=len(index.cases))
@@ -429,7 +438,7 @@ def listed(state: UiState, query: Mapping[str, Any]) -> JsonObject:
     if not index.opened() or not index.loaded(names := _chosen(index, query)):
         return {"loading": index.progress}
     view, visible = PairView.of(index, names, query), index.visible()
-    base, pair, start = visible[_one_of(query, "side", SIDES)], view.pair, _number(query)
+    base, pair, start = visible[_one_of(query, "side", SIDES)], view.pair, number_of(query, "offset")
     places, others = np.flatnonzero(view.matches(base)), view.matches(base, "status")
     window = view.ordered(places, _one_of(query, "sort", SORTS))[start : start + WINDOW]
     return {
@@ -451,19 +460,20 @@ def listed(state: UiState, query: Mapping[str, Any]) -> JsonObject:
     }
 
 
-def _number(query: Mapping[str, Any], name: str = "offset") -> int:
-    word = str(query.get(name) or 0)
-    return int(word) if word.isdecimal() and len(word) < 10 else 0
+def _not_loaded() -> UserError:
+    return UserError("The answers are not loaded yet.", hint="Wait until the list appears, then try again.")
 
 
 def reveal(state: UiState, body: Mapping[str, Any]) -> JsonObject:
-    """Record that the answers to the test cases that match are shown, and return their number."""
+    """Record that the answers to test cases are shown, and return the number of these cases.
+
+    Only filters that read no answer apply. With any other, the choice of cases would tell something about the answers
+    to the cases that are not recorded.
+    """
     index = index_of(state)
-    if not index.opened() or not index.loaded(names := _chosen(index, body)):
-        raise UserError("The answers are not loaded yet.", hint="Wait until the list appears, then try again.")
-    view = PairView.of(index, names, body)
-    stored = np.isfinite(view.pair.a.scores) | np.isfinite(view.pair.b.scores)
-    shown = [index.cases[place].id for place in np.flatnonzero(view.matches(index.is_test & stored)).tolist()]
+    if not index.opened():
+        raise _not_loaded()
+    shown = [index.cases[place].id for place in np.flatnonzero(index.is_test & index.about(body)).tolist()]
     with state.lock:
         record_reveal(index.answers.session.folder, shown, "ui")
     return {"revealed": len(shown)}
@@ -492,7 +502,7 @@ def case_of(state: UiState, query: Mapping[str, Any]) -> JsonObject:
     index = index_of(state)
     if not index.opened():
         return {"loading": index.progress}
-    case_id, names = str(query.get("case", "")), _chosen(index, query)
+    case_id, names = query.get("case", ""), _chosen(index, query)
     found = [index.detail(case_id, name) for name in names]
     case = index.cases[index.position[case_id]]
     return {
@@ -517,12 +527,14 @@ def case_of(state: UiState, query: Mapping[str, Any]) -> JsonObject:
 def text_of(state: UiState, query: Mapping[str, Any]) -> JsonObject:
     """Return a part of a text of the detail, or further passages."""
     index = index_of(state)
-    found = index.detail(str(query.get("case", "")), str(query.get("option", "")))
-    field, _, number = str(query.get("field", "")).partition(".")
-    start = _number(query)
+    if not index.opened():
+        raise _not_loaded()
+    found = index.detail(query.get("case", ""), query.get("option", ""))
+    field, _, number = query.get("field", "").partition(".")
+    start = number_of(query, "offset")
     if field == "passages":
         return _passages(found, start)
-    if field == "passage" and number.isdecimal() and int(number) < len(found["passages"]):
+    if field == "passage" and number in map(str, range(len(found["passages"]))):
         return _part(found["passages"][int(number)].text, start, PART)
     if field not in {"question", "expected", "text", "thinking", "detail"} & found.keys():
         raise UserError("There is no such text.")

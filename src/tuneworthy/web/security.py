@@ -31,8 +31,13 @@ from tuneworthy.web.state import Role
 MAX_BODY = 2**20
 # Of the target and all headers; cookies of other servers on the same host are among them.
 MAX_HEAD = 2**15
-# Containers within containers: a JSON answer of a label is far below.
-MAX_DEPTH = 64
+# Largest number in a query or a body.
+MAX_NUMBER = 10**9
+# Fields of a body that are no text: their types, in words as well.
+FIELDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "seconds": ((int, float), f"a number from 0 to {MAX_NUMBER:,}"),
+    "disputed": ((bool,), "true or false"),
+}
 # Time in which a body must arrive, seconds.
 BODY_S = 20.0
 # Each field decides who asks or how the body is read, so a second value would be read by one program only.
@@ -212,7 +217,7 @@ def check_type(access: Access, request: Arrival) -> None:
 
 
 def check_json(access: Access, request: Arrival) -> None:
-    """Accept one JSON object without repeated keys, numbers beyond JSON, or text that no file can contain."""
+    """Accept one flat JSON object without repeated keys, numbers beyond JSON, or text that no file can contain."""
     if request.method != "POST":
         return
     try:
@@ -222,20 +227,28 @@ def check_json(access: Access, request: Arrival) -> None:
         raise RequestRefused(400, f"The body is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
         raise RequestRefused(400, "The body is not a JSON object.")
-    level: list[Any] = [value]
-    depth = 0
-    while level:
-        depth += 1
-        inner = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
-        level = [child for child in inner if isinstance(child, dict | list)]
-    if depth > MAX_DEPTH:
-        raise RequestRefused(400, f"The body has more than {MAX_DEPTH} levels.")
+    for name, one in value.items():
+        types, words = FIELDS.get(name, ((str,), "a text"))
+        if type(one) not in types or (isinstance(one, int | float) and not 0 <= one <= MAX_NUMBER):
+            raise RequestRefused(400, f"`{name[:40]}` in the body must be {words}.")
 
 
 HEAD_GUARDS: tuple[Guard, ...] = (
     check_form, check_method, check_host, check_origin, check_site, check_token, check_role, check_type,
 )  # fmt: skip
 BODY_GUARDS: tuple[Guard, ...] = (check_json,)
+
+
+def number_of(query: Mapping[str, Any], name: str) -> int:
+    """Return a place in a list; 0 without one.
+
+    Raises:
+        RequestRefused: It is no whole number up to `MAX_NUMBER`.
+    """
+    word = query.get(name) or "0"
+    if not word.isdecimal() or len(word) > len(str(MAX_NUMBER)) or int(word) > MAX_NUMBER:
+        raise RequestRefused(400, f"`{name}` must be a whole number from 0 to {MAX_NUMBER:,}.")
+    return int(word)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tuneworthy.web import failures, queue_api
 from tuneworthy.web.data_view import data, dropped, restore
 from tuneworthy.web.history import history
 from tuneworthy.web.live import live
+from tuneworthy.web.security import RequestRefused
 from tuneworthy.web.state import Read, UiState, Write
 from tuneworthy.web.verdict_view import verdict
 
@@ -80,6 +81,8 @@ def create_app(state: UiState) -> Starlette:
                 return JSONResponse(await run_in_threadpool(READS[name], state, dict(request.query_params)))
             if request.method == "POST" and name in WRITES:
                 return JSONResponse(await run_in_threadpool(WRITES[name], state, await request.json()))
+        except RequestRefused as error:
+            return error.response(as_page=False)
         except TuneworthyError as error:
             return JSONResponse({"error": error.message, "hint": error.hint}, 409)
         return JSONResponse({"error": "No such view."}, 404)
