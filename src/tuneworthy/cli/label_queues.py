@@ -501,7 +501,10 @@ def open_findings(request: LabelRequest) -> Queue:
     version, path = open_version(Folder(request.root), request.version), request.root / CORRECTIONS
     project, _, labels_file = label_files(request.root)
     cases = read_dataset(project, examples=False).cases if project else ()
-    suspects = {one.id: one for one in suspect_rows(version, read_corrections(path), cases)}
+    corrections = read_corrections(path)
+    mine = [one for one in corrections.values() if (one.reviewer, one.version) == (request.name, version.id)]
+    own = {one.row: (one.decision, one.answer) for one in mine}
+    suspects = {one.id: one for one in suspect_rows(version, corrections, cases, own=own)}
     guideline = Guideline.read(labels_file)
     labels = LabelList(_labels_of(version), False, guideline)
 
@@ -519,7 +522,7 @@ def open_findings(request: LabelRequest) -> Queue:
     )
     return Queue(
         "findings",
-        _FindingSession(path, version.id, suspects, request.name),
+        _FindingSession(path, version.id, suspects, request.name, own),
         LabelForm(
             keys,
             parse,
@@ -567,8 +570,10 @@ def finding_sheet(suspect: SuspectRow) -> str:
 
 
 class _FindingSession(RowSession):
-    def __init__(self, path: Path, version: str, rows: Mapping[str, SuspectRow], reviewer: str) -> None:
-        super().__init__(rows)
+    def __init__(
+        self, path: Path, version: str, rows: Mapping[str, SuspectRow], reviewer: str, done: JsonMapping
+    ) -> None:
+        super().__init__(rows, done)
         self._path, self._by = path, Correction(row="", version=version, reviewer=reviewer, decision="open")
 
     def check(self, row: str, answer: tuple[Decision, str]) -> None:

@@ -5,7 +5,7 @@ before all checks, so that these see the corrected rows. They never touch a froz
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
@@ -63,14 +63,15 @@ class Correction:
 
 
 def read_corrections(path: Path) -> dict[str, Correction]:
+    """Return the decisions that count, by row, in the order in which they were made."""
     refuse_link(path)
     if not path.exists():
         return {}
-    return {
-        row: each
-        for row, each in {each.row: each for each in read_lines(path, Correction)}.items()
-        if each.decision != "open"
-    }
+    last: dict[str, Correction] = {}
+    for each in read_lines(path, Correction):
+        last.pop(each.row, None)
+        last[each.row] = each
+    return {row: each for row, each in last.items() if each.decision != "open"}
 
 
 def write_correction(path: Path, correction: Correction) -> None:
@@ -144,8 +145,10 @@ _LONGEST_LABEL = 100
 _SHOWN = 300
 
 
-def suspect_rows(version: Version, corrections: Mapping[str, Correction], cases: Cases = ()) -> list[SuspectRow]:
-    """Return the rows of a version that wait for a decision, in the order of the expected gain.
+def suspect_rows(
+    version: Version, corrections: Mapping[str, Correction], cases: Cases = (), *, own: Container[str] = ()
+) -> list[SuspectRow]:
+    """Return the rows of a version that wait for a decision, and the rows `own`, in the order of the expected gain.
 
     First the likeliest wrong answers, then what no check gives a probability for, in the order of the file. Of `cases`
     those that a row resembles are shown with their questions.
@@ -158,10 +161,11 @@ def suspect_rows(version: Version, corrections: Mapping[str, Correction], cases:
     more_like = {messages.MORE_LIKE.format(label=label): label for label in labels}
     changed = {row_id for row_id, name in names.items() if name in corrections and corrections[name].decision != "keep"}
     rivals = {row_id: rows[other] for row_id, other in pairs.items() if other not in changed}
+    reported = {*lines, *rivals}
     suspects = [
         _suspect(replace(row, id=names[row_id]), lines.get(row_id, ()), more_like, rivals.get(row_id), asked)
         for row_id, row in rows.items()
-        if names[row_id] not in corrections and (row_id in lines or row_id in rivals)
+        if names[row_id] in own or (names[row_id] not in corrections and row_id in reported)
     ]
     return sorted(suspects, key=lambda suspect: -1.0 if suspect.gain is None else suspect.gain, reverse=True)
 

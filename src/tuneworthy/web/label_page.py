@@ -113,8 +113,9 @@ def page_content(queue: Queue, rows: Iterable[Any], labeller: str) -> JsonObject
             {
                 "id": row.id,
                 "text": queue.show(row),
+                "hash": content_hash(queue.show(row)),
                 "documents": dict(queue.documents(row)),
-                "disputed": _disputed_in(queue)(row.id),
+                "disputed": disputed_in(queue)(row.id),
                 "read_s": queue.reading_s(row, (True, "")),
             }
             for row in rows
@@ -122,7 +123,7 @@ def page_content(queue: Queue, rows: Iterable[Any], labeller: str) -> JsonObject
     }
 
 
-def _disputed_in(queue: Queue) -> Callable[[str], bool]:
+def disputed_in(queue: Queue) -> Callable[[str], bool]:
     return queue.session.is_disputed if isinstance(queue.session, LabelSession) else lambda row: False
 
 
@@ -158,7 +159,7 @@ def write_page(folder: Folder, queue: Queue, labeller: str, path: Path, *, versi
     if not rows:
         raise UserError("No row waits for an answer.", hint="Run `tuneworthy label --status`.")
     names = tuple(row.id for row in rows)
-    texts, disputed = tuple(content_hash(queue.show(row)) for row in rows), tuple(filter(_disputed_in(queue), names))
+    texts, disputed = tuple(content_hash(queue.show(row)) for row in rows), tuple(filter(disputed_in(queue), names))
     fields: Any = {"kind": queue.kind, "labeller": labeller, "queue": queue.plan, "rows": names, "time": now()}
     fields |= {"texts": texts, "disputed": disputed, "guideline": queue.version}
     fields["version"] = version
@@ -272,7 +273,7 @@ def file_answers(path: Path, file: AnswerFile, queue: Queue) -> Filed:
     """
     plan, session = file.plan, queue.session
     texts, waiting = dict(zip(plan.rows, plan.texts, strict=True)), {row.id for row in session.open_rows()}
-    own, is_disputed = session.stored() if isinstance(session, LabelSession) else None, _disputed_in(queue)
+    own, is_disputed = session.stored() if isinstance(session, LabelSession) else None, disputed_in(queue)
     assigned, faults, new, n_gone = {*session.assigned}, list[str](), list[tuple[PageAnswer, Any]](), 0
     for answer in file.answers:
         if answer.row not in assigned:

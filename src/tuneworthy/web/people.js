@@ -54,8 +54,8 @@
     const back = html`<p><button type="button" onClick=${() => go({})}>Other queues</button></p>`;
     if (error) return html`<${Fault} error=${error} />${back}`;
     if (!content) return html`<p role="status">Opening the queue…</p>`;
-    async function save({ row, line, seconds, comment, disputed }) {
-      const found = await api("queue/answer", { body: { kind, row, line, seconds, comment, disputed } });
+    async function save({ row, hash, line, seconds, comment, disputed }) {
+      const found = await api("queue/answer", { body: { kind, row, hash, line, seconds, comment, disputed } });
       setEnd(found.left ? null : found);
       return found;
     }

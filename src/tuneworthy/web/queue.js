@@ -364,6 +364,7 @@ window.tuneworthy.queue = (() => {
         const label = form.kind === "label" && line.startsWith("+") ? line.slice(1) : line;
         const answer = {
           row: row.id,
+          hash: row.hash,
           line,
           seconds,
           disputed: row.disputed,

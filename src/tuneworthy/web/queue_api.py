@@ -1,17 +1,20 @@
 """The queue of `ui`: each answer is in its log, on disk, before the browser hears of it.
 
-A queue is opened again when its log changed otherwise, so that a terminal and a page can work on it at the same time.
+A queue is opened again when its log or its rows changed otherwise, so that a terminal and a page can work on it at the
+same time; an answer counts only for the text that its person saw.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from tuneworthy.cases.labelling import Remark, agreement, read_labels
+from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.people.queue import KINDS, Queue
-from tuneworthy.types import JsonObject
-from tuneworthy.web.label_page import MAX_COMMENT, MAX_ROWS, page_content
+from tuneworthy.types import JsonObject, content_hash
+from tuneworthy.web.label_page import MAX_COMMENT, MAX_ROWS, disputed_in, page_content
 from tuneworthy.web.state import UiState
+from tuneworthy.web.verdict_view import input_stamp
 
 Open = tuple[Queue, Any]
 
@@ -35,16 +38,18 @@ def answer(state: UiState, body: Mapping[str, Any]) -> JsonObject:
     """Store an answer.
 
     Raises:
-        UserError: It is no answer, or the row is not one for this person.
+        UserError: It is no answer, or the row is not as the person saw it.
     """
-    row, line, seconds = _text(body, "row"), _text(body, "line"), body.get("seconds")
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        raise UserError("`seconds` must be a number.")
+    row, disputed = body.get("row", ""), body.get("disputed", False)
     with state.lock:
         queue = _opened(state, body)
-        shown = queue.session.row(row)
-        remark = Remark(_text(body, "comment", "")[:MAX_COMMENT])
-        queue.submit_from_page(shown, line, seconds, remark, disputed=body.get("disputed") is True)
+        if row not in queue.session.assigned or _is_changed(queue, shown := queue.session.row(row), body):
+            raise UserError(
+                "This row was changed, decided or removed after the page loaded it, so the answer was not saved.",
+                hint="Reload the page.",
+            )
+        remark = Remark(body.get("comment", "")[:MAX_COMMENT])
+        queue.submit_from_page(shown, body.get("line", ""), body.get("seconds", 0), remark, disputed=disputed)
         _keep(state, queue)
         return {"after": [*queue.after.get(row, ())], **_rest(queue)}
 
@@ -60,12 +65,18 @@ def undo(state: UiState, body: Mapping[str, Any]) -> JsonObject:
         return {"row": page_content(queue, [row] if row else [], state.labeller)["rows"], **_rest(queue)}
 
 
+def _is_changed(queue: Queue, row: Any, body: Mapping[str, Any]) -> bool:
+    """Whether a row has another text now; labels that appeared since next to a blind row are no change."""
+    is_same_form = disputed_in(queue)(row.id) is body.get("disputed", False)
+    return is_same_form and content_hash(queue.show(row)) != body.get("hash")
+
+
 def _opened(state: UiState, body: Mapping[str, Any], *, fresh: bool = False) -> Queue:
-    kind = _text(body, "kind")
+    kind = body.get("kind", "")
     if kind not in KINDS:
         raise UserError(f"There is no queue {kind[:40]!r}.")
     found: Open | None = state.cache.get(f"queue {kind}")
-    if found is None or fresh or found[1] != _stamp(found[0]):
+    if found is None or fresh or found[1] != _stamp(state, found[0]):
         queue = state.open_queue(kind)
         _keep(state, queue)
         return queue
@@ -73,12 +84,12 @@ def _opened(state: UiState, body: Mapping[str, Any], *, fresh: bool = False) -> 
 
 
 def _keep(state: UiState, queue: Queue) -> None:
-    state.cache[f"queue {queue.kind}"] = queue, _stamp(queue)
+    state.cache[f"queue {queue.kind}"] = queue, _stamp(state, queue)
 
 
-def _stamp(queue: Queue) -> Any:
+def _stamp(state: UiState, queue: Queue) -> Any:
     found = queue.log.stat() if queue.log.exists() else None
-    return found and (found.st_mtime_ns, found.st_size)
+    return found and (found.st_mtime_ns, found.st_size), input_stamp(load(state.root))
 
 
 def _rest(queue: Queue) -> JsonObject:
@@ -86,10 +97,3 @@ def _rest(queue: Queue) -> JsonObject:
         return {"left": left}
     labels = () if queue.kind in {"findings", "review"} else read_labels(queue.log)
     return {"left": 0, "next": queue.done(), "agreement": str(agreement(labels))}
-
-
-def _text(body: Mapping[str, Any], key: str, default: str | None = None) -> str:
-    value = body.get(key, default)
-    if not isinstance(value, str):
-        raise UserError(f"`{key}` must be a text.")
-    return value
