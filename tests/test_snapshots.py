@@ -39,6 +39,7 @@ def compare(name: str, text: str) -> None:
 
 COMMANDS: dict[str, list[str]] = {
     "init": ["init new --data tickets.csv --input text --expected label"],
+    "record": ["record --upstream ftp://api.example.org"],
     "trust": ["trust --show"],
     "check": ["check --offline"],
     "run": ["run --quick", "run", "run --rung few_shots"],

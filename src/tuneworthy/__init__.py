@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tuneworthy import stats
     from tuneworthy.api import create, open
+    from tuneworthy.calls.functions import record
     from tuneworthy.errors import BudgetSpent, GateFailed, OutsideFault, TuneworthyError, Undecided, UserError
     from tuneworthy.evaluation import compare, evaluate
 
@@ -39,9 +40,17 @@ __all__ = [
     "create",
     "evaluate",
     "open",
+    "record",
     "stats",
 ]
-_MODULES = {"compare": "evaluation", "evaluate": "evaluation", "create": "api", "open": "api", "stats": "stats"}
+_MODULES = {
+    "compare": "evaluation",
+    "create": "api",
+    "evaluate": "evaluation",
+    "open": "api",
+    "record": "calls.functions",
+    "stats": "stats",
+}
 
 
 def __getattr__(name: str) -> Any:

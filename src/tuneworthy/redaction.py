@@ -5,11 +5,15 @@ Servers echo keys: in errors, in answers, in the name of the model. Shown and st
 
 import json
 import re
-from functools import cache
+from collections.abc import Iterable
+from functools import lru_cache
 from itertools import takewhile
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 HIDDEN = "[key]"
 LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
+# Names of headers and of fields in an address.
+_NAMES_A_KEY = re.compile(r"(?i)auth|key|token|secret|cookie|password|signature|\bsig\b|\bcode\b")
 _NEAR = 256
 _AFTER = re.compile(r"[\w*.-]*", re.ASCII)
 _BEFORE = re.compile(
@@ -27,11 +31,22 @@ def remember(key: str) -> None:
         _KEYS[key] = max(SHORTEST, len(key) // 3)
 
 
-def redact(text: str) -> str:
-    """Return `text` without any key that was read, and without parts of a third of a key or longer."""
-    for key, least in _KEYS.items():
+def redact(text: str, keys: Iterable[str] = ()) -> str:
+    """Return `text` without any key that was read or is given, and without parts of a third of a key or longer."""
+    for key, least in [*_KEYS.items(), *((key, max(SHORTEST, len(key) // 3)) for key in keys)]:
         text = _cut(text, key, least)
     return text
+
+
+def keys_in(headers: Iterable[tuple[str, str]], url: str = "") -> tuple[str, ...]:
+    """Return the values of a request's headers and of its address that are keys by their names."""
+    parts = urlsplit(url)
+    named = [
+        *((name, part) for name, value in headers for part in value.split()),
+        *parse_qsl(parts.query),
+        ("password", unquote(parts.password or "")),
+    ]
+    return tuple(value for name, value in named if len(value) >= SHORTEST and _NAMES_A_KEY.search(name))
 
 
 def redact_json(body: bytes) -> bytes:
@@ -50,7 +65,7 @@ def redact_json(body: bytes) -> bytes:
     return _STRING.sub(lambda found: redact(found[0]), text).encode("utf-8", "surrogateescape")
 
 
-@cache
+@lru_cache(1024)  # of a proxy, each user has a key
 def _blocks(key: str, least: int) -> tuple[tuple[int, str], ...]:
     """Return places and pieces of `key`, so that any part of `least` characters contains a piece."""
     size = (least + 1) // 2

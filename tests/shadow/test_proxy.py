@@ -280,7 +280,10 @@ def test_a_copy_is_handed_over_behind_the_answer_and_holds_no_header() -> None:
                 "encoding": "",
                 "n": 0,
                 "number": 0,
+                "seconds": head["seconds"],
+                "keys": (),
             }
+            assert 0 < head["seconds"] < 5
             assert re.fullmatch("[0-9a-f]{16}", head["session"])
 
     run(work)

@@ -24,6 +24,7 @@ from tuneworthy.trust import Untrusted
 # Verb to its line in `--help`; the module `tuneworthy.cli.<verb>` has the command `command`.
 VERBS = {
     "demo": "Create a small project and run its ladder.",
+    "record": "Record the calls of a running program in a file.",
     "init": "Create a project from data files.",
     "cases": "Draw, add and inspect cases.",
     "label": "Label, rate and review rows, one at a time.",

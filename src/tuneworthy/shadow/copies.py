@@ -12,9 +12,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import field, replace
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
@@ -59,6 +60,8 @@ class CopyHead:
         encoding: Of the answer's body.
         n: Bytes of the request.
         number: Of a user's request; 0 for a copy.
+        seconds: From the request to the end of its answer.
+        keys: Of the user, in the headers of the request, if the sink `redacts`; never sent or stored.
     """
 
     path: str = ""
@@ -67,6 +70,41 @@ class CopyHead:
     encoding: str = ""
     n: int = 0
     number: int = 0
+    seconds: float = field(default=0.0, compare=False)
+    keys: Texts = field(default=(), compare=False, repr=False)
+
+
+class CopySink(Protocol):
+    """Takes copies of requests and answers, and counts their outcomes; its methods return at once.
+
+    Attributes:
+        counts: Copies by outcome.
+        in_flight: Copies that are on their way.
+        usd: Spent so far, US dollars.
+        ready: Whether it takes copies.
+        enough: Why it takes no more copies; "" while it does.
+        verdict: `pass`, `fail`, `unknown`, or "" without one.
+        alert: Whether low confidence is shown to be more frequent than on dev.
+        redacts: Whether it cuts the keys of users out of what it stores; only then it gets them.
+    """
+
+    in_flight: int
+    usd: float
+    ready: bool
+    enough: str
+    verdict: str
+    alert: bool
+    redacts: bool
+
+    @property
+    def counts(self) -> Counter[str]: ...
+    def start(self) -> None: ...
+    def offer(self, head: CopyHead, request: bytes, answer: bytes) -> None: ...
+    def count(self, outcome: str, n: int = 1) -> None: ...
+    def pass_by(self, why: str) -> None:
+        """Note a request that is not copied."""
+
+    async def close(self) -> None: ...
 
 
 @frozen
@@ -114,6 +152,8 @@ class Copies:
         on_verdict: Called with each verdict.
     """
 
+    redacts = False
+
     def __init__(
         self,
         command: Callable[[float | None], Texts],
@@ -150,6 +190,9 @@ class Copies:
         else:
             self.in_flight += 1
             pipe.write(packed(head, request, answer))
+
+    def pass_by(self, why: str) -> None:
+        """Requests that are not copied are in no count."""
 
     def count(self, outcome: str, n: int = 1) -> None:
         """Count copies by their outcome, and name the first that was not compared on the terminal."""
@@ -233,7 +276,7 @@ def tell(name: str, **values: object) -> None:
 
 def packed(head: CopyHead, request: bytes, answer: bytes) -> bytes:
     """Return a copy as it goes through the pipe."""
-    start = orjson.dumps(replace(head, n=len(request)), option=orjson.OPT_APPEND_NEWLINE)
+    start = orjson.dumps(replace(head, n=len(request), keys=()), option=orjson.OPT_APPEND_NEWLINE)
     return b"%08x" % (len(start) + len(request) + len(answer)) + start + request + answer
 
 

@@ -4,8 +4,8 @@ Requests and answers go through as bytes, streamed or not; only headers that con
 an answer is read, production is asked for a coding that can be read. A copy is handed over once the user has the whole
 answer, or it is dropped (`shadow.copies`).
 
-Invariants: a user's answer never waits for a copy and never fails because of one; no header of a request is copied or
-stored; an answer that the upstream breaks off is broken off for the user too, and never looks complete.
+Invariants: a user's answer never waits for a copy and never fails because of one; no header of a request is sent to the
+candidate or stored; an answer that the upstream breaks off is broken off for the user too, and never looks complete.
 
 Source: RFC 9110 section 7.6.1 (headers of one connection), RFC 9112 section 6 (length of a message).
 """
@@ -32,11 +32,12 @@ from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.errors import UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.http_client import proxy_for, relay_session
+from tuneworthy.redaction import keys_in
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import CHAT, LiveCanary, Visit, is_chat_answer
-from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, Copies, CopyHead
+from tuneworthy.shadow.copies import LARGE, MARK, MOST_BYTES, OUTCOMES, CopyHead, CopySink
 from tuneworthy.shadow.protocols import STREAMS, session_name
-from tuneworthy.types import positional
+from tuneworthy.types import Texts, positional
 
 HEALTH, METRICS = b"/-/health", b"/-/metrics"
 # Total bytes of request and answer bodies that are kept for copies; further bodies are passed on as they come.
@@ -147,7 +148,7 @@ class ShadowProxy:
     def __init__(
         self,
         upstream: str,
-        copies: Copies,
+        copies: CopySink,
         *,
         share: float,
         seed: int,
@@ -249,8 +250,10 @@ class ShadowProxy:
             ]
         try:
             await self._relay(request.method, where, headers, body, receive=receive, send=send, tee=tee)
-        except _Gone as error:  # some clients leave at the last event of a stream: the child sees whether it was
-            if isinstance(error, _BrokenOff) or not tee or not tee.streamed:
+        except (_Gone, _Refused) as error:  # some clients leave at the last event of a stream: the child sees it
+            if not isinstance(error, _Gone) or isinstance(error, _BrokenOff) or not tee or not tee.streamed:
+                if tee and tee.copied:
+                    self.copies.pass_by("left early" if type(error) is _Gone else "failed upstream")
                 raise
         if tee:
             tee.hand_over(self.copies)
@@ -259,6 +262,7 @@ class ShadowProxy:
         """Return how the answer is kept, for a copy or for the canary; None if neither needs it."""
         path, visit = request.copied_path, None
         if body is None or not path or len(body) > MOST_BYTES:
+            self.copies.pass_by(LARGE if path else "other path")
             return None
         session = session_name(
             next((value for name, value in request.headers if name == self.header), b"").decode("latin-1"), body
@@ -266,7 +270,13 @@ class ShadowProxy:
         if self.canary and path == CHAT:
             visit = self.canary.visit(session, request.target, headers, body)
         copied = is_drawn(self.seed, f"copy {session}", self.share)
-        return _Tee(path, session, body, kept, visit, copied=copied) if copied or visit else None
+        if not copied and not visit:
+            return None
+        tee = _Tee(path, session, body, kept, visit, copied=copied)
+        if self.copies.redacts:
+            headers_read = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
+            tee.keys = keys_in(headers_read, request.target)
+        return tee
 
     async def _relay(
         self,
@@ -363,6 +373,7 @@ class ShadowProxy:
 
     def _metrics(self) -> str:
         copies = self.copies
+        names = dict.fromkeys((*OUTCOMES, *copies.counts))
         figures: list[tuple[str, str, Iterable[tuple[str, float]]]] = [
             (
                 "proxy_requests_total",
@@ -371,7 +382,11 @@ class ShadowProxy:
             ),
             ("proxy_open_requests", "gauge", [("", self.open_requests)]),
             ("proxy_upstream_seconds_total", "counter", [("", self.upstream_s)]),
-            ("shadow_copies_total", "counter", ((f'{{outcome="{name}"}}', copies.counts[name]) for name in OUTCOMES)),
+            (
+                "shadow_copies_total",
+                "counter",
+                ((f'{{outcome="{name}"}}', copies.counts[name]) for name in names),
+            ),
             ("shadow_copies_in_flight", "gauge", [("", copies.in_flight)]),
             ("shadow_confidence_alert", "gauge", [("", int(copies.alert))]),
             ("shadow_cost_usd_total", "counter", [("", copies.usd)]),
@@ -444,6 +459,7 @@ class _Tee:
         self.visit, self.copied, self.started = visit, copied, time.monotonic()
         self.status, self.size, self.streamed, self.encoding = 0, 0, False, ""
         self.parts: list[bytes] = []
+        self.keys: Texts = ()
 
     def begin(self, answer: aiohttp.ClientResponse) -> None:
         self.status = answer.status
@@ -458,16 +474,18 @@ class _Tee:
         else:
             self.parts.clear()
 
-    def hand_over(self, copies: Copies) -> None:
+    def hand_over(self, copies: CopySink) -> None:
         """Hand the request and its answer over, if the session is copied and the answer is whole."""
         if self.copied and not self.is_whole:
             copies.count(LARGE)
-        elif self.copied and self.status == 200:
-            copies.offer(
-                CopyHead(path=self.path, session=self.session, streamed=self.streamed, encoding=self.encoding),
-                self.body,
-                b"".join(self.parts),
-            )
+        elif self.copied and self.status != 200:
+            copies.pass_by(f"status {self.status}")
+        elif self.copied:
+            head = CopyHead(
+                path=self.path, session=self.session, streamed=self.streamed, encoding=self.encoding,
+                seconds=time.monotonic() - self.started, keys=self.keys,
+            )  # fmt: skip
+            copies.offer(head, self.body, b"".join(self.parts))
 
     def is_valid(self) -> bool | None:
         """Whether it is a whole answer of a chat API; None if this cannot be seen."""

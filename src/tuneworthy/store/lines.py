@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -35,16 +36,19 @@ def read_lines(path: Path, shape: type[T]) -> Iterator[T]:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for `write_line`; other writers wait until it is closed, readers do not."""
+def exclusive(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Open `path` for `write_line`; other writers wait until it is closed, readers do not. `mode` is of a new file."""
     refuse_link(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
-    with path.open("ab+") as file:
+    with open(path, "ab+", opener=partial(os.open, mode=mode)) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if new:
             sync(path.parent)
-        yield file
+        try:
+            yield file
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # a process that was forked meanwhile has the file open for ever
 
 
 def now() -> str:
@@ -66,13 +70,14 @@ def refuse_link(path: Path) -> None:
 
 def write_line(file: BinaryIO, row: JsonObject) -> None:
     """Write one line at the end of a file that `exclusive` opened, and bring it to disk."""
-    _end_line(file)
+    end_line(file)
     file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
     file.flush()
     os.fsync(file.fileno())
 
 
-def _end_line(file: BinaryIO) -> None:
+def end_line(file: BinaryIO) -> None:
+    """Remove a line that was cut off at the end of a file that `exclusive` opened."""
     end = file.seek(0, os.SEEK_END)
     if not end:
         return
