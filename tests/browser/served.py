@@ -1,59 +1,67 @@
-"""`tuneworthy ui` as a process, and Chromium pages that note each fault."""
+"""`tuneworthy ui` as a process, label pages, and Chromium pages that note each fault."""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tuneworthy.cli import invoke
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-NEEDS_BROWSER = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(not (find_spec("playwright") and find_spec("axe_core_python")), reason="no playwright, no axe"),
-]
-AXE = "async () => (await axe.run(document)).violations.map(one => `${one.id}: ${one.nodes[0].html.slice(0, 200)}`)"
+AXE = """async () => (await axe.run(document)).violations.map(
+  one => `${one.id}: ${one.nodes.map(node => node.html.slice(0, 200)).join(' ; ')}`)"""
 WIDE = "() => document.documentElement.scrollWidth > window.innerWidth"
+TOKEN = "if (origin !== 'null') sessionStorage.setItem('tuneworthy-token', '{}')"
 
 
-@contextmanager
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
+def opened(browser: Any, address: str, view: str = "", width: int = 1280, scheme: str = "light", **more: Any) -> Any:
+    """Return a page; `page.faults` gets each error, dialog, and request to another place.
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def opened(browser: Any, address: str, width: int = 1280, scheme: str = "light") -> Any:
-    """Return a page; `page.faults` gets each error, dialog, and request to another place."""
+    Args:
+        browser: Of the fixture.
+        address: With the token, if it has one.
+        view: The page begins with this view, `NAME?QUERY`, and has the token.
+        width: Of the screen.
+        scheme: `light` or `dark`.
+        more: `clock=True` installs a clock that the test moves.
+    """
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(20_000)
     page.faults = faults = []
-    own = ("data:", "blob:", "file:" if address.startswith("file:") else address.partition("#")[0])
+    place, _, token = address.partition("#token=")
+    own = ("data:", "blob:", "file:" if address.startswith("file:") else place)
     page.on("console", lambda one: faults.append(one.text) if one.type == "error" else None)
     page.on("pageerror", lambda one: faults.append(str(one)))
-    page.on("dialog", lambda one: faults.append(one.message))
+    page.on("dialog", lambda one: (faults.append(one.message), one.dismiss()))
     page.on("request", lambda one: faults.append(one.url) if not one.url.startswith(own) else None)
-    page.goto(address)
+    if view and token:
+        context.add_init_script(TOKEN.format(token))
+    if more.get("clock"):
+        page.clock.install()
+    page.goto(f"{place}#/{view}" if view else address)
     return page
 
 
-def violations(page: Any) -> list[str]:
-    """Return what axe-core finds, and whether the page is wider than the screen."""
+def violations(page: Any, shot: str = "") -> list[str]:
+    """Return what axe-core finds, and whether the page is wider than the screen.
+
+    Args:
+        page: Of the browser.
+        shot: Name of its picture in the folder SCREENSHOTS, if that is set.
+    """
     import axe_core_python
 
     page.evaluate(Path(axe_core_python.__file__).with_name("axe.min.js").read_text())
+    if shot and (folder := os.environ.get("SCREENSHOTS")):
+        page.screenshot(path=f"{folder}/{shot}.png", full_page=True)
     return [*page.evaluate(AXE), *["the page overflows"] * page.evaluate(WIDE)]
 
 
@@ -83,3 +91,25 @@ def served(root: Path, *options: str) -> Iterator[Served]:
         yield server
     finally:
         server.kill()
+
+
+def label(*words: str, code: int = 0) -> str:
+    errors, output = StringIO(), StringIO()
+    with redirect_stderr(errors), redirect_stdout(output):
+        assert invoke(["label", *words]) == code, errors.getvalue()
+    return output.getvalue() + errors.getvalue()
+
+
+def label_page(root: Path, path: Path, labeller: str = "ada") -> str:
+    """Write the page of the cases, and return the output."""
+    return label("cases", "--project", str(root), "--labeller", labeller, "--page", str(path))
+
+
+def label_project(folder: Path, texts: Sequence[str], labels: Sequence[str]) -> Path:
+    folder.mkdir()
+    rows = [{"id": f"c{n}", "input": text} for n, text in enumerate(texts)]
+    (folder / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "guideline.md").write_text(
+        "# Guideline\n\nChoose the **main** request.\n\n" + "".join(f"- `{name}`: {name}\n" for name in labels)
+    )
+    return folder

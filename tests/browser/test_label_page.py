@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 from statistics import median
@@ -16,47 +13,18 @@ from typing import Any
 
 import pytest
 
+from tests.browser import served
 from tests.browser.hostile import CONTENTS, MARKS
+from tests.browser.served import label, label_page, label_project
 from tuneworthy.cases.labelling import label_path, read_labels
-from tuneworthy.cli import invoke
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(not (find_spec("playwright") and find_spec("axe_core_python")), reason="no playwright, no axe"),
-]
 LABELS = [f"{what}_{how}" for what in ("card", "cash", "top_up", "transfer", "exchange", "refund", "verify", "jump")
           for how in ("arrival", "not_working", "fee", "pending", "declined", "limit", "failed", "wrong", "reverted",
                       "unknown")][:77]  # fmt: skip
-AXE = "async () => (await axe.run(document)).violations.map(one => `${one.id}: ${one.nodes[0].html.slice(0, 200)}`)"
-WIDE = "() => document.documentElement.scrollWidth > window.innerWidth"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def label(*words: str, code: int = 0) -> str:
-    errors, output = StringIO(), StringIO()
-    with redirect_stderr(errors), redirect_stdout(output):
-        assert invoke(["label", *words]) == code, errors.getvalue()
-    return output.getvalue() + errors.getvalue()
 
 
 def project(folder: Path, texts: list[str], labels: list[str] = LABELS) -> Path:
-    folder.mkdir()
-    rows = [{"id": f"c{n}", "input": text} for n, text in enumerate(texts)]
-    (folder / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "guideline.md").write_text(
-        "# Guideline\n\nChoose the main request.\n\n" + "".join(f"- `{name}`: {name}\n" for name in labels)
-    )
-    return folder
+    return label_project(folder, texts, labels)
 
 
 class Labeller:
@@ -87,17 +55,8 @@ class Labeller:
         self.page.wait_for_function("text => document.querySelector('.status span').innerText !== text", arg=before)
 
 
-def opened(browser: Any, path: Path, width: int = 1280) -> Any:
-    page = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True).new_page()
-    page.set_default_timeout(15_000)
-    page.faults = []
-    page.on("console", lambda one: page.faults.append(one.text) if one.type == "error" else None)
-    page.on("pageerror", lambda one: page.faults.append(str(one)))
-    page.on(
-        "request",
-        lambda one: page.faults.append(one.url) if not one.url.startswith(("file:", "data:", "blob:")) else None,
-    )
-    page.goto(path.as_uri())
+def opened(browser: Any, path: Path) -> Any:
+    page = served.opened(browser, path.as_uri())
     page.wait_for_selector(".queue")
     return page
 
@@ -117,7 +76,7 @@ def test_fifty_rows_among_77_labels_by_keyboard(browser: Any, tmp_path: Path, mo
     texts = [f"Question {n} of a customer" for n in range(60)]
     root, moved = project(tmp_path / "here", texts), tmp_path / "elsewhere" / "copy"
     truth = {text: LABELS[(7 * n) % 77] for n, text in enumerate(texts)}
-    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "ada.html"))
+    label_page(root, tmp_path / "ada.html")
     page = opened(browser, tmp_path / "ada.html")
     person = Labeller(page)
     for n in range(50):
@@ -149,7 +108,7 @@ def test_a_page_writes_the_bytes_that_a_terminal_writes(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roots = [project(tmp_path / name, ["One", "Two", "Three"]) for name in ("page", "terminal")]
-    label("cases", "--project", str(roots[0]), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    label_page(roots[0], tmp_path / "p.html")
     page = opened(browser, tmp_path / "p.html")
     for keys in ("1", ".", "-"):
         page.keyboard.press(keys)
@@ -199,7 +158,7 @@ def answers_of(page: Path, out: Path, lines: Mapping[str, str], **more: Any) -> 
 
 def test_declined_cases_and_new_labels_are_stored_and_an_applied_file_changes_nothing(tmp_path: Path) -> None:
     root, page, log = project(tmp_path / "p", ["One", "Two", "Three"]), tmp_path / "p.html", []
-    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(page))
+    label_page(root, page)
     lines = {"c0": "/decline", "c1": "+refund", "c2": "refund"}
     for lines_, n in ((lines, 3), (lines, 0), ({**lines, "c2": LABELS[4]}, 1)):
         output = label("--project", str(root), "--apply", str(answers_of(page, tmp_path / "a.jsonl", lines_)))
@@ -212,7 +171,7 @@ def test_declined_cases_and_new_labels_are_stored_and_an_applied_file_changes_no
 def test_a_blind_answer_settles_no_disagreement_and_both_pages_are_stored(tmp_path: Path) -> None:
     root = project(tmp_path / "p", [f"Question {n}" for n in range(60)])
     for name in ("ada", "bob"):
-        label("cases", "--project", str(root), "--labeller", name, "--page", str(tmp_path / f"{name}.html"))
+        label_page(root, tmp_path / f"{name}.html", name)
     files = {
         name: answers_of(
             tmp_path / f"{name}.html", tmp_path / f"{name}.jsonl", {f"c{n}": LABELS[at] for n in range(60)}
@@ -227,7 +186,7 @@ def test_a_blind_answer_settles_no_disagreement_and_both_pages_are_stored(tmp_pa
 
 def test_a_row_that_changed_and_a_number_that_means_another_label_are_refused(tmp_path: Path) -> None:
     root, page = project(tmp_path / "p", ["One", "Two"], ["1", "2", "3"]), tmp_path / "p.html"
-    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(page))
+    label_page(root, page)
     (root / "guideline.md").write_text("Choose.\n\n- `2`\n- `3`\n")
     label("--project", str(root), "--apply", str(answers_of(page, tmp_path / "a.jsonl", {"c0": "1"})), code=2)
     cases = root / "cases.jsonl"
@@ -248,7 +207,7 @@ def test_a_page_never_replaces_another_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", FOREIGN)
 def test_answers_that_do_not_fit_are_refused_and_nothing_is_stored(fault: str, tmp_path: Path) -> None:
     root = project(tmp_path / "project", ["One", "Two"])
-    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    label_page(root, tmp_path / "p.html")
     content = json.loads((tmp_path / "p.html").read_text().partition('id="data">')[2].partition("</script>")[0])
     head = {"plan": content["plan"], "kind": "cases", "labeller": "ada", "n": 2}
     lines = [head, *({"row": row["id"], "line": LABELS[3], "seconds": 4.0} for row in content["rows"])]
@@ -261,17 +220,8 @@ def test_answers_that_do_not_fit_are_refused_and_nothing_is_stored(fault: str, t
 def test_hostile_rows_and_labels_are_shown_and_never_run(browser: Any, tmp_path: Path) -> None:
     names = [text.replace("`", "'").replace("\n", " ").strip() for text in CONTENTS if "\0" not in text]
     root = project(tmp_path / "project", list(CONTENTS), [name for name in names if name])
-    label(
-        "cases",
-        "--project",
-        str(root),
-        "--labeller",
-        "<img src=x onerror=alert(1)>",
-        "--page",
-        str(tmp_path / "p.html"),
-    )
+    label_page(root, tmp_path / "p.html", "<img src=x onerror=alert(1)>")
     page = opened(browser, tmp_path / "p.html")
-    page.on("dialog", lambda one: page.faults.append(one.message))
     assert len(CONTENTS) >= 60
     for _ in CONTENTS:
         assert row_of(page)
@@ -309,7 +259,7 @@ def test_a_json_answer_is_a_form_of_the_schema_whose_fields_take_selected_text_a
     (root / "world.py").write_text("def answer(request):\n    return '{}'\n")
     cases = [{"id": f"c{n}", "input": f"Ten chairs for Ada Lovelace, {n}", "documents": ["rules.md"]} for n in range(2)]
     (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases))
-    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    label_page(root, tmp_path / "p.html")
     page = opened(browser, tmp_path / "p.html")
     page.get_by_text("Document rules.md").click()
     assert "ten or more are urgent" in page.locator("article.row details").inner_text()
@@ -347,7 +297,7 @@ def test_a_key_answers_no_form_and_its_draft_stays(browser: Any, tmp_path: Path)
     (root / "schema.json").write_text(json.dumps(SCHEMA))
     (root / "world.py").write_text("def answer(request):\n    return '{}'\n")
     (root / "cases.jsonl").write_text("".join(f'{{"id": "c{n}", "input": "Order {n}"}}\n' for n in range(2)))
-    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    label_page(root, tmp_path / "p.html")
     page = opened(browser, tmp_path / "p.html")
     page.get_by_role("textbox", name="name").fill("Ada")
     page.keyboard.press("Escape")
@@ -372,7 +322,7 @@ def test_a_key_answers_no_form_and_its_draft_stays(browser: Any, tmp_path: Path)
 
 def test_a_page_takes_2000_rows_and_20_megabytes_at_most_and_stays_quick(browser: Any, tmp_path: Path) -> None:
     root = project(tmp_path / "p", [f"{n} " + "word " * 1_500 for n in range(2_100)])
-    output = label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    output = label_page(root, tmp_path / "p.html")
     n = int(re.search(r"Wrote ([\d,]+) rows", output)[1].replace(",", ""))
     assert 1_000 < n < 2_000 and f"{2_100 - n:,} rows did not fit" in output
     assert (tmp_path / "p.html").stat().st_size < 20_000_000
@@ -386,7 +336,7 @@ def test_each_answer_names_a_guideline_that_is_kept_and_its_change_is_counted(tm
     root = project(tmp_path / "p", ["One", "Two"])
     for n, text in enumerate(("Be strict.", "Be lenient.")):
         (root / "guideline.md").write_text(f"{text}\n\n- `card`\n")
-        label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+        label_page(root, tmp_path / "p.html")
         content = json.loads((tmp_path / "p.html").read_text().partition('id="data">')[2].partition("</script>")[0])
         lines = [
             {"plan": content["plan"], "labeller": "ada", "n": 1},
@@ -403,7 +353,7 @@ def test_each_answer_names_a_guideline_that_is_kept_and_its_change_is_counted(tm
 
 def test_nothing_that_a_person_typed_is_lost_and_a_word_is_no_command(browser: Any, tmp_path: Path) -> None:
     root = project(tmp_path / "p", [f"Question {n}" for n in range(6)])
-    label("cases", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    label_page(root, tmp_path / "p.html")
     page = opened(browser, tmp_path / "p.html")
     said, press = page.locator(".said"), page.keyboard.press
 
@@ -448,29 +398,3 @@ def test_nothing_that_a_person_typed_is_lost_and_a_word_is_no_command(browser: A
     assert {one["line"] for one in answers} == {LABELS[0], LABELS[1], "card_fee"}
     assert [one["comment"] for one in answers if one["line"] == LABELS[0]] == ["first"]
     assert page.faults == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 768, 390])
-def test_axe_finds_no_fault_and_nothing_overflows(width: int, scheme: Any, browser: Any, tmp_path: Path) -> None:
-    import axe_core_python
-
-    texts = ["A question", "https://example.com/" + "long" * 100]
-    label(
-        "cases",
-        "--project",
-        str(project(tmp_path / "p", texts)),
-        "--labeller",
-        "ada",
-        "--page",
-        str(tmp_path / "p.html"),
-    )
-    page = opened(browser, tmp_path / "p.html", width)
-    page.emulate_media(color_scheme=scheme)
-    for key in ("?", ".", "x"):
-        page.keyboard.press(key)
-        page.keyboard.press("Escape")
-    script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text()
-    page.evaluate(script)
-    assert page.evaluate(AXE) == []
-    assert not page.evaluate(WIDE)

@@ -6,23 +6,21 @@ import json
 import random
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.served import NEEDS_BROWSER, Served, chromium, opened, served, violations
+from tests.browser.served import Served, label, label_project, opened, served, violations
 from tests.cli.test_label import line
 from tests.dataset.check_rows import RECIPE
 from tuneworthy.cases.labelling import agreement, label_path, read_labels
-from tuneworthy.cli import invoke
 from tuneworthy.cli.label_queues import review_of
 from tuneworthy.dataset.freeze import freeze
 from tuneworthy.people.review_log import FILE_NAME, Ledger
 from tuneworthy.store import Folder
 
-pytestmark = [pytest.mark.slow, *NEEDS_BROWSER]
+pytestmark = pytest.mark.slow
 PROJECT = """
 [task]
 name = "routing"
@@ -36,28 +34,16 @@ baseline = "local"
 """
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
 def project(root: Path, n: int = 60) -> Path:
-    root.mkdir()
-    rows = [{"id": f"c{i}", "input": f"Question {i}"} for i in range(n)]
-    (root / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    label_project(root, [f"Question {i}" for i in range(n)], ("card", "cash", "top_up"))
     (root / "world.py").write_text("def answer(request):\n    return 'card'\n")
     (root / "tuneworthy.toml").write_text(PROJECT)
-    (root / "guideline.md").write_text("Choose.\n\n- `card`\n- `cash`\n- `top_up`\n")
     return root
 
 
 def start(browser: Any, server: Served, kind: str = "cases") -> Any:
-    page = opened(browser, server.address)
-    page.wait_for_function("() => window.tuneworthy && window.tuneworthy.go")
-    page.evaluate("kind => window.tuneworthy.go('queue', {kind})", kind)
+    page = opened(browser, server.address, f"queue?kind={kind}")
     page.wait_for_selector("article.row")
-    page.faults.clear()  # the first view has nothing to show before a run, and says so
     return page
 
 
@@ -175,10 +161,7 @@ def test_a_review_leads_to_its_frozen_claim_and_planted_rows_are_not_marked(
         page.wait_for_function("text => document.querySelector('.status span').innerText !== text", arg=count)
 
     if route == "page":
-        assert (
-            invoke(["label", "review", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "r.html")])
-            == 0
-        )
+        label("review", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "r.html"))
         text = (tmp_path / "r.html").read_text()
         assert not any(word in text for word in ("planted", *plan.planted, plan.id))
         page = opened(browser, (tmp_path / "r.html").as_uri())
@@ -186,7 +169,7 @@ def test_a_review_leads_to_its_frozen_claim_and_planted_rows_are_not_marked(
         with page.expect_download() as waiting:
             page.locator("button.download").first.click()
         waiting.value.save_as(tmp_path / "a.jsonl")
-        assert invoke(["label", "--project", str(root), "--apply", str(tmp_path / "a.jsonl")]) == 0
+        label("--project", str(root), "--apply", str(tmp_path / "a.jsonl"))
     else:
         with served(root, "--labeller", "ada") as server:
             page = start(browser, server, "review")

@@ -1,31 +1,20 @@
-"""Report and data card of six projects in Chromium: nothing overlaps, nothing is cut off, and axe finds no fault.
-
-Skipped where Chromium, playwright or axe is absent.
-"""
+"""Report and data card of six projects in Chromium: nothing overlaps, nothing is cut off, and axe finds no fault."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from datetime import date
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser.served import opened, violations
 from tests.report.report_projects import EVIDENCE, card_project, report_project, with_fields, with_long_labels
 from tuneworthy.report import card
 from tuneworthy.report.render import render_html
 from tuneworthy.report.run_report import document
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(not (find_spec("playwright") and find_spec("axe_core_python")), reason="no playwright, no axe"),
-]
+pytestmark = pytest.mark.slow
 TODAY = date(2026, 11, 28)
 WIDTHS = (1280, 390)
 # Of a page with its details closed, at 1280 pixels.
@@ -50,14 +39,9 @@ OVERLAPS = """() => [...document.querySelectorAll('svg.chart')].filter(svg => sv
   }));
   return found;
 })"""
-# Tables that are wider than the page, and a page that is wider than the screen. A matrix may scroll on a phone.
-TOO_WIDE = """() => [
-  ...[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1
-    && !(window.innerWidth < 700 && one.querySelector('.matrix'))).map(one => one.getAttribute('aria-label')),
-  ...(document.documentElement.scrollWidth > window.innerWidth ? ['the page'] : []),
-]"""
-AXE = """async () => (await axe.run(document)).violations.map(
-  one => `${one.id}: ${one.nodes.map(node => node.html.slice(0, 120)).join(' ; ')}`)"""
+# Tables that are wider than the page. A matrix may scroll on a phone.
+TOO_WIDE = """() => [...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1
+    && !(window.innerWidth < 700 && one.querySelector('.matrix'))).map(one => one.getAttribute('aria-label'))"""
 
 
 def written(name: str, folder: Path) -> Path:
@@ -73,67 +57,42 @@ def written(name: str, folder: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
-def opened(browser: Any, path: Path, width: int, scheme: str = "light") -> Any:
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.goto(path.as_uri())
-    return page
-
-
-def axe_violations(page: Any) -> list[str]:
-    import axe_core_python
-
-    page.evaluate((Path(axe_core_python.__file__).parent / "axe.min.js").read_text())
-    return list(page.evaluate(AXE))
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_overlaps_nowhere_and_is_accessible(name: str, browser: Any, tmp_path: Path) -> None:
     path = written(name, tmp_path)
     for width in WIDTHS:
         for scheme in SCHEMES:
-            page = opened(browser, path, width, scheme)
+            page = opened(browser, path.as_uri(), width=width, scheme=scheme)
             assert page.evaluate(TOO_WIDE) == [], (width, scheme)
             assert page.evaluate(OVERLAPS) == [], (width, scheme)
-            assert axe_violations(page) == [], (width, scheme)
-            if shots := os.environ.get("SCREENSHOTS"):
-                page.screenshot(path=f"{shots}/{name}_{width}_{scheme}.png", full_page=True)
-            page.close()
+            assert violations(page, f"{name}_{width}_{scheme}") == [], (width, scheme)
+            page.context.close()
 
 
 @pytest.mark.parametrize("name", EVIDENCE)
 def test_the_first_screen_holds_answer_cards_chart_next_step_and_paragraph(
     name: str, browser: Any, tmp_path: Path
 ) -> None:
-    page = opened(browser, written(name, tmp_path), 1280)
+    page = opened(browser, written(name, tmp_path).as_uri())
     for selector in ("h1", ".cards", ".first svg", ".first blockquote"):
         box = page.locator(selector).first.bounding_box()
         assert box and box["y"] + box["height"] <= 900, selector
-    page.close()
+    page.context.close()
 
 
 @pytest.mark.parametrize("name", [*EVIDENCE, *CHANGES])
 def test_a_report_with_its_details_closed_is_short(name: str, browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, written(name, tmp_path), 1280)
+    page = opened(browser, written(name, tmp_path).as_uri())
     height = "document.documentElement.scrollHeight"
     assert page.evaluate(height) <= MAX_HEIGHT
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     page.evaluate("document.querySelector('section').style.minHeight = '6000px'")
     assert page.evaluate(height) > MAX_HEIGHT
-    page.close()
+    page.context.close()
 
 
 def test_planted_faults_are_found(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, written("ship", tmp_path), 1280)
+    page = opened(browser, written("ship", tmp_path).as_uri())
     page.evaluate(
         """() => {
           const labels = document.querySelectorAll('svg.wide text');
@@ -145,14 +104,14 @@ def test_planted_faults_are_found(browser: Any, tmp_path: Path) -> None:
         }"""
     )
     assert page.evaluate(OVERLAPS) and page.evaluate(TOO_WIDE)
-    assert [line for line in axe_violations(page) if line.startswith("svg-img-alt")]
-    page.close()
+    assert [line for line in violations(page) if line.startswith("svg-img-alt")]
+    page.context.close()
 
 
 def test_a_printed_page_is_light_and_shows_the_wide_drawings(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, written("ship", tmp_path), 390, "dark")
+    page = opened(browser, written("ship", tmp_path).as_uri(), width=390, scheme="dark")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)" != dark
     assert page.locator("svg.wide").first.is_visible() and not page.locator(".narrow").first.is_visible()
-    page.close()
+    page.context.close()

@@ -1,36 +1,25 @@
-"""The shell of `ui` in Chromium: the token, views, a server that stops, a proxy with a prefix, and hostile pages.
-
-Skipped where Chromium, playwright or axe is absent.
-"""
+"""The shell of `ui` in Chromium: the token, views, a server that stops, a proxy with a prefix, and hostile pages."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.test_report_pages import TOO_WIDE, axe_violations
+from tests.browser.served import violations
 from tests.web.running import SECRET, TOKEN, RunningPage, running
 from tuneworthy.web import security
 from tuneworthy.web.security import Gate
 from tuneworthy.web.server import SCRIPTS
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(not (find_spec("playwright") and find_spec("axe_core_python")), reason="no playwright, no axe"),
-]
+pytestmark = pytest.mark.slow
 # In the place of the scripts of the views: two views, of which one has a field and shows what the server sent.
 VIEWS = """(() => { const { html, useApi, views } = window.tuneworthy;
   views.failures = { title: "Failures", component: ({ query, go }) => { const { data, error } = useApi("rows", query);
@@ -41,16 +30,6 @@ VIEWS = """(() => { const { html, useApi, views } = window.tuneworthy;
 SMALL = """() => [...document.querySelectorAll('a, button, input')].filter(one => one.checkVisibility()
   && !one.matches('.skip') && Math.min(one.offsetWidth, one.offsetHeight) < 24).map(one => one.outerHTML)"""
 MINE = ("preact.js", "common.js", "app.js")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -330,8 +309,7 @@ def test_the_shell_is_accessible_in_each_state(browser: Any, tmp_path: Path, wid
     tab = Tab(browser, viewport={"width": width, "height": 900}, color_scheme=scheme)
 
     def check(page: Any) -> None:
-        assert axe_violations(page) == [] and page.evaluate(TOO_WIDE) == []
-        assert page.evaluate(SMALL) == []
+        assert violations(page) == page.evaluate(SMALL) == []
 
     with running(tmp_path) as server:
         page = tab.open(f"http://127.0.0.1:{server.port}/")

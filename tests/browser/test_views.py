@@ -1,122 +1,114 @@
-"""The views verdict, history, data and live of `ui` in Chromium, over projects that were run, decided and built.
-
-Skipped where Chromium, playwright or axe is absent.
-"""
+"""The views of `ui` in Chromium; each page for people fits and is accessible at three widths, light and dark."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import threading
-from collections.abc import Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from tests.browser.test_report_pages import CHROMIUM, axe_violations
-from tests.web.test_views import built, decided, state_of, unfinished
+from tests.browser.served import label_page, label_project, opened, served, violations
+from tests.web.test_views import built, decided, unfinished
 from tuneworthy.store import Folder
-from tuneworthy.web.server import create_app
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(not (find_spec("playwright") and find_spec("axe_core_python")), reason="no playwright, no axe"),
-]
+pytestmark = pytest.mark.slow
 __all__ = ["built", "decided"]
-WIDTHS = (1280, 768)
-VIEWS = {
-    "verdict": "verdict",
-    "what_if": "verdict?target=0.99&traffic=2000000",
-    "history": "history",
-    "data": "data",
-    "live": "live",
+WIDTHS = (1280, 768, 390)
+GUIDELINE = "# Guideline\n\nChoose the **main** request.\n\n## Labels\n\n" + "".join(
+    f"- `label_{n}`\n" for n in range(12)
+)
+HELP = "button:has-text('Help')"
+# Name of a page: where it is served, its view, and what is clicked on it.
+PAGES: Mapping[str, tuple[str, str, Sequence[str]]] = {
+    "verdict": ("engineer", "verdict", ()),
+    "what_if": ("engineer", "verdict?target=0.99&traffic=2000000", ()),
+    "failures": ("engineer", "failures", ("text=Reveal test answers",)),
+    "failures_case": ("engineer", "failures?show=wrong", (".row >> nth=0",)),
+    "failures_empty": ("engineer", "failures?search=nothing+like+this", ()),
+    "history": ("engineer", "history", ()),
+    "data": ("engineer", "data", ()),
+    "live": ("engineer", "live", ()),
+    "queues": ("engineer", "queue", ()),
+    "queue": ("engineer", "queue?kind=cases", (HELP, "button:has-text('Comment')")),
+    "expert_queues": ("expert", "queue", ()),
+    "expert": ("expert", "queue?kind=audit", (HELP,)),
+    "label_page": ("file", "", (HELP, "button:has-text('Comment')")),
 }
 
 
-class Served:
+class Project:
     """A project behind a server, and its pages."""
 
-    def __init__(self, root: Path, browser: Any) -> None:
-        self.root, self.browser, self.faults = root, browser, list[str]()
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        self._server = uvicorn.Server(uvicorn.Config(create_app(state_of(root)), log_level="warning"))
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
-        self._thread.start()
+    def __init__(self, root: Path, browser: Any, address: str) -> None:
+        self.root, self.browser, self.address, self.faults = root, browser, address, list[str]()
 
-    def page(self, view: str, width: int = 1280, scheme: str = "light", *, clock: bool = False) -> Any:
-        page = self.browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        if clock:
-            page.clock.install()
-        page.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.goto(f"{self.address}#/{view}")
+    def page(self, view: str, **more: Any) -> Any:
+        page = opened(self.browser, self.address, view, **more)
+        page.faults = self.faults = page.faults
         page.wait_for_selector("main h1")
         page.wait_for_load_state("networkidle")
         return page
 
-    def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path, browser: Any) -> Iterator[Project]:
+    root = Path(shutil.copytree(built, tmp_path / "world"))
+    with served(root) as server:
+        found = Project(root, browser, server.address)
+        yield found
+    assert found.faults == []
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
+def addresses(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """The project with a run in progress for each role, and a label page."""
+    folder = tmp_path_factory.mktemp("pages")
+    root = Path(shutil.copytree(built, folder / "world"))
+    unfinished(root)
+    (root / "guideline.md").write_text(GUIDELINE)
+    texts = ["A question", f"https://example.com/{'long' * 100}"]
+    label_page(label_project(folder / "labels", texts, [f"label_{n}_{'x' * n}" for n in range(40)]), folder / "p.html")
+    with served(root) as engineer, served(root, "--role", "expert", "--labeller", "bob") as expert:
+        yield {"engineer": engineer.address, "expert": expert.address, "file": (folder / "p.html").as_uri()}
 
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
-
-@pytest.fixture
-def served(built: Path, tmp_path: Path, browser: Any) -> Iterator[Served]:
-    found = Served(Path(shutil.copytree(built, tmp_path / "world")), browser)
-    yield found
-    found.close()
-    assert found.faults == []
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_and_is_accessible(name: str, width: int, browser: Any, addresses: Mapping[str, str]) -> None:
+    place, view, clicks = PAGES[name]
+    page = opened(browser, addresses[place], view, width)
+    page.wait_for_selector("main h1")
+    for selector in clicks:
+        page.locator(selector).first.click()
+    page.wait_for_load_state("networkidle")
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page, f"{name}_{width}_{scheme}") == [], scheme
+    assert page.faults == []
+    page.context.close()
 
 
 def answer(page: Any) -> str:
     return str(page.locator("main h1").inner_text())
 
 
-@pytest.mark.parametrize("name", VIEWS)
-def test_a_view_fits_and_is_accessible(name: str, served: Served) -> None:
-    unfinished(served.root)
-    for width in WIDTHS:
-        for scheme in ("light", "dark"):
-            page = served.page(VIEWS[name], width, scheme)
-            for details in page.locator("details").all():
-                details.evaluate("one => { one.open = true; }")
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, scheme)
-            assert axe_violations(page) == [], (width, scheme)
-            if shots := os.environ.get("SCREENSHOTS"):
-                page.screenshot(path=f"{shots}/{name}_{width}_{scheme}.png", full_page=True)
-            page.close()
-
-
-def test_planted_faults_are_found(served: Served) -> None:
-    page = served.page("verdict")
+def test_planted_faults_are_found(project: Project) -> None:
+    page = project.page("verdict")
     page.evaluate("document.querySelector('.what-if label').remove()")
     page.evaluate("document.querySelector('main').style.width = '3000px'")
     page.evaluate("document.querySelector('main').style.maxWidth = 'none'")
-    assert not page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert any(one.startswith("label") for one in axe_violations(page))
+    found = violations(page)
+    assert "the page overflows" in found and any(one.startswith("label") for one in found)
     page.evaluate("console.error('planted')")
-    assert served.faults == ["planted"]
-    served.faults.clear()
+    assert project.faults == ["planted"]
+    project.faults.clear()
 
 
-def test_a_reader_finds_the_recommendation_its_score_and_the_next_step(served: Served) -> None:
-    page = served.page("verdict")
+def test_a_reader_finds_the_recommendation_its_score_and_the_next_step(project: Project) -> None:
+    page = project.page("verdict")
     card = page.locator(".cards > div", has_text="Recommendation")
     name = card.locator("strong").inner_text()
     box = card.bounding_box()
@@ -127,8 +119,8 @@ def test_a_reader_finds_the_recommendation_its_score_and_the_next_step(served: S
     assert page.get_by_role("heading", name="Next").bounding_box()["y"] < 900
 
 
-def test_the_slider_changes_the_answer_marks_it_as_not_saved_and_is_taken_back(served: Served) -> None:
-    page, toml = served.page("verdict"), (served.root / "tuneworthy.toml").read_bytes()
+def test_the_slider_changes_the_answer_marks_it_as_not_saved_and_is_taken_back(project: Project) -> None:
+    page, toml = project.page("verdict"), (project.root / "tuneworthy.toml").read_bytes()
     before = answer(page)
     assert page.locator(".unsaved").count() == 0
     slider = page.get_by_label("Target, slider")
@@ -143,11 +135,11 @@ def test_the_slider_changes_the_answer_marks_it_as_not_saved_and_is_taken_back(s
     page.get_by_role("button", name="Reset to the project file").click()
     page.wait_for_selector(".unsaved", state="detached")
     assert answer(page) == before and "target" not in page.url
-    assert (served.root / "tuneworthy.toml").read_bytes() == toml
+    assert (project.root / "tuneworthy.toml").read_bytes() == toml
 
 
-def test_traffic_and_prices_change_the_costs(served: Served) -> None:
-    page = served.page("verdict")
+def test_traffic_and_prices_change_the_costs(project: Project) -> None:
+    page = project.page("verdict")
     costs = page.get_by_role("region", name="Cost and latency of each option")
     before = costs.inner_text()
     page.get_by_label("Traffic requests a month").fill("300000")
@@ -158,27 +150,27 @@ def test_traffic_and_prices_change_the_costs(served: Served) -> None:
     assert page.locator(".unsaved pre").inner_text().count("=") == 2
 
 
-def test_a_value_that_is_not_allowed_is_refused_and_the_field_stays(served: Served) -> None:
-    page = served.page("verdict")
+def test_a_value_that_is_not_allowed_is_refused_and_the_field_stays(project: Project) -> None:
+    page = project.page("verdict")
     page.get_by_label("Target score, 0 to 1").fill("7")
     page.wait_for_selector("[role=alert]")
     assert "task.target" in page.get_by_role("alert").inner_text()
     page.get_by_label("Target score, 0 to 1").fill("0.5")
     page.wait_for_selector("[role=alert]", state="detached")
     assert page.locator(".unsaved pre").inner_text() == "[task]\ntarget = 0.5"
-    assert any("409" in one for one in served.faults)  # Chromium logs the refused request
-    served.faults.clear()
+    assert any("409" in one for one in project.faults)  # Chromium logs the refused request
+    project.faults.clear()
 
 
-def test_the_numbers_of_a_gate_open_with_the_keyboard(served: Served) -> None:
-    page = served.page("verdict")
+def test_the_numbers_of_a_gate_open_with_the_keyboard(project: Project) -> None:
+    page = project.page("verdict")
     summary = page.locator("summary").first
     summary.press("Enter")
     assert page.locator("details[open] dd").first.is_visible()
 
 
-def test_dropped_rows_are_chosen_by_reason_and_a_row_is_restored(served: Served) -> None:
-    page = served.page("data")
+def test_dropped_rows_are_chosen_by_reason_and_a_row_is_restored(project: Project) -> None:
+    page = project.page("data")
     page.get_by_label("Check and reason").select_option("exact/exact_duplicate")
     page.wait_for_selector("nav[aria-label='Pages of dropped rows']")
     first = page.locator(".dropped-row").first.inner_text()
@@ -188,7 +180,7 @@ def test_dropped_rows_are_chosen_by_reason_and_a_row_is_restored(served: Served)
     page.get_by_label("Check and reason").select_option("corrections/dropped_by_person")
     page.get_by_role("button", name="Restore").first.click()
     page.wait_for_selector("text=Restored.")
-    lines = (served.root / "corrections.jsonl").read_text().splitlines()
+    lines = (project.root / "corrections.jsonl").read_text().splitlines()
     assert '"decision":"open"' in lines[-1].replace(" ", "")
 
 
@@ -198,11 +190,11 @@ HIDE = """(hidden) => {
 }"""
 
 
-def test_a_run_in_progress_is_read_again_until_it_ends_and_not_while_the_page_is_hidden(served: Served) -> None:
-    unfinished(served.root)
+def test_a_run_in_progress_is_read_again_until_it_ends_and_not_while_the_page_is_hidden(project: Project) -> None:
+    unfinished(project.root)
     reads: list[str] = []
-    with Folder(served.root).lock(pytest.fail):
-        page = served.page("live", clock=True)
+    with Folder(project.root).lock(pytest.fail):
+        page = project.page("live", clock=True)
         assert "Process" in page.locator("main").inner_text()
         page.on("request", lambda one: reads.append(one.url))
         for n in (1, 2):
@@ -223,7 +215,7 @@ def test_a_run_in_progress_is_read_again_until_it_ends_and_not_while_the_page_is
         page.get_by_role("button", name="Look again").click()
 
 
-def test_the_history_draws_each_full_run(served: Served) -> None:
-    page = served.page("history")
+def test_the_history_draws_each_full_run(project: Project) -> None:
+    page = project.page("history")
     assert page.locator("table.data tbody tr").count() == 1
     assert page.locator("svg.chart").count() == 0
