@@ -320,6 +320,59 @@ def test_a_key_answers_no_form_and_its_draft_stays(browser: Any, tmp_path: Path)
     assert page.get_by_role("textbox", name="name").input_value() == "Bob" and page.faults == []
 
 
+def test_a_half_typed_answer_survives_a_reload_until_its_row_is_answered(browser: Any, tmp_path: Path) -> None:
+    root = project(tmp_path / "p", ["One", "Two"], [])
+    label_page(root, tmp_path / "p.html")
+    page = opened(browser, tmp_path / "p.html")
+    for text in ("half a", "half a sentence"):
+        page.get_by_label("Expected answer").fill(text)
+        page.reload()
+        page.wait_for_selector(".queue")
+        assert page.get_by_label("Expected answer").input_value() == text
+    page.get_by_role("button", name="Cannot decide").click()
+    page.wait_for_function("() => document.querySelector('.status span').innerText.startsWith('1 of')")
+    page.reload()
+    page.wait_for_selector(".queue")
+    page.get_by_role("button", name="Previous row").click()
+    assert page.get_by_label("Expected answer").input_value() == "" and page.faults == []
+
+
+GUIDELINE = """Choose the **main `x`** request
+on two lines.
+
+### Levels skip none, C#
+
+- `card`: <img src=x onerror=alert(1)>
+  continued
+
+- cash
+10. ten
+
+```
+as **it** is
+
+  here
+```
+[a link](javascript:alert(1))
+"""
+SHOWN = [
+    ("P", "Choose the main x request on two lines."), ("H2", "Levels skip none, C#"),
+    ("UL", "card: <img src=x onerror=alert(1)> continued\ncash"), ("OL", "ten"),
+    ("PRE", "as **it** is\n\n  here"), ("P", "[a link](javascript:alert(1))"),
+]  # fmt: skip
+
+
+def test_the_guideline_is_shown_as_headings_lists_and_inert_text(browser: Any, tmp_path: Path) -> None:
+    root = project(tmp_path / "p", ["One"])
+    (root / "guideline.md").write_text(GUIDELINE)
+    label_page(root, tmp_path / "p.html")
+    page = opened(browser, tmp_path / "p.html")
+    blocks = page.locator(".guideline .marked > *")
+    assert [tuple(one) for one in blocks.evaluate_all("all => all.map(one => [one.tagName, one.innerText])")] == SHOWN
+    assert page.locator(".guideline ol li").get_attribute("value") == "10"
+    assert page.locator(".guideline strong code").inner_text() == "x" and page.evaluate(MARKS) == page.faults == []
+
+
 def test_a_page_takes_2000_rows_and_20_megabytes_at_most_and_stays_quick(browser: Any, tmp_path: Path) -> None:
     root = project(tmp_path / "p", [f"{n} " + "word " * 1_500 for n in range(2_100)])
     output = label_page(root, tmp_path / "p.html")
@@ -391,6 +444,12 @@ def test_nothing_that_a_person_typed_is_lost_and_a_word_is_no_command(browser: A
     page.wait_for_timeout(400)
     press("k")
     page.wait_for_timeout(400)
+    assert page.locator("#comment").input_value() == "a draft"
+    row = row_of(page)
+    page.reload()
+    page.wait_for_selector(".queue")
+    while row_of(page) != row:
+        page.get_by_role("button", name="Previous row").click()
     assert page.locator("#comment").input_value() == "a draft"
     press("?")
     assert page.locator("article.row").bounding_box()["y"] < 900 and page.locator(".keys").bounding_box()["y"] < 400

@@ -162,6 +162,19 @@ def test_a_value_that_is_not_allowed_is_refused_and_the_field_stays(project: Pro
     project.faults.clear()
 
 
+@pytest.mark.parametrize("view", ["failures", "queue?kind=cases", "data"])
+def test_a_view_that_was_opened_while_the_server_was_away_is_read_once_it_is_back(view: str, project: Project) -> None:
+    page = project.page("history")
+    page.route("**/api/**", lambda route: route.abort())
+    page.evaluate("view => { location.hash = `#/${view}`; }", view)
+    page.get_by_text("The server does not answer.").first.wait_for()
+    assert not page.locator("main :is(.row, table.data)").count()
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Try again").click()
+    page.locator("main :is(.row, table.data)").first.wait_for()
+    project.faults.clear()  # Chromium logs the requests without an answer
+
+
 def test_the_numbers_of_a_gate_open_with_the_keyboard(project: Project) -> None:
     page = project.page("verdict")
     summary = page.locator("summary").first

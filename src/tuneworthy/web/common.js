@@ -39,16 +39,22 @@ window.tuneworthy = (() => {
     return found;
   }
 
-  // The result of a read: {data, error, loading}; it is repeated when the query changes, or the server is back.
-  // Without an answer, the last data stay: a view keeps what was typed into it.
-  function useApi(path, query = {}, deps = []) {
-    const [state, set] = useState({ data: null, error: null, loading: true });
+  // A number that changes when the server is back: the effects that read depend on it.
+  function useTurn() {
     const [turn, next] = useState(0);
     useEffect(() => {
       const back = () => next((n) => n + 1);
       addEventListener("back", back);
       return () => removeEventListener("back", back);
     }, []);
+    return turn;
+  }
+
+  // The result of a read: {data, error, loading}; it is repeated when the query changes, or the server is back.
+  // Without an answer, the last data stay: a view keeps what was typed into it.
+  function useApi(path, query = {}, deps = []) {
+    const [state, set] = useState({ data: null, error: null, loading: true });
+    const turn = useTurn();
     useEffect(() => {
       let current = true;
       set((old) => ({ ...old, loading: true }));
@@ -64,16 +70,51 @@ window.tuneworthy = (() => {
   const points = (value) => (value == null ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)} points`);
 
   // A text of any length: its beginning, and the rest behind a button, 20,000 characters at a time.
+  // `format` makes nodes of the part that is shown.
   const PART = 20000;
-  function LongText({ text, limit = 2000, className = "text" }) {
+  function LongText({ text, limit = 2000, className = "text", format = String }) {
     const [shown, set] = useState(limit);
-    return html`<div class=${className}>${text.slice(0, shown)}${text.length > shown && html`
+    return html`<div class=${className}>${format(text.slice(0, shown))}${text.length > shown && html`
       <button type="button" class="more" onClick=${() => set(shown + PART)}>
         Show more (${(text.length - shown).toLocaleString("en")} characters)</button>`}</div>`;
   }
 
   // A text with its commands, between backticks, as code.
   const coded = (text) => text.split(/`([^`]+)`/).map((part, at) => (at % 2 ? html`<code>${part}</code>` : part));
+
+  // Markdown as nodes: headings, lists, bold text and code. Anything else stays text. Levels of headings skip none.
+  const bold = (text) => text.split(/\*\*([^*]+)\*\*/).map((part, at) => (
+    at % 2 ? html`<strong>${coded(part)}</strong>` : coded(part)));
+  function marked(text) {
+    const blocks = [];
+    let [level, item, fenced] = [1, null, false]; // of the last heading; the lines that a next line continues
+    const add = (tag, line, depth = 0, value = undefined) => {
+      const last = blocks[blocks.length - 1];
+      const block = /[ou]l/.test(tag) && last && last.tag === tag && last.depth === depth ? last
+        : { tag, depth, items: [] };
+      if (block !== last) blocks.push(block);
+      item = { tag, value, lines: [line] };
+      block.items.push(item);
+    };
+    for (const line of text.split(/\r?\n/)) {
+      const [, hashes, title] = /^ {0,3}(#{1,6})\s+(.*?)(?:\s#+)?\s*$/.exec(line) || [];
+      const [, indent, mark, words] = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)/.exec(line) || [];
+      if (/^\s*(```|~~~)/.test(line)) [fenced, item] = [!fenced, null];
+      else if (fenced || /^\s*\|/.test(line)) {
+        if (item && item.tag === "pre") item.lines.push(line); else add("pre", line);
+      } else if (!line.trim()) item = null;
+      else if (hashes) {
+        level = Math.min(level + 1, hashes.length + 1, 6);
+        add(`h${level}`, title);
+        item = null;
+      } else if (mark) add(mark.length > 1 ? "ol" : "ul", words, indent.length, parseInt(mark, 10) || undefined);
+      else if (item && item.tag !== "pre") item.lines.push(line.trim());
+      else add("p", line.trim());
+    }
+    const content = ({ tag, lines }) => (tag === "pre" ? lines.join("\n") : bold(lines.join(" ")));
+    return blocks.map(({ tag, depth, items }) => html`<${tag} style=${{ marginLeft: `${depth / 2}em` }}>${
+      /[ou]l/.test(tag) ? items.map((one) => html`<li value=${one.value}>${content(one)}</li>`) : content(items[0])}<//>`);
+  }
 
   // The shell shows once that the server is away, in front of every view.
   function Fault({ error }) {
@@ -83,7 +124,7 @@ window.tuneworthy = (() => {
   }
 
   return {
-    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, setToken, useApi, isAway, percent, points,
-    LongText, Fault, coded,
+    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, setToken, useApi, useTurn, isAway, percent,
+    points, LongText, Fault, coded, marked,
   };
 })();

@@ -1,7 +1,7 @@
 // Failures: two options side by side. The server filters and sorts; rows come in windows, long texts in parts.
 "use strict";
 (() => {
-  const { html, useState, useEffect, useMemo, useRef, views, api, useApi, isAway, Fault } = window.tuneworthy;
+  const { html, useState, useEffect, useMemo, useRef, views, api, useApi, useTurn, isAway, Fault } = window.tuneworthy;
   const ROW = 76; // height of a row, px
   const WINDOW = 100; // rows of an answer of the server
   const SPARE = 6; // rows that are drawn above and below the visible ones
@@ -101,12 +101,7 @@
   // The list: rows by place, read as they come into view. While the server scores answers, it is asked again.
   function useRows(filters, version) {
     const [state, set] = useState({ data: null, rows: [], error: null, progress: null, load: () => {} });
-    const [turn, next] = useState(0);
-    useEffect(() => {
-      const back = () => next((n) => n + 1);
-      addEventListener("back", back);
-      return () => removeEventListener("back", back);
-    }, []);
+    const turn = useTurn();
     useEffect(() => {
       const rows = [];
       const asked = new Set();
@@ -391,6 +386,8 @@
       ${progress && html`<${Loading} progress=${progress} />`}
       <div class="panes"><section aria-label="List"><p class="muted" role="status">${number(data.total)}
           ${data.total === 1 ? " case" : " cases"}</p>
+        ${query.search && html`<p class="muted searched">The search reads the first ${number(data.searched)} characters of
+          each text.</p>`}
         <${List} state=${state} active=${active} openCase=${query.case} choose=${open} list=${list} />
         <label class="check"><input type="checkbox" checked=${keys} onChange=${(event) => {
           localStorage.setItem("tuneworthy-keys", event.target.checked ? "on" : "off");

@@ -5,25 +5,27 @@
   const content = JSON.parse(document.getElementById("data").textContent);
   const key = `tuneworthy-label-${content.plan}`;
   let kept = true;
-  function load() {
+  function stored(name, usual) {
     try {
-      const known = new Set(content.rows.map((row) => row.id));
-      return (JSON.parse(localStorage.getItem(key)) || []).filter((one) => known.has(one.row));
+      return JSON.parse(localStorage.getItem(name)) || usual;
     } catch {
       kept = false;
-      return [];
+      return usual;
     } // storage may be off, or full of something else
   }
-  function store(answers) {
+  const known = new Set(content.rows.map((row) => row.id));
+  const load = () => [].concat(stored(key, [])).filter((one) => known.has(one?.row));
+  function store(name, value) {
     try {
-      localStorage.setItem(key, JSON.stringify(answers));
+      localStorage.setItem(name, JSON.stringify(value));
       kept = true;
     } catch {
       kept = false;
     }
   }
   let answers = load();
-  store(answers);
+  store(key, answers);
+  const typed = stored(`${key}-typed`, {}); // comments and answers that were not saved yet
 
   function download() {
     const head = { plan: content.plan, kind: content.kind, labeller: content.labeller, n: answers.length };
@@ -43,7 +45,7 @@
       [sent, setSent] = useState(0);
     const write = (next) => {
       answers = next;
-      store(answers);
+      store(key, answers);
       count(answers.length);
       setSaved(kept);
     };
@@ -61,6 +63,7 @@
           : html`<strong>This browser does not save answers: download them before you close the page.</strong>`
       } ${sent > 0 && html`<span role="status">A file with ${sent} answers is in your downloads: send it back.</span>`}</p>
       <${queue.Queue} content=${content} given=${answers} tools=${button}
+        typed=${typed} keepTyped=${(next) => store(`${key}-typed`, next)}
         save=${async (answer) => write([...others(answer.row), answer])}
         undo=${async (answer) => {
           if (!answer) throw new Error("There is no answer of yours to take back.");

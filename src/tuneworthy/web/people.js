@@ -1,7 +1,7 @@
 // The queue in `ui`: which queues have rows, and one of them; the server stores each answer.
 "use strict";
 (() => {
-  const { html, useState, useEffect, useApi, api, views, queue, Fault } = window.tuneworthy;
+  const { html, useState, useEffect, useApi, useTurn, api, views, queue, Fault, coded } = window.tuneworthy;
 
   const TASKS = {
     cases: "Label cases",
@@ -20,7 +20,7 @@
       data.queues.length
         ? html`<ul class="queues">${data.queues.map(
             ({ kind, rows, why }) => html`
-      <li><button type="button" onClick=${() => go({ kind })}>${TASKS[kind]} (${rows.toLocaleString("en")})</button> ${why}</li>`,
+      <li><button type="button" onClick=${() => go({ kind })}>${TASKS[kind]} (${rows.toLocaleString("en")})</button> ${coded(why)}</li>`,
           )}</ul>`
         : html`<p>No row waits for you.</p>`
     }
@@ -37,20 +37,11 @@
     const [content, set] = useState(null),
       [error, setError] = useState(null),
       [end, setEnd] = useState(null);
-    const open = () => api("queue/open", { body: { kind } }).then(set, setError);
+    const turn = useTurn();
     useEffect(() => {
-      open();
-    }, [kind]);
-    useEffect(() => {
-      const again = () => {
-        if (error) {
-          setError(null);
-          open();
-        }
-      };
-      addEventListener("back", again);
-      return () => removeEventListener("back", again);
-    }, [error]);
+      const opened = (found) => [set(found), setError(null)];
+      if (!content) api("queue/open", { body: { kind } }).then(opened, setError);
+    }, [turn]);
     const back = html`<p><button type="button" onClick=${() => go({})}>Other queues</button></p>`;
     if (error) return html`<${Fault} error=${error} />${back}`;
     if (!content) return html`<p role="status">Opening the queue…</p>`;

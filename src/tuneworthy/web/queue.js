@@ -2,7 +2,7 @@
 // An answer is the line that a person types on a terminal, so that both write the same log.
 "use strict";
 window.tuneworthy.queue = (() => {
-  const { html, useState, useEffect, useMemo, useRef, LongText, Fault } = window.tuneworthy;
+  const { html, useState, useEffect, useMemo, useRef, LongText, Fault, marked } = window.tuneworthy;
   const BREAK_S = 25 * 60,
     PAUSE_S = 120; // a break is suggested after so much work; a pause of that length is one
   const N_DIGITS = 9;
@@ -244,7 +244,10 @@ window.tuneworthy.queue = (() => {
         required=${required.includes(name)} value=${typed[name]} set=${(value) => setTyped({ ...typed, [name]: value })} />`,
             )
           : html`<label for="text">Expected answer as JSON</label>
-          <textarea id="text" ref=${input} rows="6" value=${raw} onInput=${(event) => setRaw(event.target.value)}></textarea>`
+          <textarea id="text" ref=${input} rows="6" value=${raw} onInput=${(event) => {
+            setRaw(event.target.value);
+            if (!fields.length) keep(event.target.value);
+          }}></textarea>`
       }
       ${fault && html`<p class="fault" role="alert">${fault}</p>`}
       ${
@@ -279,15 +282,16 @@ window.tuneworthy.queue = (() => {
   ];
 
   // Shows the rows of `content`; `given` are earlier answers in order. `save` stores an answer; `undo` takes the last
-  // one back, and returns the row if it was answered before this page was opened.
-  function Queue({ content, given, save, undo, end, tools, finished = false }) {
+  // one back, and returns the row if it was answered before this page was opened. `typed` has the comments and texts
+  // by row that are being written, and `keepTyped` stores them.
+  function Queue({ content, given, save, undo, end, tools, finished = false, typed = {}, keepTyped = () => {} }) {
     const { form } = content,
       [rows, setRows] = useState(content.rows);
     const [answers, setAnswers] = useState(given),
       [at, setAt] = useState(() => first(rows, given, 0));
     const [search, setSearch] = useState(""),
       [asked, setAsked] = useState(""),
-      [comments, setComments] = useState({}); // row to the comment that is being written
+      [comments, setComments] = useState(typed.comments || {}); // row to the comment that is being written
     const [help, setHelp] = useState(false),
       [said, say] = useState(""),
       [fault, setFault] = useState(null),
@@ -306,13 +310,17 @@ window.tuneworthy.queue = (() => {
       form.labels = [...new Set([...form.labels, ...added.map((line) => line.slice(1))])];
       return ordered(form.labels, given, content.blind);
     });
-    const drafts = useRef({}),
+    const drafts = useRef(typed.texts || {}),
       pending = useRef(null);
     const row = finished ? undefined : rows[at],
       own = row && by.get(row.id),
       left = rows.length - by.size;
     const comment = row ? comments[row.id] : undefined;
-    const setComment = (text) => setComments({ ...comments, [row.id]: text });
+    const setComment = (text) => {
+      const next = { ...comments, [row.id]: text };
+      setComments(next);
+      keepTyped({ comments: next, texts: drafts.current });
+    };
     const usual = times.current.length >= 5 ? median(times.current) : content.seconds;
 
     if (row) began.current[row.id] = began.current[row.id] || Date.now();
@@ -381,6 +389,7 @@ window.tuneworthy.queue = (() => {
         times.current.push(seconds);
         const next = [...answers.filter((one) => one.row !== row.id), { ...answer, before: own }];
         delete drafts.current[row.id];
+        keepTyped({ comments, texts: drafts.current });
         setAnswers(next);
         const rest =
           now - work.current.since > BREAK_S * 1000
@@ -527,7 +536,8 @@ window.tuneworthy.queue = (() => {
       <div class="pair">${
         content.guideline &&
         html`<details class="guideline" open=${!matchMedia("(max-width: 700px)").matches}>
-        <summary>Guideline</summary><${LongText} text=${content.guideline} limit=${5000} /></details>`
+        <summary>Guideline</summary><${LongText} className="marked" text=${content.guideline} limit=${5000}
+          format=${marked} /></details>`
       }
       <div class="work">${
         row
@@ -547,6 +557,7 @@ window.tuneworthy.queue = (() => {
             draft=${drafts.current[row.id] ?? (own && ![content.cannot, content.decline].includes(own.line) ? own.line : "")}
             keep=${(draft) => {
               drafts.current[row.id] = draft;
+              keepTyped({ comments, texts: drafts.current });
             }} />
           <div class="more">
             ${
