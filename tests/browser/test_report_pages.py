@@ -112,6 +112,7 @@ def test_a_printed_page_is_light_and_shows_the_wide_drawings(browser: Any, tmp_p
     page = opened(browser, written("ship", tmp_path).as_uri(), width=390, scheme="dark")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(media="print")
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)" != dark
     assert page.locator("svg.wide").first.is_visible() and not page.locator(".narrow").first.is_visible()
     page.context.close()
