@@ -124,7 +124,7 @@ window.tuneworthy = (() => {
   }
 
   return {
-    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, setToken, useApi, useTurn, isAway, percent,
-    points, LongText, Fault, coded, marked,
+    html, render, useState, useEffect, useMemo, useRef, useCallback, views, api, setToken, useApi, useTurn, isAway,
+    percent, points, LongText, Fault, coded, marked,
   };
 })();
