@@ -38,6 +38,9 @@ def one_world(kind: str, rng: np.random.Generator) -> Draw:
             rates = np.where(sure > 0.97, 0.15, rates)
         elif kind == "repeated prompts":
             weights = np.minimum(rng.zipf(2.2, n), 5).astype(float)
+        elif kind == "repeated prompts differ more":
+            weights = rng.choice([1.0, 2.0, 6.0], n, p=[0.75, 0.15, 0.1])
+            rates = np.where(weights > 2, np.minimum(1, 3 * rates), 0.8 * rates)
         differs = (rng.random(n) < rates).astype(float)
         if kind == "few prompts in most calls":  # the same ones in each period
             sure, differs = np.append(sure, often), np.append(differs, often_differs)
@@ -55,7 +58,8 @@ def share_and_rate(units: CalibrationUnits, rates: Floats, found: Certified | No
     return weights.sum() / units.weights.sum(), weights @ rates[kept] / max(weights.sum(), 1e-9)
 
 
-KINDS = ["plain", "ties", "unequal labels", "confidently wrong", "repeated prompts", "few prompts in most calls", "small"]
+KINDS = ["plain", "ties", "unequal labels", "confidently wrong", "repeated prompts", "repeated prompts differ more",
+         "few prompts in most calls", "small"]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,7 +104,7 @@ def test_a_prompt_with_much_traffic_that_differs_is_counted_with_its_traffic():
     sure, differs, weights = np.full(400, 0.9), np.zeros(400), np.ones(400)
     differs[0], weights[0] = 1, 40.0  # a tenth of the calls
     units = CalibrationUnits(sure, differs, weights)
-    assert p_value(units, 0.05, 0.5) == 1.0
+    assert p_value(units, 0.05) == 1.0
     assert certify(units, units) is None
 
 
@@ -110,7 +114,7 @@ def test_equal_units_are_tested_exactly():
         p = 0.95**n
         assert (p <= 0.05) is rejected
     units = CalibrationUnits(np.full(59, 0.9), np.zeros(59), np.full(59, 3.0))
-    assert p_value(units, 0.05, 0.5) == pytest.approx(0.95**59)
+    assert p_value(units, 0.05) == pytest.approx(0.95**59)
 
 
 def test_the_stated_upper_bound_is_the_smallest_that_the_units_show():

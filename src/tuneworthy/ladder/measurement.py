@@ -295,6 +295,7 @@ def meets_target(session: Session, one: Measurement) -> bool:
     )
     return (
         task.target is not None
+        and not session.data.dataset.agreement
         and (not judging or bool(corrected and judging.validation and judging.validation.status == "pass"))
         and target_of(
             record,

@@ -709,7 +709,7 @@ class LadderRun:
             task=project.task.name,
             kind=session.task.kind,
             primary=project.graders[0].type,
-            target=project.task.target,
+            target=None if session.data.dataset.agreement else project.task.target,
             margin=project.task.margin,
             quick=self.quick,
             n_dev=len(self.dev),

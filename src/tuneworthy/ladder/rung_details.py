@@ -302,7 +302,7 @@ class Certificate:
     Attributes:
         variant: Id of the variant that keeps.
         name: Its name.
-        refused: Why there is none; "" if there is one.
+        refused: Why it certifies nothing; "" if it certifies a threshold.
         threshold: The lowest confidence that is kept.
         share: Of the traffic that is kept, with its 95% interval over prompts.
         difference: Share of the kept traffic whose answer differs from today's.

@@ -126,7 +126,9 @@ def _answer(record: RunRecord) -> str:
         return "No test case could be scored, so there is no answer yet."
     share = percent(best.score)
     scores = (
-        f"answers {share} of the test cases correctly"
+        f"agrees with {clean(record.agreement)} on {share} of the test cases"
+        if record.agreement
+        else f"answers {share} of the test cases correctly"
         if record.primary in RIGHT_OR_WRONG
         else f"scores {share} on the test set ({clean(record.primary)})"
     )
@@ -152,6 +154,8 @@ def warnings(record: RunRecord, project: Project | None = None, today: date | No
     lines += [f"The run is unfinished: {clean(record.partial).rstrip('.')}. More results may follow."] * bool(
         record.partial
     )
+    if record.agreement:
+        lines.append(f"Nobody has labelled the cases: scores are the agreement with {record.agreement}, not accuracy.")
     lines += [majority_sentence(record)] if record.balance and record.balance.share >= MAJORITY else []
     lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
     lines += [

@@ -1,16 +1,18 @@
 """A bound on how often a cheap answer differs from today's, among the traffic that the cheap method keeps.
 
-Learn then test: thresholds of the confidence, their order and the stakes come from dev; calibration units, which
-trained and chose nothing, test them in that order, each at the full level, up to the first that is not rejected. The
-chance that a threshold is certified although more than `most` of what it keeps differs is at most `1 - confidence`,
-whatever the classifier and the confidences are. A unit is a distinct prompt; its weight is its share of the traffic.
+Learn then test: thresholds of the confidence and their order come from dev; calibration units, which trained and chose
+nothing, test them in that order, each at the full level, up to the first that is not rejected. The chance that a
+threshold is certified although more than `most` of what it keeps differs is at most `alpha`, whatever the classifier
+and the confidences are. A unit is a distinct prompt; its weight is its share of the traffic.
 
-Source: Angelopoulos et al. 2021, "Learn then Test" (arXiv 2110.01052), fixed-sequence testing; unequal weights by the
-capital of a bettor (Waudby-Smith, Ramdas, JRSS B 2024), as in `stats.betting`.
+The test is exact where all prompts weigh the same. Elsewhere it is that of Korn and Graubard, with the number of equal
+units that would be as precise, and approximate; simulations bound its error.
+
+Source: Angelopoulos et al. 2021, "Learn then Test" (arXiv 2110.01052), fixed-sequence testing; Korn, Graubard 1998,
+"Confidence intervals for proportions with small expected number of positive counts estimated from survey data".
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy
@@ -25,8 +27,6 @@ FEWEST_KEPT = 59
 FIRST_SHARE = 0.8
 # Thresholds that are tried, at most.
 MOST_THRESHOLDS = 60
-# The largest stake: no single unit takes all of the capital.
-MOST_STAKED = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,45 +98,37 @@ def certify(
     likely = [_power(dev.kept(step), dev, len(calibration.sure), most, alpha) for step in steps]
     found = None
     for step in steps[int(np.argmax(likely)) :]:
-        kept, stake = calibration.kept(step), best_stake(dev.kept(step), most)
-        if len(kept.sure) < FEWEST_KEPT or p_value(kept, most, stake) > alpha:
+        kept = calibration.kept(step)
+        if p_value(kept, most) > alpha:
             break
-        found = step, kept, stake
+        found = step, kept
     if found is None:
         return None
-    step, kept, stake = found
+    step, kept = found
+    shares = np.arange(1, round(most * 1000)) / 1000
+    upper = next((float(share) for share in shares if p_value(kept, share) <= alpha), most)
     share = float(kept.weights.sum() / calibration.weights.sum())
-    return Certified(float(step), share, kept.difference, _upper(kept, most, stake, alpha), len(kept.sure))
+    return Certified(float(step), share, kept.difference, upper, len(kept.sure))
 
 
-def p_value(kept: CalibrationUnits, most: float, stake: float) -> float:
-    """Return the p-value of "more than `most` of this traffic differs".
+def p_value(kept: CalibrationUnits, most: float) -> float:
+    """Return the p-value of "more than `most` of this traffic differs"; 1 for fewer than `FEWEST_KEPT` units.
 
-    A prompt with a large share of the traffic is not a sample of anything: its answers are known, and it goes on. The
-    test is about the others; it is exact where they weigh the same.
+    A prompt with a large share of the traffic is no sample: it goes on, and its answers are known. The test is about
+    the others.
     """
-    weights = kept.weights
-    known = weights > weights.sum() / FEWEST_KEPT
-    differs, weights = kept.differs[~known], weights[~known]
+    known = kept.weights > kept.weights.sum() / FEWEST_KEPT
+    differs, weights = kept.differs[~known], kept.weights[~known]
     if len(weights) < FEWEST_KEPT:
         return 1.0
-    left = most * kept.weights.sum() - kept.weights[known] @ kept.differs[known]
-    rate = left / weights.sum()
+    rate = (most * kept.weights.sum() - kept.weights[known] @ kept.differs[known]) / weights.sum()
     if rate <= 0 or rate >= 1:
         return float(rate <= 0)
-    if (weights == weights[0]).all():
-        return float(scipy.special.bdtr(np.ceil(differs).sum(), len(weights), rate))
-    growth = np.log1p(min(stake, MOST_STAKED / (1 - rate)) * (rate - differs) * weights / weights.max())
-    return float(np.exp(min(0.0, -growth.sum())))
-
-
-def best_stake(kept: CalibrationUnits, most: float) -> float:
-    """Return the stake of the fastest growth if calibration units are like these."""
-    size = kept.weights / kept.weights.max()
-    rate = (kept.weights @ kept.differs + kept.weights.mean() / 2) / (kept.weights.sum() + kept.weights.mean())
-    stakes = np.linspace(0.02, MOST_STAKED / (1 - most), 40)
-    gain = np.log1p(np.outer(stakes * most, size)) * (1 - rate) + np.log1p(np.outer(-stakes * (1 - most), size)) * rate
-    return float(stakes[gain.sum(axis=1).argmax()])
+    shares = weights / weights.sum()
+    seen = float(shares @ differs)
+    spread = float(shares**2 @ (differs - seen) ** 2)
+    n = min(1 / float(shares @ shares), seen * (1 - seen) / spread if spread else np.inf)
+    return float(scipy.special.betainc(max(n * (1 - seen), 1e-9), n * seen + 1, 1 - rate))
 
 
 def _power(kept: CalibrationUnits, dev: CalibrationUnits, n: int, most: float, alpha: float) -> float:
@@ -148,9 +140,3 @@ def _power(kept: CalibrationUnits, dev: CalibrationUnits, n: int, most: float, a
     rate = (kept.difference * len(kept.sure) + 0.5) / (len(kept.sure) + 1)
     allowed = scipy.stats.binom.ppf(alpha, size, most) - 1
     return float(scipy.stats.binom.cdf(allowed, size, rate)) if allowed >= 0 else 0.0
-
-
-def _upper(kept: CalibrationUnits, most: float, stake: float, alpha: float) -> float:
-    """Return the smallest share that the kept units reject, to a thousandth: at most `most`."""
-    shares: Any = np.arange(1, round(most * 1000) + 1) / 1000
-    return float(next(share for share in [*shares, most] if p_value(kept, share, stake) <= alpha or share >= most))

@@ -34,10 +34,12 @@ ANSWERS = {
     Outcome.DO_NOT_SHIP: "Do not ship the fine-tuned model",
 }
 AFTER_PILOT = "Fine-tune"
+# A label whose bound is so many times the certified one is named.
+FAR = 3.0
 
 
 @frozen
-class Agreement:
+class TodaysAgreement:
     """What is known without right answers: how often options answer as today's model does.
 
     Attributes:
@@ -52,39 +54,31 @@ class Agreement:
 
     @property
     def certificate(self) -> Certificate | None:
-        """The one that keeps most; else one that says why there is none."""
+        """The one that keeps most; of those that keep nothing, any."""
         return max(self.certificates, key=lambda one: one.share, default=None)
 
     def __str__(self) -> str:
         """Say it in sentences."""
-        first = (
-            f"Nobody has labelled the cases yet, so each score is the agreement with {self.model}, not accuracy: both "
-            "may be wrong together."
-        )
+        first = f"Nobody has labelled the cases, so each score is the agreement with {self.model}, not accuracy."
         one = self.certificate
         if not one:
-            return join_sentences(first, "No option reports a confidence, so there is no certificate.")
+            return f"{first} No option reports its confidence, so there is no certificate."
         if one.threshold is None:
-            return join_sentences(first, f"There is no certificate for {one.name}: {one.refused}.")
-        noise = (
-            ""
-            if one.today_differs is None
-            else f" On prompts asked more than once, {self.model} differs from its own usual answer in "
-            f"{one.today_differs:.1%} of the calls."
-        )
-        saved = "" if self.saved_usd_per_month is None else f" That saves ${self.saved_usd_per_month:,.2f} a month."
-        worst = max(one.labels.items(), key=lambda pair: pair[1].upper, default=None)
-        label = (
-            f" Least sure is the answer {worst[0]}: {worst[1].differ} of {worst[1].n} differ, at most "
-            f"{worst[1].upper:.0%}."
-            if worst
-            else ""
-        )
+            return f"{first} There is no certificate for {one.name}: {one.refused}."
+        worst = max(one.labels, key=lambda label: one.labels[label].upper)
+        kept = one.labels[worst]
         return join_sentences(
             first,
-            f"{one.name} may keep {one.share:.0%} of the traffic: of those answers at most {one.upper:.1%} differ from "
-            f"today's, with {one.confidence:.0%} confidence ({one.difference:.1%} of {one.n} kept test prompts, "
-            f"{one.n_calibration} in all), as long as the traffic stays like the recorded one.{label}{noise}{saved}",
+            f"{one.name} may answer {one.share:.0%} of the traffic: with {one.confidence:.0%} confidence, at most "
+            f"{one.upper:.1%} of these answers differ from today's ({one.difference:.1%} of {one.n} prompts did).",
+            f"It saves ${self.saved_usd_per_month:,.2f} a month." if self.saved_usd_per_month else "",
+            f"Least certain is the answer {worst}: {kept.differ} of {kept.n} differ."
+            if kept.upper > FAR * one.most
+            else "",
+            f"{self.model} itself differs from its usual answer in {one.today_differs:.1%} of repeated calls."
+            if one.today_differs
+            else "",
+            "This applies while the traffic stays as recorded.",
         )
 
 
@@ -129,7 +123,7 @@ class Verdict(Shown):
     after_gates: Texts = ()
     domain_text: DomainText | None = None
     label_ceiling: LabelCeiling | None = None
-    agreement: Agreement | None = None
+    agreement: TodaysAgreement | None = None
     training: TrainingAdvice = field(default_factory=TrainingAdvice)
     would_change: Texts = ()
     stale: Texts = ()

@@ -21,7 +21,7 @@ from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.text import rounded
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.answer import Agreement, Verdict
+from tuneworthy.verdict.answer import TodaysAgreement, Verdict
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence
@@ -114,13 +114,13 @@ def decide(evidence: Evidence, costs: Callable[[], Mapping[str, Cost]] = dict, t
     )
 
 
-def _agreement(evidence: Evidence, options: Options) -> Agreement:
+def _agreement(evidence: Evidence, options: Options) -> TodaysAgreement:
     found = [(name, one) for name, rung in evidence.rungs.items() if (one := rung.certificate)]
     found.sort(key=lambda pair: -pair[1].share)
     costs = {option.rung: option.usd_per_month for option in options}
     today, own = costs.get("baseline"), costs.get(found[0][0]) if found else None
     saved = None if today is None or own is None else found[0][1].share * (today - own)
-    return Agreement(model=evidence.agreement, certificates=[one for _, one in found], saved_usd_per_month=saved)
+    return TodaysAgreement(model=evidence.agreement, certificates=[one for _, one in found], saved_usd_per_month=saved)
 
 
 def _unsettled(evidence: Evidence, facts: DecisionFacts, chosen: Option) -> Ruling:

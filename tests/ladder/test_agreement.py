@@ -1,0 +1,130 @@
+"""Cases with today's answers and without right ones: scores are agreement, and the verdict says so everywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.ladder.simulations import write_simulation
+from tuneworthy.cases import answered_today, read_cases
+from tuneworthy.cases.writer import write_cases
+from tuneworthy.cli import invoke
+from tuneworthy.ladder.record import RunRecord, read_record
+from tuneworthy.store import Folder
+
+TODAY = "openai:gpt-today"
+
+
+def recorded(root: Path, *, noise: int = 0, calls: int = 1) -> Path:
+    """A project of recorded calls: today's model names the colour, and differs from the question in `noise` of 100."""
+    root = write_simulation(
+        root, {"today": "answer(request, 1.0)"}, n_cases=300, rungs=["classical", "baseline"], learnable=True
+    )
+    rows = [orjson.loads(line) for line in (root / "cases.jsonl").read_bytes().splitlines()]
+    for at, row in enumerate(rows):
+        answer = "blue" if at % 100 < noise else row["expected"]
+        row["today"] = {"answer": answer, "model": TODAY, "calls": calls, "same": calls}
+        del row["expected"]
+    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    file = root / "tuneworthy.toml"
+    file.write_text(f"{file.read_text()}[economics]\nrequests_per_month = 20000\n")
+    return root
+
+
+def run(root: Path) -> RunRecord:
+    assert invoke(["run", "--project", str(root), "--yes"]) == 0
+    record = read_record(Folder(root))
+    assert record is not None
+    return record
+
+
+def decision(root: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    capsys.readouterr()
+    assert invoke(["decide", "--project", str(root), "--json"]) == 4
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = recorded(tmp_path_factory.mktemp("recorded") / "world", calls=3)
+    run(root)
+    return root
+
+
+def test_the_verdict_is_undecided_and_names_agreement_although_a_target_is_met(walked, capsys):
+    verdict = decision(walked, capsys)
+    assert (verdict["outcome"], verdict["reason_code"]) == ("undecided", "agreement_only")
+    assert verdict["recommendation"] is None and verdict["best_within_bill"] is None
+    assert {row["score"] for row in verdict["options"]} == {None}
+    assert {row["target"] for row in verdict["options"]} == {None}
+    agreement = {row["option"]: row["agreement"] for row in verdict["agreement"]["options"]}
+    assert agreement["baseline/today"] == pytest.approx(1.0)
+    assert "not accuracy" in verdict["reasons"][0] and TODAY in verdict["reasons"][0]
+    assert verdict["next_action"]["command"] == "tuneworthy label"
+
+
+def test_the_certificate_says_what_the_classifier_may_keep(walked, capsys):
+    (one,) = decision(walked, capsys)["agreement"]["certificates"]
+    assert one["name"].startswith("classical/") and one["refused"] == ""
+    assert one["share"] > 0.9 and one["upper"] <= 0.05 and one["confidence"] == 0.9
+    assert one["today_differs"] == 0.0  # each prompt was asked three times, and answered alike
+    assert sum(label["n"] for label in one["labels"].values()) == one["n"]
+
+
+def test_the_tables_head_the_column_agreement(walked, capsys):
+    capsys.readouterr()
+    assert invoke(["decide", "--project", str(walked)]) == 4
+    (heading,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["option"]]
+    assert "agreement" in heading and "score" not in heading
+
+
+def test_a_later_look_has_less_error_left(walked):
+    record = read_record(Folder(walked))
+    assert record is not None and record.rung("classical").certificate.look == 1
+    again = run(walked)
+    assert again.rung("classical").certificate.look == 1  # the same units and classifier are the same look
+    assert len(orjson.loads((walked / ".tuneworthy/certificates.json").read_bytes())) == 1
+
+
+def test_a_run_claims_no_target(walked):
+    record = read_record(Folder(walked))
+    assert record.target is None and record.agreement == TODAY
+
+
+def test_a_noisy_model_of_today_gets_no_certificate(tmp_path, capsys):
+    root = recorded(tmp_path / "noisy", noise=20)
+    record = run(root)
+    found = record.rung("classical").certificate
+    assert found.threshold is None and "no confidence level" in found.refused
+    assert found.refused in decision(root, capsys)["reasons"][0]
+
+
+def test_scores_are_right_answers_once_people_have_labelled_every_case(tmp_path):
+    path = recorded(tmp_path / "world") / "cases.jsonl"
+    cases = read_cases(path).cases
+    assert {case.today.borrowed for case in answered_today(cases)} == {True}
+    labelled = [
+        case.__class__(**{**{f: getattr(case, f) for f in case.__slots__}, "expected": "red"}) for case in cases
+    ]
+    assert {case.expected for case in answered_today(labelled)} == {"red"}
+    assert {case.expected for case in answered_today([*labelled[1:], cases[0]])} > {
+        "red"
+    }  # one label is missing: agreement
+    write_cases(path, labelled)
+    assert read_cases(path).cases[0].today == cases[0].today  # today's answer is kept beside the label
+
+
+@pytest.mark.parametrize(
+    "today",
+    ["red", {"model": "m"}, {"answer": "red", "calls": 0, "same": 0}, {"answer": "red", "calls": 1, "same": 2},
+     {"answer": "red", "calls": "3", "same": 1}],
+)  # fmt: skip
+def test_a_wrong_record_of_today_is_named_with_its_line(tmp_path, today):
+    path = tmp_path / "cases.jsonl"
+    path.write_bytes(orjson.dumps({"input": "a", "today": today}) + b"\n")
+    with pytest.raises(Exception, match="today"):
+        read_cases(path)
