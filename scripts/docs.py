@@ -119,8 +119,12 @@ def project_file() -> str:
         "`tuneworthy.toml`, in the project folder. Unknown keys are errors. A key ",
     ]
     parts.append("without a default must be given; a section whose keys all have defaults may be left out.\n")
+    first: dict[str, str] = {}
     for name, node in schema["properties"].items():
-        parts.append(section(schema, name, node, required=name in schema["required"]))
+        text = section(schema, name, node, required=name in schema["required"])
+        header, _, content = text.partition("`\n\n")
+        known = first.setdefault(content, header.removeprefix("\n## `"))
+        parts.append(text if known in header else f"{header}`\n\nOptional. The keys of `{known}`.\n")
     return "".join(parts)
 
 
@@ -197,7 +201,7 @@ def kinds(name: str) -> str:
         own = [row for row in rows if row not in of_all + common]
         text.append(f'\n## `{REPEATED[name]} = "{kind}"`\n\n{words.rstrip()}\n')
         text += [f"\n{table(KEY_HEADS, own)}"] * bool(own)
-        text.append(also([row for row in rows if row in common], "#common-keys"))
+        text.append(also([row for row in rows if row in common]))
     return "".join(text)
 
 
@@ -206,9 +210,10 @@ def shared(lists: Sequence[Rows], least: int) -> Rows:
     return [row for row, n in Counter(chain.from_iterable(lists)).items() if n >= least]
 
 
-def also(rows: Rows, anchor: str) -> str:
+def also(rows: Rows) -> str:
     """Return the names of rows that the page describes elsewhere."""
-    return f"\n[Common]({anchor}): {', '.join(row[0] for row in rows)}.\n" if rows else ""
+    names = [code(row[0].strip("`").split()[0]) for row in rows]
+    return f"\nCommon: {', '.join(names)}.\n" if rows else ""
 
 
 MIN_COMMON_KEYS = 3
@@ -288,14 +293,18 @@ def kind_of(schema: dict[str, Any], value: dict[str, Any]) -> str:
     if value.get("type") == "array":
         pair = value.get("prefixItems")
         return f"pair of {kind_of(schema, pair[0])}" if pair else f"list of {kind_of(schema, value['items'])}"
-    names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+    names = {"string": "text", "boolean": "boolean", "integer": "integer", "number": "number"}
     name = names.get(value.get("type", ""), "table")
-    limits = [f"{sign} {value[key]:g}" for key, sign in LIMITS.items() if key in value]
+    limits = [
+        f"{sign} {value[key]:g}" for key, sign in LIMITS.items() if key in value and value[key] < MIN_SANITY_LIMIT
+    ]
     limits += [f"at least {value['minLength']} characters"] if "minLength" in value else []
     return f"{name}, {', '.join(limits)}" if limits else name
 
 
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+MIN_SANITY_LIMIT = 1e9
+"""Limits from here on only catch typing errors; the page leaves them out."""
 
 
 def toml(value: Any) -> str:
@@ -410,13 +419,14 @@ def command_page(path: str, command: click.Command) -> str:
     """Return the part of the page on one command."""
     text, example = help_parts(command)
     context = click.Context(command, info_name=f"tuneworthy {path}", **root.context_settings)
-    usage = command.get_usage(context).removeprefix("Usage: ")
-    parts = [f"\n## tuneworthy {path}\n\n```\n{' '.join(usage.split())}\n```\n\n{text}\n"]
+    usage = " ".join(command.get_usage(context).removeprefix("Usage: ").replace(" [OPTIONS]", "").split())
+    has_arguments = not isinstance(command, click.Group) and usage != f"tuneworthy {path}"
+    parts = [f"\n## tuneworthy {path}\n\n", f"```\n{usage}\n```\n\n" * has_arguments, f"{text}\n"]
     rows = option_rows(command)
     own = [row for row in rows if row not in common_options()]
     if own:
         parts.append("\n" + table(("option", "default", "meaning"), own))
-    parts.append(also([row for row in rows if row in common_options()], "#common-options"))
+    parts.append(also([row for row in rows if row in common_options()]))
     if example:
         heading, _, lines = example.partition("\n")
         parts.append(f"\n{heading}\n\n```sh\n{inspect.cleandoc(lines)}\n```\n")

@@ -164,9 +164,10 @@ def calibration(rows: Sequence[Row]) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rates of each class, of each class under each condition, and of each condition."""
+    """Return the rates of each class, of each condition, and of each class under a condition that is above 5%."""
     every = cells(rows)
     shown = above(every)
+    every = [one for one in every if one.name.endswith(", all") or one.name in shown]
     pooled = [cell(f"all, {name}", [row for row in rows if row.condition == name]) for name in CONDITIONS]
     head = ("class", "n", "right", "wrong", "at most", "undecided", "near: n", "near: wrong", "step settles")
     lines = []

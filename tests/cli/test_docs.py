@@ -118,7 +118,7 @@ def test_every_key_stands_on_the_page() -> None:
     assert all(f"[{name}" in page for name in ("task", "graders", "models.NAME", "ladder", "waivers"))
     assert "| `base_url` | text | " in PAGES["providers.md"]
     assert '## `type = "exact"`' in PAGES["graders.md"]
-    assert "| `seed` | whole number, ≥ 0, < 4.29497e+09 | `7` | Seed of every draw of this project. |" in page
+    assert "| `seed` | integer, ≥ 0 | `7` | Seed of every draw of this project. |" in page
 
 
 @pytest.mark.parametrize("path", COMMANDS)

@@ -100,7 +100,7 @@ ELSEWHERE |= {
     ("how-to/serve.md", "tuneworthy serve --what merged --port 8000"): SERVE,
     ("how-to/serve.md", "tuneworthy export card --out README.md"): "shadow/test_releases.py::"
     "test_a_shipped_model_becomes_a_release_once",
-    ("how-to/serve.md", "tuneworthy train --only parity --url http://127.0.0.1:8000 --served-model tuned"): SERVE,
+    ("how-to/serve.md", "tuneworthy train --only parity --server tuned@http://127.0.0.1:8000"): SERVE,
     ("how-to/train.md", "tuneworthy train"): "train/test_preference.py::"
     "test_a_project_goes_from_answers_to_pairs_and_its_adapter_is_merged_like_any",
     ("how-to/live-traffic.md", "pip install 'tuneworthy[proxy]'"): "shadow/test_proxy_process.py::"
@@ -115,7 +115,7 @@ ELSEWHERE |= {
     "test_decide_turns_from_shadow_unknown_to_ship_and_back",
     ("how-to/ui.md", "tuneworthy ui"): "cli/test_ui.py::"
     "test_the_page_is_on_loopback_and_its_address_has_the_token_in_the_fragment",
-    ("how-to/serve.md", "tuneworthy export ollama --out tuned"): "ship/test_ollama.py::"
+    ("how-to/serve.md", "tuneworthy export ollama"): "ship/test_ollama.py::"
     "test_the_modelfile_has_template_parameters_and_stops",
 }
 

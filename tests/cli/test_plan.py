@@ -116,7 +116,7 @@ def test_full_fine_tuning_is_offered_where_an_adapter_was_measured_and_fell_shor
         (TrainingAdvice(), "to_decide", "The last verdict does not advise training"),
         (TrainingAdvice(), "to_ship", ""),
         (TrainingAdvice(method="rl", why="Because.", source="https://a.example"), "to_decide",
-         "Method: rl. Because. Run `tuneworthy plan --emit trl --out run`,"),
+         "Method: rl. Because. Run `tuneworthy plan --emit trl`,"),
     ],
 )  # fmt: skip
 def test_a_plan_names_the_method_of_the_last_verdict(  # noqa: PLR0917
@@ -139,21 +139,20 @@ def test_a_plan_names_the_method_of_the_last_verdict(  # noqa: PLR0917
 def test_70b_on_24_gib_is_refused_with_numbers_and_exit_status_3(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["plan", "--project", str(project), "--gpu-memory", "24GiB", "--base", "large"]
-    assert invoke([*arguments, "--emit", "trl"]) == 3
+    (project / "tuneworthy.toml").write_text(PROJECT + '[train]\nbase = "large"\n')
+    assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB", "--emit", "trl"]) == 3
     told = capsys.readouterr()
     assert "does not fit" in told.out and "weights_nf4" in told.out
     assert "SFTTrainer(" not in told.out and "No file was written" in told.err
 
 
 def test_nothing_is_emitted_for_a_base_whose_tokenizer_is_not_here(
-    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "run"
-    arguments = ["plan", "--project", str(project), "--gpu-memory", "24GiB", "--emit", "trl", "--out", str(out)]
-    assert invoke(arguments) == 2
+    monkeypatch.chdir(project)
+    assert invoke(["plan", "--gpu-memory", "24GiB", "--emit", "trl"]) == 2
     assert f"the file {project}/model/tokenizer.json." in capsys.readouterr().err
-    assert not out.exists()
+    assert not (project / "train-trl").exists()
 
 
 def test_what_is_emitted_names_a_base_that_other_trainers_can_load(
@@ -161,12 +160,13 @@ def test_what_is_emitted_names_a_base_that_other_trainers_can_load(
 ) -> None:
     (project / "one.gguf").write_bytes(b"GGUF")
     opened, shape = load(project), read_shape(project / "model")
+    gguf = opened.model_copy(update={"train": opened.train.model_copy(update={"base": "one.gguf"})})
     monkeypatch.setattr(plan, "read_shape", lambda path: shape)
-    assert plan_project(opened, base="one.gguf").folder is None
-    assert plan_project(opened, base="model").folder == project / "model"
+    assert plan_project(gguf).folder is None
+    assert plan_project(opened).folder == project / "model"
     made = make_artifact(project, "base", source={"spec": "one.gguf", "sha256": "0" * 64})
     make_artifact(project, "base", source={"spec": "other.gguf", "sha256": "1" * 64})
-    assert plan_project(opened, base="one.gguf").folder == made.folder
+    assert plan_project(gguf).folder == made.folder
 
 
 def test_a_config_is_linted_without_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,8 +92,11 @@ def test_failed_parity_is_an_answer_and_a_failed_step_names_how_to_continue(run:
 
 
 def test_options_that_contradict_each_other_are_refused(run: Run) -> None:
-    for words in (["--pilot", "--lr-check"], ["--pilot", "--only", "merge"], ["--url", "http://a"],
-                  ["--only", "parity", "--url", "http://a"], ["--url", "http://a", "--served-model", "b"]):  # fmt: skip
+    for words in (
+        ["--pilot", "--only", "merge"],
+        ["--server", "b@http://a"],
+        ["--only", "merge", "--server", "b@http://a"],
+    ):
         status, ran, *_ = run(*words)
         assert (status, ran) == (2, [])
 
@@ -146,10 +149,10 @@ def test_a_step_that_is_done_is_not_repeated(world: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(train_steps, check_parity.__name__, check)
     monkeypatch.setattr("tuneworthy.ship.parity.request.rows_of", lambda *_: [])
     for n, again in ((1, False), (1, False), (2, True)):
-        check_forms(project, store, None, None, again=again)
+        check_forms(project, store, None, again=again)
         assert len(checked) == n
     made(world, "gguf", merged.id)  # another file to prove
-    check_forms(project, store, None, None, again=False)
+    check_forms(project, store, None, again=False)
     assert len(checked) == 3
 
 

@@ -45,7 +45,7 @@ def test_every_format_gets_the_same_split_and_our_readers_read_it_again(
     version = open_version(Folder(frozen))
     told = export(frozen, name, tmp_path)
     assert told["version"] == version.id and told["written_as"] == name
-    train, validation = split_rows(list(version.examples()), 0.1, seed=7)
+    train, validation = split_rows(list(version.examples()), seed=7)
     rows = [one.question for one in version.examples()]
     suffix = "parquet" if name == "parquet" else "jsonl"
     for split, numbers in (("train", train), ("validation", validation)):
@@ -59,13 +59,13 @@ def test_every_format_gets_the_same_split_and_our_readers_read_it_again(
 def test_the_split_is_seeded_and_keeps_groups_and_equal_questions_together() -> None:
     rows = [replace(one, group=f"g{n // 3}") for n, one in enumerate(clean())]
     rows += [row(clean()[0].question.upper(), "Another answer.")]
-    train, validation = split_rows(rows, 0.2, seed=1)
+    train, validation = split_rows(rows, seed=1)
     assert sorted([*train.tolist(), *validation.tolist()]) == list(range(len(rows)))
-    assert 9 <= len(validation) <= 12
+    assert 4 <= len(validation) <= 7
     assert not {rows[n].group for n in train if n < 60} & {rows[n].group for n in validation if n < 60}
     assert not {normalise(rows[n].question) for n in train} & {normalise(rows[n].question) for n in validation}
-    assert split_rows(rows, 0.2, seed=1)[1].tolist() == validation.tolist()
-    assert split_rows(rows, 0.2, seed=2)[1].tolist() != validation.tolist()
+    assert split_rows(rows, seed=1)[1].tolist() == validation.tolist()
+    assert split_rows(rows, seed=2)[1].tolist() != validation.tolist()
 
 
 def test_labels_are_represented_alike() -> None:
@@ -75,23 +75,21 @@ def test_labels_are_represented_alike() -> None:
         for topic in TOPICS[:3]
         for asked in ASKED
     ]
-    _, validation = split_rows(rows, 0.1, seed=3)
+    _, validation = split_rows(rows, seed=3)
     assert Counter(rows[n].answer for n in validation) == {f"about_{topic}": 6 for topic in TOPICS[:3]}
 
 
-def test_without_validation_all_rows_train_and_one_group_cannot_be_split(frozen: Path, tmp_path: Path) -> None:
-    told = export(frozen, "openai", tmp_path, "--validation", "0")
-    assert told["n_rows"] == {"train": open_version(Folder(frozen)).n_rows}
-    assert not (tmp_path / "validation.jsonl").exists()
-    with pytest.raises(UserError, match="The 60 rows form too few groups \\(1\\) to split"):
-        split_rows([replace(one, group="g") for one in clean()], 0.2, seed=1)
+def test_rows_of_one_group_are_not_split() -> None:
+    train, validation = split_rows([replace(one, group="g") for one in clean()], seed=1)
+    assert (len(train), len(validation)) == (60, 0)
 
 
 def test_an_export_leaves_no_file_of_an_earlier_one_in_its_folder(frozen: Path, tmp_path: Path) -> None:
     export(frozen, "axolotl", tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
-    export(frozen, "trl", tmp_path, "--validation", "0")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "notes.txt", "train.jsonl"]
+    export(frozen, "trl", tmp_path)
+    files = ["manifest.json", "notes.txt", "train.jsonl", "validation.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 
 def test_an_export_killed_while_it_takes_its_place_is_made_good_by_the_next(
@@ -104,14 +102,15 @@ def test_an_export_killed_while_it_takes_its_place_is_made_good_by_the_next(
             raise KeyboardInterrupt
         return real(path, target)
 
-    export(frozen, "trl", tmp_path, "--validation", "0")
+    export(frozen, "axolotl", tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", stopped)
         words = ["data", "export", "--format", "trl", "--out", str(tmp_path), "--project", str(frozen)]
         assert invoke(words) == 130
     assert (tmp_path / "validation.jsonl").exists() and not (tmp_path / "manifest.json").exists()
-    export(frozen, "trl", tmp_path, "--validation", "0")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "train.jsonl"]
+    export(frozen, "openai", tmp_path)
+    files = ["manifest.json", "train.jsonl", "validation.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 
 def test_only_files_that_a_manifest_of_ours_names_are_removed(frozen: Path, tmp_path: Path) -> None:
@@ -147,5 +146,5 @@ def test_what_a_format_cannot_hold_is_counted_and_a_format_that_is_none_is_refus
 
 
 def test_a_version_that_does_not_exist_is_refused_with_what_to_do(frozen: Path) -> None:
-    with pytest.raises(UserError, match=r"'none' does not match exactly one version.* Omit --version"):
+    with pytest.raises(UserError, match=r"'none' does not match exactly one version.* Use the latest version"):
         open_version(Folder(frozen), "none")

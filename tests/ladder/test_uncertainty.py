@@ -283,15 +283,3 @@ def test_a_model_that_changed_is_not_watched_under_the_old_name(world: Path) -> 
 
     with pytest.raises(UserError, match="no longer the model"):
         within(world, act)
-
-
-def test_a_limit_is_a_random_part_of_dev_and_the_same_each_time(world: Path) -> None:
-    async def act(session: Session) -> list[list[str]]:
-        dev = [case.id for case in session.split.dev]
-        reports = [await measure_uncertainty(session, current(session), limit=limit) for limit in (8, 8, 12, None)]
-        return [dev, *([one.case for one in report.answers] for report in reports)]
-
-    dev, first, again, more, every = within(world, act)
-    assert first == again and len(first) == 8 and len(more) == 12 and every == dev
-    assert set(first) < set(more) < set(dev)
-    assert set(first) != set(dev[:8])

@@ -243,15 +243,15 @@ def test_answers_that_are_missing_do_not_agree(tmp_path: Path, monkeypatch: pyte
             variant, cases = resolve(session, "current"), session.split.dev[:10]
             _, values = await ask_watched(session, variant, cases, watch)
             assert [*values] == [case.id for case in cases[::2]]
-            found = await measure_uncertainty(session, variant, limit=10, samples=3)
-            assert found.calibration.n == 5 and found.unscored == 5
+            found = await measure_uncertainty(session, variant, samples=3)
+            assert found.calibration.n == found.unscored == len(session.split.dev) // 2
 
     asyncio.run(work())
 
 
 def test_what_was_measured_of_another_variant_is_measured_again(tmp_path: Path) -> None:
     root = write(tmp_path / "p", NEVER)
-    measured(root, "--limit", "60")
+    measured(root)
     stored = orjson.loads((Folder(root).path / "uncertainty.json").read_bytes())
     stored |= {"variant": "other", "variant_id": "0123"}
     Folder(root).write("uncertainty", stored)
@@ -267,18 +267,19 @@ def test_what_was_measured_of_another_variant_is_measured_again(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("least", "words"),
     [
         (None, "it is not measured on dev. Run `tuneworthy decode uncertainty "),
-        (["--limit", "9"], "a threshold needs at least 10 wrong and 10 correct answers"),
+        (99, "a threshold needs at least 99 wrong and 99 correct answers"),
     ],
 )
 def test_what_is_not_measured_is_no_number(
-    options: list[str] | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    least: int | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write(tmp_path / "p", CHANGE)
-    if options is not None:
-        measured(root, *options)
+    if least is not None:
+        monkeypatch.setattr("tuneworthy.ladder.commands.uncertainty.FEWEST_OF_A_KIND", least)
+        measured(root)
     traffic(root, 60)
     found = record_of(root).confidence
     assert found is not None and (found.status, found.share, found.dev) == ("unknown", None, None)

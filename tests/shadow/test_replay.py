@@ -158,36 +158,6 @@ def test_a_spent_budget_stops_it_and_what_was_answered_is_judged_and_stored(tmp_
     assert whole.n_sessions == 400 and not whole.partial and status in {0, 4}
 
 
-def test_no_more_turns_are_asked_in_a_minute_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 20)
-    waits: list[float] = []
-
-    async def wait(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr("tuneworthy.shadow.replay.asyncio", SimpleNamespace(sleep=wait))
-    _, record = replayed(root, log, "--per-minute", "10")
-    assert record.n_pairs / 10 - 1 <= len(waits) <= record.n_pairs / 7 and all(50 < one <= 60 for one in waits)
-    waits.clear()
-    replayed(root, log, "--per-minute", "10")
-    assert not waits, "what is stored is not asked"
-
-
-def test_a_session_of_many_turns_is_not_split_even_where_it_exceeds_what_a_minute_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, log = write_traffic_project(tmp_path / "p", "equal"), write_log(tmp_path / "log.jsonl", 20)
-    sent: list[int] = []
-
-    async def wait(seconds: float) -> None:
-        sent.append(len(ResponseStore(Folder(root).responses)))
-
-    monkeypatch.setattr("tuneworthy.shadow.replay.asyncio", SimpleNamespace(sleep=wait))
-    replayed(root, log, "--per-minute", "1")
-    steps = [after - before for before, after in zip([0, *sent], sent, strict=False)]
-    assert max(steps) == 3, "the longest session"
-
-
 def label(root: Path, path: Path, truth: dict[str, str]) -> int:
     session = LabelSession(label_queue(Folder(root)), path, "ada", seed=7)
     while (case := session.next()) is not None:

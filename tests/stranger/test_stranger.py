@@ -171,10 +171,11 @@ def test_without_the_package_its_names_are_unknown(tmp_path: Path, project: Path
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
-def test_contributing_shows_each_file_as_it_is_in_at_most_40_lines(name: str) -> None:
+def test_contributing_names_each_file_and_shows_the_grader_as_it_is(name: str) -> None:
     text = (PACKAGE / name).read_text()
     assert len(text.splitlines()) <= 40
-    assert f"```python\n{text}```" in CONTRIBUTING.read_text()
+    link = f"](tests/stranger/tuneworthy_stranger/{name})"
+    assert (f"```python\n{text}```" if name == "grader.py" else link) in CONTRIBUTING.read_text()
 
 
 def test_contributing_shows_the_entry_points() -> None:

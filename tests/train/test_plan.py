@@ -83,11 +83,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_rows_beside_a_script_are_those_that_train_trains_on(
-    store: Folder, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+    store: Folder, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(store.root, "max_length = 100\n")
-    out = tmp_path / "out"
-    assert invoke(["plan", "--project", str(store.root), "--emit", form, "--out", str(out)]) == 0
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / f"train-{form}"
+    assert invoke(["plan", "--project", str(store.root), "--emit", form]) == 0
     told = capsys.readouterr()
     prepared = prepare(load(store.root), store, unsafe=False, say=lambda _: None)
     assert set(prepared.rendered.reasons) == {"too_long"}

@@ -32,13 +32,11 @@ from tuneworthy.train import trainer  # noqa: E402
 from tuneworthy.train.checkpoints import newest  # noqa: E402
 from tuneworthy.train.pilot import MAX_BLOCKS, continued_result, raw_rows  # noqa: E402
 from tuneworthy.train.render import Rendered, TokenRow  # noqa: E402
-from tuneworthy.train.run import check_rates, measure_text, prepare, settings_for, train_phases, train_project  # noqa: E402
+from tuneworthy.train.run import measure_text, prepare, settings_for, train_phases, train_project  # noqa: E402
 from tuneworthy.train.settings import TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import (  # noqa: E402
     DivergedError,
     Ran,
-    StepRecord,
-    TrainingProgress,
     train_rows,
 )
 from tuneworthy.train.training_rows import raw_text  # noqa: E402
@@ -94,19 +92,6 @@ def test_a_run_says_before_it_starts_that_no_row_is_held_out(tmp_path: Path) -> 
     train_project(load(tmp_path / "few"), store, say=few.append, show=lambda _: few.append("the run starts"))
     words = "24 training rows are too few to hold any out (at least 200 needed). Training therefore cannot stop early"
     assert [line.startswith(words) for line in few].index(True) < few.index("the run starts")
-
-
-@pytest.mark.slow
-def test_the_check_of_the_learning_rate_takes_the_best_of_three(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = tiny_project(tmp_path)
-    assert command(["train", "--only", "train", "--project", str(tmp_path), "--lr-check"]) == 0
-    capsys.readouterr()
-    told = open_artifact(store, "adapter").manifest
-    assert len(told["learning_rates"]) == 3
-    best = min(told["learning_rates"], key=told["learning_rates"].get)
-    assert told["settings"]["learning_rate"] == pytest.approx(float(best), rel=1e-2)
 
 
 @pytest.mark.slow
@@ -244,28 +229,6 @@ def test_one_process_trains_on_one_of_two_cards(tmp_path: Path, monkeypatch: pyt
     settings = TrainingSettings(rank=2, dtype="float32", batch_size=4, micro_batch_size=4)
     done = train_rows(tmp_path / "tiny", rows(), settings, tmp_path / "run", tokenizer=tokenizer, max_steps=2)
     assert len(done.progress.steps) == 2
-
-
-def test_a_rate_that_the_model_does_not_bear_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trained(base: object, rows: object, settings: TrainingSettings, run: Path, **named: Any) -> Ran:
-        if settings.learning_rate > most:
-            raise DivergedError("expected a finite loss")
-        progress = TrainingProgress(steps=[StepRecord(1, settings.learning_rate, 0.0, 0.0, 0.0)])
-        return Ran(run, progress, 2, False, True, 8)
-
-    store = tiny_project(tmp_path)
-    monkeypatch.setattr("tuneworthy.train.trainer.train_rows", trained)
-    prepared = prepare(load(tmp_path), store, unsafe=False, say=lambda _: None)
-    rate = prepared.settings.learning_rate
-    most, told = 1.5 * rate, list[str]()
-    found = check_rates(prepared, tmp_path / "rates", told.append)
-    assert sorted(found) == pytest.approx([0.4 * rate, rate, 2.5 * rate])
-    assert [found[one] == float("inf") for one in sorted(found)] == [False, False, True]
-    assert told[-1] == "expected a finite loss"
-    most = 0.0
-    assert check_rates(prepared, tmp_path / "rates", told.append) == found, "the same check again trained again"
-    with pytest.raises(UserError, match="diverges at every learning rate"):
-        check_rates(prepared, tmp_path / "elsewhere", told.append)
 
 
 def test_rows_that_are_all_too_long_for_the_base_are_refused(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ PAGE = HERE.parents[1] / "docs" / "evidence" / "vllm.md"
 HEAD = """# vLLM
 
 `tuneworthy serve --what merged` shows the command that serves a model with vLLM.
-`tuneworthy train --only parity --url URL` sends that server the prompts of the adapter.
+`tuneworthy train --only parity --server NAME@URL` sends that server the prompts of the adapter.
 `tests/vllm/make_environment.sh DIR` makes an environment with vLLM for a CPU; there `tests/vllm/conformance.py` found
 the results below: SmolLM2-135M in bfloat16, an adapter of rank 8, {n} prompts of training rows.
 

@@ -9,7 +9,6 @@ import click
 from tuneworthy.cli.options import (
     PATH,
     expected_option,
-    format_option,
     input_option,
     json_option,
     note,
@@ -42,7 +41,7 @@ from tuneworthy.types import Paths
 @click.argument("files", nargs=-1, type=PATH)
 @input_option
 @expected_option
-@format_option
+@click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option("--replace", is_flag=True, help="Forget files imported before.")
 @click.option("--unsafe", is_flag=True, help="Freeze despite failed gates; the version and the verdict show it.")
 @spending_options

@@ -13,7 +13,6 @@ from tuneworthy.cli.options import (
     PATH,
     POSITIVE,
     expected_option,
-    format_option,
     input_option,
     json_option,
     note,
@@ -44,7 +43,6 @@ from tuneworthy.types import Paths
 @click.argument("files", nargs=-1, type=PATH)
 @input_option
 @expected_option
-@format_option
 @click.option(
     "--limit",
     type=POSITIVE,

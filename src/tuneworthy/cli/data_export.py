@@ -7,13 +7,11 @@ import click
 
 from tuneworthy.cli.options import (
     FOLDER_PATH,
-    FiniteFloat,
     json_option,
     note,
     print_result,
     project_option,
     say,
-    version_option,
     writing_to,
 )
 from tuneworthy.config import load
@@ -35,14 +33,6 @@ from tuneworthy.types import Paths
     metavar="NAME",
     help="openai, trl, preference, sharegpt, alpaca, llama_factory, axolotl, parquet, or a format from a package.",
 )
-@version_option
-@click.option(
-    "--validation",
-    type=FiniteFloat(0, 0.5),
-    default=0.1,
-    show_default=True,
-    help="Share of the rows for validation; 0 writes only train.",
-)
 @click.option(
     "--out",
     type=FOLDER_PATH,
@@ -50,24 +40,24 @@ from tuneworthy.types import Paths
 )
 @project_option
 @json_option
-def command(name: str, version_id: str | None, validation: float, out: Path | None, root: Path) -> None:
-    """Write a frozen version in the format of a trainer.
+def command(name: str, out: Path | None, root: Path) -> None:
+    """Write the latest frozen version in the format of a trainer.
 
-    The command splits the rows into training and validation sets and writes a manifest. Rows with the same group or
-    question stay in the same set. Rows that do not fit the format are dropped and counted. A version that failed a gate
+    The command sets 10% of the rows aside for validation and writes a manifest. Rows with the same group or question
+    stay in the same set. Rows that do not fit the format are dropped and counted. A version that failed a gate
     or was not reviewed is exported too, and the manifest records it.
 
     \b
     Example:
       tuneworthy data export --format trl
-      tuneworthy data export --format llama_factory --validation 0.05
+      tuneworthy data export --format llama_factory --out faq
     """
     project = load(root)
-    version = open_version(Folder(project.root), version_id)
+    version = open_version(Folder(project.root))
     state = state_of(project.root / FILE_NAME, version.id)
     folder = out or own_path(project.root, f"dataset-{version.id[:8]}-{name}")
     with writing_to(folder):
-        paths, manifest = export_version(version, name, folder, share=validation, seed=project.split.seed, review=state)
+        paths, manifest = export_version(version, name, folder, seed=project.split.seed, review=state)
     print_result({"path": str(folder), **asdict(manifest)}, _say, paths, manifest)
 
 

@@ -6,7 +6,6 @@ import click
 
 from tuneworthy.cli.options import (
     FILE_PATH,
-    POSITIVE,
     json_option,
     note,
     print_result,
@@ -31,7 +30,6 @@ MOST = 5
 @click.option(
     "--variant", default="", metavar="WORD", help="Variant to examine: best, a rung, a variant ID, or current."
 )
-@click.option("--limit", type=POSITIVE, help="Maximum number of dev cases, drawn at random.")
 @click.option(
     "--samples", default=0, type=click.IntRange(0, 20), help="Additional sampled answers per case (0, or 2 to 20)."
 )
@@ -40,7 +38,7 @@ MOST = 5
 @spending_options
 @json_option
 def command(
-    variant: str, limit: int | None, samples: int, out: Path | None, root: Path, max_usd: float | None, yes: bool,
+    variant: str, samples: int, out: Path | None, root: Path, max_usd: float | None, yes: bool,
 ) -> None:  # fmt: skip
     """Find where a model is unsure, and whether that predicts errors.
 
@@ -50,7 +48,7 @@ def command(
 
     \b
     Example:
-      tuneworthy decode uncertainty --limit 200 --out uncertainty.html
+      tuneworthy decode uncertainty --out uncertainty.html
     """
     if out is not None and out.suffix != ".html":
         raise UserError(f"{out} must end in .html.")
@@ -58,9 +56,7 @@ def command(
         raise UserError("--samples must be 0 or at least 2, because a single sample cannot show disagreement.")
     project = load(root)
     fetch_models(project)
-    report = with_variants(
-        project, [variant], measure_uncertainty, limit=limit, samples=samples, max_usd=max_usd, yes=yes
-    )
+    report = with_variants(project, [variant], measure_uncertainty, samples=samples, max_usd=max_usd, yes=yes)
     if out:
         write_text(out, page(report))
         note(f"Wrote {out}.")

@@ -6,7 +6,6 @@ import click
 
 from tuneworthy.cli.options import (
     FILE_PATH,
-    export_option,
     json_option,
     note,
     print_result,
@@ -15,7 +14,6 @@ from tuneworthy.cli.options import (
     writing_to,
 )
 from tuneworthy.config import load
-from tuneworthy.errors import UserError
 from tuneworthy.providers.gguf_writer import WRITTEN
 from tuneworthy.report.model_card import model_card
 from tuneworthy.report.write import write_text
@@ -23,23 +21,18 @@ from tuneworthy.shadow.releases import record_release
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.gguf import FILE, K_QUANTS, export_gguf
 from tuneworthy.ship.ollama import export_ollama
-from tuneworthy.store import Folder, write_atomic
+from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import open_artifact
-
-# Bytes copied at a time.
-_PART = 1 << 22
+from tuneworthy.trust import own_path
 
 
 @click.command("gguf")
 @click.option("--type", "file_type", type=click.Choice((*WRITTEN, *K_QUANTS)), default="f16", show_default=True,
               help="Type of the weights; those with _k need llama-quantize.")  # fmt: skip
 @click.option("--base", "untouched", is_flag=True, help="Export the unchanged base of the latest adapter instead.")
-@click.option("--out", type=FILE_PATH, help="Path for a copy of the file.")
 @project_option
 @json_option
-def gguf(
-    file_type: str, untouched: bool, out: Path | None, root: Path
-) -> None:  # fmt: skip
+def gguf(file_type: str, untouched: bool, root: Path) -> None:
     """Write the merged model as a GGUF file.
 
     The file contains the chat template used in training. If the base model came from a GGUF file, the export keeps its
@@ -52,16 +45,10 @@ def gguf(
       tuneworthy export gguf --type q8_0 --base
     """
     store = Folder(load(root).root)
-    if out is not None and not out.parent.is_dir():
-        raise UserError(f"The folder {out.parent} does not exist.", hint="Fix the path in --out.")
     with store.lock(note):
         source = lineage(store)[1] if untouched else open_artifact(store, "merged", None)
         made = export_gguf(store, source, file_type, say=note)
     path = made.folder / FILE
-    if out is not None:
-        with writing_to(out), path.open("rb") as file:
-            write_atomic(out, iter(lambda: file.read(_PART), b""))
-        path = out
     print_result(
         {"id": made.id, "path": str(path), **made.manifest},
         say,
@@ -71,11 +58,10 @@ def gguf(
 
 
 @click.command("ollama")
-@export_option("ollama")
 @project_option
 @json_option
-def ollama(out: Path, root: Path) -> None:
-    """Write a folder for `ollama create`.
+def ollama(root: Path) -> None:
+    """Write the folder `ollama` for `ollama create`.
 
     The folder contains the GGUF file and a Modelfile with template, parameters and stop texts. Ollama has its own
     template language, so the export translates the chat template and stops if the result differs on any kind of
@@ -84,9 +70,9 @@ def ollama(out: Path, root: Path) -> None:
 
     \b
     Example:
-      tuneworthy export ollama --out tuned && cd tuned && ollama create my-task
+      tuneworthy export ollama && cd ollama && ollama create my-task
     """
-    store = Folder(load(root).root)
+    store, out = Folder(load(root).root), own_path(Path(), "ollama")
     with writing_to(out):
         written = export_ollama(store, open_artifact(store, "gguf", None), out)
     paths = list(map(str, written))

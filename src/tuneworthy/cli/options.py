@@ -68,9 +68,6 @@ project_option = click.option(
     callback=remember_project,
     help="Project folder.",
 )
-version_option = click.option(
-    "--version", "version_id", metavar="ID", help="ID of a frozen version, or the start of one (default: latest)."
-)
 
 
 def wants_json() -> bool:
@@ -89,7 +86,6 @@ input_option = click.option(
     "--input", "inputs", metavar="COL", multiple=True, help="Column of the question; repeatable."
 )
 expected_option = click.option("--expected", metavar="COL", help="Column of the expected answer.")
-format_option = click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
 
 
 def export_option(default: str) -> Callable[[F], F]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import FOLDER_PATH, PATH, json_option, note, print_result, project_option, say, writing_to
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say, writing_to
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
@@ -23,6 +23,7 @@ from tuneworthy.train.lints import LINTS
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
 from tuneworthy.train.settings_table import SettingsTable, read_settings
+from tuneworthy.trust import own_path
 from tuneworthy.types import Paths, Texts
 from tuneworthy.verdict.planned_method import full_offer, planned_method
 
@@ -50,13 +51,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
     metavar="SIZE",
     help="GPU memory to plan for, such as 24GiB (default: this machine's).",
 )
-@click.option("--base", help="Another base model: a folder with config.json, a GGUF file, pypi:NAME or hf:ORG/REPO.")
 @click.option("--emit", "form", type=click.Choice(list(FORMATS)), help="Trainer to write the run for.")
-@click.option(
-    "--out",
-    type=FOLDER_PATH,
-    help="Folder for the files of --emit, including the rows.",
-)
 @click.option(
     "--lint",
     "configs",
@@ -66,24 +61,21 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 )
 @project_option
 @json_option
-def command(
-    gpu_memory: float | None, base: str | None, form: str | None, out: Path | None, configs: Paths,
-    root: Path,
-) -> int:  # fmt: skip
+def command(gpu_memory: float | None, form: str | None, configs: Paths, root: Path) -> int:
     """Plan a training run, with reasons and memory.
 
     Names the method that the last verdict advises, with its reason. Shows each setting with its reason and source,
     findings about the settings, and whether the run fits into memory. Where an adapter was compared on test and missed
-    the target, offers full fine-tuning if that fits. With --emit, writes the script or config of another trainer, and
-    the rows that `train` uses, as token IDs with prompt and mask. These rows exclude dev, overlaps with cases, held-out
-    rows and rows that are too long.
+    the target, offers full fine-tuning if that fits. With --emit, writes the script or config of another trainer into
+    the folder train-TRAINER, with the rows that `train` uses, as token IDs with prompt and mask. These rows exclude
+    dev, overlaps with cases, held-out rows and rows that are too long.
 
     With --lint, checks a TOML or JSON file with one training setting per key, such as PEFT's adapter_config.json,
     instead. This needs no project. The exit status is 3 if the run does not fit or a file has an error.
 
     \b
     Example:
-      tuneworthy plan --gpu-memory 24GiB --emit trl --out run
+      tuneworthy plan --gpu-memory 24GiB --emit trl
       tuneworthy plan --lint adapter_config.json
     """
     if configs:
@@ -96,12 +88,13 @@ def command(
     if project.train.method == "classifier":
         if form:
             raise UserError("`plan` writes no script for a classifier.", hint="Run `tuneworthy train`.")
-        classifier = plan_classifier(project, Folder(project.root), unsafe=True, fetch=False, base=base)
+        classifier = plan_classifier(project, Folder(project.root), unsafe=True, fetch=False)
         document = {**classifier.to_dict(), "advised_method": advised}
         print_result(document, _show_classifier, classifier, advised.sentence)
         return 0
-    planned = plan_project(project, gpu_memory, base)
+    planned = plan_project(project, gpu_memory)
     offer = full_offer(project, planned, gpu_memory)
+    out = own_path(Path(), f"train-{form}")
     emitted = _emit(planned, form, out) if form else None
     files = emitted and {"files": emitted.files, "command": list(emitted.command), "notes": list(emitted.notes)}
     found = LINTS.run(SettingsTable.of_run(planned.advice.settings, planned.base))
@@ -114,16 +107,15 @@ def command(
     return 3 if planned.advice.memory.fit == "does not fit" else 0
 
 
-def _emit(planned: Planned, form: str, out: Path | None) -> Emitted | None:
+def _emit(planned: Planned, form: str, out: Path) -> Emitted | None:
     if planned.advice.memory.fit == "does not fit":
         note("No file was written, because training does not fit into memory.")
         return None
     made = emit_planned(planned, form)
-    if out is not None:
-        with writing_to(out):
-            for name, text in made.files.items():
-                write_atomic(out / name, text.encode())
-            write_atomic(out / ROWS, row_lines(rows_of(planned)))
+    with writing_to(out):
+        for name, text in made.files.items():
+            write_atomic(out / name, text.encode())
+        write_atomic(out / ROWS, row_lines(rows_of(planned)))
     return made
 
 
@@ -175,7 +167,7 @@ def _show_classifier(planned: ClassifierPlan, advised: str) -> None:
     note("Next: tuneworthy train")
 
 
-def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: Texts) -> None:
+def _show(planned: Planned, emitted: Emitted | None, folder: Path, more: Texts) -> None:
     shape, memory = planned.shape, planned.advice.memory
     say(f"{planned.base}: {shape.architecture}, {shape.n_params / 1e9:.3f}B parameters, {shape.n_layers} layers")
     rows = planned.rows
@@ -200,9 +192,5 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path | None, more: 
     if emitted is None:
         note(*["Next: tuneworthy train"] * (memory.fit != "does not fit"))
         return
-    if folder is None:
-        say("\n" + emitted.main)
-        note(f"Use --out to write this file to a folder, together with {ROWS}.")
-    else:
-        say("\n" + f"Wrote these files to {folder}: {', '.join([*emitted.files, ROWS])}")
+    say("\n" + f"Wrote these files to {folder}: {', '.join([*emitted.files, ROWS])}")
     note(f"To start training, run this in that folder: {' '.join(emitted.command)}", *emitted.notes)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tuneworthy.cli.options import PATH, note, project_option, say, version_option
+from tuneworthy.cli.options import PATH, note, project_option, say
 from tuneworthy.cli.spending import note_elsewhere
 from tuneworthy.config import load
 from tuneworthy.dataset.card import card_of
@@ -20,7 +20,6 @@ from tuneworthy.trust import own_path
 
 @click.command("report")
 @click.argument("about", required=False, metavar="[data]", type=click.Choice(["data"]))
-@version_option
 @click.option(
     "--out",
     type=PATH,
@@ -28,15 +27,15 @@ from tuneworthy.trust import own_path
     help="File to write; its ending gives the format: .html, .md or .json.",
 )
 @project_option
-def command(about: str | None, version_id: str | None, out: Path | None, root: Path) -> None:
+def command(about: str | None, out: Path | None, root: Path) -> None:
     """Write the report of the last run, or of the training data.
 
     Writes one self-contained page on the last run and the last verdict, and prints its first screen with the summary
     to paste. The page needs no server, no network and no script. It contains no test case; of dev it shows five
     cases and how today's setup fails, with personal data masked.
 
-    With DATA (`report data`), writes the card of a frozen version (.html or .md): the funnel, dropped rows with their
-    reasons, distributions, provenance and licences.
+    With DATA (`report data`), writes the card of the latest frozen version (.html or .md): the funnel, dropped rows
+    with their reasons, distributions, provenance and licences.
 
     \b
     Example:
@@ -44,11 +43,8 @@ def command(about: str | None, version_id: str | None, out: Path | None, root: P
       tuneworthy report data --out card.md
     """
     project = load(root)
-    if about or version_id:
-        version, path = (
-            open_version(Folder(project.root), version_id),
-            out or own_path(project.root, "dataset-card.html"),
-        )
+    if about:
+        version, path = open_version(Folder(project.root)), out or own_path(project.root, "dataset-card.html")
         state = state_of(project.root / FILE_NAME, version.id)
         write_page(path, document(card_of(version), state.summary if state.plan else ""))
         say(str(path))

@@ -44,7 +44,7 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
     With --what classifier, the classifier that `export classifier` picks is exported, checked and served.
 
     tuneworthy does not start vLLM: run the command that --what merged prints, then check that server with `tuneworthy
-    train --only parity --url URL --served-model tuned`.
+    train --only parity --server tuned@URL`.
 
     \b
     Example:
@@ -82,7 +82,7 @@ def command(what: str | None, number: int | None, port: int | None, root: Path) 
             + shlex.join(map(str, ("python", script, choice.artifact.folder, version.folder / "rows.jsonl")))
             + " W4A16 tuned-W4A16"
         )
-    note(f"Next, while it runs: tuneworthy train --only parity --url http://127.0.0.1:{port} --served-model {NAME}")
+    note(f"Next, while it runs: tuneworthy train --only parity --server {NAME}@http://127.0.0.1:{port}")
 
 
 def _serve(store: Folder, choice: ServingChoice, port: int, release: Release | None) -> None:

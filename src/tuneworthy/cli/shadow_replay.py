@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tuneworthy.cli.invocation import Invocation
-from tuneworthy.cli.options import PATH, POSITIVE, json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.run import with_variants
 from tuneworthy.cli.shadow_report import show
 from tuneworthy.cli.train_steps import STATUS
@@ -28,12 +28,6 @@ RECORDED = "recorded"
 @click.option("--production", default=RECORDED, show_default=True, help="`recorded`, or a variant to run.")
 @click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option("--one-period", is_flag=True, help="Ignore days; judge this log only.")
-@click.option(
-    "--per-minute",
-    type=POSITIVE,
-    metavar="N",
-    help="Turns per minute, about.",
-)
 @click.option("--restart", is_flag=True, help="Judge again after a roll-back (end the proxy first).")
 @project_option
 @spending_options
@@ -44,7 +38,6 @@ def command(
     production: str,
     format_name: str | None,
     one_period: bool,
-    per_minute: int | None,
     restart: bool,
     root: Path,
     max_usd: float | None,
@@ -82,7 +75,7 @@ def command(
         path, kept = (session.folder.path / f"{name.format(variants[0].id)}.json" for name in (STATE, RESTARTED))
         if restart and path.exists():
             path.replace(kept)
-        return replay(session, recording, *variants, per_minute=per_minute, command=again)
+        return replay(session, recording, *variants, command=again)
 
     record = with_variants(project, words, work, max_usd=max_usd, yes=yes)
     print_result(record, show, record, project)

@@ -26,16 +26,11 @@ from tuneworthy.types import JsonObject
 @click.option("--only", type=click.Choice(train_steps.STEPS), help="Run one step only.")
 @click.option("--pilot", is_flag=True, help="Train at four sizes with two seeds instead, to forecast the gain.")
 @click.option("--unsafe", is_flag=True, help="Accept data that did not pass its gates; the adapter records it.")
-@click.option("--lr-check", is_flag=True, help="Try three learning rates briefly and use the best.")
 @click.option("--all-rows", is_flag=True, help="Also use rows that overlap cases, after the verdict.")
-@click.option("--url", help="Running vLLM server for --only parity, without /v1.")
-@click.option("--served-model", help="Model (or adapter) name on that server.")
+@click.option("--server", metavar="NAME@URL", help="Model or adapter of a running vLLM server, for --only parity.")
 @project_option
 @json_option
-def command(
-    only: str | None, pilot: bool, unsafe: bool, lr_check: bool, all_rows: bool, url: str | None,
-    served_model: str | None, root: Path,
-) -> int:  # fmt: skip
+def command(only: str | None, pilot: bool, unsafe: bool, all_rows: bool, server: str | None, root: Path) -> int:
     """Train a model, check it and compare it on test.
 
     Trains on the latest frozen version of the data with the settings of [train], merges the adapter, exports it as
@@ -51,9 +46,12 @@ def command(
     \b
     Example:
       tuneworthy train
-      tuneworthy train --only parity --url http://127.0.0.1:8000 --served-model m
+      tuneworthy train --only parity --server tuned@http://127.0.0.1:8000
     """
-    _check_options(only, pilot=pilot, lr_check=lr_check, server=(url, served_model))
+    if pilot and only:
+        raise UserError("Use --pilot without --only.", hint="Run the pilot first.")
+    if server and only != "parity":
+        raise UserError("--server belongs to --only parity.", hint=f"Run `{train_steps.CHECK_SERVER}`.")
     project = load(root)
     store = Folder(project.root)
     if all_rows:
@@ -63,10 +61,10 @@ def command(
     if "fine_tune" in steps and sys.stdin.isatty():
         agree_to_spend(project, None, yes=False)
     runs = {
-        "train": partial(train_steps.train, project, store, unsafe=unsafe, lr_check=lr_check, full=all_rows),
+        "train": partial(train_steps.train, project, store, unsafe=unsafe, full=all_rows),
         "merge": partial(train_steps.merge_adapter, store),
         "export": partial(train_steps.export, store),
-        "parity": partial(train_steps.check_forms, project, store, url, served_model, again=bool(only)),
+        "parity": partial(train_steps.check_forms, project, store, server, again=bool(only)),
         "fine_tune": partial(train_steps.compare, project),
         "pilot": partial(train_steps.run_pilot, project, store, unsafe),
     }
@@ -76,23 +74,13 @@ def command(
         "serve --what gguf"
         if all_rows and not only
         else "decide"
-        if url or only in {None, "pilot", "fine_tune"}
+        if server or only in {None, "pilot", "fine_tune"}
         else "train"
     )
     note(f"Next: tuneworthy {follow}")
     if wants_json():
         print_json(documents[only] if only else documents)
     return status
-
-
-def _check_options(only: str | None, *, pilot: bool, lr_check: bool, server: tuple[str | None, str | None]) -> None:
-    if pilot and (lr_check or only):
-        raise UserError("Use --pilot without --lr-check and --only.", hint="Set the learning rate, then run the pilot.")
-    if any(server) and not (all(server) and only == "parity"):
-        raise UserError(
-            "--url and --served-model belong to --only parity.",
-            hint="Run `tuneworthy train --only parity --url URL --served-model NAME`.",
-        )
 
 
 def _run(steps: Mapping[str, Callable[[], train_steps.StepResult]]) -> tuple[JsonObject, int]:

@@ -28,6 +28,7 @@ from tuneworthy.verdict.forecast import FEWEST_SEEDS, pilot_sizes
 STEPS = ("train", "merge", "export", "parity", "fine_tune")
 # Exit status by the status of parity.
 STATUS: Mapping[str, int] = {"pass": 0, "fail": 3, "unknown": 4}
+CHECK_SERVER = "tuneworthy train --only parity --server NAME@URL"
 
 
 @frozen
@@ -62,17 +63,15 @@ def require_training(project: Project) -> None:
         require(library)
 
 
-def train(project: Project, store: Folder, *, unsafe: bool, lr_check: bool, full: bool) -> StepResult:
+def train(project: Project, store: Folder, *, unsafe: bool, full: bool) -> StepResult:
     require_training(project)
     with store.lock(note), phase("train"):
-        if project.train.method == "classifier" and not lr_check:
+        if project.train.method == "classifier":
             from tuneworthy.train.classifier import train_classifier  # needs torch
 
             made, again = train_classifier(project, store, unsafe=unsafe, full=full, say=note)
         else:
-            made, again = train_project(
-                project, store, unsafe=unsafe, lr_check=lr_check, full=full, say=note, show=show_rows
-            )
+            made, again = train_project(project, store, unsafe=unsafe, full=full, say=note, show=show_rows)
     about = made.about
     curves, held_out = about.curves, about.held_out
     line = (
@@ -133,17 +132,21 @@ def _document(made: Artifact, again: bool, path: Path | None = None) -> JsonObje
     return {made.kind: made.id, "path": str(path or made.folder), "again": again, **made.manifest}
 
 
-def check_forms(project: Project, store: Folder, url: str | None, name: str | None, *, again: bool) -> StepResult:
+def check_forms(project: Project, store: Folder, server: str | None, *, again: bool) -> StepResult:
     """Compare the latest adapter with the models that were made from it, and with a server.
 
     Args:
         project: The project.
         store: Its folder.
-        url: Address of a vLLM server.
-        name: Name of the model on that server.
+        server: `NAME@URL` of a model on a vLLM server.
         again: Whether to compare models that have been compared.
     """
-    served = VllmForm(url.rstrip("/").removesuffix("/v1"), name) if url and name else None
+    served = None
+    if server is not None:
+        name, _, url = server.partition("@")
+        if not (name and url):
+            raise UserError(f"--server {server} is not of the form NAME@URL.", hint=f"Run `{CHECK_SERVER}`.")
+        served = VllmForm(url.rstrip("/").removesuffix("/v1"), name)
     with store.lock(note), phase("parity"):
         asked = request_of(project, served=served)
         models = {one.id for one in (asked.merged, *asked.ggufs) if one is not None}

@@ -21,7 +21,6 @@ from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import SCHEMA_VERSION, TeacherRecord
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.writers import write_dataset
-from tuneworthy.errors import UserError
 from tuneworthy.people.review_state import State
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
@@ -31,6 +30,8 @@ from tuneworthy.types import Examples, NamedInts, Texts, frozen, positional
 MANIFEST = "manifest.json"
 # Folder in that of an export where its files are written before they are moved to their places.
 SCRATCH = ".export"
+# Share of the rows for validation.
+VALIDATION = 0.1
 
 
 @positional
@@ -87,39 +88,34 @@ class DatasetManifest:
     notes: Texts
 
 
-def split_rows(rows: Examples, share: float, seed: int) -> tuple[Ints, Ints]:
+def split_rows(rows: Examples, seed: int) -> tuple[Ints, Ints]:
     """Return the numbers of the rows of train and of validation, each in order.
 
     Args:
         rows: Of a version.
-        share: Of the rows that validate, 0..1; about that many, as groups stay whole. Labels are represented alike.
         seed: Of the draw.
 
-    Raises:
-        UserError: One side would be empty although `share` is above 0.
+    Returns:
+        About `VALIDATION` of the rows validate, as groups stay whole, with labels represented alike; no row does where
+        the rows form too few groups.
     """
     numbers = np.arange(len(rows))
-    if share == 0:
-        return numbers, numbers[:0]
     answers = [row.answer.strip() for row in rows]
     by_label = guess_kind(answers).name == "label"
     units = units_of(rows)
     for unit in units:
         unit.strata = Counter(answers[n] if by_label else "all" for n in unit.members)
-    chosen = draw(units, max(1, round(share * len(rows))), seed=seed, at_least=False)
+    chosen = draw(units, max(1, round(VALIDATION * len(rows))), seed=seed, at_least=False)
     held_out = np.zeros(len(rows), np.bool_)
     for unit in chosen:
         held_out[unit.members] = True
-    if not held_out.any() or held_out.all():
-        raise UserError(
-            (f"The {len(rows)} rows form too few groups ({len(units)}) to split into training and validation sets."),
-            hint="Pass --validation 0 to export all rows as training rows.",
-        )
+    if held_out.all():
+        held_out[:] = False
     return numbers[~held_out], numbers[held_out]
 
 
 def export_version(
-    version: Version, name: str, folder: Path, *, share: float, seed: int, review: State | None
+    version: Version, name: str, folder: Path, *, seed: int, review: State | None
 ) -> tuple[tuple[Path, ...], DatasetManifest]:
     """Write a version in the format `name` into `folder`; return the files, the manifest last, and its content.
 
@@ -127,15 +123,14 @@ def export_version(
         version: Its files were compared with their hashes.
         name: A format of `writers.WRITERS`.
         folder: Made if need be.
-        share: See `split_rows`.
         seed: See `split_rows`.
         review: Its review, if there is one.
 
     Raises:
-        UserError: No such format, or a side of the split is empty.
+        UserError: No such format.
     """
     rows = StoredRows(version.folder / "rows.jsonl")
-    train, validation = split_rows(rows, share, seed)
+    train, validation = split_rows(rows, seed)
     splits = {"train": rows.keep(train, {})}
     if len(validation):
         splits["validation"] = rows.keep(validation, {})
@@ -149,7 +144,9 @@ def export_version(
             written_as=name,
             version=version.id,
             task=recipe.task,
-            split=DrawnSplit(seed, share, {split: len(part) for split, part in splits.items()}),
+            split=DrawnSplit(
+                seed, VALIDATION if len(validation) else 0.0, {split: len(part) for split, part in splits.items()}
+            ),
             n_rows=written.n_rows,
             left_out=written.left_out,
             left_out_ids=written.left_out_ids,

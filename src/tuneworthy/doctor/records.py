@@ -65,7 +65,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     FILE: (TrainingState, "Run `tuneworthy train`, which writes it again."),
     PILOT: (PilotDocument, "Run `tuneworthy train --pilot` to train the pilot again."),
     PARITY: (ProofDocument, "Run `tuneworthy train --only parity`."),
-    SERVING: (ProofDocument, "Run `tuneworthy train --only parity --url URL --served-model NAME`."),
+    SERVING: (ProofDocument, "Run `tuneworthy train --only parity --server NAME@URL`."),
     SHADOW: (ShadowRecord, "Run `tuneworthy shadow replay` again; its answers are stored."),
     STARTED: (list[int], "The first release is current until `tuneworthy serve --release N` starts another."),
     "releases/*": (Release, "This release cannot be served. Restore the file from a backup."),

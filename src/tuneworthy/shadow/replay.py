@@ -4,9 +4,7 @@ Invariants: answers are stored and never asked twice, at whatever moment a repla
 depends on the recording, the answers and the labels, not on the number of looks; nothing reaches users.
 """
 
-import asyncio
 import re
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -137,7 +135,6 @@ async def replay(
     candidate: Variant,
     production: Variant | None = None,
     *,
-    per_minute: int | None = None,
     command: str = "",
     earlier: list[AnswerPair] | None = None,
 ) -> ShadowRecord:
@@ -148,8 +145,6 @@ async def replay(
         recording: Sessions in their order.
         candidate: Who is asked.
         production: Who is asked as well; None takes the recorded answers.
-        per_minute: Turns that are asked in a minute, at most, or one session if it has more; None leaves it to the
-            provider's own limits.
         command: The command line that runs it again.
         earlier: Pairs of sessions whose turns the recording has forgotten; gets the new pairs, without their questions.
 
@@ -169,7 +164,7 @@ async def replay(
     before = [replace(pair, session=known[pair.session.name]) for pair in earlier or ()]
     pairs, fault = [*before], None
     try:
-        await _ask(recording, candidate, production, judge, rules=rules, watch=watch, most=per_minute, pairs=pairs)
+        await _ask(recording, candidate, production, judge, rules=rules, watch=watch, pairs=pairs)
     except TuneworthyError as error:
         fault = error
     verdict = judged(pairs, rules)
@@ -213,16 +208,11 @@ async def _ask(
     *,
     rules: ShadowRules,
     watch: ConfidenceWatch | None,
-    most: int | None,
     pairs: list[AnswerPair],
 ) -> None:
-    """Add to `pairs` until the candidate is shown to be worse; of turns, at most `most` in a minute."""
+    """Add to `pairs` until the candidate is shown to be worse."""
     session = judge.session
-    started, sent = 0.0, session.runner.sent
-    for batch in _batches(recording, min(TURNS, most or TURNS)):
-        if most and session.runner.sent > sent:
-            await asyncio.sleep(max(0.0, 60.0 - (time.monotonic() - started)))
-        started, sent = time.monotonic(), session.runner.sent
+    for batch in _batches(recording):
         turns = [turn for _, turn in batch]
         given, signals = await ask_watched(
             session, candidate, [turn.case for turn in turns if turn.failed_by != candidate.id], watch
@@ -276,10 +266,10 @@ def rules_of(session: Session, recording: Recording) -> ShadowRules:
     )
 
 
-def _batches(recording: Recording, most: int) -> list[list[Asked]]:
+def _batches(recording: Recording) -> list[list[Asked]]:
     batches: list[list[Asked]] = [[]]
     for session in recording.sessions:
-        if batches[-1] and len(batches[-1]) + len(session.turns) > most:
+        if batches[-1] and len(batches[-1]) + len(session.turns) > TURNS:
             batches.append([])
         batches[-1] += [(session, turn) for turn in session.turns]
     return batches

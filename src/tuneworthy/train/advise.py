@@ -325,7 +325,7 @@ class _Advisor:
     def _notes(self) -> Texts:
         shape, batch = self.shape, self.settings.batch_size
         notes = [
-            "A learning-rate sweep (three short runs) gains more than any LoRA variant. With tuned rates, the scores "
+            "Trying other learning rates gains more than any LoRA variant. With tuned rates, the scores "
             f"of all variants are within 1 to 2% of each other ({messages.LEARNING_RATE_MATTERS})."
         ]
         if not self.rows.counted:

@@ -145,7 +145,6 @@ def plan_classifier(
     *,
     unsafe: bool,
     fetch: bool,
-    base: str | None = None,
     full: bool = False,
     say: Say = lambda _: None,
 ) -> ClassifierPlan:
@@ -156,7 +155,6 @@ def plan_classifier(
         store: Its folder.
         unsafe: Take rows that are not gated, and rows that lack a label of the cases.
         fetch: Whether the encoder is downloaded if it is not here.
-        base: Another encoder than the project's.
         full: Also take the rows that overlap with cases.
         say: Gets notes for a person.
 
@@ -179,7 +177,7 @@ def plan_classifier(
     user = "\n".join(f"{{{{ {name} }}}}" for name in names) or variant.user
     student = Student(variant=replace(variant, system=None, user=user, max_tokens=1, stop=()))
     rows, labels = _labelled(material, unsafe=unsafe, say=say)
-    encoder = open_encoder(base or project.train.base or SPEC, project.root, fetch=fetch)
+    encoder = open_encoder(project.train.base or SPEC, project.root, fetch=fetch)
     pieces, most = WordPieces(encoder.vocabulary), int(encoder.config["max_position_embeddings"])
     column = {label: at for at, label in enumerate(labels)}
     read = [(pieces.marked(question_of(student, case), most), column[label]) for case, label in rows if label]

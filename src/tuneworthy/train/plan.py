@@ -80,20 +80,19 @@ class Planned:
         }  # fmt: skip
 
 
-def plan_project(project: Project, gpu_gib: float | None = None, base: str | None = None) -> Planned:
+def plan_project(project: Project, gpu_gib: float | None = None) -> Planned:
     """Plan the training of a project: on the rows that `train` takes, rendered as `train` renders them.
 
     Args:
         project: The project; its `[train]` is kept.
         gpu_gib: Memory of a GPU to plan for; this machine's if None.
-        base: Another base model than the project's.
 
     Raises:
         UserError: There is no base model on this machine, or no rows.
         ModelError: The base cannot be read or trusted.
     """
-    spec = base or base_spec(project)
-    path = find(spec, project.root, typed=base is not None)
+    spec = base_spec(project)
+    path = find(spec, project.root)
     if path is None:
         hint = f"Run `tuneworthy models pull {spec}`." if ":" in spec else messages.SET_BASE
         raise UserError(f"The weights of the model {spec} are not on this machine.", hint=hint)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import inf, isfinite, log
+from math import log
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.regressions.sets import general_sentences
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
-from tuneworthy.store.shapes import parsed
 from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, made_before, open_base, prepare_base
@@ -49,9 +47,6 @@ if TYPE_CHECKING:
 SHOWN = 3
 # Largest harmless rise of the bits per byte on general text, as a share. Assumed.
 GENERAL_RISE = 0.05
-RATE_FACTORS = (0.4, 1.0, 2.5)
-# Most steps per run of the learning-rate check; a third of the training run's steps if that is less.
-RATE_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +140,7 @@ def prepare(
         GateFailed: The data did not pass its gates.
     """
     if project.train.method == "classifier":
-        raise UserError("There is no pilot and no check of the learning rate for a classifier.", hint=messages.USE_LORA)
+        raise UserError("There is no pilot for a classifier.", hint=messages.USE_LORA)
     with phase("load libraries"):
         quiet()
     with phase("prepare base model"):
@@ -184,7 +179,6 @@ def train_project(
     store: Folder,
     *,
     unsafe: bool = False,
-    lr_check: bool = False,
     full: bool = False,
     say: Say = lambda _: None,
     show: Callable[[Prepared], None] = lambda _: None,
@@ -195,7 +189,6 @@ def train_project(
         project: The project.
         store: Its folder; the caller has the lock.
         unsafe: Take rows that are not gated.
-        lr_check: Run three short trainings first and take the best learning rate.
         full: Also take the rows that overlap with cases.
         say: Gets a sentence now and then.
         show: Gets the inputs of the run, before it starts.
@@ -211,11 +204,6 @@ def train_project(
     if prepared.settings.method == "continued" and not prepared.material.text:
         raise UserError(prepared.material.notes[-1], hint="Add documents, divide long ones by headings, or use lora.")
     show(prepared)
-    rates = {}
-    if lr_check:
-        rates = check_rates(prepared, store.path / "training", say)
-        best = replace(prepared.settings, learning_rate=min(rates, key=rates.__getitem__))
-        prepared = replace(prepared, settings=best)
     run = store.path / "training" / prepared.id
     if (made := made_before(store, "adapter", prepared.id)) is not None:
         shutil.rmtree(run, ignore_errors=True)  # it is there if a run was killed after its last write
@@ -223,7 +211,7 @@ def train_project(
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     prepared = replace(prepared, rehearsal=own)
     ran = train_phases(prepared, run, evaluate=evaluator_of(prepared, say), say=say)
-    adapter = write_adapter(store, prepared, ran, rates)
+    adapter = write_adapter(store, prepared, ran)
     shutil.rmtree(run, ignore_errors=True)
     return adapter, False
 
@@ -362,58 +350,7 @@ def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tup
     return ask
 
 
-def check_rates(prepared: Prepared, folder: Path, say: Say) -> dict[float, float]:
-    """Train three times for a few steps, without rehearsal; return the loss of the last quarter, by learning rate.
-
-    All three see the same rows in the same order, so their losses are compared row by row. A rate at which training
-    diverges has an infinite loss. The losses are stored in `folder`: the same check again trains nothing.
-
-    Raises:
-        UserError: Training diverges at all three.
-    """
-    if prepared.settings.paired:
-        raise UserError(messages.ANSWERS_ONLY, hint=messages.USE_LORA)
-    per_epoch = max(1, len(prepared.rendered.rows) // prepared.settings.batch_size)
-    steps = max(4, min(RATE_STEPS, int(per_epoch * prepared.settings.epochs) // 3))
-    prepared = replace(prepared, settings=replace(prepared.settings, rehearsal=0.0))
-    path = folder / f"rates-{prepared.id}.json"
-    stored = parsed(path.read_bytes(), dict[float, float | None], path) if path.is_file() else {}
-    losses = {rate: inf if loss is None else loss for rate, loss in stored.items()}
-    for factor in RATE_FACTORS:
-        rate = prepared.settings.learning_rate * factor
-        if rate in losses:
-            continue
-        settings = replace(prepared.settings, learning_rate=rate)
-        run = folder / f"rate-{replace(prepared, settings=settings).id}"
-        from tuneworthy.train.trainer import DivergedError, train_rows
-
-        try:
-            ran = train_rows(
-                prepared.base.artifact.folder,
-                prepared.rendered.rows,
-                settings,
-                run,
-                tokenizer=prepared.base.tokenizer,
-                max_steps=steps,
-                say=say,
-            )
-        except DivergedError as error:
-            losses[rate] = inf
-            say(error.message)
-        else:
-            losses[rate] = mean(step.loss for step in ran.progress.steps[-max(1, steps // 4) :])
-            say(f"Learning rate {rate:.2g}: mean loss of {losses[rate]:.4f} over the last quarter of {steps} steps.")
-        shutil.rmtree(run, ignore_errors=True)
-        write_atomic(path, orjson.dumps({str(key): loss if isfinite(loss) else None for key, loss in losses.items()}))
-    if not any(map(isfinite, losses.values())):
-        raise UserError(
-            f"Training diverges at every learning rate tried: {', '.join(f'{rate:.2g}' for rate in losses)}.",
-            hint=messages.LOWER_RATE,
-        )
-    return losses
-
-
-def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float, float]) -> Artifact:
+def write_adapter(store: Folder, prepared: Prepared, ran: Ran) -> Artifact:
     best = ran.progress.best
 
     def fill(folder: Path) -> None:
@@ -459,7 +396,6 @@ def write_adapter(store: Folder, prepared: Prepared, ran: Ran, rates: dict[float
         "seconds": round(ran.progress.seconds, 1),
         "shared_rows": ran.shared,
         "n_trainable": ran.n_trainable,
-        "learning_rates": {f"{rate:.3g}": loss if isfinite(loss) else None for rate, loss in rates.items()},
         "versions": library_versions(),
     }
     return write_artifact(store, "adapter", fill, parent=prepared.base.artifact.id, about=about)

@@ -46,7 +46,7 @@ METHODS = {
         "There are few labelled examples, {share:.1%} of the answers sampled on dev pass, and a grader says right or "
         "wrong. So the grader can reward answers that the model draws. Import questions that it can grade.",
         "https://arxiv.org/abs/2503.14476",
-        "Run `tuneworthy plan --emit trl --out run`, and use TRL's GRPOTrainer with the first grader as the reward.",
+        "Run `tuneworthy plan --emit trl`, and use TRL's GRPOTrainer with the first grader as the reward.",
     ),
     "distil": TrainingMethod(
         "An option meets the target, so a smaller model is trained on its answers.",

@@ -159,15 +159,12 @@ def _answer(one: AnswerSignals) -> JsonObject:
     }  # fmt: skip
 
 
-async def measure_uncertainty(
-    session: Session, variant: Variant, *, limit: int | None = None, samples: int = 0
-) -> UncertaintyReport:
+async def measure_uncertainty(session: Session, variant: Variant, *, samples: int = 0) -> UncertaintyReport:
     """Answer dev with log-probabilities, grade the answers, and calibrate the signals.
 
     Args:
         session: The opened project.
         variant: The variant that answers.
-        limit: Dev cases, at most: drawn at random, the same each time, a smaller limit's among a larger one's.
         samples: Further answers to each case at temperature 1, at least 2: their disagreement is the second signal, or
             and the only one for a model without log-probabilities; 0 for no further answers.
 
@@ -175,9 +172,7 @@ async def measure_uncertainty(
         Undecided: The model gives no log-probabilities, and no further answers are wanted.
         UserError: `[models]` names another model now than the one that the variant was measured with.
     """
-    dev = session.split.dev
-    order = np.random.default_rng(session.project.split.seed).permutation(len(dev))
-    cases = [dev[place] for place in sorted(order[:limit])]
+    cases = session.split.dev
     supported = gives_logprobs(session, variant)
     if not (supported or samples):
         raise Undecided(

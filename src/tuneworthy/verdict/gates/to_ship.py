@@ -191,7 +191,7 @@ def serving(evidence: Evidence) -> Finding:
     return _proof(
         subject.serving,
         "The fine-tuned model has not been served and checked.",
-        "train --only parity --url URL --served-model NAME",
+        "train --only parity --server NAME@URL",
     )
 
 
