@@ -419,8 +419,8 @@ def command_page(path: str, command: click.Command) -> str:
     """Return the part of the page on one command."""
     text, example = help_parts(command)
     context = click.Context(command, info_name=f"tuneworthy {path}", **root.context_settings)
-    usage = " ".join(command.get_usage(context).removeprefix("Usage: ").replace(" [OPTIONS]", "").split())
-    has_arguments = not isinstance(command, click.Group) and usage != f"tuneworthy {path}"
+    usage = " ".join(command.get_usage(context).removeprefix("Usage: ").split())
+    has_arguments = any(isinstance(one, click.Argument) for one in command.params)
     parts = [f"\n## tuneworthy {path}\n\n", f"```\n{usage}\n```\n\n" * has_arguments, f"{text}\n"]
     rows = option_rows(command)
     own = [row for row in rows if row not in common_options()]

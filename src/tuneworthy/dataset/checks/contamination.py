@@ -31,11 +31,9 @@ def contamination(rows: Examples, context: CheckContext) -> RowFindings:
     (letters of other scripts count as those that they look like), and rows of a case's group, are always dropped. So
     are rows that contain most words of a case in stretches of `n` words, rows one or two words away from it, and rows
     whose system prompt or earlier turn quotes it; but where the text is not equal and the answer is another one ("how
-    do I block my card", "how do I find my card"), they are only reported; a long answer is another one if it repeats a
-    name or number that only its own question has, and the same answer says the less the more rows have it. So are rows
-    that ask something else about a passage which a case has as well, unless they have its answer. A stretch
-    that more than 20 rows contain is a pattern and does not count, unless the row contains over 80% of the case. A
-    reworded case is not found.
+    do I block my card", "how do I find my card"), they are only reported. So are rows that ask something else about a
+    passage which a case has as well, unless they have its answer. A stretch that more than 20 rows contain is a pattern
+    and does not count, unless the row contains over 80% of the case. A reworded case is not found.
 
     Bad: a training row "Where's my card?" and the test question "where is my card".
     """

@@ -85,9 +85,8 @@ class NearCheck:
 
     Two rows are near copies if question and answer have the same words in the same order once filler (please, so,
     really, the; in five languages), punctuation and repeated words are taken out. In longer texts a word may also be
-    mistyped: pairs come from MinHash bands, verified by the exact Jaccard similarity of their word triples, and are
-    copies if all words that differ do so by a letter or two inside, and are in one row only. A short answer, such as a
-    label, must be the same. Any other word, a number, a sign or a negation makes another row.
+    mistyped, by a letter or two inside. A short answer, such as a label, must be the same. Any other word, a number, a
+    sign or a negation makes another row.
 
     Bad: "Where is my card?" and "So where is my card?" with the same answer.
     """

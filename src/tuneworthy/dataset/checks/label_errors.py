@@ -414,19 +414,16 @@ class LabelErrors:
     """Rows of a task with few labels whose label disagrees with what all other rows suggest.
 
     For each row, models trained on the other rows predict its label. How likely a label is wrong is measured on labels
-    drawn at random. Rows for which that is above `most` leave, except where the label may not follow from the text:
-    if that would be over a quarter of their label's rows, or fewer than half of all rows are predicted as given, they
-    are reported. Above 10% of all rows, the build asks. Rows with another label that is at least 20 times as probable
-    are reported. The likeliest errors come first, with the predicted label: some are errors, some are only hard, so a
-    person decides. Labels that people confuse are not wrong at random, and mostly stay. Without labels, answers that
-    several rows share are taken for them, and of JSON objects the keys that have a value.
+    drawn at random. Rows for which that is above `most` leave; they are reported where the label may not follow from
+    the text (over a quarter of their label's rows, or fewer than half of all rows predicted as given). Above 10% of all
+    rows, the build asks. Rows with another label that is at least 20 times as probable are reported, the likeliest
+    errors first, with the predicted label: a person decides. Labels that people confuse mostly stay. Without labels,
+    answers that several rows share are taken for them, and of JSON objects the keys that have a value.
 
-    Rows leave as well if the labels of similar questions agree no more than labels drawn at random, while they do agree
-    elsewhere, and if cases have no such questions: such rows are of another topic. With few labels, random ones agree
-    too often to tell.
+    Rows of another topic leave as well: those whose labels agree no more than random labels among similar questions.
 
-    If a model of the cases agrees clearly less with the rows than with other cases, or a model of the rows more with
-    the cases than with other rows, too many labels are wrong to find single rows: then the build asks as well.
+    If rows and cases agree clearly less than cases do with one another, too many labels are wrong to find single rows:
+    then the build asks as well.
 
     Bad: "Where is my card?" with the label `exchange_rate`; "A table for two" with the answer `{}`, where other rows
     name the number of people.

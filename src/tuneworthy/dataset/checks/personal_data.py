@@ -134,11 +134,9 @@ class PersonalData:
     A model can repeat its training data to anyone. Numbers with a checksum count only if it is right, and those
     of digits only if a word before them names them ("BSN 111222333"). Keys count by the format of their vendor, or by
     the words before them ("password =", "Bearer"). By default the values are masked, the same value by the same mask,
-    so that question and answer still belong together; a value that is named in one place is masked wherever the row
-    repeats it. Masked rows are read again, and the gate fails if anything is found in them. Names of people and
-    places need the engine `presidio`; the gate and the card list the missing kinds. Further fields of a log (`meta`,
-    `group`, `tags`) count too; in `group` and `tags` a mask contains a hash of the value, so that
-    rows of one source still have one group. A value is never shown, only counted.
+    so that question and answer still belong together. Masked rows are read again, and the gate fails if anything is
+    found in them. Names of people and places need the engine `presidio`; the gate and the card list the missing kinds.
+    Further fields of a log (`meta`, `group`, `tags`) count too. A value is never shown, only counted.
 
     Bad: "Write to ada@example.org".
     """
