@@ -420,16 +420,12 @@ class PairView:
             **{
                 name: {
                     "text": snippet(one.texts[place]),
-                    "score": _score(one.scores[place]),
+                    "score": None if np.isnan(score := one.scores[place]) else float(score),
                     "reason": one.reasons[place],
                 }
                 for name, one in (("a", self.pair.a), ("b", self.pair.b))
             },
         }
-
-
-def _score(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def listed(state: UiState, query: Mapping[str, Any]) -> JsonObject:
