@@ -73,9 +73,7 @@ def _prompt_faults(change: Project, base: Project, shots: Examples, groups: Iter
         yield "A prompt file is a pointer of Git LFS. Fetch the file first."
     if any(block not in old and not _PLAIN.fullmatch(block) for block in _BLOCK.findall(new)):
         yield "A prompt has new template code. It may only insert variables."
-    added = "".join(words(new))
-    quoted = ["\n".join(map(text_of, shot.messages)) for shot in shots if "".join(words(shot.question)) in added]
-    old = "\n".join([old, *quoted])
+    old = "\n".join([old, *_quoted_shots(new, shots)])
     if n := max(
         _count_quotes(new, old, texts, fillers)
         for texts in chain.from_iterable(map(_texts, groups))
@@ -96,6 +94,11 @@ def _texts(cases: Cases) -> tuple[list[str], list[str]]:
         if 2 * [*answers.values()].count(1) > answers.total()
         else [],
     )
+
+
+def _quoted_shots(new: str, shots: Examples) -> list[str]:
+    added = "".join(words(new))
+    return ["\n".join(map(text_of, shot.messages)) for shot in shots if "".join(words(shot.question)) in added]
 
 
 def _count_quotes(new: str, old: str, texts: Texts, fillers: str) -> int:

@@ -124,7 +124,7 @@ def rows_of(planned: Planned) -> Sequence[TokenRow]:
     if planned.folder is None:
         raise UserError(
             f"{planned.base} is a GGUF file, which other trainers cannot load.",
-            hint="Run `tuneworthy train` once to convert the file to a model folder, or set `base` in [train] to a folder.",
+            hint="Run `tuneworthy train` once to convert the file to a model folder, or name a folder in [train] base.",
         )
     if planned.rendered is None:
         raise UserError(

@@ -444,9 +444,7 @@ def train_rows(
     trainer: Any
     if pairs:
         arguments = training_arguments(DPOConfig, settings, run, total, max_length=None, beta=settings.beta)
-        columns = {"prompt_ids": "prompt", "chosen_ids": "chosen", "rejected_ids": "rejected"}
-        dataset = Dataset.from_dict({name: [getattr(pair, part) for pair in pairs] for name, part in columns.items()})
-        trainer = PairTrainer(kinds=[len(pairs)], args=arguments, train_dataset=dataset, **common)
+        trainer = PairTrainer(kinds=[len(pairs)], args=arguments, train_dataset=_pair_dataset(pairs), **common)
     else:
         arguments = training_arguments(
             SFTConfig, settings, run, total, max_length=None, dataset_kwargs={"skip_prepare_dataset": True}
@@ -500,6 +498,11 @@ def training_arguments(kind: type[Any], settings: TrainingSettings, run: Path, t
 
 def _dataset(rows: Sequence[TokenRow]) -> Dataset:
     return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]})
+
+
+def _pair_dataset(pairs: Sequence[TokenPair]) -> Dataset:
+    columns = {"prompt_ids": "prompt", "chosen_ids": "chosen", "rejected_ids": "rejected"}
+    return Dataset.from_dict({name: [getattr(pair, part) for pair in pairs] for name, part in columns.items()})
 
 
 def _row_attention(model: Any, rows: Sequence[TokenRow], settings: TrainingSettings) -> RowAttention | None:

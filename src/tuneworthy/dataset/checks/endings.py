@@ -43,8 +43,7 @@ def cut_off(answer: str) -> str:
         return "unclosed code block"
     if text[:1] in {"{", "["} and text[-1:] not in {"}", "]"} and parse_object(text) is UNLABELLED:
         return "unclosed JSON" if text[1:2] in {'"', "{", "[", "\n", " "} else ""
-    if any(bracket in text for bracket in "([{"):
-        text = _EMOTICON.sub("", text)
+    text = _without_emoticons(text)
     dangles = _DANGLING.search(text[-_TAIL:]) is not None
     if text[-1:] in {",", "("}:  # "Kind regards," is a line by itself
         dangles = dangles or _has_words(text[text.rfind("\n") + 1 :], _MIN_LAST + 1)
@@ -53,6 +52,10 @@ def cut_off(answer: str) -> str:
 
 def _has_words(text: str, n: int) -> bool:
     return len(text.split(None, n)) >= n
+
+
+def _without_emoticons(text: str) -> str:
+    return _EMOTICON.sub("", text) if "(" in text or "[" in text or "{" in text else text
 
 
 @data_check("truncation", version=3)
