@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tuneworthy.cli.data_build import say_import
-from tuneworthy.cli.options import expected_option, format_option, input_option, note
+from tuneworthy.cli.options import expected_option, input_option, note
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.errors import TuneworthyError
@@ -22,7 +22,7 @@ from tuneworthy.store import Folder
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @input_option
 @expected_option
-@format_option
+@click.option("--format")
 @click.option("--replace", is_flag=True)
 @click.pass_context
 def _command(context: click.Context, files: Sequence[Path], replace: bool, **request: Any) -> None:
