@@ -23,7 +23,7 @@ from tuneworthy.engine.tool_child import MAX_RESULT
 from tuneworthy.engine.tool_loop import MAX_CALLS, _written
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import ConfigError, NotStored, UserError
-from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.exports.folder import write_export
 from tuneworthy.ladder.rungs.tools import with_tools
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.trust import VARIABLE, Untrusted, allow

@@ -21,7 +21,7 @@ from tuneworthy import limited
 from tuneworthy.cli import MIN_MEMORY, invoke, safe_stream
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands.export_folder import write_export
+from tuneworthy.exports.folder import write_export
 from tuneworthy.report.text import escaped, inert
 from tuneworthy.store import Folder
 from tuneworthy.store.database import open_database

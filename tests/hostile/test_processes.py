@@ -21,7 +21,7 @@ from tuneworthy import limited, processes
 from tuneworthy.classical.export import SERVER
 from tuneworthy.cli import invoke
 from tuneworthy.errors import OutsideFault
-from tuneworthy.ladder.commands.export_folder import run_closed
+from tuneworthy.exports.folder import run_closed
 from tuneworthy.providers import downloads
 
 SOURCE = Path(processes.__file__).parent

@@ -21,8 +21,8 @@ import yaml
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
+from tuneworthy.exports import router as export_router
 from tuneworthy.ladder.cascade import is_sent, joined, large_of
-from tuneworthy.ladder.commands import export_router
 from tuneworthy.ladder.comparison_plan import read_comparisons, rungs_with_comparisons, with_slots
 from tuneworthy.ladder.measurement import _time
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record, write_record

@@ -23,7 +23,7 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands import export_classifier as command
+from tuneworthy.exports import classifier as command
 from tuneworthy.ladder.record import read_record
 from tuneworthy.providers.address import free_port
 from tuneworthy.store import Folder

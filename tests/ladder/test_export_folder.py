@@ -24,8 +24,8 @@ from tuneworthy.cli.export import lines_every
 from tuneworthy.cli.interruption import run_async
 from tuneworthy.config.models import OpenAI
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands.export_folder import run_closed, write_export
-from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant, question_of
+from tuneworthy.exports.folder import run_closed, write_export
+from tuneworthy.exports.variant import OTHERS, export_variant, question_of
 from tuneworthy.ladder.session import Session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat

@@ -14,8 +14,8 @@ from tests.ladder.simulations import LABELS, write_simulation
 from tuneworthy.classical.decision import SPEC
 from tuneworthy.config import load
 from tuneworthy.errors import ModelError, OutsideFault
+from tuneworthy.exports.variant import export_variant
 from tuneworthy.ladder import classical_models
-from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.measurement import calibration_of
 from tuneworthy.ladder.record import RunRecord, record_from
 from tuneworthy.ladder.run import LadderRun

@@ -14,7 +14,7 @@ import pytest
 from tests.ladder.test_retrieval_rung import WORDS, needs_lancedb, write_facts
 from tests.ladder.test_variants import SERVED, asking, within
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.commands.export_variant import export_variant
+from tuneworthy.exports.variant import export_variant
 from tuneworthy.ladder.project_search import ProjectSearch
 from tuneworthy.ladder.rungs.retrieval import forms_of
 from tuneworthy.ladder.session import Session

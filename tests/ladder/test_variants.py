@@ -18,8 +18,8 @@ import pytest
 from tests.ladder.simulations import write_simulation
 from tuneworthy.config import load
 from tuneworthy.errors import ConfigError, UserError
+from tuneworthy.exports.variant import export_variant
 from tuneworthy.ladder.commands.compare import _step, compare_variants
-from tuneworthy.ladder.commands.export_variant import export_variant
 from tuneworthy.ladder.comparisons import comparison_id, read_comparisons, take_comparison
 from tuneworthy.ladder.record import write_record
 from tuneworthy.ladder.run import LadderRun

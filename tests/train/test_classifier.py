@@ -25,8 +25,8 @@ from tuneworthy.classical.decision import SETTINGS, WEIGHTS, read_classifier  # 
 from tuneworthy.cli import invoke  # noqa: E402
 from tuneworthy.config import load  # noqa: E402
 from tuneworthy.errors import GateFailed, ModelError, UserError  # noqa: E402
+from tuneworthy.exports import classifier as command  # noqa: E402
 from tuneworthy.ladder.bills import bills_of  # noqa: E402
-from tuneworthy.ladder.commands import export_classifier as command  # noqa: E402
 from tuneworthy.ladder.record import read_record  # noqa: E402
 from tuneworthy.retrieval.bert import WordPieces  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402

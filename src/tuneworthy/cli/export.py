@@ -17,9 +17,9 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import PATH, export_option, json_option, note, print_result, project_option, say, writing_to
 from tuneworthy.config import Project, load
-from tuneworthy.ladder.commands.export_classifier import RUNGS, export_classifier
-from tuneworthy.ladder.commands.export_router import export_router
-from tuneworthy.ladder.commands.export_variant import export_variant
+from tuneworthy.exports.classifier import RUNGS, export_classifier
+from tuneworthy.exports.router import export_router
+from tuneworthy.exports.variant import export_variant
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.trust import own_path

@@ -16,7 +16,7 @@ from tuneworthy.cli.options import POSITIVE, note, project_option, say
 from tuneworthy.config import Project, load
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.errors import OutsideFault, UserError
-from tuneworthy.ladder.commands.export_classifier import export_classifier
+from tuneworthy.exports.classifier import export_classifier
 from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.releases import Release, all_releases, open_release, rolled_back, start_release
 from tuneworthy.ship.gguf import FILE

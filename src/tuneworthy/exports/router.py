@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 import orjson
 
 from tuneworthy.errors import GateFailed, UserError
+from tuneworthy.exports.classifier import measured_answers, write_classifier
+from tuneworthy.exports.folder import run_closed, write_export
+from tuneworthy.exports.variant import OTHERS, export_variant, variables_of
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, is_sent, large_of
 from tuneworthy.ladder.classical_models import IN_PROCESS
-from tuneworthy.ladder.commands.export_classifier import measured_answers, write_classifier
-from tuneworthy.ladder.commands.export_folder import run_closed, write_export
-from tuneworthy.ladder.commands.export_variant import OTHERS, export_variant, variables_of
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.rung_details import CascadeDetail

@@ -20,10 +20,10 @@ from tuneworthy.classical.base import METHODS, ClassicalModel, ProbabilisticMode
 from tuneworthy.classical.export import MARK, read_answer, standalone_files
 from tuneworthy.classical.runtime import fill_template
 from tuneworthy.errors import GateFailed, UserError
+from tuneworthy.exports.folder import rendered, run_closed, write_export
+from tuneworthy.exports.variant import asked
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.classical_models import IN_PROCESS, LEAST, ClassicalProvider
-from tuneworthy.ladder.commands.export_folder import rendered, run_closed, write_export
-from tuneworthy.ladder.commands.export_variant import asked
 from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.rung_details import TunedDetail

@@ -1,0 +1,1 @@
+"""What wins, taken home: a prompt, a classifier or a router as a folder."""
