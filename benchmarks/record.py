@@ -3,9 +3,10 @@
     python benchmarks/record.py [--calls 150] [--save]
 
 One process has two OpenAI clients, one of them recorded; a server in another process answers after a fixed time. The
-calls alternate, in random order within a pair, so that both meet the same machine. The ratio is that of the total times;
-its interval is a bootstrap over pairs, 95%. In each call the last paragraphs of the prompt are new, and as many are
-those of a template.
+blocks of `BLOCK` calls alternate, in random order within a pair, so that both meet the same machine. A block has calls of
+one kind, begins with one that is not timed, and ends once its calls are written: the thread works during the next call,
+so single calls in turn would charge the recording to the plain calls. The ratio is that of the medians, with a 95%
+bootstrap interval over pairs of blocks; `mean_ratio` is that of the totals, with its interval. Half of each prompt is a template, and half is new. The thread's CPU time is per recorded call.
 
 Goal: at most 5%, at 20 ms and 200 ms, with prompts of 2 kB and 20 kB.
 """
@@ -19,7 +20,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -27,9 +27,10 @@ import numpy as np
 import openai
 
 import tuneworthy
-from tuneworthy.calls.recorder import recorder_of
+from tuneworthy.calls.recorder import Recorder, recorder_of
 
 HERE = Path(__file__).parent
+BLOCK = 10
 SERVER = """
 import asyncio, json, sys
 BODY = json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 500,
@@ -75,12 +76,10 @@ def prompt(pool: list[str], size: int, rng: random.Random) -> str:
     return "\n\n".join(parts)[:size]
 
 
-def cpu_of_thread() -> float:
+def cpu_of_thread(recorder: Recorder) -> float:
     """Return the CPU time of the recorder's thread so far, seconds."""
-    thread = next((one for one in threading.enumerate() if one.name == "tuneworthy-recorder"), None)
-    if thread is None:
-        return 0.0
-    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+    thread = recorder._thread
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident)) if thread and thread.ident else 0.0
 
 
 def measure(address: str, wait_s: float, size: int, n: int, path: Path) -> dict[str, float]:
@@ -90,32 +89,36 @@ def measure(address: str, wait_s: float, size: int, n: int, path: Path) -> dict[
         )
 
     clients = (client(), tuneworthy.record(client(), to=path))
-    rng, pool = random.Random(7), paragraphs()
-    times = np.zeros((n, 2))
-    for pair in range(-5, n):
+    recorder, rng, pool = recorder_of(path), random.Random(7), paragraphs()
+    n_blocks = max(2, n // BLOCK)
+    times, thread_s, n_before, last_s = np.zeros((n_blocks, BLOCK, 2)), 0.0, 0, 0.0
+    for block in range(-1, n_blocks):
+        if block == 0:
+            thread_s, n_before = cpu_of_thread(recorder), recorder.counts["recorded"]
         for side in rng.sample((0, 1), 2):
-            messages = [{"role": "user", "content": prompt(pool, size, rng)}]
-            if pair == 0:
-                recorder_of(path).flush(60)
-                before = cpu_of_thread(), dict(recorder_of(path).counts)
+            for call in range(-1, BLOCK):
+                messages = [{"role": "user", "content": prompt(pool, size, rng)}]
+                started = time.perf_counter()
+                clients[side].chat.completions.create(model="m", messages=messages)
+                if block >= 0 and call >= 0:
+                    times[block, call, side] = 1000 * (time.perf_counter() - started)
             started = time.perf_counter()
-            clients[side].chat.completions.create(model="m", messages=messages)
-            if pair >= 0:
-                times[pair, side] = time.perf_counter() - started
-    waited = time.perf_counter()
-    recorder_of(path).flush(600)
-    waited = time.perf_counter() - waited
-    counts = recorder_of(path).counts
-    draws = np.random.default_rng(7).integers(0, n, (4000, n))
-    ratios = times[draws, 1].sum(1) / times[draws, 0].sum(1)
-    low, high = np.quantile(ratios, (0.025, 0.975))
+            recorder.flush(600)
+            last_s = max(last_s, time.perf_counter() - started)
+    for one in clients:
+        one.close()
+    draws = times[np.random.default_rng(7).integers(0, n_blocks, (2000, n_blocks))].reshape(2000, -1, 2)
+    middle, means = np.median(draws, axis=1), draws.mean(axis=1)
+    low, high = np.quantile(middle[:, 1] / middle[:, 0], (0.025, 0.975))
+    mean_low, mean_high = np.quantile(means[:, 1] / means[:, 0], (0.025, 0.975))
+    plain, recorded = np.median(times, axis=(0, 1))
+    n_recorded = recorder.counts["recorded"] - n_before
     return {
-        "wait_ms": wait_s * 1000, "prompt_kb": size / 1000, "plain_ms": float(np.median(times[:, 0]) * 1000),
-        "recorded_ms": float(np.median(times[:, 1]) * 1000), "ratio": float(times[:, 1].sum() / times[:, 0].sum()),
-        "low": float(low), "high": float(high), "median_ratio": float(np.median(times[:, 1]) / np.median(times[:, 0])),
-        "thread_ms": (cpu_of_thread() - before[0]) / n * 1000, "last_s": waited,
-        "recorded": counts["recorded"] - before[1].get("recorded", 0),
-        "skipped": sum(counts.values()) - counts["recorded"],
+        "wait_ms": 1000 * wait_s, "prompt_kb": size / 1000, "plain_ms": plain, "recorded_ms": recorded,
+        "ratio": recorded / plain, "low": low, "high": high, "mean_ratio": times[..., 1].sum() / times[..., 0].sum(),
+        "mean_low": mean_low, "mean_high": mean_high, "last_s": last_s, "recorded": n_recorded,
+        "thread_ms": 1000 * (cpu_of_thread(recorder) - thread_s) / n_recorded,
+        "skipped": recorder.counts.total() - recorder.counts["recorded"],
     }  # fmt: skip
 
 
@@ -134,7 +137,7 @@ def main() -> None:
                 for size in (2_000, 20_000):
                     path = Path(folder) / f"{wait_s}-{size}.jsonl"
                     rows.append(measure(address, wait_s, size, arguments.calls, path))
-                    print(" ".join(f"{name}={value:.3f}" for name, value in rows[-1].items()), flush=True)
+                    print(" ".join(f"{name}={value:.4g}" for name, value in rows[-1].items()), flush=True)
     finally:
         server.terminate()
     print(f"load {os.getloadavg()[0]:.1f}")

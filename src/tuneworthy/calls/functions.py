@@ -71,7 +71,7 @@ def _decorated(function: Any, source: CallSource) -> Any:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some functions in C have none
-        signature = inspect.Signature([inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)])
+        signature = inspect.signature(lambda *args, **options: None)
 
     def begun(args: Any, kwargs: Any) -> "FunctionCall":
         call = FunctionCall(source)
@@ -142,10 +142,13 @@ class FunctionCall(LiveCall):
     def begin(self, signature: inspect.Signature, args: Any, kwargs: Any) -> None:
         if not self.is_drawn:
             return
-        bound = signature.bind(*args, **kwargs)
+        self.pieces = list[str]()
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:  # the function is about to say so
+            return
         bound.apply_defaults()
         values = {name: value for name, value in bound.arguments.items() if name not in {"self", "cls"}}
-        self.pieces = list[Any]()
         self.arguments = _json(values, _known_or_named)
 
     @never_raises

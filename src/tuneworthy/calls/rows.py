@@ -25,7 +25,18 @@ _SETTINGS = (
     "stop_sequences", "seed", "n", "response_format", "text", "tool_choice", "function_call", "reasoning",
     "reasoning_effort", "thinking", "frequency_penalty", "presence_penalty", "verbosity",
 )  # fmt: skip
-_ANSWER = ("model", "choices", "output", "content", "usage", "stop_reason", "status", "incomplete_details")
+_ANSWER = (
+    "type",
+    "role",
+    "model",
+    "choices",
+    "output",
+    "content",
+    "usage",
+    "stop_reason",
+    "status",
+    "incomplete_details",
+)
 # Fields of a request by which the API adds what the request does not contain.
 _STORED = ("previous_response_id", "conversation", "prompt", "context_management", "container")
 _SECRET_FIELD = re.compile(

@@ -43,6 +43,7 @@ def command(upstream: str, bind: str, out: Path | None, share: float) -> None:
     # a seed of its own: which prompts are drawn must not be the same for ever
     app = ShadowProxy(upstream, calls, share=share, seed=secrets.randbits(32), header=b"x-session-id")
     calls.upstream = app.upstream
+    calls.start()
     door = listen(host, port)
     port = door.getsockname()[1]
     note(
