@@ -2,11 +2,12 @@
 
     python benchmarks/record.py [--calls 150] [--save]
 
-One process has two OpenAI clients, one of them recorded; a server in another process answers after a fixed time. The
-blocks of `BLOCK` calls alternate, in random order within a pair, so that both meet the same machine. A block has calls of
-one kind, begins with one that is not timed, and ends once its calls are written: the thread works during the next call,
-so single calls in turn would charge the recording to the plain calls. The ratio is that of the medians, with a 95%
-bootstrap interval over pairs of blocks; `mean_ratio` is that of the totals, with its interval. Half of each prompt is a template, and half is new. The thread's CPU time is per recorded call.
+One process has two OpenAI clients, one of them recorded; a server in another process answers after a fixed time. Blocks
+of calls alternate, in random order within a pair, so that both meet the same machine. A block has calls of one kind for
+over a second, begins with one that is not timed, and ends once its calls are written: the thread works during later
+calls, so single calls in turn would charge the recording to the plain calls. The ratio is that of the medians, and
+`mean_ratio` that of the totals, each with a 95% bootstrap interval over pairs of blocks. Half of each prompt is a
+template, and half is new. The thread's CPU time is per recorded call.
 
 Goal: at most 5%, at 20 ms and 200 ms, with prompts of 2 kB and 20 kB.
 """
@@ -30,7 +31,6 @@ import tuneworthy
 from tuneworthy.calls.recorder import Recorder, recorder_of
 
 HERE = Path(__file__).parent
-BLOCK = 10
 SERVER = """
 import asyncio, json, sys
 BODY = json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 500,
@@ -90,13 +90,14 @@ def measure(address: str, wait_s: float, size: int, n: int, path: Path) -> dict[
 
     clients = (client(), tuneworthy.record(client(), to=path))
     recorder, rng, pool = recorder_of(path), random.Random(7), paragraphs()
-    n_blocks = max(2, n // BLOCK)
-    times, thread_s, n_before, last_s = np.zeros((n_blocks, BLOCK, 2)), 0.0, 0, 0.0
+    size_of_block = max(20, round(1.2 / wait_s))
+    n_blocks = max(2, n // size_of_block)
+    times, thread_s, n_before, last_s = np.zeros((n_blocks, size_of_block, 2)), 0.0, 0, 0.0
     for block in range(-1, n_blocks):
         if block == 0:
             thread_s, n_before = cpu_of_thread(recorder), recorder.counts["recorded"]
         for side in rng.sample((0, 1), 2):
-            for call in range(-1, BLOCK):
+            for call in range(-1, size_of_block):
                 messages = [{"role": "user", "content": prompt(pool, size, rng)}]
                 started = time.perf_counter()
                 clients[side].chat.completions.create(model="m", messages=messages)

@@ -32,6 +32,8 @@ TOOLS: dict[str, list[Any]] = {
     "responses": [{"type": "function", "name": "weather", "parameters": SCHEMA, "strict": False}],
     "messages": [{"name": "weather", "input_schema": SCHEMA}],
 }
+# Clients without a loop that the tests made; those with one are closed in it.
+OPEN: list[Any] = []
 KEY = "sk-of-the-tests-4711"
 
 
@@ -39,6 +41,9 @@ KEY = "sk-of-the-tests-4711"
 def server() -> Iterator[Api]:
     with api() as found:
         yield found
+    for client in OPEN:
+        client.close()
+    OPEN.clear()
 
 
 @pytest.fixture
@@ -47,11 +52,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def client_of(kind: str, address: str, *, is_async: bool = False, **options: Any) -> Any:
-    if kind == "messages":
-        cls: Any = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
-        return cls(api_key=KEY, base_url=address, max_retries=0, **options)
-    cls = openai.AsyncOpenAI if is_async else openai.OpenAI
-    return cls(api_key=KEY, base_url=f"{address}/v1", max_retries=0, **options)
+    modules: dict[bool, Any] = {True: anthropic, False: openai}
+    name = "Anthropic" if kind == "messages" else "OpenAI"
+    make = getattr(modules[kind == "messages"], f"Async{name}" if is_async else name)
+    base = address if kind == "messages" else f"{address}/v1"
+    client = make(api_key=KEY, base_url=base, max_retries=0, **options)
+    if not is_async:
+        OPEN.append(client)
+    return client
 
 
 def ask(client: Any, kind: str, *, tools: bool = False, model: str = "m", **options: Any) -> Any:
@@ -147,6 +155,8 @@ def test_helpers_and_copies_of_a_client_are_recorded_once_each(server: Api, path
             assert (await stream.get_final_response()).output_text == TEXT
         async with claude.messages.stream(**raw, max_tokens=9) as stream:
             assert await stream.get_final_text() == TEXT
+        await chat.close()
+        await claude.close()
 
     asyncio.run(awaited()) if is_async else plain()
     rows = written(path)
@@ -234,6 +244,7 @@ def test_a_cancelled_task_stays_cancelled(server: Api, path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         server.release.set()
+        await client.close()
 
     asyncio.run(work())
     assert reasons(path) == ["cancelled"]

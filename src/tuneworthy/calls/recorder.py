@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
 from threading import Event, RLock, Thread
-from time import perf_counter, time
+from time import perf_counter, sleep, time
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
@@ -34,6 +34,8 @@ MAX_WAITING = 32 * 2**20
 RECORDED, NO_JSON = "recorded", "no JSON"
 # How long the end of a program waits for its last calls, seconds.
 EXIT_S = 5.0
+# Between the end of a call and the work on it, seconds: the program is busy with the answer then, and needs the GIL.
+_PAUSE_S = 0.1
 # Calls that are written under one lock, and skipped calls of one reason among them, at most.
 _MAX_BATCH = 1_000
 P = ParamSpec("P")
@@ -125,6 +127,8 @@ class Recorder:
     def _run(self) -> None:
         while True:
             batch = [self._queue.get()]
+            if not isinstance(batch[0], Event):
+                sleep(_PAUSE_S)
             with suppress(Empty):
                 while len(batch) < _MAX_BATCH:
                     batch.append(self._queue.get_nowait())
