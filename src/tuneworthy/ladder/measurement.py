@@ -294,12 +294,11 @@ def meets_target(session: Session, one: Measurement) -> bool:
         recall_n=one.recall_n,
     )
     return (
-        task.target is not None
-        and not session.data.dataset.agreement
+        session.target is not None
         and (not judging or bool(corrected and judging.validation and judging.validation.status == "pass"))
         and target_of(
             record,
-            task.target,
+            session.target,
             task.margin,
             options=options_of(read_comparisons(session.folder)),
             additions=len(split.additions),

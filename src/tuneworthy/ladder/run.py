@@ -709,7 +709,7 @@ class LadderRun:
             task=project.task.name,
             kind=session.task.kind,
             primary=project.graders[0].type,
-            target=None if session.data.dataset.agreement else project.task.target,
+            target=session.target,
             margin=project.task.margin,
             quick=self.quick,
             n_dev=len(self.dev),

@@ -161,6 +161,11 @@ class Session:
             )
         return await self.runner.run(variant, model, cases, repeats=range(repeats), logprobs=logprobs)
 
+    @property
+    def target(self) -> float | None:
+        """Score that is good enough; None if not set, or where scores are agreement with today's model."""
+        return None if self.data.dataset.agreement else self.project.task.target
+
     def stored(self, variant: Variant, cases: Cases, *, repeats: int = 1) -> list[Trace]:
         if variant.cascade is None:
             return self.runner.stored(variant, cases, repeats=range(repeats))
