@@ -154,6 +154,7 @@ class Case:
         documents: Ids of the documents with the answer.
         tools: JSON schemas of the tools that may be called (OpenAI shape).
         today: Recorded answer of today's model; None without one.
+        weight: Cases that it stands for in a sample.
     """
 
     id: str
@@ -165,6 +166,7 @@ class Case:
     documents: TextTuple = ()
     tools: tuple[JsonObject, ...] = ()
     today: TodaysAnswer | None = None
+    weight: float = 1.0
 
     @staticmethod
     def make_id(question: Any, tools: Sequence[JsonObject] = ()) -> str:

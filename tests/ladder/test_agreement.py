@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -13,6 +14,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cases import answered_today, read_cases
 from tuneworthy.cases.writer import write_cases
 from tuneworthy.cli import invoke
+from tuneworthy.ladder.label_sample import drawn_sample
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.store import Folder
 
@@ -128,3 +130,65 @@ def test_a_wrong_record_of_today_is_named_with_its_line(tmp_path, today):
     path.write_bytes(orjson.dumps({"input": "a", "today": today}) + b"\n")
     with pytest.raises(Exception, match="today"):
         read_cases(path)
+
+
+def test_labels_of_the_sample_turn_agreement_into_accuracy(tmp_path, capsys):
+    """Today's model is wrong in a fifth of the cases; the classifier, taught the right colours, is not."""
+    root = recorded(tmp_path / "world", noise=20)
+    run(root)
+    sample = orjson.loads((root / ".tuneworthy/sample.json").read_bytes())
+    cases = {case.id: case for case in read_cases(root / "cases.jsonl").cases}
+    assert len(sample) == 100 and sum(sample.values()) == pytest.approx(300)
+    truth = {case: ["red", "green", "blue"][int(cases[case].input.split()[1]) % 3] for case in sample}
+    partly = list(sample)[:60]
+    write_labels(root, {case: truth[case] for case in partly})
+    assert decision(root, capsys)["reason_code"] == "agreement_only"
+    write_labels(root, truth)
+    record = run(root)
+    assert record.agreement == "" and record.n_test == 100 and record.target == 0.9
+    assert record.rung("classical").certificate is None
+    verdict = decision_of(root, capsys)
+    assert verdict["agreement"] is None and verdict["reason_code"] != "agreement_only"
+    plan = orjson.loads((root / ".tuneworthy/comparisons.json").read_bytes())
+    assert not any(name.endswith("@agreement") for name in plan["spent"])
+    capsys.readouterr()
+    assert invoke(["label", "cases", "--project", str(root), "--labeller", "ada"]) == 0
+    assert "Next: tuneworthy run" in capsys.readouterr().out  # not the other 200 cases
+
+
+def write_labels(root: Path, truth: dict[str, str]) -> None:
+    lines = [
+        {"case": case, "labeller": "ada", "label": label, "time": "2026-12-02T10:00:00"}
+        for case, label in truth.items()
+    ]
+    (root / "cases.labels.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    assert invoke(["label", "cases", "--apply", "--project", str(root)]) == 0
+
+
+def decision_of(root: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    capsys.readouterr()
+    invoke(["decide", "--project", str(root), "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_weighted_sample_is_unbiased_and_needs_fewer_labels_than_random_order():
+    """1,000 cases; two options, 82% and 78% right, differ on a fifth; 400 samples of 100."""
+    rng = np.random.default_rng(3)
+    n, differ = 1000, np.arange(1000) < 200
+    a = np.where(differ, rng.random(n) < 0.55, rng.random(n) < 0.88).astype(float)
+    b = np.where(differ, 1 - a, a)
+    b[differ] = np.where(rng.random(200) < 0.15, 0, b[differ])
+    found: dict[str, list[float]] = {"a": [], "difference": [], "a, random": [], "difference, random": []}
+    for seed in range(400):
+        sample = drawn_sample(differ.tolist(), 100, seed)
+        at, weights = np.array(list(sample)), np.array(list(sample.values()))
+        found["a"].append(weights @ a[at] / weights.sum())
+        found["difference"].append(weights @ (b - a)[at] / weights.sum())
+        plain = rng.choice(n, 100, replace=False)
+        found["a, random"].append(a[plain].mean())
+        found["difference, random"].append((b - a)[plain].mean())
+    assert abs(np.mean(found["a"]) - a.mean()) < 0.005
+    assert abs(np.mean(found["difference"]) - (b - a).mean()) < 0.005
+    needed = np.var(found["difference"]) / np.var(found["difference, random"])  # labels for the same variance
+    assert needed < 0.7
+    assert np.var(found["a"]) / np.var(found["a, random"]) < 1.25  # of a single score it needs somewhat more

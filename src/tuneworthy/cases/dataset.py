@@ -32,10 +32,12 @@ from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count
-from tuneworthy.types import Case, Cases, Example, Examples, NamedInts, TextTuple, content_hash, frozen
+from tuneworthy.types import Case, Cases, Example, Examples, NamedFloats, NamedInts, TextTuple, content_hash, frozen
 
 # The file of the dropped rows, in the store.
 DROPPED = "overlaps.jsonl"
+# The test cases to label first where only today's answers are known, with their weights, in the store.
+SAMPLE = "sample"
 # Share of the examples that may overlap cases without a warning.
 MANY_DROPPED = 0.1
 
@@ -108,8 +110,9 @@ class Dataset:
 
     @property
     def agreement(self) -> str:
-        """The model whose recorded answers are compared with in place of right answers; "" if a person gave those."""
-        return next((case.today.model for case in self.cases if case.today and case.today.borrowed), "")
+        """The model whose recorded answers test compares with in place of right ones; "" if people gave those."""
+        models = {case.today.model if case.today.borrowed else "" for case in self.cases if case.today}
+        return min(models, default="")
 
     @property
     def many_dropped(self) -> bool:
@@ -181,6 +184,10 @@ class Dataset:
             "near_duplicates": n_near,
         }
         unique = tuple(dict.fromkeys(reasons))  # a stored split already has the reasons of the draw
+        test = [case for case in split.test if not (case.today and case.today.borrowed)]
+        if not self.agreement and len(test) < len(split.test):
+            reasons.append(f"{len(test)} test cases are labelled, as a weighted sample of {len(split.test)}")
+            counts["test"], split = len(test), replace(split, test=tuple(test))
         split = replace(split, dev=dev, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=unique)
         return split, report
 
@@ -261,7 +268,7 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
         UserError: A file is missing or wrong.
     """
     case_file = read_cases(project.path(project.cases.path))
-    cases = answered_today(case_file.cases)
+    cases = answered_today(case_file.cases, Folder(project.root).read(SAMPLE, dict[str, float]))
     rows: Examples = ()
     notes = case_file.notes
     if project.examples and examples:
@@ -270,15 +277,20 @@ def read_dataset(project: Project, *, examples: bool = True) -> Dataset:
     return dataset_of(project, cases, rows, notes=notes)
 
 
-def answered_today(cases: Cases) -> Cases:
-    """Return cases with today's answers in place of right ones, unless every case with such an answer has a label.
+def answered_today(cases: Cases, sample: NamedFloats | None = None) -> Cases:
+    """Return cases with today's answers in place of the right ones that are missing.
 
-    A score is either agreement with today's model on all cases, or right on all: people label what is most in doubt.
+    A score on test is either agreement with today's model on all cases, or right on all: until the whole sample is
+    labelled, labels do not count. Then they do, with their weights, and the other cases only serve dev.
     """
+    sample = sample or {}
     if all(case.labelled for case in cases if case.today):
         return cases
+    settled = sample.keys() <= {case.id for case in cases if case.labelled} and bool(sample)
     return [
-        replace(case, expected=case.today.answer, today=replace(case.today, borrowed=True)) if case.today else case
+        replace(case, weight=sample.get(case.id, 1.0))
+        if not case.today or (settled and case.labelled)
+        else replace(case, expected=case.today.answer, today=replace(case.today, borrowed=True))
         for case in cases
     ]
 

@@ -169,7 +169,7 @@ class Split(Draw):
         """The number of independent cases that the test cases count as."""
         from tuneworthy.stats.ratios import effective_groups
 
-        return effective_groups([case.source for case in self.test])
+        return effective_groups([case.source for case in self.test], [case.weight for case in self.test])
 
     def stored(self) -> StoredSplit:
         return StoredSplit(

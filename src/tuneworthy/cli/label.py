@@ -19,6 +19,7 @@ from tuneworthy.cli.label_queues import (
     label_files,
     review_of,
     said,
+    unlabelled,
     waiting,
 )
 from tuneworthy.cli.label_terminal import work_through
@@ -256,7 +257,7 @@ def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
     has_labels = guess_kind(case.expected for case in cases).name == "label" or Guideline.read(path).labels
     after = label_counts(cases) if has_labels else {}
     new, twins = {label: n for label, n in after.items() if label not in before}, spelling_variants(after)
-    n_open = sum(not case.labelled for case in cases)
+    n_open = len(unlabelled(root, cases))
     by_hand, next_step = _to_correct(root) if relabelled else ([], after_labels(root, done, n_open))
     ceiling = agreement(read_labels(path))
     document = {"applied": done, "unlabelled": n_open, "new_labels": new, "spellings": twins, "agreement": ceiling}

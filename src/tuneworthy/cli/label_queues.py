@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from tuneworthy.cases import read_cases, read_dataset, read_examples
+from tuneworthy.cases.dataset import SAMPLE
 from tuneworthy.cases.labelling import (
     Applied,
     Label,
@@ -176,7 +177,14 @@ def _note_share(name: str, pool: Sequence[Texts], first: str, n_assigned: int, l
 
 def all_answered(root: Path) -> bool:
     """Whether every case has an answer, so that a second person may label them all."""
-    return all(case.labelled for case in read_cases(label_files(root)[1]).cases)
+    return not unlabelled(root, read_cases(label_files(root)[1]).cases)
+
+
+def unlabelled(root: Path, cases: Cases) -> set[str]:
+    """Return the ids of the cases that wait for a label: of a sample only, once a run has drawn one."""
+    waiting = {case.id for case in cases if not case.labelled}
+    sample = Folder(root).read(SAMPLE, dict[str, float]) if waiting else None
+    return waiting & sample.keys() if sample else waiting
 
 
 def open_cases(request: LabelRequest) -> Queue:
@@ -188,7 +196,7 @@ def open_cases(request: LabelRequest) -> Queue:
     project, path, labels = label_files(request.root)
     cases, given = read_cases(path).cases, read_labels(labels)
     by_case, name = grouped((label.case, label.labeller) for label in given), known_labeller(request.name, given)
-    wanted = {case.id for case in cases if request.every or not case.labelled}
+    wanted = {case.id for case in cases} if request.every else unlabelled(request.root, cases)
     is_new = bool(given) and all(one.labeller != name for one in given)
     # A second labeller is welcome, but not needed.
     is_idle = request.peek and is_new and wanted <= by_case.keys()
@@ -220,7 +228,7 @@ def _after_cases(root: Path, cases: Cases, log: Path) -> str:
     found, new = match_labels(cases, read_labels(log))
     if found.disagreements or new or found.conflicts:
         return f"tuneworthy label cases{'' if found.disagreements else ' --apply'}"
-    return after_labels(root, found, sum(not case.labelled for case in cases))
+    return after_labels(root, found, len(unlabelled(root, cases)))
 
 
 def _disputed(cases: Cases, given: Sequence[Label], name: str, *, every: bool) -> list[Case]:

@@ -10,6 +10,7 @@ from tuneworthy.ladder.comparison_plan import (
     with_slots,
     write_comparisons,
 )
+from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.session import Session
 from tuneworthy.stats.comparisons import SHARED, ComparisonPlan, UsedUp
 from tuneworthy.types import Variant, content_hash
@@ -17,6 +18,9 @@ from tuneworthy.types import Variant, content_hash
 
 def plan_comparisons(session: Session) -> ComparisonPlan:
     rungs = rungs_with_comparisons(session.project, session.split, session.task)
+    was = read_record(session.folder)
+    if was and was.agreement and not session.data.dataset.agreement:  # nothing was compared with right answers yet
+        write_comparisons(session.folder, ComparisonPlan())
     plan = with_slots(read_comparisons(session.folder), rungs, session.split)
     write_comparisons(session.folder, plan)
     return plan

@@ -33,6 +33,7 @@ from tuneworthy.ladder.comparisons import (
 )
 from tuneworthy.ladder.distillation import distillation
 from tuneworthy.ladder.estimate import Work, estimate_run, most_for
+from tuneworthy.ladder.label_sample import draw_sample
 from tuneworthy.ladder.measurement import (
     Measurement,
     Pair,
@@ -251,6 +252,8 @@ class LadderRun:
                 break
         if not self.quick and not self.stopped:
             await self._last_comparisons()
+            if self.session.data.dataset.agreement:
+                draw_sample(self.session, [trial.variant for trial in self.trials.values()])
         return await self._with_steps(self.record())
 
     async def _with_steps(self, record: RunRecord) -> RunRecord:

@@ -182,11 +182,13 @@ class Session:
         """Judge traces of `cases`.
 
         Returns:
-            num and den, `(n_cases,)`, means over the repeats, NaN where unscored; and all scores.
+            num and den, `(n_cases,)`, means over the repeats with the cases' weights, NaN where unscored; and all
+            scores.
         """
         scores = await grade_all(grader or self.primary, traces, cases)
         num, den = aggregate(scores, [trace.case_id for trace in traces], order=[case.id for case in cases])
-        return num, den, scores
+        weights = np.array([case.weight for case in cases])
+        return weights * num, weights * den, scores
 
     def groups(self, cases: Cases) -> np.ndarray:
         return np.array(numbered(case.source for case in cases))

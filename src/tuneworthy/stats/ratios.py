@@ -56,16 +56,18 @@ def shared_sources(groups: ArrayLike | None, n: int) -> NDArray[Any] | None:
     return labels if len(np.unique(labels)) < labels.size else None
 
 
-def effective_groups(groups: ArrayLike) -> float:
+def effective_groups(groups: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Return as how many clusters of one size these count: `(sum of sizes)**2 / sum of squared sizes`.
 
     Args:
         groups: `(n_cases,)` labels of cases that share a source.
+        weights: `(n_cases,)` of the cases; equal if None.
 
     >>> effective_groups(["a", "b", "c", "d"]), effective_groups(["a", "a", "a", "b"])
     (4.0, 1.6)
     """
-    _, sizes = np.unique(np.asarray(groups), return_counts=True)
+    _, places = np.unique(np.asarray(groups), return_inverse=True)
+    sizes = np.bincount(places, weights=None if weights is None else np.asarray(weights))
     return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.size else 0.0
 
 

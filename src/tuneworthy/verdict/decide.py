@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from tuneworthy.errors import join_sentences
+from tuneworthy.ladder.label_sample import N_LABELS
 from tuneworthy.money.economics import (
     FEWEST_SAVED,
     MOST_REQUESTS,
@@ -194,8 +195,12 @@ def _code(evidence: Evidence, ruling: Ruling | None, unknown: Sequence[FactName]
 def _next(case: Deliberation) -> NextAction:
     evidence, facts, ruling = case.evidence, case.facts, case.ruling
     if evidence.agreement:
-        why = "Label the test cases with `tuneworthy label`: scores are then accuracy, and can meet a target."
-        minutes = MINUTES_PER_RATING * evidence.n_test
+        n = min(N_LABELS, evidence.n_test)
+        why = (
+            f"Label {n} test cases with `tuneworthy label`, a weighted random sample with many where options differ. "
+            "Then `tuneworthy run` measures accuracy."
+        )
+        minutes = MINUTES_PER_RATING * n
         return NextAction(command=messages.command_in(why), why=why, calls=0, usd=0.0, person_minutes=minutes)
     if evidence.target is None:
         return NextAction(

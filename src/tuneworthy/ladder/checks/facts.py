@@ -20,6 +20,7 @@ from tuneworthy.cases import (
     read_cases,
     read_examples,
 )
+from tuneworthy.cases.dataset import SAMPLE
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config.models import ChatServer
 from tuneworthy.config.project import Project
@@ -124,7 +125,9 @@ class Facts:
 
     @property
     def cases(self) -> Cases:
-        return answered_today(self._case_file[0].cases) if self._case_file[0] else ()
+        if not self._case_file[0]:
+            return ()
+        return answered_today(self._case_file[0].cases, self.folder.read(SAMPLE, dict[str, float]))
 
     @cached_property
     def labelled(self) -> Cases:
