@@ -16,11 +16,15 @@ from tuneworthy.stats.comparisons import SHARED, ComparisonPlan, UsedUp
 from tuneworthy.types import Variant, content_hash
 
 
+def forget_agreement(session: Session) -> None:
+    """Start the plan again where the last run compared agreement with today's model, and right answers are new."""
+    was = read_record(session.folder)
+    if was and was.agreement and not session.data.dataset.agreement:
+        write_comparisons(session.folder, ComparisonPlan())
+
+
 def plan_comparisons(session: Session) -> ComparisonPlan:
     rungs = rungs_with_comparisons(session.project, session.split, session.task)
-    was = read_record(session.folder)
-    if was and was.agreement and not session.data.dataset.agreement:  # nothing was compared with right answers yet
-        write_comparisons(session.folder, ComparisonPlan())
     plan = with_slots(read_comparisons(session.folder), rungs, session.split)
     write_comparisons(session.folder, plan)
     return plan

@@ -25,6 +25,7 @@ from tuneworthy.ladder.certificate import certificate_of
 from tuneworthy.ladder.comparison_plan import options_of, read_comparisons, slot_name
 from tuneworthy.ladder.comparisons import (
     comparison_id,
+    forget_agreement,
     measure_today,
     pass_on,
     plan_comparisons,
@@ -234,6 +235,7 @@ class LadderRun:
         if self.quick:  # each rung is compared with today's variant
             order.sort(key="baseline".__ne__)
         else:
+            forget_agreement(self.session)
             plan_comparisons(self.session)
             self.constant = await constant_score(self.session)
             estimate = estimate_run(self.session.project, self.session.data, {})
