@@ -35,12 +35,14 @@ def drawn_sample(differ: Sequence[bool], n: int, seed: int) -> dict[int, float]:
 
 
 def draw_sample(session: Session, variants: Sequence[Variant]) -> NamedFloats:
-    """Draw the sample once and keep it; a later run, with other options, changes no weight.
+    """Draw the sample once and keep it; a later run, with other options, changes no weight. Empty with right answers.
 
     Args:
-        session: The project, whose cases have today's answers only.
+        session: The project.
         variants: Those with stored answers to the test cases.
     """
+    if not session.data.dataset.agreement:
+        return {}
     test = session.split.test
     kept = session.folder.read(SAMPLE, dict[str, float])
     if kept and kept.keys() <= {case.id for case in test}:

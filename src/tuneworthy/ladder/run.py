@@ -254,8 +254,7 @@ class LadderRun:
                 break
         if not self.quick and not self.stopped:
             await self._last_comparisons()
-            if self.session.data.dataset.agreement:
-                draw_sample(self.session, [trial.variant for trial in self.trials.values()])
+            draw_sample(self.session, [trial.variant for trial in self.trials.values()])
         return await self._with_steps(self.record())
 
     async def _with_steps(self, record: RunRecord) -> RunRecord:

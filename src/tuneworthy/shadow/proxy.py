@@ -250,13 +250,19 @@ class ShadowProxy:
             ]
         try:
             await self._relay(request.method, where, headers, body, receive=receive, send=send, tee=tee)
-        except (_Gone, _Refused) as error:  # some clients leave at the last event of a stream: the child sees it
-            if not isinstance(error, _Gone) or isinstance(error, _BrokenOff) or not tee or not tee.streamed:
-                if tee and tee.copied:
-                    self.copies.pass_by("left early" if type(error) is _Gone else "failed upstream")
+        except (_BrokenOff, _Refused):
+            self._pass_by(tee, "failed upstream")
+            raise
+        except _Gone:  # some clients leave at the last event of a stream: the child sees it
+            if not tee or not tee.streamed:
+                self._pass_by(tee, "left early")
                 raise
         if tee:
             tee.hand_over(self.copies)
+
+    def _pass_by(self, tee: "_Tee | None", why: str) -> None:
+        if tee and tee.copied:
+            self.copies.pass_by(why)
 
     def _tee(self, request: UserRequest, headers: Headers, body: bytes | None, kept: "_Kept") -> "_Tee | None":
         """Return how the answer is kept, for a copy or for the canary; None if neither needs it."""
