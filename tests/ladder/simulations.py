@@ -116,3 +116,23 @@ baseline = "{baseline}"
 """
     )
     return root
+
+
+# The model whose answers the cases of `write_recorded` have.
+TODAY = "openai:gpt-today"
+
+
+def write_recorded(root: Path, *, noise: int = 0, calls: int = 1) -> Path:
+    """A project of recorded calls: today's model names the colour, and differs from the question in `noise` of 100."""
+    root = write_simulation(
+        root, {"today": "answer(request, 1.0)"}, n_cases=300, rungs=["classical", "baseline"], learnable=True
+    )
+    rows = [orjson.loads(line) for line in (root / "cases.jsonl").read_bytes().splitlines()]
+    for at, row in enumerate(rows):
+        answer = "blue" if at % 100 < noise else row["expected"]
+        row["today"] = {"answer": answer, "model": TODAY, "calls": calls, "same": calls}
+        del row["expected"]
+    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    file = root / "tuneworthy.toml"
+    file.write_text(f"{file.read_text()}[economics]\nrequests_per_month = 20000\n")
+    return root

@@ -10,31 +10,13 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.ladder.simulations import write_simulation
+from tests.ladder.simulations import TODAY, write_recorded
 from tuneworthy.cases import answered_today, read_cases
 from tuneworthy.cases.writer import write_cases
 from tuneworthy.cli import invoke
 from tuneworthy.ladder.label_sample import drawn_sample
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.store import Folder
-
-TODAY = "openai:gpt-today"
-
-
-def recorded(root: Path, *, noise: int = 0, calls: int = 1) -> Path:
-    """A project of recorded calls: today's model names the colour, and differs from the question in `noise` of 100."""
-    root = write_simulation(
-        root, {"today": "answer(request, 1.0)"}, n_cases=300, rungs=["classical", "baseline"], learnable=True
-    )
-    rows = [orjson.loads(line) for line in (root / "cases.jsonl").read_bytes().splitlines()]
-    for at, row in enumerate(rows):
-        answer = "blue" if at % 100 < noise else row["expected"]
-        row["today"] = {"answer": answer, "model": TODAY, "calls": calls, "same": calls}
-        del row["expected"]
-    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    file = root / "tuneworthy.toml"
-    file.write_text(f"{file.read_text()}[economics]\nrequests_per_month = 20000\n")
-    return root
 
 
 def run(root: Path) -> RunRecord:
@@ -52,7 +34,7 @@ def decision(root: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = recorded(tmp_path_factory.mktemp("recorded") / "world", calls=3)
+    root = write_recorded(tmp_path_factory.mktemp("recorded") / "world", calls=3)
     run(root)
     return root
 
@@ -98,7 +80,7 @@ def test_a_run_claims_no_target(walked):
 
 
 def test_a_noisy_model_of_today_gets_no_certificate(tmp_path, capsys):
-    root = recorded(tmp_path / "noisy", noise=20)
+    root = write_recorded(tmp_path / "noisy", noise=20)
     record = run(root)
     found = record.rung("classical").certificate
     assert found.threshold is None and "no confidence level" in found.refused
@@ -106,7 +88,7 @@ def test_a_noisy_model_of_today_gets_no_certificate(tmp_path, capsys):
 
 
 def test_scores_are_right_answers_once_people_have_labelled_every_case(tmp_path):
-    path = recorded(tmp_path / "world") / "cases.jsonl"
+    path = write_recorded(tmp_path / "world") / "cases.jsonl"
     cases = read_cases(path).cases
     assert {case.today.borrowed for case in answered_today(cases)} == {True}
     labelled = [
@@ -134,7 +116,7 @@ def test_a_wrong_record_of_today_is_named_with_its_line(tmp_path, today):
 
 def test_labels_of_the_sample_turn_agreement_into_accuracy(tmp_path, capsys):
     """Today's model is wrong in a fifth of the cases; the classifier, taught the right colours, is not."""
-    root = recorded(tmp_path / "world", noise=20)
+    root = write_recorded(tmp_path / "world", noise=20)
     run(root)
     sample = orjson.loads((root / ".tuneworthy/sample.json").read_bytes())
     cases = {case.id: case for case in read_cases(root / "cases.jsonl").cases}

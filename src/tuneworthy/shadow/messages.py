@@ -16,6 +16,10 @@ say = Catalogue(
         # A canary
         "rolled_back": "The canary was rolled back, and {by} answers from now on. {why}",
         "step": "The candidate answers {share:.0%} of the sessions that are not copied.",
+        "withdrawn": (
+            "Send all traffic to production again. Then record new calls, and make a project of them with "
+            "`tuneworthy init --from`."
+        ),
         # Events of the proxy, on its terminal
         "verdict_pass": "The candidate passed. Next: tuneworthy shadow report",
         "verdict_fail": "The verdict is to stop, and no more copies are made. Next: tuneworthy shadow report",

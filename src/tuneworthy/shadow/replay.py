@@ -24,6 +24,7 @@ from tuneworthy.graders.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState
+from tuneworthy.shadow.certificate import certificate_for, withdrawal
 from tuneworthy.shadow.confidence import (
     CONFIDENCE,
     ConfidenceVerdict,
@@ -168,6 +169,9 @@ async def replay(
     except TuneworthyError as error:
         fault = error
     verdict = judged(pairs, rules)
+    certificate = certificate_for(session.folder, candidate)
+    if certificate and (withdrawn := withdrawal(certificate, pairs)):
+        verdict = replace(verdict, status="fail", detail=withdrawn, fix=messages.say("withdrawn"))
     canary = session.folder.read(STATE.format(candidate.id), CanaryState)
     if canary and canary.rolled_back:
         detail = messages.say("rolled_back", why=canary.rolled_back, by=canary.production)
