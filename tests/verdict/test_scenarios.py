@@ -13,6 +13,7 @@ from tests.verdict.planted import RUNGS, TRAINED, failures, project, rung, with_
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.ladder.adopt import AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.record import CandidateResult, DistinctScore, RungDifference
+from tuneworthy.ladder.rung_details import Certificate, KeptLabel
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.stats.intervals import effective_n, score_interval, target_status, wilson
 from tuneworthy.stats.paired import compare, non_inferior
@@ -619,3 +620,26 @@ def test_rows_32_and_33_the_cases_without_a_near_duplicate_may_contradict_the_an
     assert found(score=0.72, n=120, **copies) == refuted
     monkeypatch.setattr(to_decide, "MIN_DISTINCT", 1000)  # switched off
     assert found(score=0.72, n=120) == settled
+
+
+def test_row_44_without_labels_there_is_a_certificate_and_no_verdict() -> None:
+    certificate = Certificate(
+        variant="c", name="classical/linear", threshold=0.8, share=0.78, difference=0.025, upper=0.04, n=608,
+        n_calibration=780, labels={"refund": KeptLabel(n=300, differ=4, upper=0.03)},
+    )  # fmt: skip
+    world = all_tried(
+        rung("baseline", "baseline/today", 0.99, status="reference", usd_per_1k=2.0),
+        rung("classical", "classical/linear", 0.93, certificate=certificate),
+        target=0.9,
+        economics=Economics(requests_per_month=20_000),
+        n_test=780,
+    )
+    verdict = decide(replace(world, agreement="openai:today"))
+    assert (verdict.outcome, verdict.reason_code) == ("undecided", "agreement_only")
+    first = verdict.reasons[0]
+    assert "agreement with openai:today, not accuracy" in first
+    assert "may answer 78% of the traffic" in first and "at most 4.0%" in first and "90% confidence" in first
+    assert f"${0.78 * 40:,.2f} a month" in first  # of $2 per 1,000 of 20,000 answers
+    assert "Label 100 test cases" in verdict.next_action.why and verdict.next_action.command == "tuneworthy label"
+    assert verdict.recommendation is None
+    assert decide(world).outcome == "do_not_fine_tune"  # the same scores as right answers
