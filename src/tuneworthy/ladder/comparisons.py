@@ -19,7 +19,7 @@ from tuneworthy.types import Variant, content_hash
 def forget_agreement(session: Session) -> None:
     """Start the plan again where the last run compared agreement with today's model, and right answers are new."""
     was = read_record(session.folder)
-    if was and was.agreement and not session.data.dataset.agreement:
+    if was and was.agreement and not session.agreement:
         write_comparisons(session.folder, ComparisonPlan())
 
 

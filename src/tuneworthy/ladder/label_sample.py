@@ -41,7 +41,7 @@ def draw_sample(session: Session, variants: Sequence[Variant]) -> NamedFloats:
         session: The project.
         variants: Those with stored answers to the test cases.
     """
-    if not session.data.dataset.agreement:
+    if not session.agreement:
         return {}
     test = session.split.test
     kept = session.folder.read(SAMPLE, dict[str, float])

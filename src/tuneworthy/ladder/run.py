@@ -442,7 +442,7 @@ class LadderRun:
         if self.quick:
             return record
         detail = await rung.after_test(replace(view, dev=dev), winner)
-        certificate = await certificate_of(session, winner, dev) if session.data.dataset.agreement else None
+        certificate = await certificate_of(session, winner, dev) if session.agreement else None
         return replace(record, detail=detail or record.detail, certificate=certificate)
 
     def _view(self, n_dev: int) -> View:
@@ -736,7 +736,7 @@ class LadderRun:
             distinct_cases=tuple(case.id for case in distinct),
             distinct_differences=differences_on_test(session, [part for part, _ in parts.values()], distinct),
             balance=self.balance,
-            agreement=session.data.dataset.agreement,
+            agreement=session.agreement,
             variants=self.variants,
             dev_cases=dev_cases(self.dev[:MAX_CASES]),
             judges={

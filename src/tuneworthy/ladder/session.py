@@ -58,7 +58,12 @@ class Session:
         progress: Is shown what happens.
         budget: What calls may cost.
         identities: Of models by name; if given, no model is called and no judge is opened.
+
+    Attributes:
+        agreement: The model whose recorded answers stand for right ones (see `Dataset.agreement`); "" with right ones.
     """
+
+    agreement = ""
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Session:
     ) -> None:
         self.project, self.folder = project, Folder(project.root)
         self.data, self.split, self.task = data, data.split, data.task
+        self.agreement = data.dataset.agreement
         self.pool = shot_pool(data.split.pool)
         self.models = Models(project, self._add_models)
         self.library = open_library(project, Account(store, budget) if identities is None else None)
@@ -164,7 +170,7 @@ class Session:
     @property
     def target(self) -> float | None:
         """Score that is good enough; None if not set, or where scores are agreement with today's model."""
-        return None if self.data.dataset.agreement else self.project.task.target
+        return None if self.agreement else self.project.task.target
 
     def stored(self, variant: Variant, cases: Cases, *, repeats: int = 1) -> list[Trace]:
         if variant.cascade is None:
