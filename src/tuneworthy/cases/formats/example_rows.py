@@ -80,6 +80,38 @@ def log_example(row: JsonObject, journal: Journal) -> Fields:
     return exchange(request, response, {key: value for key, value in row.items() if key not in read}, api=True)
 
 
+def recorded_example(row: JsonObject, journal: Journal) -> Fields:
+    """Convert a line of `tuneworthy record`: a request with its answer, or a function's arguments with its output."""
+    if reason := row.get("skipped"):
+        raise Dropped(f"the recorder skipped the call: {reason}", "not_recorded")
+    if "request" not in row:
+        given = row.get("input")
+        texts = [*given.values()] if isinstance(given, dict) else [given]
+        single = len(texts) == 1 and isinstance(texts[0], str)
+        question = texts[0] if single or not isinstance(given, dict) else variables_text(given)
+        answer = row.get("output")
+        return exchange(question, answer if isinstance(answer, str | None) else show(answer, 10**9), _about(row))
+    request, response = row["request"], row.get("response")
+    settings = {key: value for key, value in request.items() if key in SAMPLING} if isinstance(request, dict) else {}
+    facts = {
+        "usage": at(response, "usage"),
+        "settings": settings,
+        "responses_api": isinstance(at(response, "output"), list),
+    }
+    return exchange(request, response, _about(row) | facts, api=True)
+
+
+def _about(row: JsonObject) -> JsonObject:
+    return {key: value for key, value in row.items() if key not in {"request", "response", "input", "output"}}
+
+
+# Settings of a request that set how an answer is sampled, how long it is, and where it ends.
+SAMPLING = (
+    "temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort", "reasoning",
+    "thinking", "verbosity", "max_tokens", "max_completion_tokens", "max_output_tokens", "stop", "stop_sequences",
+)  # fmt: skip
+
+
 def _gemini(row: JsonObject, journal: Journal) -> Fields:
     read = {"contents", "systemInstruction", "system_instruction", "candidates"}
     asking = {key: row[key] for key in read if key in row}
@@ -189,6 +221,17 @@ def _two_columns(keys: Set[str], first: JsonObject) -> bool:
 
 register(
     EXAMPLE_FORMATS,
+    Format(
+        name="recorded",
+        title="recorded calls",
+        unit="call",
+        detect=lambda keys, first: (
+            "written" in keys
+            and "name" in keys
+            and ("skipped" in keys or {"seconds", "output"} <= keys or {"seconds", "request", "response"} <= keys)
+        ),
+        convert=recorded_example,
+    ),
     Format(
         name="openai_log",
         detect=lambda keys, first: (

@@ -83,9 +83,11 @@ _EXPORTS = {
     "anthropic": "anthropic",
 }
 _OWN = ("openai_log", "gemini", "messages", "sharegpt", "alpaca", "prompt_completion", "input_expected", "columns")
-_EXAMPLE_MODULES = {
-    name: f"tuneworthy.cases.formats.exports.{module}" for name, module in _EXPORTS.items()
-} | dict.fromkeys(_OWN, "tuneworthy.cases.formats.example_rows")
+_EXAMPLE_MODULES = (
+    {"recorded": "tuneworthy.cases.formats.example_rows"}
+    | {name: f"tuneworthy.cases.formats.exports.{module}" for name, module in _EXPORTS.items()}
+    | dict.fromkeys(_OWN, "tuneworthy.cases.formats.example_rows")
+)
 CASE_FORMATS: Registry[Format] = Registry("case_formats", _CASE_MODULES)
 EXAMPLE_FORMATS: Registry[Format] = Registry("example_formats", _EXAMPLE_MODULES)
 

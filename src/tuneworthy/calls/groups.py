@@ -1,0 +1,459 @@
+"""Recorded calls in groups of one template each, with the facts that show which group can be cheaper.
+
+Invariant: a case of a group, asked with the group's prompt, is the recorded request, message by message.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from tuneworthy.calls.templates import END, MIN_PROMPTS, MIN_SHARE, PLAIN, Template, group_prompts, template_of
+from tuneworthy.cases import Rejects, guess_kind, stream_examples
+from tuneworthy.cases.formats.values import at, dict_at, first_at
+from tuneworthy.cases.normalize import variables_text
+from tuneworthy.cases.task_kind import Kind, parse_object
+from tuneworthy.errors import UserError
+from tuneworthy.prompts.templates import chat
+from tuneworthy.providers.model_names import VENDORS
+from tuneworthy.providers.prices import price_of
+from tuneworthy.shadow.recording import DATE_KEYS, moment_of
+from tuneworthy.text import count
+from tuneworthy.types import (
+    UNLABELLED,
+    Case,
+    JsonMapping,
+    JsonObject,
+    NamedInts,
+    Texts,
+    TodaysAnswer,
+    Turns,
+    Variant,
+    calls_of,
+    canonical,
+    content_hash,
+    frozen,
+    grouped,
+    role_of,
+    text_of,
+)
+
+# Days of a month, and the fewest days from which traffic is extrapolated.
+MONTH, MIN_DAYS = 365 / 12, 1.0
+# Share of the calls of a group that answer with tool calls, from which it is one of tool calls.
+_MOST_TOOLS = 0.5
+# Characters a token, where no usage is recorded.
+_CHARACTERS = 4
+# Answers from which the kind of a group is guessed.
+_MAX_GUESSED = 2_000
+
+
+@frozen
+class Reply:
+    """One call of a prompt.
+
+    Attributes:
+        answer: The text; None for tool calls.
+        about: Model, provider, address and settings of the request; equal ones are one object.
+        when: Of the answer; None without a date.
+        seconds: Of the call; None if not recorded.
+        tokens: Of the prompt, of these from the cache, and of the answer.
+        estimated: Whether the tokens are estimated.
+        weight: Calls that it represents: more than one if calls were sampled.
+    """
+
+    answer: str | None
+    about: JsonMapping
+    when: datetime | None
+    seconds: float | None
+    tokens: tuple[float, float, float]
+    estimated: bool
+    weight: float
+
+    @property
+    def model(self) -> str:
+        return str(self.about["model"])
+
+    @property
+    def usd(self) -> float | None:
+        """The price of the call in dollars; None if it is not known."""
+        prices = (price_of(name, self.model) for name in _vendors(self.about))
+        price = next((one for one in prices if one), None)
+        sent, cached, got = self.tokens
+        return price.cost(sent, got, cached) if price else None
+
+
+@dataclass(slots=True)
+class Prompt:
+    """A distinct question, with every call that asked it.
+
+    Attributes:
+        turns: The messages, without the answer; a developer's message is the system's.
+        tools: Schemas.
+        name: Of the recording.
+        replies: In the order of the file.
+    """
+
+    turns: Turns
+    tools: tuple[JsonObject, ...]
+    name: str
+    replies: list[Reply] = field(default_factory=list)
+
+    @property
+    def system(self) -> str:
+        return text_of(self.turns[0]) if role_of(self.turns[0]) == "system" else ""
+
+    @property
+    def user(self) -> str:
+        return next(text_of(turn) for turn in self.turns if role_of(turn) == "user")
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one question, without a conversation before it."""
+        return [role_of(turn) for turn in self.turns if role_of(turn) != "system"] == ["user"]
+
+    @property
+    def latest(self) -> float:
+        return max((one.when.timestamp() for one in self.replies if one.when), default=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallGroup:
+    """Calls of one template.
+
+    Attributes:
+        name: Of the recording, or of the template's first words.
+        prompts: Distinct.
+        days: Of the whole file; 0 without dates.
+    """
+
+    name: str
+    prompts: Sequence[Prompt]
+    days: float
+
+    @cached_property
+    def replies(self) -> list[Reply]:
+        return [one for prompt in self.prompts for one in prompt.replies]
+
+    @property
+    def calls(self) -> float:
+        """Calls of the file, each with its weight."""
+        return sum(one.weight for one in self.replies)
+
+    @property
+    def calls_a_month(self) -> float | None:
+        return self.calls * MONTH / self.days if self.days >= MIN_DAYS else None
+
+    @cached_property
+    def models(self) -> NamedInts:
+        """Calls by model, the most frequent first."""
+        return dict(Counter(one.model for one in self.replies).most_common())
+
+    @cached_property
+    def usd(self) -> float | None:
+        """Dollars of all calls of the file; None if the price of a model is not known."""
+        costs = [(one.usd, one.weight) for one in self.replies]
+        return None if any(cost is None for cost, _ in costs) else sum(cost * weight for cost, weight in costs if cost)
+
+    @property
+    def seconds(self) -> list[float]:
+        return sorted(one.seconds for one in self.replies if one.seconds is not None)
+
+    @property
+    def p95_s(self) -> float | None:
+        times = self.seconds
+        return times[min(len(times) - 1, int(0.95 * len(times)))] if times else None
+
+    @property
+    def uses_tools(self) -> bool:
+        return sum(one.answer is None for one in self.replies) > _MOST_TOOLS * len(self.replies)
+
+    @cached_property
+    def kind(self) -> Kind:
+        answers = [one.answer for one in self.replies if one.answer is not None]
+        return guess_kind(answers[:: max(1, len(answers) // _MAX_GUESSED)])
+
+    @property
+    def repeated(self) -> float:
+        """Share of the calls whose prompt was asked before."""
+        return 1 - len(self.prompts) / len(self.replies)
+
+    @property
+    def differing(self) -> float | None:
+        """Share of the calls of repeated prompts whose answer is not the prompt's usual one."""
+        counts = [Counter(one.answer for one in prompt.replies) for prompt in self.prompts if len(prompt.replies) > 1]
+        n = sum(one.total() for one in counts)
+        return 1 - sum(one.most_common(1)[0][1] for one in counts) / n if n else None
+
+    @cached_property
+    def templates(self) -> tuple[Template | None, Template]:
+        """The templates of the system text (None without one) and of the user's text of single questions.
+
+        They have the same values: `input` if there is one value.
+        """
+        single = [prompt for prompt in self.prompts if prompt.single]
+        system = template_of(_distinct([prompt.system for prompt in self.prompts]))
+        user = template_of(_distinct([prompt.user for prompt in single]), system.names) if single else PLAIN
+        if not user.names and not system.names:  # one question, always the same
+            user = PLAIN
+        if not system.names and len(user.names) == 1:
+            user = Template(pieces=user.pieces, names=("input",))
+        return (system if any(prompt.system for prompt in self.prompts) else None), user
+
+    def today(self, model: str) -> "TodaysSettings":
+        """Return how `model` was asked most often."""
+        replies = [one.about for one in self.replies if one.model == model]
+        about = Counter(map(id, replies)).most_common(1)[0][0]
+        return _settings_of(next(one for one in replies if id(one) == about))
+
+    @property
+    def opening(self) -> str:
+        """The constant text of the template, by which people recognise the group."""
+        system, user = self.templates
+        return " ".join(filter(None, [*(system.pieces if system else ()), *user.pieces])).strip()
+
+    @property
+    def remark(self) -> str:
+        """What can be tried in place of today's model."""
+        if self.uses_tools:
+            return "tool calls: not yet compared"
+        if self.kind.name == "label":
+            return "try a classifier"
+        if self.kind.name == "json":
+            return "try a smaller model"
+        return "try a smaller model" if self.kind.name == "short_answer" else "agreement needs a judge"
+
+    def cases(self, model: str, answered_by: str) -> Iterator[Case]:
+        """Yield a case for each prompt that `model` answered in words, the earliest first, as agreement is measured.
+
+        The system turn of the template is left to the project's prompt; `answered_by` names the model in the cases.
+        """
+        system, user = self.templates
+        prompt_of = Variant(
+            name="", model="", model_identity={}, system=system.source if system else None, user=user.source
+        )
+        conversations = any(not prompt.single for prompt in self.prompts)
+        for prompt in sorted(self.prompts, key=lambda one: one.latest):
+            answers = [one.answer.strip() for one in prompt.replies if one.model == model and one.answer is not None]
+            if not answers:
+                continue
+            keys = [self._same_answer(one) for one in answers]
+            usual, same = Counter(keys).most_common(1)[0]
+            answer = answers[keys.index(usual)]
+            parsed = parse_object(answer) if self.kind.name == "json" else UNLABELLED
+            value = answer if parsed is UNLABELLED else parsed
+            question = self._question(prompt, prompt_of, system, user)
+            asked = question["input"] if "input" in question else list(question["messages"])
+            yield Case(
+                id=Case.make_id(asked, prompt.tools),
+                **question,
+                expected=value,
+                group=content_hash([prompt.system, prompt.user]) if conversations else None,
+                tools=prompt.tools,
+                today=TodaysAnswer(value, answered_by, len(answers), same, borrowed=True),
+            )
+
+    def _same_answer(self, answer: str) -> Any:
+        """Return what two equal answers have in common."""
+        parsed = parse_object(answer) if self.kind.name == "json" else UNLABELLED
+        return answer if parsed is UNLABELLED else canonical(parsed)
+
+    def _question(self, prompt: Prompt, today: Variant, system: Template | None, user: Template) -> JsonObject:
+        """Return the question of a case: the values of the template, else the messages."""
+        values = [*(system.values(prompt.system) or () if system else ())] if prompt.single else []
+        found = user.values(prompt.user) if prompt.single else None
+        names = [*(system.names if system else ()), *user.names]
+        if found is not None and len(values) + len(found) == len(names):
+            named = dict(zip(names, [*values, *found], strict=True))
+            text = named["input"] if names == ["input"] else variables_text(named)
+            case = Case(id="", input=text)
+            if text.strip() and chat(today, case, ()) == prompt.turns:
+                return {"input": text}
+        plain = system and not system.names and system.values(prompt.system) is not None
+        return {"messages": prompt.turns[1:] if plain and prompt.system else prompt.turns}
+
+
+@frozen
+class TodaysSettings:
+    """How today's model is asked.
+
+    Attributes:
+        model: `PROVIDER:NAME` or `PROVIDER:NAME@URL`; "" if no model was recorded.
+        recorded: Whether settings were recorded; without any, those of a new project apply.
+        parameters: Sampling parameters by our names.
+        max_tokens: Limit of the answer; None if not set.
+        stop: Texts that end an answer.
+    """
+
+    model: str
+    recorded: bool = False
+    parameters: JsonMapping = field(default_factory=dict)
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+# Sampling parameters whose names the APIs share.
+_SHARED = ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty")
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxTokens")
+
+
+def _settings_of(about: JsonMapping) -> TodaysSettings:
+    name, settings = about["model"], about["settings"]
+    if not name:
+        return TodaysSettings(model="")
+    provider = about["provider"] if about["provider"] in VENDORS else "anthropic" if "claude" in name else "openai"
+    url = about["base_url"].rstrip("/")
+    if provider == "anthropic":
+        url = url.removesuffix("/v1")
+    elif about["responses_api"]:
+        url += "/responses" * bool(url)
+    own = url in {"https://api.openai.com/v1", "https://api.anthropic.com", ""}
+    effort = first_at(settings, "reasoning_effort", "reasoning/effort")
+    stop, limit = first_at(settings, "stop", "stop_sequences"), first_at(settings, *_LIMITS)
+    shared = {key: value for key in _SHARED if _is_number(value := at(settings, key))}
+    return TodaysSettings(
+        model=f"{provider}:{name}{'' if own else f'@{url}'}",
+        recorded=isinstance(settings, dict),
+        parameters=shared | ({"effort": effort} if isinstance(effort, str) else {}),
+        max_tokens=limit if isinstance(limit, int) else None,
+        stop=tuple(map(str, stop)) if isinstance(stop, list) else (stop,) if isinstance(stop, str) else (),
+    )
+
+
+@frozen
+class RecordedCalls:
+    """The calls of a file.
+
+    Attributes:
+        groups: The one that costs most first.
+        n_calls: Read.
+        others: Calls that belong to no group.
+        skipped: Calls without a question and an answer, by reason.
+        first: Date of the earliest call; None without dates.
+        last: Of the latest.
+    """
+
+    groups: Sequence[CallGroup]
+    n_calls: int
+    others: int
+    skipped: NamedInts
+    first: datetime | None
+    last: datetime | None
+
+
+def read_calls(path: Path, inputs: Texts = (), expected: str | None = None) -> RecordedCalls:
+    """Read recordings, or any log or export of another tool, and group the calls.
+
+    Args:
+        path: The file.
+        inputs: Columns of the question of a table.
+        expected: Column of the answer.
+
+    Raises:
+        UserError: The file cannot be read, or has no call with a question and an answer.
+    """
+    rejects = Rejects(path)
+    stream = stream_examples(path, rejects, input_column=inputs, expected_column=expected)
+    prompts: dict[bytes, Prompt] = {}
+    shared: dict[bytes, JsonObject] = {}
+    n, skipped = 0, Counter[str]()
+    for line, fields in stream.rows:
+        skipped.update(reject.words for reject in rejects.take(line))
+        if fields is None:
+            continue
+        *turns, answer = fields["messages"]
+        meta = fields.get("meta", {})
+        asked = tuple(_plain_turn(turn) for turn in turns)
+        tools, name = tuple(meta.get("tools") or ()), str(meta.get("name") or "")
+        key = canonical([asked, tools, name])
+        prompt = prompts.setdefault(key, Prompt(asked, tools, name))
+        prompt.replies.append(_reply(asked, answer, meta, shared))
+        n += 1
+    skipped.update(reject.words for reject in rejects.take(2**62))
+    if not n:
+        reasons = "; ".join(f"{reason} ({count(k, 'call')})" for reason, k in skipped.items())
+        raise UserError(f"{path} has no call with a question and an answer.", hint=f"Left out: {reasons or 'nothing'}.")
+    whens = [one.when for prompt in prompts.values() for one in prompt.replies if one.when]
+    first, last = (min(whens), max(whens)) if whens else (None, None)
+    days = (last - first).total_seconds() / 86_400 if first and last else 0.0
+    groups = [CallGroup(name="", prompts=members, days=days) for members in _grouped([*prompts.values()], n)]
+    groups.sort(key=lambda one: (-(one.usd or 0), -one.calls))
+    named = [replace(one, name=_name(one)) for one in groups]
+    others = n - sum(len(group.replies) for group in named)
+    return RecordedCalls(groups=named, n_calls=n, others=others, skipped=skipped, first=first, last=last)
+
+
+def _plain_turn(turn: JsonObject) -> JsonObject:
+    return turn | {"role": "system"} if role_of(turn) == "developer" else turn
+
+
+def _reply(asked: Turns, answer: JsonObject, meta: JsonMapping, shared: dict[bytes, JsonObject]) -> Reply:
+    inner = dict_at(meta, "metadata")
+    facts = {key: first_at(meta, key) or first_at(inner, key) for key in ("model", "provider", "base_url")}
+    about: JsonObject = {key: str(value or "") for key, value in facts.items()}
+    about["responses_api"] = bool(meta.get("responses_api"))
+    about["settings"] = first_at(meta, "settings", "model_parameters", "modelParameters")
+    usage = first_at(meta, "usage", "metadata/usage")
+    sent, got = first_at(usage, *_SENT), first_at(usage, *_GOT)
+    known = _is_number(sent) and _is_number(got)
+    cached = first_at(usage, *_CACHED) if known else 0
+    if known and at(usage, "cache_read_input_tokens") is not None:  # Anthropic's input is without its cache
+        sent += (at(usage, "cache_read_input_tokens") or 0) + (at(usage, "cache_creation_input_tokens") or 0)
+    if not known:
+        sent, got = sum(len(text_of(turn)) for turn in asked) / _CHARACTERS, len(text_of(answer)) / _CHARACTERS
+    seconds = first_at(meta, "seconds", "latency", "latency_s", "duration")
+    share = meta.get("share")
+    return Reply(
+        answer=None if calls_of(answer) else text_of(answer),
+        about=shared.setdefault(canonical(about), about),
+        when=moment_of(*(place.get(key) for place, key in product((meta, inner), DATE_KEYS))),
+        seconds=float(seconds) if _is_number(seconds) else None,
+        tokens=(sent, cached if _is_number(cached) else 0, got),
+        estimated=not known,
+        weight=1 / share if _is_number(share) and 0 < share <= 1 else 1.0,
+    )
+
+
+_SENT = ("prompt_tokens", "input_tokens", "input", "promptTokens", "prompt")
+_GOT = ("completion_tokens", "output_tokens", "output", "completionTokens", "completion")
+_CACHED = ("prompt_tokens_details/cached_tokens", "input_tokens_details/cached_tokens", "cache_read_input_tokens")
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _vendors(about: JsonMapping) -> list[str]:
+    """Return the vendors whose price may be that of a model: the recorded one, else any that has the name."""
+    vendors = ["openai", "anthropic", "gemini"]
+    return [about["provider"]] if about["provider"] in vendors else vendors
+
+
+def _grouped(prompts: Sequence[Prompt], n: int) -> Iterator[Sequence[Prompt]]:
+    """Yield the prompts of each group with enough calls.
+
+    A recording's name, the tools, and whether there is a system text separate calls; so does, in one log, a template.
+    """
+    keyed = grouped((content_hash([one.name, one.tools, bool(one.system)]), one) for one in prompts)
+    least = max(MIN_PROMPTS, MIN_SHARE * n) if len(keyed) > 1 or n > MIN_PROMPTS else 0
+    for members in keyed.values():
+        first = {f"{one.system}{END}{one.user}": one for one in members}
+        texts = [*first]
+        places = grouped((f"{one.system}{END}{one.user}", one) for one in members)
+        answers = [first[text].replies[0].answer or "" for text in texts]
+        for numbers in group_prompts(texts, answers) or [[*range(len(texts))]]:
+            group = [one for number in numbers for one in places[texts[number]]]
+            if sum(len(one.replies) for one in group) >= least:
+                yield group
+
+
+def _name(group: CallGroup) -> str:
+    return group.prompts[0].name or " ".join(group.opening.split()[:4]) or "prompts"
+
+
+def _distinct(texts: Texts) -> list[str]:
+    return [*dict.fromkeys(texts)]
