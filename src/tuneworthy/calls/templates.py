@@ -22,6 +22,8 @@ MIN_PROMPTS, MIN_SHARE = 20, 0.01
 _COVERED = 0.95
 # Characters of the constant text of a branch, where the branches cover nearly all prompts, and where they do not.
 _MIN_CONSTANT, _MIN_OWN = 8, 40
+# The same where the answers are those of two tasks.
+_MIN_APART = 3
 # Values without constant text between them that the search passes, at most; and forks inside forks.
 _MAX_SKIPS, _MAX_FORKS = 12, 8
 # Answers of a branch that are compared, and prompts whose lines are compared.
@@ -126,10 +128,11 @@ class _Grouping:
             return []
         by_token = grouped((_first_token(text), (number, text)) for number, text in members)
         large = [branch for token, branch in by_token.items() if token and len(branch) >= self.least]
-        covered = sum(map(len, large)) >= _COVERED * len(members)
+        covered, shortest = sum(map(len, large)) >= _COVERED * len(members), _MIN_CONSTANT
         if covered and len(large) > 1:
             facts = [self._fork(branch) for branch in large]
             alike = [facts[0].likeness(other) for other in facts[1:]]
+            shortest = _MIN_CONSTANT if min(alike) >= 0 else _MIN_APART
             if min(alike) >= 0:  # a variable of few values, unless they are followed by different texts
                 for cut in (_TOKEN, _GAP_END):
                     tails = [(number, _after(cut, text)) for branch in large for number, text in branch]
@@ -138,7 +141,7 @@ class _Grouping:
                 if min(alike) > 0:
                     return []
         inner = [one for branch in large for one in self.split(branch, skips, forks + 1, reverse=reverse)]
-        named = [one for one in inner if len(one.constant) >= _MIN_CONSTANT]
+        named = [one for one in inner if len(one.constant) >= shortest]
         if len(named) > 1 and sum(len(one.members) for one in named) >= _COVERED * len(members):
             return named
         if own := [one for one in inner if one.own and not reverse]:

@@ -25,7 +25,7 @@ from tuneworthy.trust import Untrusted
 VERBS = {
     "demo": "Create a small project and run its ladder.",
     "record": "Record the calls of a running program in a file.",
-    "init": "Create a project from data files.",
+    "init": "Create a project from data files or from recorded calls.",
     "cases": "Draw, add and inspect cases.",
     "label": "Label, rate and review rows, one at a time.",
     "ui": "Label, review and read results in a browser.",

@@ -10,7 +10,7 @@ WIDTH = 80
 def group_lines(calls: RecordedCalls) -> list[str]:
     """Return the table, with the calls that belong to no group and those that were left out."""
     span = f" from {calls.first:%Y-%m-%d} to {calls.last:%Y-%m-%d}" if calls.first and calls.last else ""
-    lines = [f"{calls.n_calls:,} calls{span}, in {count(len(calls.groups), 'group')}: which of them can be cheaper?"]
+    lines = [f"{calls.n_calls:,} calls{span}, in {count(len(calls.groups), 'group')}: which can be cheaper?"]
     for number, group in enumerate(calls.groups, 1):
         lines += _lines(number, group)
     if calls.others:

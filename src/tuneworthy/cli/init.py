@@ -37,14 +37,12 @@ from tuneworthy.verdict.messages import sentence
 def command(folder: Path, data: Path | None, calls: Path | None, call: int | None, **settings: Any) -> None:
     """Create a project from data files or from recorded calls.
 
-    Writes FOLDER with cases, examples, a prompt and a commented project file. No model is called. On a terminal it
-    asks for each setting that you omit, and Enter takes the default. Elsewhere an unclear column or task is an error.
-
-    Without --examples, the rows that are not drawn as cases become the examples. --input and --expected apply to each
-    file that has the column.
+    Writes FOLDER with cases, examples, a prompt and a project file. No model is called. On a terminal it asks for each
+    setting that you omit. Elsewhere an unclear column or task is an error. Without --examples, the rows that are not
+    drawn as cases become the examples.
 
     With --from it groups the calls of a log by the constant part of their prompts, lists the groups by cost, and makes
-    a project of the group that you choose: today's prompt and model, and its answers to compare with.
+    a project of one group: today's prompt and model, and its answers to compare with.
 
     Models are named PROVIDER:NAME. Providers: openai, anthropic, gemini, ollama, vllm, llama_cpp and http.
     openai:NAME@URL is a model of any server that speaks OpenAI's protocol; http:URL is your own pipeline.
@@ -52,7 +50,6 @@ def command(folder: Path, data: Path | None, calls: Path | None, call: int | Non
     \b
     Example:
       tuneworthy init tickets --data tickets.csv --model openai:gpt-6-luna
-      tuneworthy init my-task --data test.csv --examples train.csv --n-cases 300
       tuneworthy init tickets --from calls.jsonl --call 1
     """
     asks = sys.stdin.isatty() and sys.stdout.isatty() and not wants_json()

@@ -1,0 +1,202 @@
+"""From recorded calls to groups of one template, to a project, to the verdict without labels."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import orjson
+import pytest
+
+import tuneworthy
+from tests.calls.servers import written
+from tuneworthy.calls.groups import CallGroup, read_calls
+from tuneworthy.cli import invoke
+
+WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima", "mike", "november", "oscar", "papa"]
+COLOURS = ("red", "green", "blue")
+LANGUAGES = ("English", "French", "German")
+HINTS = ("crimson apple", "leafy meadow", "deep ocean")
+
+
+def said(rng: random.Random, n: int = 8) -> str:
+    return " ".join(rng.choice(WORDS) + str(rng.randint(0, 999)) for _ in range(n))
+
+
+def call(system: str, user: str, answer: str | None, *, at: float = 0.0, **more: Any) -> dict[str, Any]:
+    turns = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": user}]
+    response = {
+        "choices": [{"message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10},
+    }
+    return {
+        "name": None, "written": 1_780_000_000 + at, "seconds": 0.5, "model": "gpt-4o-mini", "provider": "openai",
+        "base_url": "https://api.openai.com/v1", "request": {"messages": turns, "temperature": 0}, "response": response,
+    } | more  # fmt: skip
+
+
+def groups_of(path: Path, rows: list[dict[str, Any]]) -> list[CallGroup]:
+    random.Random(1).shuffle(rows)
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return [*read_calls(path).groups]
+
+
+Template = Callable[[random.Random], tuple[str, str, str]]
+LONG = "You work for the bank. Be kind, be brief, never promise money. Policies follow, all forty pages of them. " * 5
+MIXTURES: dict[str, list[Template]] = {
+    "four templates": [
+        lambda r: ("Sort the ticket. Answer with a colour.", said(r), r.choice(COLOURS)),
+        lambda r: ("", f"Translate into French:\n\n{said(r)}", said(r)),
+        lambda r: ("Extract the order as JSON.", said(r), json.dumps({"item": r.choice(WORDS), "n": r.randint(1, 9)})),
+        lambda r: ("", f"Text: {said(r, 40)}\nQuestion: {said(r)}?\nAnswer:", r.choice(WORDS)),
+    ],
+    "two tasks behind one long preamble": [
+        lambda r: (f"{LONG}Now sort the message by colour.", said(r), r.choice(COLOURS)),
+        lambda r: (f"{LONG}Now write a reply to the customer.", said(r), said(r, 40)),
+    ],
+    "the date and the customer's name in the system text": [
+        lambda r: (
+            f"Today is 2026-{r.randint(1, 12):02}-{r.randint(1, 28):02}. You help {r.choice(WORDS)}{r.randint(1, 99)}. "
+            "Sort what they say by colour.",
+            said(r), r.choice(COLOURS),
+        ),
+        lambda r: ("Extract the order as JSON.", said(r), json.dumps({"item": r.choice(WORDS), "n": 1})),
+    ],
+    "one line, with a value of three languages": [
+        lambda r: ("", f"Language: {r.choice(LANGUAGES)}. Sort this ticket: {said(r)}", r.choice(COLOURS)),
+        lambda r: ("", f"Write a reply to this ticket, two sentences, friendly: {said(r)}", said(r, 40)),
+    ],
+    "braces and Jinja in the prompt": [
+        lambda r: ('Return {{ colour }} as {"a": {}} {% raw %}.', f"{said(r)} {{{{ x }}}} {{% if %}}", "red"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_every_call_is_in_the_group_of_its_template(tmp_path, name):
+    rng = random.Random(2)
+    rows = []
+    for number, template in enumerate(MIXTURES[name]):
+        for _ in range(150):
+            rows.append(call(*template(rng), metadata={"template": number}))
+    found = groups_of(tmp_path / "calls.jsonl", rows)
+    assert sorted(len(group.prompts) for group in found) == [150] * len(MIXTURES[name])
+    for group in found:
+        for case in group.cases("gpt-4o-mini", "openai:gpt-4o-mini"):
+            assert case.input is not None  # the template writes the recorded request, message by message
+
+
+def test_chat_without_a_template_is_one_group(tmp_path):
+    rng = random.Random(3)
+    (group,) = groups_of(tmp_path / "calls.jsonl", [call("", said(rng), said(rng, 20)) for _ in range(200)])
+    assert len(group.prompts) == 200 and group.remark == "agreement needs a judge"
+
+
+def test_traffic_cost_and_repetitions_are_those_of_the_calls(tmp_path):
+    rng = random.Random(4)
+    rows = []
+    for at in range(100):
+        question = said(rng)
+        for repeat in range(3):  # ten days; each prompt three times, the third time answered otherwise in 20
+            answer = COLOURS[(at + (repeat == 2 and at < 20)) % 3]
+            rows.append(call("Sort.", question, answer, at=at * 8640, share=0.5))
+    (group,) = groups_of(tmp_path / "calls.jsonl", rows)
+    assert group.calls == 600  # half of the calls were recorded
+    assert group.calls_a_month == pytest.approx(600 / 9.9 * 365 / 12, rel=0.01)
+    assert group.usd == pytest.approx(600 * (100 * 0.15 + 10 * 0.6) / 1e6)
+    assert group.repeated == pytest.approx(2 / 3) and group.differing == pytest.approx(20 / 300)
+    case = next(case for case in group.cases("gpt-4o-mini", "m") if case.today.same == 2)
+    assert case.today.calls == 3
+
+
+def test_what_was_not_recorded_is_counted_by_reason(tmp_path):
+    rng, path = random.Random(5), tmp_path / "calls.jsonl"
+    rows = [call("Sort.", said(rng), "red") for _ in range(30)] + [call("Sort.", said(rng), None)]
+    rows += [{"name": None, "written": 1, "skipped": "cancelled"}] * 2
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    calls = read_calls(path)
+    assert calls.n_calls == 30 and sum(calls.skipped.values()) == 3
+    assert any("cancelled" in reason for reason in calls.skipped)
+
+
+def test_several_groups_are_listed_and_one_must_be_named(tmp_path, capsys):
+    rng = random.Random(6)
+    rows = [call(*template(rng)) for template in MIXTURES["four templates"] for _ in range(60)]
+    groups_of(tmp_path / "calls.jsonl", rows)
+    command = ["init", str(tmp_path / "p"), "--from", str(tmp_path / "calls.jsonl")]
+    assert invoke(command) == 2
+    out, err = capsys.readouterr()
+    assert "in 4 groups: which can be cheaper?" in out and "--call" in err
+    assert max(map(len, out.splitlines())) <= 80
+    assert invoke([*command, "--call", "9"]) == 2
+    assert invoke([*command, "--data", "x.csv"]) == 2
+    assert invoke(["init", str(tmp_path / "p")]) == 2
+    assert not (tmp_path / "p").exists()
+
+
+class Sorter(BaseHTTPRequestHandler):
+    """A chat model that knows the colours of HINTS."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        text = body["messages"][-1]["content"]
+        colour = next(colour for colour, hint in zip(COLOURS, HINTS, strict=True) if hint in text)
+        message = {"role": "assistant", "content": colour}
+        answer = {
+            "id": "1", "object": "chat.completion", "created": 1, "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21},
+        }  # fmt: skip
+        content = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Sorter)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_running_program_is_recorded_and_answers_in_four_commands_what_can_be_cheaper(
+    tmp_path, address, capsys, monkeypatch
+):
+    openai = pytest.importorskip("openai")
+    calls, root, rng = tmp_path / "calls.jsonl", tmp_path / "tickets", random.Random(7)
+    client = tuneworthy.record(openai.OpenAI(base_url=address, api_key="sk-secret-1234567890"), to=calls)
+    for at in range(420):
+        question = f"{said(rng, 4)} {HINTS[at % 3]} {said(rng, 2)}"
+        messages = [
+            {"role": "system", "content": "Name the colour."},
+            {"role": "user", "content": f"Ticket: {question}"},
+        ]
+        client.chat.completions.create(model="local", messages=messages, temperature=0)
+    assert len(written(calls)) == 420
+    assert b"sk-secret" not in calls.read_bytes()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-1234567890")
+    monkeypatch.setenv("TUNEWORTHY_TRUST", str(tmp_path))
+    assert invoke(["init", str(root), "--from", str(calls)]) == 0
+    out, _ = capsys.readouterr()
+    assert "tuneworthy run" in out
+    row = orjson.loads((root / "cases.jsonl").read_bytes().splitlines()[0])
+    assert "expected" not in row and row["today"]["answer"] in COLOURS and not row["input"].startswith("Ticket")
+    assert invoke(["run", "--project", str(root), "--yes", "--rung", "classical"]) == 0
+    assert invoke(["run", "--project", str(root), "--yes", "--rung", "classical"]) == 0
+    capsys.readouterr()
+    assert invoke(["decide", "--project", str(root)]) == 4
+    out, _ = capsys.readouterr()
+    assert "not accuracy" in out and "of the traffic" in out
+    assert "Label 100 test cases" in out
