@@ -74,6 +74,7 @@ COMMANDS: dict[str, list[str]] = {
     "shadow proxy": ["shadow proxy ftp://api.example.org"],
     "shadow report": ["shadow report", "shadow report --out shadow.md"],
     "cases add": ["cases add tickets.csv --input text --expected label"],
+    "cases draft": ["cases draft --about tickets"],
     "demo": [],
 }
 """Command to what is typed, in the order in which it is typed; `demo` needs a model."""

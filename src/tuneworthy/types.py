@@ -155,6 +155,7 @@ class Case:
         tools: JSON schemas of the tools that may be called (OpenAI shape).
         today: Recorded answer of today's model; None without one.
         weight: Cases that it stands for in a sample.
+        drafted: Whether a model drafted it and a person accepted it, so that no user asked it.
     """
 
     id: str
@@ -167,6 +168,7 @@ class Case:
     tools: tuple[JsonObject, ...] = ()
     today: TodaysAnswer | None = None
     weight: float = 1.0
+    drafted: bool = False
 
     @staticmethod
     def make_id(question: Any, tools: Sequence[JsonObject] = ()) -> str:

@@ -649,7 +649,7 @@ def test_without_a_name_the_most_useful_open_queue_is_opened_and_named(
     queues = printed(capsys)["queues"]
     n = {row["queue"]: row["waiting"] for row in queues}
     assert all((row["minutes"] > 0) is (row["waiting"] > 0) for row in queues)
-    assert n == {"cases": 2, "judge": 0, "suspects": 0, "shadow": 0, "review": 81, "findings": 0}
+    assert n == {"cases": 2, "drafts": 0, "judge": 0, "suspects": 0, "shadow": 0, "review": 81, "findings": 0}
     say(monkeypatch, "a", "a")
     assert label(root, "--labeller", "ada") == 0
     assert "cases" not in waiting(counted(LabelRequest(root, "bob")))  # a second labeller is not needed

@@ -64,6 +64,12 @@ class OverlapHit:
         return self.cases[0]
 
 
+def _groups(cases: Cases) -> float:
+    from tuneworthy.stats.ratios import effective_groups
+
+    return effective_groups([case.source for case in cases], [case.weight for case in cases])
+
+
 @positional
 class CaseFingerprint:
     """A case in a stored split: its id, and hashes of the question and the expected answer."""
@@ -165,11 +171,19 @@ class Split(Draw):
         return self.dev if self.origin == "examples" else ()
 
     @property
+    def real(self) -> CaseTuple:
+        """The test cases that no model drafted."""
+        return tuple(case for case in self.test if not case.drafted)
+
+    @property
     def effective_groups(self) -> float:
         """The number of independent cases that the test cases count as."""
-        from tuneworthy.stats.ratios import effective_groups
+        return _groups(self.test)
 
-        return effective_groups([case.source for case in self.test], [case.weight for case in self.test])
+    @property
+    def real_groups(self) -> float:
+        """The number of independent cases that the real test cases count as; 0 without real cases."""
+        return _groups(self.real) if self.real else 0.0
 
     def stored(self) -> StoredSplit:
         return StoredSplit(

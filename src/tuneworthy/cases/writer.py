@@ -18,7 +18,7 @@ def case_row(case: Case) -> JsonObject:
     row["messages" if case.input is None else "input"] = question
     if case.labelled:
         row["expected"] = case.expected
-    for name in ("group", "tags", "documents", "tools"):
+    for name in ("group", "tags", "documents", "tools", "drafted"):
         if value := getattr(case, name):
             row[name] = value
     if today := case.today:

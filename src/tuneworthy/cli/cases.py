@@ -7,8 +7,10 @@ import click
 
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.addition import AddedCases, add_cases
+from tuneworthy.cases.drafts import FILE_NAME as DRAFTS
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.cases.writer import write_cases
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.label_queues import label_files
 from tuneworthy.cli.lazy import CommandGroup
 from tuneworthy.cli.options import (
@@ -22,11 +24,17 @@ from tuneworthy.cli.options import (
     print_result,
     project_option,
     say,
+    spending_options,
     wants_json,
 )
+from tuneworthy.cli.progress import RunProgress
+from tuneworthy.cli.run import agree_to_spend, fetch_models
 from tuneworthy.config import load
+from tuneworthy.dataset.distill.drafting import Drafts
 from tuneworthy.errors import UserError
+from tuneworthy.input_files import read_input_text
 from tuneworthy.ladder.commands.case_answers import CaseAnswers, Failures, open_answers
+from tuneworthy.ladder.commands.drafting import draft_project
 from tuneworthy.ladder.comparison_plan import is_measured
 from tuneworthy.store import Folder
 from tuneworthy.text import count
@@ -34,6 +42,10 @@ from tuneworthy.trust import own_path
 from tuneworthy.types import Texts
 from tuneworthy.verdict.messages import sentence
 
+# Half of the drafts are test cases, of which at least 50 are needed.
+DRAFTED = 100
+# Bytes of a description.
+MAX_ABOUT = 100_000
 # The same file gives the same draw.
 DRAW_SEED = 7
 
@@ -97,6 +109,60 @@ def sample(source: Path, n: int, out: Path | None, root: Path) -> None:
         f"already in the project's cases, {count(drawn.n_exact, 'duplicate')}, "
         f"{count(drawn.n_near, 'near-duplicate')}. "
         f"{next_step}"
+    )
+
+
+@command.command("draft")
+@click.option("--about", required=True, metavar="TEXT|FILE", help="Description of the task, or a text file with it.")
+@click.option("--n", type=POSITIVE, default=DRAFTED, show_default=True, help="Number of cases to draft.")
+@project_option
+@spending_options
+@json_option
+def draft(about: str, n: int, root: Path, max_usd: float | None, yes: bool) -> None:
+    """Draft cases when no logs exist.
+
+    The model of [teacher], or else today's model, drafts questions with suggested answers from the description and
+    the project's documents: common, rare, adversarial and unanswerable. Near-duplicates are dropped. A person accepts,
+    edits or drops each draft with `label drafts`. Accepted cases stay marked as drafted, and a
+    verdict also needs real cases.
+
+    \b
+    Example:
+      tuneworthy cases draft --about "Sort support mails by topic" --yes
+    """
+    project = load(root)
+    if (target := own_path(root, DRAFTS)).exists():
+        raise UserError(
+            f"{target} already exists.", hint="Decide about its cases with `tuneworthy label drafts`, or move the file."
+        )
+    name = (project.teacher and project.teacher.model) or project.ladder.baseline
+    fetch_models(project, {name})
+    agree_to_spend(project, max_usd, yes, {name})
+    drafts, usd = run_async(
+        draft_project(project, name, _description(about), n, max_usd=max_usd, progress=RunProgress(), waiting=note)
+    )
+    facts = {key: value for key, value in asdict(drafts).items() if key != "cases"}
+    print_result(
+        {"path": str(target), "n": len(drafts.cases), "usd": usd, **facts}, _show_drafts, drafts, target, usd, n
+    )
+
+
+def _description(about: str) -> str:
+    is_path = "\n" not in about and len(about.encode()) < 256 and Path(about).is_file()
+    text = read_input_text(Path(about), MAX_ABOUT) if is_path else about
+    if not text.strip():
+        raise UserError("The description in --about is empty.")
+    return text.strip()
+
+
+def _show_drafts(drafts: Drafts, target: Path, usd: float, n: int) -> None:
+    situations = ", ".join(f"{name} {n_drafts}" for name, n_drafts in drafts.situations.items())
+    say(
+        f"{target}: {count(len(drafts.cases), 'draft')} ({situations}) from {drafts.n_read} in the answers, "
+        f"{count(drafts.n_near, 'near-duplicate')} dropped, ${usd:.4f}.",
+        f"Spread: {drafts.spread:.1%} of the pairs of neighbouring words are distinct.",
+        *[f"The model had no more distinct cases: {n} were requested."] * (len(drafts.cases) < n),
+        "Next: tuneworthy label drafts",
     )
 
 

@@ -25,7 +25,7 @@ from tuneworthy.train.phases import training_lines
 from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.messages import error_share
-from tuneworthy.verdict.options import distinct_words, legend, marked
+from tuneworthy.verdict.options import distinct_words, legend, marked, origin_words
 from tuneworthy.verdict.run import decide_base, decide_project, with_base
 
 EXIT = {"fine_tune": 0, "ship": 0, "do_not_fine_tune": 3, "do_not_ship": 3, "undecided": 4}
@@ -118,7 +118,8 @@ def show(verdict: Verdict, project: Project) -> None:
         after = f" after {', '.join(verdict.after_gates)}" if verdict.after_gates else " for now"
         say(f"* recommended{after if verdict.outcome is Outcome.UNDECIDED else ''}")
     distinct, ceiling = distinct_words(verdict.options, verdict.recommendation), str(verdict.label_ceiling or "")
-    for sentence in (distinct, *legend(verdict.options, target), serving_sentence(verdict), ceiling):
+    origin = origin_words(verdict.options, verdict.recommendation)
+    for sentence in (distinct, origin, *legend(verdict.options, target), serving_sentence(verdict), ceiling):
         if sentence and sentence not in verdict.reasons[0]:
             say(clean(sentence, 0))
     show_tables(filter(None, [distillation_table(record.distillation if record else ())]))

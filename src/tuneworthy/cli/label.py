@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from tuneworthy.cases import read_cases
-from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, read_labels
+from tuneworthy.cases.drafts import FILE_NAME as DRAFTS
+from tuneworthy.cases.drafts import apply_drafts
+from tuneworthy.cases.labelling import Agreement, Applied, agreement, apply_labels, label_path, read_labels
+from tuneworthy.cases.splits import StoredSplit
 from tuneworthy.cases.task_kind import answer_text, guess_kind, label_counts, spelling_variants
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.label_queues import (
@@ -39,6 +43,7 @@ from tuneworthy.people.queue import KINDS, Guideline, Queue
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 from tuneworthy.text import count
+from tuneworthy.trust import own_path
 from tuneworthy.types import NamedTexts
 from tuneworthy.verdict.suspects import contradicts, is_rated, read_relabelled, suspects_path
 from tuneworthy.web.label_page import answer_name, file_answers, read_answer_file, write_page
@@ -55,7 +60,7 @@ NEXT = {
 # Common rows from which the agreement of two people limits a score.
 MIN_AGREEMENT = 20
 # Options that apply to some queues only.
-ONLY = {"--all": "cases", "--apply": "cases suspects audit"}
+ONLY = {"--all": "cases", "--apply": "cases drafts suspects audit"}
 
 
 @click.command("label")
@@ -91,6 +96,7 @@ def command(
 
     \b
     cases      Give the expected answers; a second person gets a share, blind.
+    drafts     Accept, edit or drop drafted cases.
     judge      Rate answers of the last run as good or bad.
     suspects   Relabel failed cases whose label may be wrong.
     shadow     Label sampled sessions of the last replay.
@@ -125,6 +131,8 @@ def command(
     request = LabelRequest(root, labeller, every)
     if status:
         return _show_status(request, kind)
+    if applied == "" and kind == "drafts":
+        return _apply_drafts(root)
     if applied == "":
         return _apply(root, kind or "cases", overwrite=overwrite)
     queue = QUEUES[kind](request) if kind else _most_useful(request)
@@ -267,6 +275,22 @@ def _apply(root: Path, kind: str, *, overwrite: bool) -> int:
     lines += [f"Labels that differ only in spelling: {', '.join(map(repr, same))}. Correct them." for same in twins]
     lines += _meaning(ceiling)
     print_result({"labels": str(path), **document}, say, *lines, f"Next: {next_step}")
+    return 0
+
+
+def _apply_drafts(root: Path) -> int:
+    project, file, _ = label_files(root)
+    done = apply_drafts(root, file, read_labels(label_path(own_path(root, DRAFTS))))
+    is_split = project is not None and Folder(root).read("split", StoredSplit) is not None
+    next_step = f"tuneworthy {'cases add' if is_split else 'check'}"
+    print_result(
+        {**asdict(done), "added": [case.id for case in done.added]},
+        say,
+        f"{count(len(done.added), 'draft')} added to {file}, marked as drafted; {done.decisions.get('drop', 0)} "
+        f"dropped, {done.n_present} present before, {done.n_waiting} without a decision.",
+        "A verdict also needs real cases: add some as soon as you have them.",
+        f"Next: {'tuneworthy label drafts' if done.n_waiting else next_step}",
+    )
     return 0
 
 

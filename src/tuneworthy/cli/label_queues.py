@@ -15,7 +15,10 @@ import orjson
 
 from tuneworthy.cases import read_cases, read_dataset, read_examples
 from tuneworthy.cases.dataset import SAMPLE
+from tuneworthy.cases.drafts import FILE_NAME as DRAFTS
+from tuneworthy.cases.drafts import DraftDecision, read_drafts, with_question
 from tuneworthy.cases.labelling import (
+    CANNOT_DECIDE,
     Applied,
     Label,
     LabelSession,
@@ -110,6 +113,7 @@ GOOD_OR_BAD = "Type g (good) or b (bad)."
 REVIEW_GUIDELINE = (
     "Good: the model should give exactly this answer to this question. Bad: anything in it is wrong, or you are unsure."
 )
+DRAFT_DECISIONS: Final[Mapping[str, DraftDecision]] = {"a": "accept", "e": "answer", "q": "question", "d": "drop"}
 DECISIONS: Final[Mapping[str, Decision]] = {"a": "answer", "e": "answer", "k": "keep", "d": "drop"}
 
 
@@ -276,6 +280,63 @@ def said(labels: Mapping[str, Any]) -> str:
     return " · ".join(
         f"{clean(name)}: {DECLINE if label is None else clean(answer_text(label))}" for name, label in labels.items()
     )
+
+
+def open_drafts(request: LabelRequest) -> Queue:
+    """Open the drafted cases with their suggested answers.
+
+    Raises:
+        UserError: There are no drafts.
+    """
+    drafts = {case.id: case for case in read_drafts(request.root)}
+    project, _, labels = label_files(request.root)
+    log = label_path(own_path(request.root, DRAFTS))
+    form, guideline = answer_form(project, labels, [*drafts.values()], peek=True)
+
+    def decided(line: str, parse: Callable[[str], Any]) -> tuple[DraftDecision, Any]:
+        word, _, text = line.partition(" ")
+        decision, text = DRAFT_DECISIONS.get(word.lower()), text.strip()
+        if decision is None or bool(text) is not (decision in {"answer", "question"}):
+            raise UserError(f"Type a, d, e and the right answer, or q and the question, not {line[:40]!r}.")
+        return decision, parse(text) if decision == "answer" else text or None
+
+    def shown(case: Case) -> str:
+        draft = drafts[case.id]
+        answer = DECLINE if draft.expected is None else clean(answer_text(draft.expected), 0)
+        return f"{clean(case.text, 0)}\n\nSituation: {clean(' '.join(draft.tags))}\nSuggested answer: {answer}"
+
+    return Queue(
+        "drafts",
+        _DraftSession([*drafts.values()], log, request.name, seed=project.split.seed if project else 7, share=1.0),
+        LabelForm(
+            f"Type a to accept the draft, d to drop it, e and the right answer (e {DECLINE} if the model should "
+            "decline), or q and another question with the same answer.",
+            lambda line: decided(line, form.parse),
+            "choice",
+            {"a": "Accept the draft", "e": "Correct the answer", "q": "Edit the question", "d": "Drop the draft"},
+            ("e", "q"),
+            labels=form.labels,
+            numbered=form.numbered,
+            undone=form.undone,
+            check=lambda line: decided(line, form.check or form.parse),
+        ),
+        guideline.text,
+        log,
+        lambda: "tuneworthy label drafts --apply",
+        shown,
+        documents=_documents(project),
+    )
+
+
+class _DraftSession(LabelSession):
+    def check(self, row: str, answer: tuple[DraftDecision, Any]) -> None:
+        if answer[0] == "question":
+            with_question(self.row(row), answer[1])
+
+    def write(self, row: str, answer: Any, remark: Remark) -> None:
+        if answer is not CANNOT_DECIDE:
+            self.check(row, answer)
+        super().write(row, answer, remark)
 
 
 def open_judge(request: LabelRequest) -> Queue:
@@ -709,7 +770,7 @@ def parse_json(line: str) -> Any:
 QUEUES: Mapping[str, Callable[[LabelRequest], Queue]] = dict(
     zip(
         KINDS,
-        (open_cases, open_judge, open_suspects, open_shadow, open_review, open_findings, open_audit),
+        (open_cases, open_drafts, open_judge, open_suspects, open_shadow, open_review, open_findings, open_audit),
         strict=True,
     )
 )

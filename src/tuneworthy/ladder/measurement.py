@@ -428,6 +428,15 @@ def on_cases(session: Session, trial: Measurement, cases: Cases) -> tuple[Measur
     return part, DistinctScore(n=len(cases), score=score, ci95=ci95, n_effective=size)
 
 
+def by_origin(session: Session, trial: Measurement) -> dict[str, DistinctScore]:
+    """Return the scores on real and on drafted test cases; empty if a model drafted no case."""
+    parts: dict[str, list[Case]] = {"real": [], "drafted": []}
+    for case in session.split.test:
+        parts["drafted" if case.drafted else "real"].append(case)
+    found = {name: on_cases(session, trial, cases)[1] for name, cases in parts.items() if parts["drafted"] and cases}
+    return {name: part for name, part in found.items() if part}
+
+
 def balance_of(session: Session) -> LabelBalance | None:
     """Return the most frequent label of dev (of the examples without dev), and what always answering it scores."""
     if session.task.kind != "label":

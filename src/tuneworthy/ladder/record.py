@@ -110,6 +110,7 @@ class RungRecord:
         score: Primary grader, with its 95 % interval.
         n_effective: Independent right/wrong cases that would be as precise.
         on_distinct_cases: The same on the distinct test cases; None without such cases.
+        by_origin: The same on `real` and on `drafted` test cases; empty without drafted cases.
         delta_today: Paired difference to today's option, with its 95 % interval; descriptive.
         beats_majority: Whether it is shown to beat always giving the most frequent answer; None without a frequent
             answer.
@@ -162,6 +163,7 @@ class RungRecord:
     ci95: Bounds | None = None
     n_effective: float | None = None
     on_distinct_cases: DistinctScore | None = None
+    by_origin: Mapping[str, DistinctScore] = field(default_factory=dict)
     delta_today: float | None = None
     delta_today_ci: Bounds | None = None
     beats_majority: bool | None = None

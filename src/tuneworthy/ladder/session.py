@@ -2,7 +2,7 @@
 
 from asyncio import current_task
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -25,6 +25,7 @@ from tuneworthy.ladder.cascade import is_sent, joined, large_of
 from tuneworthy.ladder.classical_models import add_classical_models, add_classifiers, shot_pool
 from tuneworthy.ladder.task_data import TaskData, read_data
 from tuneworthy.ladder.tuned_models import add_tuned
+from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.search.racing import DevScores
@@ -38,6 +39,7 @@ from tuneworthy.types import (
     Score,
     Trace,
     Traces,
+    Turns,
     Variant,
     canonical,
     content_hash,
@@ -268,8 +270,7 @@ async def open_session(
         Untrusted: The project needs a permission that it lacks.
         UserError: `max_usd` is no amount; no limit would apply to `nan` or infinity.
     """
-    if max_usd is not None and not 0 <= max_usd < MAX_AMOUNT:
-        raise UserError(f"max_usd must be a number from 0, but it is {max_usd}.")
+    _check_amount(max_usd)
     require_grants(project)  # all at once, and before money is spent
     folder = Folder(project.root)
     with nullcontext() if beside else folder.lock(waiting, task.cancelling if (task := current_task()) else int):
@@ -278,16 +279,7 @@ async def open_session(
             folder.write("split", split)
             data.dataset.write_dropped(folder)
         store = ResponseStore(folder.responses)
-        spending = store.spending()
-        limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
-        limit = min((one for one in limits if one is not None), default=None)
-        session = Session(
-            project,
-            data,
-            store,
-            progress,
-            Budget(limit, spending.usd, spending.unanswered_usd, max_usd if limit == limits[1] else None),
-        )
+        session = Session(project, data, store, progress, _budget(project, store, max_usd))
         session.runner.calls = calls
         try:
             yield session
@@ -296,4 +288,51 @@ async def open_session(
             if session.library:
                 session.library.close()
             session.toolbox.close()
+            store.close()
+
+
+def _check_amount(max_usd: float | None) -> None:
+    if max_usd is not None and not 0 <= max_usd < MAX_AMOUNT:
+        raise UserError(f"max_usd must be a number from 0, but it is {max_usd}.")
+
+
+def _budget(project: Project, store: ResponseStore, max_usd: float | None) -> Budget:
+    spending = store.spending()
+    limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
+    limit = min((one for one in limits if one is not None), default=None)
+    return Budget(limit, spending.usd, spending.unanswered_usd, max_usd if limit == limits[1] else None)
+
+
+@asynccontextmanager
+async def open_runner(
+    project: Project,
+    *,
+    progress: Progress | None = None,
+    max_usd: float | None = None,
+    mask: Callable[[Turns], Turns] | None = None,
+    waiting: Say = lambda _: None,
+) -> AsyncIterator[tuple[Runner, Models]]:
+    """Open the store, the budget and the models of a project whose cases need not exist yet.
+
+    Args:
+        project: Its configuration.
+        progress: Is shown what happens.
+        max_usd: Spending limit of this run, in addition to the project's own budget.
+        mask: See `Runner`.
+        waiting: Called if another process has the project.
+
+    Raises:
+        Untrusted: The project needs a permission that it lacks.
+        UserError: `max_usd` is no amount.
+    """
+    _check_amount(max_usd)
+    require_grants(project)
+    folder = Folder(project.root)
+    with folder.lock(waiting, task.cancelling if (task := current_task()) else int):
+        store, models = ResponseStore(folder.responses), Models(project)
+        budget = _budget(project, store, max_usd)
+        try:
+            yield Runner(store, budget, ShotPool(()), progress, mask=mask, compares=False), models
+        finally:
+            await models.close()
             store.close()

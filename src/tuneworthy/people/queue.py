@@ -223,6 +223,7 @@ class LabelForm:
 # Queue to why its rows wait, and the usual seconds for a row; in the order in which a person's time helps most.
 KINDS = {
     "cases": ("Cases without a label cannot be tested.", 15.0),
+    "drafts": ("A drafted case joins the cases once a person accepts it.", 15.0),
     "judge": ("A judge decides only where people rated 50 answers per variant.", 15.0),
     "suspects": (
         "Failed cases may have wrong labels. The queue ends once 15 to 60 labels settle it.",

@@ -38,7 +38,8 @@ _OWN_NAMES = frozenset(
 
 
 @lru_cache(maxsize=256)
-def _named(source: str) -> frozenset[str]:
+def named_variables(source: str) -> frozenset[str]:
+    """Return the names of the variables in a template."""
     return frozenset(plain_pieces(source)[1::2] or _in_child(variables_of, source))
 
 
@@ -92,7 +93,7 @@ def check_template(source: str) -> None:
     Raises:
         UserError: It is not Jinja, or meets a limit.
     """
-    _named(source)
+    named_variables(source)
 
 
 def render(source: str, case_input: str | JsonMapping) -> str:
@@ -126,7 +127,7 @@ def question(user: str, case_input: str | JsonMapping) -> str:
     'Why in Latin?'
     """
     if isinstance(case_input, str):
-        names = _named(user)
+        names = named_variables(user)
         if names and "input" not in names and _read(user, case_input).keys() != names:
             if _is_filled(user, case_input):
                 return case_input
@@ -136,14 +137,14 @@ def question(user: str, case_input: str | JsonMapping) -> str:
 
 
 def _read(source: str, text: str) -> JsonObject:
-    names = _named(source) - {"input"}
+    names = named_variables(source) - {"input"}
     return read_variables(text, names) if names else {}
 
 
 def _is_filled(source: str, text: str) -> bool:
     """Whether the text around the variables of a template appears in `text`, in its order."""
     try:
-        first, *rest = render(source, dict.fromkeys(_named(source), "\0")).split("\0")
+        first, *rest = render(source, dict.fromkeys(named_variables(source), "\0")).split("\0")
     except UserError:  # it does more than write its variables
         return False
     if not any((first, *rest)) or not rest or not text.startswith(first):
@@ -187,7 +188,7 @@ def chat(variant: Variant, case: Case, shots: Examples, passages: Sequence[Passa
 def _with_variables(variant: Variant, asked: str | JsonMapping) -> str | JsonMapping:
     """Return the variables that a text is made of, if it has those of both templates: read by the names of one
     template, a value would include the other's lines."""
-    names = (_named(variant.user) | _named(variant.system or "")) - {"input"}
+    names = (named_variables(variant.user) | named_variables(variant.system or "")) - {"input"}
     found = read_variables(asked, names) if names and isinstance(asked, str) else {}
     return {"input": asked, **found} if found and found.keys() == names else asked
 
@@ -199,7 +200,7 @@ def shot_turns(shot: Example, variant: Variant) -> list[Message]:
     carries the marker, so that its form is shown too.
     """
     turns = [dict(message) for message in shot.messages if role_of(message) != "system"]
-    if len(turns) == 2 and isinstance(turns[0].get("content"), str) and _named(variant.user):
+    if len(turns) == 2 and isinstance(turns[0].get("content"), str) and named_variables(variant.user):
         with suppress(UserError):
             turns[0]["content"] = question(variant.user, _with_variables(variant, turns[0]["content"]))
     if variant.answer_after and turns and role_of(turns[-1]) == "assistant":

@@ -187,6 +187,7 @@ def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | N
         pairs = {(row.a, row.b): (row.delta, row.ci95) for row in record.distinct_differences}
         words = "without a near-duplicate in the examples or dev"
         rows.append(_certainty_row(words, part.n, part, pairs.get(("baseline", shown.rung))))
+    rows += [_certainty_row(f"{name} cases only", part.n, part) for name, part in shown.by_origin.items()]
     for words, half in zip(("first half of the file", "second half of the file"), shown.halves, strict=False):
         rows.append(_certainty_row(words, half.n, half))
     rare = sorted(shown.recall_n, key=lambda label: shown.recall_n[label])[:RARE_LABELS]

@@ -303,6 +303,8 @@ class Evidence:
         options: How many chances there are to meet the target (see `RunRecord.options`).
         additions: How often cases were added to test.
         n_groups: As how many independent cases these count; None where that is not known.
+        n_drafted: Test cases that a model drafted.
+        n_real_groups: As how many independent cases the others count.
         overlaps: Rows that still overlap cases, by kind (those that were dropped from the examples are not counted).
         stale: What changed since the run, in words; such evidence is not used.
         incomplete: How far an unfinished run is, as a sentence; "" for a whole one.
@@ -368,6 +370,8 @@ class Evidence:
     options: int = 1
     additions: int = 0
     n_groups: float | None = None
+    n_drafted: int = 0
+    n_real_groups: float = 0.0
     overlaps: NamedInts = field(default_factory=dict)
     stale: Texts = ()
     incomplete: str = ""

@@ -225,6 +225,8 @@ def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
         label_cases={**dict.fromkeys(data.task.labels, 0), **counts} if data.task.kind == "label" else {},
         additions=len(split.additions),
         n_groups=split.effective_groups,
+        n_drafted=len(split.test) - len(split.real),
+        n_real_groups=split.real_groups,
         overlaps=overlaps_left(data),
         learned=(len(split.pool), len(data.dataset.examples)) if data.dataset.many_dropped else None,
         has_examples=bool(split.pool),

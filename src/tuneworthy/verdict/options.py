@@ -1,6 +1,7 @@
 """Options of a verdict: everything that could run tomorrow, with its score, price and limits, and which should run."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import field
 from math import inf, isinf
 from typing import Any, Literal
 
@@ -53,6 +54,7 @@ class Option:
         model: Key of `[models]` that answers; "" without one.
         score: On test, with its 95% interval; of `fine_tune` the lower bound of the forecast. None if not known.
         on_distinct_cases: Score on the test cases without a near-duplicate in what an option learned from.
+        by_origin: Scores on `real` and on `drafted` test cases; empty without drafted cases.
         delta_vs_today: Paired difference to today's option, with its 95% interval.
         target: Whether it meets the target; None without a target.
         violates: The broken constraint; "" without one.
@@ -78,6 +80,7 @@ class Option:
     score: float | None = None
     ci95: Bounds | None = None
     on_distinct_cases: DistinctScore | None = None
+    by_origin: Mapping[str, DistinctScore] = field(default_factory=dict)
     delta_vs_today: float | None = None
     delta_ci: Bounds | None = None
     target: Target | None = None
@@ -181,6 +184,7 @@ def option_of(evidence: Evidence, rung: RungEvidence) -> Option:
         score=rung.score,
         ci95=rung.ci95,
         on_distinct_cases=rung.on_distinct_cases,
+        by_origin=rung.by_origin,
         delta_vs_today=None if today else rung.delta_today,
         delta_ci=None if today else rung.delta_today_ci,
         target=evidence.target_of(rung),
@@ -255,6 +259,20 @@ def distinct_words(options: Options, chosen: str | None) -> str:
         f"On the {part.n} test cases without a near-duplicate in the examples or dev, {chosen} scores {part.score:.1%} "
         f"(95% interval [{low:.1%}, {high:.1%}])."
     )
+
+
+def origin_words(options: Options, chosen: str | None) -> str:
+    """Say what the recommended option, else the first one, scores on real and on drafted cases; "" without drafts."""
+    found = [one for one in options if one.by_origin]
+    option = next((one for one in found if one.option == chosen), found[0] if found else None)
+    if option is None:
+        return ""
+    parts = [
+        f"{part.score:.1%} on {name} test cases (95% interval [{part.ci95[0]:.1%}, {part.ci95[1]:.1%}], n = {part.n})"
+        for name in ("real", "drafted")
+        if (part := option.by_origin.get(name))
+    ]
+    return f"{option.option} scores {' and '.join(parts)}."
 
 
 def legend(options: Options, target: float | None = None) -> list[str]:

@@ -128,7 +128,11 @@ def disputed_in(queue: Queue) -> Callable[[str], bool]:
 
 
 def title(queue: Queue) -> str:
-    own = {"review": "Is this row good to train on as it is?", "findings": "Keep, correct or drop the row"}
+    own = {
+        "review": "Is this row good to train on as it is?",
+        "findings": "Keep, correct or drop the row",
+        "drafts": "Accept, edit or drop the draft",
+    }
     if queue.kind in own:
         return own[queue.kind]
     rated = "Is the reference right?" if queue.kind == "audit" else "Is the answer good?"

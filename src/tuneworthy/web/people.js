@@ -5,6 +5,7 @@
 
   const TASKS = {
     cases: "Label cases",
+    drafts: "Accept, edit or drop drafted cases",
     judge: "Rate answers",
     suspects: "Relabel suspected cases",
     shadow: "Label sessions of a replay",

@@ -14,7 +14,7 @@ from tuneworthy.errors import nearest
 from tuneworthy.types import JsonObject, TodaysAnswer, Turns, role_of
 
 NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
-_KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools", "today"})
+_KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools", "today", "drafted"})
 _PLAIN = frozenset({"id", "input", "expected"})
 
 
@@ -85,6 +85,10 @@ def _add_rest(fields: Fields, row: JsonObject, journal: Journal) -> None:
         fields["tools"] = tuple(tools)
     if row.get("today") is not None:
         fields["today"] = _today(row["today"])
+    if (drafted := row.get("drafted")) is not None:
+        if not isinstance(drafted, bool):
+            raise RowFault("true or false for `drafted`", drafted)
+        fields["drafted"] = drafted
     if unknown := row.keys() - _KEYS:
         _unknown(unknown)
         journal.note(f"ignored keys: {', '.join(sorted(unknown))}")

@@ -238,9 +238,14 @@ def edited_cases(facts: Facts) -> list[UserError]:
 
 @check(severity="warning", fix=ADD_CASES)
 def small_test(facts: Facts) -> Sentences:
-    """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen."""
-    if (n := len(facts.run_data.split.test)) < MIN_TEST:
-        yield f"The test set has {count(n, 'case')}, but at least {MIN_TEST} are needed."
+    """Test has fewer than 50 cases: the gate `test_set` fails, and only huge differences can be seen.
+
+    Cases that a model drafted do not count.
+    """
+    split = facts.run_data.split
+    if (n := len(split.real)) < MIN_TEST:
+        kind = "" if len(split.test) == n else "real "
+        yield f"The test set has {count(n, f'{kind}case')}, but at least {MIN_TEST} are needed."
 
 
 @check(severity="warning", fix="Add cases, or provide at least 200 scorable examples.")
