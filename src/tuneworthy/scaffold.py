@@ -50,7 +50,6 @@ from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural, verbatim
 from tuneworthy.trust import allow, own_path
 from tuneworthy.types import (
-    UNLABELLED,
     Case,
     Cases,
     Example,
@@ -236,26 +235,12 @@ def make_call_project(
     if not cases:
         raise UserError("No call of this group has an answer in words.", hint="Choose another group.")
     kind_name = task or guess_task(cases)[0]
-    dated = any(one.when for one in group.replies)
-    n = n_cases or min(len(cases) // 2, MOST_LABEL_CASES if kind_name == "label" else MOST_CASES)
-    if not n_cases and len(cases) - n < MIN_EXAMPLES:
-        n = len(cases)
-    start = min(len(cases) // 2, len(cases) - n) if dated else 0
-    drawn, rest = _draw(cases[start:], n)
-    rows = [row for row in map(case_example, [*cases[:start], *rest]) if row is not None]
-    notes = [_drawn_note(len(drawn), len(cases), latest=dated and start > 0)]
-    left = sum(one.model != recorded for one in group.replies)
-    if left:
-        notes.append(f"{count(left, 'call')} of other models {plural(left, 'is', 'are')} left out.")
-    if sum(bool(case.messages) for case in drawn) and any(prompt.single for prompt in group.prompts):
-        n_chats = sum(bool(case.messages) for case in drawn)
-        notes.append(f"{count(n_chats, 'case')} {plural(n_chats, 'is', 'are')} asked as recorded messages.")
+    drawn, rows, note = _drawn_calls(group, cases, n_cases, kind_name)
+    notes = [note, *_call_notes(group, drawn, kind_name)]
     if not (model or today.model):
         notes.append(
             f"The calls name no model, so the baseline is {models[0].label}. To measure another one, pass --model."
         )
-    if kind_name == "free_text":
-        notes.append("The answers are free text: add a judge to [[graders]], since few right answers agree in words.")
     system, user = group.templates
     monthly = requests or (round(group.calls_a_month) if group.calls_a_month else None)
     prompt = NewPrompt(system.source if system else "", user.source, today if today.recorded and not model else None)
@@ -267,11 +252,32 @@ def make_call_project(
     return NewProject(root, TASKS[kind_name][0], len(drawn), len(rows), 0, [*notes, *asks], untrusted)
 
 
-def _drawn_note(n: int, n_all: int, *, latest: bool) -> str:
-    if n == n_all:
-        return f"All {n} distinct prompts are cases: with half of them, too few would remain as examples."
-    where = "the latest half of " if latest else ""
-    return f"Drew {n} cases from {where}{n_all:,} distinct prompts, stratified and seeded; the others are examples."
+def _drawn_calls(group: CallGroup, cases: Cases, n: int | None, kind: str) -> tuple[list[Case], list[Example], str]:
+    """Return the cases that are drawn, of the latest half where there are dates, the examples, and a note."""
+    drawn_n = n or min(len(cases) // 2, MOST_LABEL_CASES if kind == "label" else MOST_CASES)
+    if not n and len(cases) - drawn_n < MIN_EXAMPLES:
+        drawn_n = len(cases)
+    dated = any(one.when for one in group.replies)
+    start = min(len(cases) // 2, len(cases) - drawn_n) if dated else 0
+    drawn, rest = _draw([*cases[start:]], drawn_n)
+    rows = [row for row in map(case_example, [*cases[:start], *rest]) if row is not None]
+    note = f"All {len(drawn)} distinct prompts are cases: with half of them, too few would remain as examples."
+    if rows:
+        where = f"{'the latest half of ' if start else ''}{len(cases):,} distinct prompts"
+        note = f"Drew {len(drawn)} cases from {where}, stratified and seeded; the others are examples."
+    return drawn, rows, note
+
+
+def _call_notes(group: CallGroup, drawn: Cases, kind: str) -> list[str]:
+    notes = []
+    if left := sum(one.model != next(iter(group.models)) for one in group.replies):
+        notes.append(f"{count(left, 'call')} of other models {plural(left, 'is', 'are')} left out.")
+    n_chats = sum(bool(case.messages) for case in drawn)
+    if n_chats and any(prompt.single for prompt in group.prompts):
+        notes.append(f"{count(n_chats, 'case')} {plural(n_chats, 'is', 'are')} asked as recorded messages.")
+    if kind == "free_text":
+        notes.append("The answers are free text: add a judge to [[graders]], since few right answers agree in words.")
+    return notes
 
 
 def _check_settings(task: str | None, grader: str | None, target: float | None) -> None:
@@ -422,8 +428,7 @@ def _write(
     **facts: Any,
 ) -> list[str]:
     root.mkdir(parents=True, exist_ok=True)
-    recorded = [replace(case, expected=UNLABELLED) if case.today else case for case in cases]
-    write_cases(own_path(root, CASES), recorded)
+    write_cases(own_path(root, CASES), cases)
     if rows:
         write_examples(own_path(root, EXAMPLES), rows)
     answers = [answer_text(case.expected) for case in cases if case.has_answer]
@@ -436,10 +441,7 @@ def _write(
     labels = labels_of(cases, rows) if kind == "label" else ()
     listed = labels if 1 < len(labels) <= MOST_LISTED_LABELS else ()
     system = prompt.system if prompt else system_prompt(task, schema, listed=bool(listed))
-    if system:
-        write_atomic(own_path(root, PROMPT), system.encode())
-    if prompt and prompt.user != "{{ input }}":
-        write_atomic(own_path(root, USER), prompt.user.encode())
+    _write_prompt(root, system, prompt.user if prompt else "{{ input }}")
     graders = [name for name in graders_of(task, answers) if name != "json_schema" or schema]
     graders = [*filter(None, [grader]), *(name for name in graders if name != grader)]
     text = project_file(
@@ -449,6 +451,13 @@ def _write(
     if task == "free_text" and "chrf" not in graders:
         return [f"{MISSING['sacrebleu'].message} The first grader is {graders[0]}. {MISSING['sacrebleu'].hint}"]
     return []
+
+
+def _write_prompt(root: Path, system: str, user: str) -> None:
+    if system:
+        write_atomic(own_path(root, PROMPT), system.encode())
+    if user != "{{ input }}":
+        write_atomic(own_path(root, USER), user.encode())
 
 
 def keep_files(root: Path, contents: Mapping[str, bytes | None], *, sources: Paths = ()) -> None:

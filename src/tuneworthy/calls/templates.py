@@ -128,33 +128,49 @@ class _Grouping:
             return []
         by_token = grouped((_first_token(text), (number, text)) for number, text in members)
         large = [branch for token, branch in by_token.items() if token and len(branch) >= self.least]
-        covered, shortest = sum(map(len, large)) >= _COVERED * len(members), _MIN_CONSTANT
-        if covered and len(large) > 1:
+        shortest = _MIN_CONSTANT
+        if len(large) > 1 and self._cover(large, members):
             facts = [self._fork(branch) for branch in large]
-            alike = [facts[0].likeness(other) for other in facts[1:]]
-            shortest = _MIN_CONSTANT if min(alike) >= 0 else _MIN_APART
-            if min(alike) >= 0:  # a variable of few values, unless they are followed by different texts
-                for cut in (_TOKEN, _GAP_END):
-                    tails = [(number, _after(cut, text)) for branch in large for number, text in branch]
-                    if _n_constant([text for _, text in tails]) >= _MIN_CONSTANT:
-                        return self.split(tails, skips, forks + 1, reverse=reverse)
-                if min(alike) > 0:
-                    return []
+            alike = min(facts[0].likeness(other) for other in facts[1:])
+            shortest = _MIN_CONSTANT if alike >= 0 else _MIN_APART
+            tails = self._tails(large) if alike >= 0 else []
+            if tails:  # a variable of few values, followed by the same text
+                return self.split(tails, skips, forks + 1, reverse=reverse)
+            if alike > 0:
+                return []
         inner = [one for branch in large for one in self.split(branch, skips, forks + 1, reverse=reverse)]
         named = [one for one in inner if len(one.constant) >= shortest]
-        if len(named) > 1 and sum(len(one.members) for one in named) >= _COVERED * len(members):
+        if len(named) > 1 and self._cover([one.members for one in named], members):
             return named
-        if own := [one for one in inner if one.own and not reverse]:
-            taken = {number for one in own for number, _ in one.members}
-            rest = [member for member in members if member[0] not in taken]
-            return [*own, *([_Branch(rest, "")] if len(rest) >= self.least else [])]
-        if skips >= _MAX_SKIPS or reverse:
+        if reverse:
             return []
-        tails = [(number, _after(_GAP_END, text)) for number, text in members]
+        return self._owned(inner, members) or self._later(members, skips, forks)
+
+    def _cover(self, parts: Sequence[Sequence[Member]], members: Sequence[Member]) -> bool:
+        return sum(map(len, parts)) >= _COVERED * len(members)
+
+    def _tails(self, branches: Sequence[Sequence[Member]]) -> list[Member]:
+        """Return the prompts after the value at which they fork; empty if different texts follow."""
+        for cut in (_TOKEN, _GAP_END):
+            tails = [(number, _after(cut, text)) for branch in branches for number, text in branch]
+            if _n_constant([text for _, text in tails]) >= _MIN_CONSTANT:
+                return tails
+        return []
+
+    def _owned(self, inner: Sequence[_Branch], members: Sequence[Member]) -> list[_Branch]:
+        """Return the branches with a text of their own, and the rest as one."""
+        own = [one for one in inner if one.own]
+        taken = {number for one in own for number, _ in one.members}
+        rest = [member for member in members if member[0] not in taken]
+        return [*own, *([_Branch(rest, "")] if own and len(rest) >= self.least else [])]
+
+    def _later(self, members: Sequence[Member], skips: int, forks: int) -> list[_Branch]:
+        """Return the groups that differ only after a value, which is skipped."""
+        tails = [(number, _after(_GAP_END, text)) for number, text in members] if skips < _MAX_SKIPS else []
         tails = [member for member in tails if member[1]]
-        if len(tails) < _COVERED * len(members):
+        if not tails or not self._cover([tails], members):
             return []
-        later = self.split(tails, skips + 1, forks, reverse=reverse)
+        later = self.split(tails, skips + 1, forks)
         return [_Branch(one.members, "") for one in later] if len(later) > 1 else []
 
     def _fork(self, members: Sequence[Member]) -> _Fork:

@@ -16,7 +16,7 @@ def case_row(case: Case) -> JsonObject:
     if case.id != Case.make_id(question, case.tools):
         row["id"] = case.id
     row["messages" if case.input is None else "input"] = question
-    if case.labelled:
+    if case.labelled and not (case.today and case.today.borrowed):
         row["expected"] = case.expected
     for name in ("group", "tags", "documents", "tools", "drafted"):
         if value := getattr(case, name):
