@@ -22,7 +22,6 @@ from tuneworthy.prompts.templates import chat
 from tuneworthy.providers.model_names import VENDORS
 from tuneworthy.providers.prices import price_of
 from tuneworthy.shadow.recording import DATE_KEYS, moment_of
-from tuneworthy.text import count
 from tuneworthy.types import (
     UNLABELLED,
     Case,
@@ -375,8 +374,8 @@ def read_calls(path: Path, inputs: Texts = (), expected: str | None = None) -> R
         n += 1
     skipped.update(reject.words for reject in rejects.take(2**62))
     if not n:
-        reasons = "; ".join(f"{reason} ({count(k, 'call')})" for reason, k in skipped.items())
-        raise UserError(f"{path} has no call with a question and an answer.", hint=f"Left out: {reasons or 'nothing'}.")
+        reasons = "; ".join(map("{} ({:,})".format, skipped, skipped.values())) or "nothing"
+        raise UserError(f"{path} has no call with a question and an answer.", hint=f"Left out: {reasons}.")
     whens = [one.when for prompt in prompts.values() for one in prompt.replies if one.when]
     first, last = (min(whens), max(whens)) if whens else (None, None)
     days = (last - first).total_seconds() / 86_400 if first and last else 0.0

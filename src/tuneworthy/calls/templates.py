@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from tuneworthy.cases.task_kind import guess_kind, parse_object
@@ -130,8 +130,7 @@ class _Grouping:
         large = [branch for token, branch in by_token.items() if token and len(branch) >= self.least]
         shortest = _MIN_CONSTANT
         if len(large) > 1 and self._cover(large, members):
-            facts = [self._fork(branch) for branch in large]
-            alike = min(facts[0].likeness(other) for other in facts[1:])
+            alike = self._likeness(large)
             shortest = _MIN_CONSTANT if alike >= 0 else _MIN_APART
             tails = self._tails(large) if alike >= 0 else []
             if tails:  # a variable of few values, followed by the same text
@@ -145,6 +144,10 @@ class _Grouping:
         if reverse:
             return []
         return self._owned(inner, members) or self._later(members, skips, forks)
+
+    def _likeness(self, branches: Sequence[Sequence[Member]]) -> int:
+        first, *others = map(self._fork, branches)
+        return min(map(first.likeness, others))
 
     def _cover(self, parts: Sequence[Sequence[Member]], members: Sequence[Member]) -> bool:
         return sum(map(len, parts)) >= _COVERED * len(members)
@@ -339,9 +342,14 @@ def _common_lines(texts: Texts) -> list[str]:
     if len(places) < _COVERED * len(texts) / 2:
         common = {line for line, n in counts.items() if n == len(texts)}
         places = once
+    return _in_order(common, places)
+
+
+def _in_order(lines: Iterable[str], places: Sequence[Mapping[str, int]]) -> list[str]:
+    """Return the lines that follow one another in all texts."""
     anchors: list[str] = []
-    for line in sorted(common, key=lambda one: places[0][one]):
-        if not anchors or all(lines[anchors[-1]] < lines[line] for lines in places):
+    for line in sorted(lines, key=lambda one: places[0][one]):
+        if not anchors or all(one[anchors[-1]] < one[line] for one in places):
             anchors.append(line)
     return anchors
 

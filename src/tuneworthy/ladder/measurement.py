@@ -428,8 +428,10 @@ def on_cases(session: Session, trial: Measurement, cases: Cases) -> tuple[Measur
     return part, DistinctScore(n=len(cases), score=score, ci95=ci95, n_effective=size)
 
 
-def by_origin(session: Session, trial: Measurement) -> dict[str, DistinctScore]:
-    """Return the scores on real and on drafted test cases; empty if a model drafted no case."""
+def by_origin(session: Session, trial: Measurement | None) -> dict[str, DistinctScore]:
+    """Return the scores on real and on drafted test cases; empty without a trial, or if a model drafted no case."""
+    if trial is None:
+        return {}
     parts: dict[str, list[Case]] = {"real": [], "drafted": []}
     for case in session.split.test:
         parts["drafted" if case.drafted else "real"].append(case)

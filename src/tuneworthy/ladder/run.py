@@ -705,7 +705,7 @@ class LadderRun:
                     for half in halves
                     if name in self.trials and (part := on_cases(session, self.trials[name], half)[1])
                 ],
-                by_origin=by_origin(session, self.trials[name]) if name in self.trials else {},
+                by_origin=by_origin(session, self.trials.get(name)),
                 delta_today=today[name].delta if name in today else None,
                 delta_today_ci=today[name].ci95 if name in today else None,
             )

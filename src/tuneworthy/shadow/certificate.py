@@ -5,12 +5,16 @@ found soon. If the share is within the bound, the chance that the certificate is
 answers that are independent of one another given those before.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from tuneworthy.ladder.cascade import confidence_of
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rung_details import Certificate
+from tuneworthy.shadow import messages
 from tuneworthy.shadow.pairs import AnswerPairs
+from tuneworthy.shadow.verdict import ShadowVerdict
 from tuneworthy.stats.betting import log_capital_of_any_start
 from tuneworthy.store import Folder
 from tuneworthy.types import Variant
@@ -40,6 +44,14 @@ def withdrawn_at(differs: np.ndarray, most: float) -> int | None:
         return None
     reached = np.flatnonzero(log_capital_of_any_start(differs, most) >= -np.log(ALPHA))
     return int(reached[0]) + 1 if len(reached) else None
+
+
+def with_certificate(verdict: ShadowVerdict, certificate: Certificate | None, pairs: AnswerPairs) -> ShadowVerdict:
+    """Return a verdict to stop where the certificate is withdrawn, else `verdict`."""
+    withdrawn = withdrawal(certificate, pairs) if certificate else ""
+    if not withdrawn:
+        return verdict
+    return replace(verdict, status="fail", detail=withdrawn, fix=messages.say("withdrawn"))
 
 
 def withdrawal(certificate: Certificate, pairs: AnswerPairs) -> str:

@@ -24,7 +24,7 @@ from tuneworthy.graders.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState
-from tuneworthy.shadow.certificate import certificate_for, withdrawal
+from tuneworthy.shadow.certificate import certificate_for, with_certificate
 from tuneworthy.shadow.confidence import (
     CONFIDENCE,
     ConfidenceVerdict,
@@ -168,10 +168,7 @@ async def replay(
         await _ask(recording, candidate, production, judge, rules=rules, watch=watch, pairs=pairs)
     except TuneworthyError as error:
         fault = error
-    verdict = judged(pairs, rules)
-    certificate = certificate_for(session.folder, candidate)
-    if certificate and (withdrawn := withdrawal(certificate, pairs)):
-        verdict = replace(verdict, status="fail", detail=withdrawn, fix=messages.say("withdrawn"))
+    verdict = with_certificate(judged(pairs, rules), certificate_for(session.folder, candidate), pairs)
     canary = session.folder.read(STATE.format(candidate.id), CanaryState)
     if canary and canary.rolled_back:
         detail = messages.say("rolled_back", why=canary.rolled_back, by=canary.production)
