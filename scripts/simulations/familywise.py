@@ -210,7 +210,7 @@ class SimulatedSession(Session):
         self.split = _split(truth.n_test, truth.n_dev)
         self.task = TaskInfo(kind="short_answer")
         contamination = SimpleNamespace(counts={}, alike=frozenset())
-        self.data: Any = SimpleNamespace(notes=[], cases=(), dataset=SimpleNamespace(contamination=contamination, agreement=""))
+        self.data: Any = SimpleNamespace(notes=[], cases=(), dataset=SimpleNamespace(contamination=contamination))
         self.pool = ShotPool(self.split.shots)
         self.library = self.toolbox = None
         model = SimpleNamespace(provider=SimpleNamespace(identity={}), hosted=False, name="small")

@@ -18,7 +18,24 @@ from tests.calls.servers import written
 from tuneworthy.calls.groups import CallGroup, read_calls
 from tuneworthy.cli import invoke
 
-WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima", "mike", "november", "oscar", "papa"]
+WORDS = [
+    "alpha",
+    "bravo",
+    "charlie",
+    "delta",
+    "echo",
+    "foxtrot",
+    "golf",
+    "hotel",
+    "india",
+    "juliet",
+    "kilo",
+    "lima",
+    "mike",
+    "november",
+    "oscar",
+    "papa",
+]
 COLOURS = ("red", "green", "blue")
 LANGUAGES = ("English", "French", "German")
 HINTS = ("crimson apple", "leafy meadow", "deep ocean")
