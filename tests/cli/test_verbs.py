@@ -362,7 +362,7 @@ def test_init_makes_a_project_that_is_checked_without_errors(
     monkeypatch.setenv("TUNEWORTHY_HOME", str(tmp_path / "home"))
     columns = ("--input", "text", "--expected", "colour")
     made = told(capsys, "init", tmp_path / "p", "--data", data(tmp_path / "d.csv", 400), *columns, "--n-cases", "100")
-    assert {"project", "kind", "n_cases", "n_examples", "n_answered", "notes"} == set(made)
+    assert {"project", "kind", "n_cases", "n_examples", "n_answered", "notes", "untrusted"} == set(made)
     assert (made["kind"], made["n_cases"], made["n_examples"]) == ("label", 100, 300)
     assert not any("A smaller test set" in line for line in made["notes"])
     assert "already contains a project" in refused(
