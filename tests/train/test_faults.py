@@ -153,7 +153,7 @@ def test_a_tokenizer_of_a_larger_model_a_killed_end_and_an_infinite_adapter(
     save_file({"a": torch.tensor([1.0, float("inf")])}, weights / "adapter_model.safetensors")
     progress = TrainingProgress(steps=[StepRecord(1, 1.0, 0.0, 0.0, 0.0)])
     with pytest.raises(ModelError, match="NaN or infinite"):
-        write_adapter(store, prepared, Ran(weights, progress, 0, False, True, 2), {})
+        write_adapter(store, prepared, Ran(weights, progress, 0, False, True, 2))
     assert not artifacts(store, "adapter")
 
     left = store.path / "training" / prepared.id / "checkpoint-5"
