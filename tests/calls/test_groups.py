@@ -211,7 +211,6 @@ def test_a_running_program_is_recorded_and_answers_in_four_commands_what_can_be_
     row = orjson.loads((root / "cases.jsonl").read_bytes().splitlines()[0])
     assert "expected" not in row and row["today"]["answer"] in COLOURS and not row["input"].startswith("Ticket")
     assert invoke(["run", "--project", str(root), "--yes", "--rung", "classical"]) == 0
-    assert invoke(["run", "--project", str(root), "--yes", "--rung", "classical"]) == 0
     capsys.readouterr()
     assert invoke(["decide", "--project", str(root)]) == 4
     out, _ = capsys.readouterr()
