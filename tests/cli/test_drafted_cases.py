@@ -93,9 +93,10 @@ def test_a_model_that_repeats_itself_gives_one_draft_of_each_text(tmp_path, caps
     assert found["n"] == 1 and found["n_near"] == found["n_read"] - 1
 
 
-def test_a_draft_that_rewords_a_case_of_the_project_is_dropped(tmp_path, capsys):
-    root = project(tmp_path / "p", model='\'{"input": "Please name the red thing", "expected": "red"}\'')
-    (root / "cases.jsonl").write_text('{"input": "please, name the RED thing!", "expected": "red"}\n')
+@pytest.mark.parametrize("known", ["please, name the RED thing 7!", "Please name the red thing 8"])
+def test_a_draft_that_rewords_a_case_of_the_project_is_dropped(tmp_path, capsys, known):
+    root = project(tmp_path / "p", model='\'{"input": "Please name the red thing 7", "expected": "red"}\'')
+    (root / "cases.jsonl").write_text(json.dumps({"input": known, "expected": "red"}) + "\n")
     assert draft(root) == 2  # nothing else is drafted
     assert not (root / "drafts.jsonl").exists()
 
