@@ -17,6 +17,8 @@ from tuneworthy.cli import invoke
 from tuneworthy.ladder.label_sample import drawn_sample
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.store import Folder
+from tuneworthy.web.history import history
+from tuneworthy.web.state import UiState
 
 
 def run(root: Path) -> RunRecord:
@@ -174,3 +176,20 @@ def test_a_weighted_sample_is_unbiased_and_needs_fewer_labels_than_random_order(
     needed = np.var(found["difference"]) / np.var(found["difference, random"])  # labels for the same variance
     assert needed < 0.7
     assert np.var(found["a"]) / np.var(found["a, random"]) < 1.25  # of a single score it needs somewhat more
+
+
+@pytest.mark.parametrize("command", [["report"], ["status"]])
+def test_a_page_for_people_calls_agreement_by_its_name(walked, command, capsys):
+    decision(walked, capsys)
+    assert invoke([*command, "--project", str(walked)]) == 0
+    said = capsys.readouterr().out
+    assert "Score of each option" not in said and "setup scores" not in said and "with an expected answer" not in said
+    if command == ["report"]:
+        page = (walked / "report.html").read_text()
+        assert f"Agreement with {TODAY}, not accuracy." in said and "Agreement of each option" in said
+        assert ">score<" not in page and "Score of" not in page
+
+
+def test_the_history_charts_runs_of_one_measure(walked):
+    found = history(UiState(walked, "ada", "engineer", pytest.fail, dict), {})
+    assert found["measure"] == "agreement" and f"(agreement with {TODAY})" in str(found["table"])

@@ -24,6 +24,7 @@ from tests.shadow.traffic import conversations, write_traffic_project
 from tuneworthy.cases.stratified import is_drawn
 from tuneworthy.cli import invoke
 from tuneworthy.providers.address import free_port
+from tuneworthy.shadow.http_server import exposed, listen
 from tuneworthy.shadow.protocols import session_name
 from tuneworthy.shadow.recording import TRAFFIC
 from tuneworthy.shadow.replay import ShadowRecord, read_shadow
@@ -346,3 +347,9 @@ def test_killed_20_times_under_load_no_user_loses_more_than_a_connection_and_no_
     assert invoke(["shadow", "replay", "--candidate", "current", "--project", str(root)]) == 4
     n_rows = (Folder(root).path / TRAFFIC).read_bytes().count(b"\n")
     assert 0 < record_of(root).n_pairs <= n_rows, "turns behind the end of a session do not count"
+
+
+@pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_a_proxy_that_other_machines_reach_warns_that_it_checks_no_key(host, warns):
+    with listen(host, 0) as door:
+        assert ["checks no key" in line for line in exposed(door)] == [True] * warns

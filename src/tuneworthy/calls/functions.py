@@ -70,7 +70,7 @@ def _decorated(function: Any, source: CallSource) -> Any:
         raise UserError(f"@tuneworthy.record({source.name!r}) is not on a function.", hint="Decorate its methods.")
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some functions in C have none
+    except (TypeError, ValueError):  # some functions in C have no signature
         signature = inspect.signature(lambda *args, **options: None)
 
     def begun(args: Any, kwargs: Any) -> "FunctionCall":

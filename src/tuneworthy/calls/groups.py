@@ -57,7 +57,7 @@ class Reply:
 
     Attributes:
         answer: The text; None for tool calls.
-        about: Model, provider, address and settings of the request; equal ones are one object.
+        about: Model, provider, address and settings of the request; equal values share one object.
         when: Of the answer; None without a date.
         seconds: Of the call; None if not recorded.
         tokens: Of the prompt, of these from the cache, and of the answer.

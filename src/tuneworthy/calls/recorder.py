@@ -100,7 +100,7 @@ class Recorder:
             self.skip(name, "queue full")
 
     def skip(self, name: str | None, reason: str) -> None:
-        """Count a call that is not recorded; its line is written with the next ones."""
+        """Count a call that is not recorded; its line is written with the next calls."""
         with self._lock:
             self._start()
             self.counts[reason] += 1
@@ -214,7 +214,7 @@ class CallSource:
 
     Attributes:
         recorder: Gets them.
-        name: Of the recording; None if it has none.
+        name: Of the recording; None without a name.
         share: Of the calls that are recorded.
     """
 

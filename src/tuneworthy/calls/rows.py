@@ -104,7 +104,7 @@ class RowMasker:
 
 
 def path_of(path: str) -> str:
-    """Return the key of `STREAMS` at the end of the path of an address; "" if it has none.
+    """Return the key of `STREAMS` at the end of the path of an address; "" without one.
 
     >>> path_of("/openai/deployments/gpt/chat/completions"), path_of("/v1/embeddings")
     ('/v1/chat/completions', '')

@@ -110,7 +110,7 @@ class Dataset:
 
     @property
     def agreement(self) -> str:
-        """The model whose recorded answers test compares with in place of right ones; "" if people gave those."""
+        """The model whose recorded answers test compares with in place of right answers; "" if people gave those."""
         models = {case.today.model if case.today.borrowed else "" for case in self.cases if case.today}
         return min(models, default="")
 

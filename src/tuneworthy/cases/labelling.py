@@ -85,7 +85,7 @@ class Remark:
 
     @property
     def fields(self) -> JsonObject:
-        """The keys of a line of a log, without empty ones."""
+        """The keys of a line of a log, without empty keys."""
         pairs = {"comment": self.comment, "guideline": self.guideline}
         return {**{key: text for key, text in pairs.items() if text}, "time": self.time or now()}
 

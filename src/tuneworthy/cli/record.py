@@ -1,7 +1,6 @@
 """`tuneworthy record`."""
 
 import secrets
-from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -35,7 +34,7 @@ def command(upstream: str, bind: str, out: Path | None, share: float) -> None:
     require("uvicorn")
     from tuneworthy.calls.proxy import ProxyCalls
     from tuneworthy.calls.recorder import RECORDED, CallSource, recorder_of
-    from tuneworthy.shadow.http_server import listen, serve
+    from tuneworthy.shadow.http_server import exposed, listen, serve
     from tuneworthy.shadow.proxy import ShadowProxy
 
     recorder = recorder_of(out)
@@ -50,11 +49,7 @@ def command(upstream: str, bind: str, out: Path | None, share: float) -> None:
         f"http://{bind.rpartition(':')[0]}:{port} forwards requests to {app.upstream} and records "
         f"{'calls' if share == 1 else f'{share:.0%} of the conversations'} in {recorder.path}. Ctrl-C ends it."
     )
-    if not ip_address(door.getsockname()[0]).is_loopback:
-        note(
-            f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
-            "Let a firewall admit your application only."
-        )
+    note(*exposed(door))
     try:
         serve(app, door)
     except KeyboardInterrupt:

@@ -1,7 +1,6 @@
 """`tuneworthy shadow proxy`."""
 
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -66,7 +65,7 @@ def command(
     check_address(upstream)
     host, port = address_of(bind)
     require("uvicorn")
-    from tuneworthy.shadow.http_server import listen, serve
+    from tuneworthy.shadow.http_server import exposed, listen, serve
 
     if canary and share == 1:
         raise UserError(
@@ -120,11 +119,8 @@ def command(
             note(forecast or forecast_before(project.task.margin, ALPHA, settings.label_share))
         if shift:
             note(messages.say("step", share=shift.state.share), f"A roll-back leads to {shift.state.production}.")
-    if not ip_address(door.getsockname()[0]).is_loopback:
-        note(
-            f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. "
-            "Let a firewall admit your application only. `/-/health` and `/-/metrics` answer to this machine only."
-        )
+    if warning := exposed(door):
+        note(*warning, "`/-/health` and `/-/metrics` answer to this machine only.")
     try:
         serve(app, door)
     finally:

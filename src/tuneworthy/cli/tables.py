@@ -57,7 +57,7 @@ def closing_lines(record: RunRecord) -> list[str]:
         lines.append(f"The run is incomplete: {clean(record.partial.partition(':')[0])}.")  # the error says why
     best = best_of(record)
     if best and best.score is not None and best.ci95:
-        score, bounds = percent(best.score), percent_range(best.ci95)
+        score, bounds = percent(best.score) + " agreement" * bool(record.agreement), percent_range(best.ci95)
         lines.append(f"Best: {clean(best.name)} with {score} (95% interval {bounds}).")
     lines += [constant_sentence(rung) for rung in record.rungs if rung.constant and rung.score is not None]
     lines += filter(None, [majority_sentence(record), target_sentence(record)])

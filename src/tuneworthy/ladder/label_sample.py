@@ -20,7 +20,7 @@ N_LABELS = 100
 
 
 def drawn_sample(differ: Sequence[bool], n: int, seed: int) -> dict[int, float]:
-    """Return places of cases to their weights: about half of `n` places where options differ, half where none do.
+    """Return places of cases to their weights: about half of `n` places where options differ, half where all agree.
 
     >>> sorted(drawn_sample([True, False, False, False], 2, seed=1).values())
     [1.0, 3.0]

@@ -85,7 +85,7 @@ def shown(value: object) -> str:
 def estimate_assumptions(observed: Texts, providers: Texts) -> list[str]:
     lines = [
         "Token counts are estimated as bytes / 4.",
-        "Answers are half as long again as the expected ones, and reasoning adds 300 tokens.",
+        "Answers are half as long again as expected answers, and reasoning adds 300 tokens.",
         "Each rung builds on today's variant or on that of the rung before it, with equal chances.",
     ]
     if observed:

@@ -495,7 +495,12 @@ class RunRecord(Shown):
         scores = {one.variant: f"{one.score:.1%}" for one in scored if one.score is not None}
         rows = [[one.rung, one.status, one.name, scores.get(one.variant, "")] for one in self.rungs]
         why = [f"The run is incomplete: {self.partial}."] if self.partial else self.stale[:1]
-        return [line, *why], [["rung", "status", "variant", "score"], *rows]
+        return [line, *why], [["rung", "status", "variant", self.measure], *rows]
+
+    @property
+    def measure(self) -> str:
+        """What the scores are, as a heading."""
+        return "agreement" if self.agreement else "score"
 
     @property
     def options(self) -> int:

@@ -62,7 +62,7 @@ class Session:
         identities: Of models by name; if given, no model is called and no judge is opened.
 
     Attributes:
-        agreement: The model whose recorded answers stand for right ones (see `Dataset.agreement`); "" with right ones.
+        agreement: The model whose recorded answers are compared with (see `Dataset.agreement`); "" with right answers.
     """
 
     agreement = ""

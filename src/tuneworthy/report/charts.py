@@ -56,7 +56,9 @@ def price_words(option: Option) -> str:
     return f"{at_most}{dollars(option.usd_per_1k)} per 1,000 answers"
 
 
-def options_chart(options: Options, target: float | None, chosen: str | None, where: str) -> Table | None:
+def options_chart(
+    options: Options, target: float | None, chosen: str | None, where: str, measure: str = "score"
+) -> Table | None:
     """Return the options with the bars of their scores, best score first; None without a score.
 
     Args:
@@ -64,6 +66,7 @@ def options_chart(options: Options, target: float | None, chosen: str | None, wh
         target: Of the task.
         chosen: The recommended one.
         where: The cases that they were scored on.
+        measure: What the scores are (`RunRecord.measure`).
     """
     ranked = sorted(options, key=lambda option: -(option.score or -1.0))
     scored = [option for option in ranked if option.score is not None]
@@ -72,7 +75,7 @@ def options_chart(options: Options, target: float | None, chosen: str | None, wh
     ends = [end for option in scored for end in option.ci95 or (option.score or 0.0,)]
     columns = [
         text_column("option", "option", option_name, most=MAX_NAME),
-        Column("score", "score", value=score_of),
+        Column("score", measure, value=score_of),
         Column("cost", "cost", value=price_words),
         Column("ci95", "95% interval", percent_range),
     ]
@@ -84,7 +87,7 @@ def options_chart(options: Options, target: float | None, chosen: str | None, wh
     ]
     recommended = f"Recommended for deployment now: {clean(chosen, MAX_NAME)}." if chosen else ""
     return Table.of(
-        f"Score of each option on {where}",
+        f"{measure.capitalize()} of each option on {where}",
         columns,
         ranked,
         join_sentences(recommended, "" if target is None else f"The dashed line is the target of {target:.1%}."),

@@ -196,6 +196,8 @@ def _card(label: str, option: Option | None, record: RunRecord, rule: str = "", 
     if option is None:
         return Card(label, "unknown", "not measured")
     bounds = [f"95% interval {percent_range(option.ci95)}"] if option.ci95 else []
+    if record.agreement and option.score is not None:
+        bounds.insert(0, f"agreement with {clean(record.agreement)}")
     if option.share_sent is not None:
         bounds.append(f"the large model answers {option.share_sent:.1%} of the cases")
     price = price_words(option)
@@ -240,6 +242,8 @@ def paragraph(
     options = options_in(record, verdict, requests_per_month, costs)
     _, answer, _ = answer_and_reasons(record, stored)
     parts = [f"{clean(' '.join(record.task.split()[:5]), MOST_CHARS)}: {answer}."]
+    if record.agreement:
+        parts.append(f"Agreement with {clean(record.agreement)}, not accuracy.")
     if record.partial or record.stale:
         parts.append("The run is incomplete." if record.partial else "The results are out of date.")
     parts += _options_to_paste(record, options, verdict)

@@ -69,7 +69,7 @@ def document(
         sentence=first_screen.lead(record, reasons[0], options, current),
         basis=first_screen.basis(record, current),
         cards=first_screen.cards(record, options, current),
-        chart=charts.options_chart(options, record.target, chosen, where),
+        chart=charts.options_chart(options, record.target, chosen, where, record.measure),
         next_step=first_screen.next_step(record, verdict),
         paragraph=first_screen.paragraph(record, traffic, verdict, costs),
         warnings=[plain(line) for line in findings.warnings(record, project, day)],
@@ -192,7 +192,7 @@ def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | N
         rows.append(_certainty_row(words, half.n, half))
     rare = sorted(shown.recall_n, key=lambda label: shown.recall_n[label])[:RARE_LABELS]
     rows += [_recall_row(one, shown) for one in rare]
-    headings = ("n", "score", "95% interval", "vs today", "difference, 95% interval")
+    headings = ("n", record.measure, "95% interval", "vs today", "difference, 95% interval")
     columns = [text_column("cases", "test cases"), *(Column(heading, heading) for heading in headings)]
     dropped = sum((record.overlaps.cases or {}).values())
     gone = count(dropped, "example that overlaps a case was", "examples that overlap a case were")
@@ -203,7 +203,7 @@ def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | N
         f"The chance of any false gain in the {count(record.comparisons.made, 'test comparison')} is at most 5%.",
     )
     yield plain(findings.target_sentence(record))
-    yield Table(f"Score of {clean(shown.name)}", columns, rows, note).filled()
+    yield Table(f"{record.measure.capitalize()} of {clean(shown.name)}", columns, rows, note).filled()
 
 
 def _recall_row(label: str, shown: RungRecord) -> list[str]:

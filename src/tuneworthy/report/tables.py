@@ -67,7 +67,7 @@ def ladder_table(record: RunRecord, traffic: float | None = None, costs: Mapping
         RUNG,
         STATUS,
         VARIANT,
-        Column("score", "agreement" if record.agreement else "score", value=shown_score),
+        Column("score", record.measure, value=shown_score),
         Column("ci95", "95% interval", interval, value=lambda rung: lead(rung).ci95),
         Column("today", "Δ today", points, value=attrgetter("delta" if record.quick else "delta_today")),
         Column("spent", "$", amount, value=attrgetter("cost_usd")),

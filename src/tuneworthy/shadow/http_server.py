@@ -14,6 +14,7 @@ import gc
 import math
 import resource
 import socket
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,6 +56,17 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(
             f"The proxy cannot listen on {f'{host}:{port}'}: {reason}.", hint="Choose another --bind."
         ) from None
+
+
+def exposed(door: socket.socket) -> list[str]:
+    """Return the warning about a socket that other machines reach; empty for a loopback address."""
+    host, port, *_ = door.getsockname()
+    if ip_address(host).is_loopback:
+        return []
+    return [
+        f"Anyone who reaches port {port} of this machine can now use the API through it: the proxy checks no key. Let "
+        "a firewall admit your application only."
+    ]
 
 
 def max_connections() -> int:

@@ -27,7 +27,7 @@ FILE = "errors"
 LABELS: Final = "label_or_grader"
 # Raised whenever the probes or the order of the classes change: stored results are then stale.
 VERSION = 12
-# In the order in which a case is given its class; what none finds is `unexplained`.
+# In the order in which a case is given its class; what no class explains is `unexplained`.
 PROBES: tuple[ErrorClass, ...] = (
     "refusal",
     "format",
@@ -147,7 +147,7 @@ class ErrorAnalysis:
     Attributes:
         of: Hashes of what it was computed from (`fingerprint`).
         n_dev: Dev cases.
-        n_failed: Failed ones.
+        n_failed: Failed cases.
         n_probed: Those of them that were probed.
         rows: The classes, largest first.
         classes: Case id to class.

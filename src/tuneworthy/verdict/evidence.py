@@ -340,7 +340,7 @@ class Evidence:
         label_chance: Probability that wrong labels are most of the failures, from the votes of models.
         labels_confirmed: Whether people's labels show that wrong labels are most of the failures; None where they do
             not settle it.
-        wrong_labels: Dev cases whose label people found to be wrong, corrected ones included, of those they labelled.
+        wrong_labels: Dev cases whose label people found to be wrong, corrected labels included, of those they labelled.
         contradicted: Share of the failures whose label models contradict, as far as people labelled no failure again.
         label_ceiling: Findings of people about the labels of test; None before they labelled a part of it.
         pass_rate: Share of samples on dev that pass; None if failures were not sampled again.

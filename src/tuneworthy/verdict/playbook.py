@@ -243,7 +243,8 @@ def _next(state: ProjectState, steps: Sequence[Step]) -> Step | None:
 def _cases(state: ProjectState, gates: Gates, name: str) -> Judged:
     n_test, gate = state.evidence.n_test, gates["test_set"]
     minutes = state.labelling["cases"][1] / 60 if "cases" in state.labelling else MINUTES_PER_CASE
-    text = f"{count(state.n_cases, 'case')} with an expected answer, {n_test} of them in the test set"
+    whose = "today's" if state.evidence.agreement else "an expected"
+    text = f"{count(state.n_cases, 'case')} with {whose} answer, {n_test} of them in the test set"
     if state.fault:
         return "open", state.fault, "tuneworthy check", None
     if state.n_unlabelled:

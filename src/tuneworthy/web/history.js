@@ -15,7 +15,7 @@
       y1=${y(value)} y2=${y(value)} />`;
     const label = (value) => html`<text x=${LEFT - 6} y=${y(value) + 4} text-anchor="end">${percent(value, 0)}</text>`;
     return html`<svg class="chart" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img"
-        aria-label="Score of the best variant by run, with its 95% interval">
+        aria-label="Best variant by run, with its 95% interval">
       ${line(low, "axis")}${line(high, "axis")}${label(low)}${label(high)}
       ${target != null && html`${line(target, "target")}<text x=${WIDTH - RIGHT + 6} y=${y(target) + 4}>target</text>`}
       <polyline class="line" points=${runs.map((one, place) => `${x(place)},${y(one.score)}`).join(" ")} />
@@ -31,7 +31,7 @@
     return html`<h1>History</h1><${Loaded} state=${state}>${(found) => html`
       ${found.unfinished.map((line) => html`<p role="note">${line}</p>`)}
       ${!found.table.rows.length && html`<p>No run is finished yet. Run <code>tuneworthy run</code>.</p>`}
-      ${found.chart.length > 1 && html`<h2>Score of the best variant</h2>
+      ${found.chart.length > 1 && html`<h2>Best variant: ${found.measure} by run</h2>
         <${ScoreChart} runs=${found.chart} target=${found.target} />`}
       <${DataTable} table=${found.table} level=${2} />`}<//>`;
   }

@@ -71,7 +71,10 @@ class PastRun:
 
     @property
     def name(self) -> str | None:
-        return names_of(self.record).get(str(self.best.name), self.best.name) if self.best else None
+        if self.best is None:
+            return None
+        name = names_of(self.record).get(str(self.best.name), self.best.name)
+        return f"{name} (agreement with {self.record.agreement})" if self.record.agreement else name
 
 
 COLUMNS = (
@@ -97,6 +100,7 @@ def history(state: UiState, query: Mapping[str, str]) -> JsonObject:
     runs = _compared(state, past_runs(folder))
     open_runs = [one for name in KINDS if (one := read_record(folder, name, unfinished=True))]
     full = [run for run in reversed(runs) if not run.record.quick and run.shown]
+    full = [run for run in full if run.record.agreement == full[-1].record.agreement]  # agreement is no score
     return {
         "table": cells(Table.of("Runs", COLUMNS, runs, NOTE).filled()),
         "unfinished": [plain(f"Incomplete run: {one.partial.rstrip('.')}.") for one in open_runs],
@@ -104,6 +108,7 @@ def history(state: UiState, query: Mapping[str, str]) -> JsonObject:
             {"time": f"{run.time.astimezone():%Y-%m-%d %H:%M}", "score": run.shown.score, "ci95": run.shown.ci95}
             for run in full
         ],
+        "measure": full[-1].record.measure if full else "",
         "target": full[-1].record.target if full else None,
     }
 

@@ -93,7 +93,8 @@ def baseline(evidence: Evidence) -> Finding:
             f"{messages.LEVERS[messages.READERS[evidence.kind != 'label']]}, then run `tuneworthy run`.",
             unread=worst.unread,
         )
-    return says("pass", f"Today's setup scores {subject.score:.1%}.", score=subject.score)
+    agrees = f"agrees with {evidence.agreement} on" if evidence.agreement else "scores"
+    return says("pass", f"Today's setup {agrees} {subject.score:.1%}.", score=subject.score)
 
 
 @gate("dev")
