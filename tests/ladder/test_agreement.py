@@ -49,7 +49,8 @@ def test_the_verdict_is_undecided_and_names_agreement_although_a_target_is_met(w
     assert {row["target"] for row in verdict["options"]} == {None}
     agreement = {row["option"]: row["agreement"] for row in verdict["agreement"]["options"]}
     assert agreement["baseline/today"] == pytest.approx(1.0)
-    assert "not accuracy" in verdict["reasons"][0] and TODAY in verdict["reasons"][0]
+    assert "may answer" in verdict["reasons"][0]
+    assert "not accuracy" in verdict["reasons"][1] and TODAY in verdict["reasons"][1]
     assert verdict["next_action"]["command"] == "tuneworthy label"
 
 
@@ -86,7 +87,7 @@ def test_a_noisy_model_of_today_gets_no_certificate(tmp_path, capsys):
     record = run(root)
     found = record.rung("classical").certificate
     assert found.threshold is None and "no confidence level" in found.refused
-    assert found.refused in decision(root, capsys)["reasons"][0]
+    assert found.refused in decision(root, capsys)["reasons"][1]
 
 
 def test_scores_are_right_answers_once_people_have_labelled_every_case(tmp_path):
@@ -193,3 +194,8 @@ def test_a_page_for_people_calls_agreement_by_its_name(walked, command, capsys):
 def test_the_history_charts_runs_of_one_measure(walked):
     found = history(UiState(walked, "ada", "engineer", pytest.fail, dict), {})
     assert found["measure"] == "agreement" and f"(agreement with {TODAY})" in str(found["table"])
+
+
+def test_recorded_answers_are_not_audited_as_labels(walked, capsys):
+    assert invoke(["label", "audit", "--project", str(walked)]) == 2
+    assert "no labels to audit" in capsys.readouterr().err

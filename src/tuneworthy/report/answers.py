@@ -35,11 +35,13 @@ def cases_table(record: RunRecord, chosen: str, names: NamedTexts) -> Table | No
         by_result.setdefault(tuple(by[case.case].is_right for by in by_rung.values()), []).append(case)
     mixed = [by_result[key] for key in sorted(by_result, key=lambda key: (len(set(key)) == 1, key))]
     shown = [case for some in zip_longest(*mixed) for case in some if case][:MAX_CASES]
-    columns = [text_column("question", "question"), text_column("expected", "expected")]
+    columns = [text_column("question", "question")]
+    columns.append(text_column("expected", "recorded" if record.agreement else "expected"))
     columns += [text_column(rung, names.get(rung, rung), partial(_marked, by)) for rung, by in by_rung.items()]
+    right, wrong = ("as recorded", "different") if record.agreement else ("right", "wrong")
     note = (
-        f"{RIGHT} right, {WRONG} wrong. The cases were selected to show both right and wrong answers. Personal data is "
-        "masked. Answers to test cases stay hidden."
+        f"{RIGHT} {right}, {WRONG} {wrong}. The cases were selected to show both. Personal data is masked. Answers to "
+        "test cases stay hidden."
     )
     return Table.of(f"{len(shown)} of {len(both)} dev cases", columns, shown, note)
 

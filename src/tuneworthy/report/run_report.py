@@ -127,15 +127,16 @@ def _questions(
     )
     probe = f"To find the causes of the errors of {whose}, run `tuneworthy decide --probe`."
     has_labels = record.kind in {"label", "json"}
-    yield _section(
-        "failures",
-        "How does today's setup fail?",
-        by_kind,
-        None if has_labels else failed_table(record),
-        fixes_table(record, names),
-        charts.causes_table(errors),
-        probe if by_kind and not errors and verdict and not has_labels else "",
-    )
+    if not record.agreement:  # nobody knows which answers are failures
+        yield _section(
+            "failures",
+            "How does today's setup fail?",
+            by_kind,
+            None if has_labels else failed_table(record),
+            fixes_table(record, names),
+            charts.causes_table(errors),
+            probe if by_kind and not errors and verdict and not has_labels else "",
+        )
     yield _section("change", "What would change?", *_change(record, shown))
     if options:
         columns = ("option", "rung", "score", "delta_vs_today", "delta_ci", "target", "needs")

@@ -57,20 +57,22 @@ class TodaysAgreement:
         """The one that keeps most; of those that keep nothing, any."""
         return max(self.certificates, key=lambda one: one.share, default=None)
 
-    def __str__(self) -> str:
-        """Say it in sentences."""
+    @property
+    def reasons(self) -> list[str]:
+        """The certificate, what a score is, and what limits the certificate."""
         first = f"Nobody has labelled the cases, so each score is the agreement with {self.model}, not accuracy."
         one = self.certificate
         if not one:
-            return f"{first} No option reports its confidence, so there is no certificate."
+            return [first, "No option reports its confidence, so there is no certificate."]
         if one.threshold is None:
-            return f"{first} There is no certificate for {one.name}: {one.refused}."
+            return [first, f"There is no certificate for {one.name}: {one.refused}."]
         worst = max(one.labels, key=lambda label: one.labels[label].upper)
         kept = one.labels[worst]
-        return join_sentences(
-            first,
+        share = (
             f"{one.name} may answer {one.share:.0%} of the traffic: with {one.confidence:.0%} confidence, at most "
-            f"{one.upper:.1%} of these answers differ from today's ({one.difference:.1%} of {one.n} prompts did).",
+            f"{one.upper:.1%} of these answers differ from today's ({one.difference:.1%} of {one.n} prompts did)."
+        )
+        limits = join_sentences(
             f"It saves ${self.saved_usd_per_month:,.2f} a month." if self.saved_usd_per_month else "",
             f"Least certain is the answer {worst}: {kept.differ} of {kept.n} differ."
             if kept.upper > FAR * one.most
@@ -80,6 +82,7 @@ class TodaysAgreement:
             else "",
             "This applies while the traffic stays as recorded.",
         )
+        return [share, first, limits]
 
 
 @frozen

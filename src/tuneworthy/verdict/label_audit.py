@@ -16,6 +16,7 @@ import numpy as np
 
 from tuneworthy.arrays import Bools, Floats
 from tuneworthy.cases.stratified import rank
+from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import StoredAnswers
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.record import RungRecord, RunRecord
@@ -65,8 +66,17 @@ def audited_share(
 
 
 def cases_to_audit(answers: StoredAnswers, *, store: bool = True) -> list[Case]:
-    """Return the test cases of a session, earlier ones included; `store` the stratum of cases that have no stratum."""
+    """Return the test cases of a session, earlier cases included; `store` the stratum of cases that have no stratum.
+
+    Raises:
+        UserError: People have not labelled the test cases.
+    """
     session, project = answers.session, answers.session.project
+    if session.agreement:
+        raise UserError(
+            f"The test cases have answers of {session.agreement} and no labels to audit.",
+            hint="Label a sample with `tuneworthy label`.",
+        )
     strata, labels = session.folder.read(FILE, dict[str, bool]) or {}, read_relabelled(project)
     if fresh := [case for case in session.split.test if case.id not in strata]:
         record = with_eligible_best(answers.record, project)

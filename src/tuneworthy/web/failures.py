@@ -111,6 +111,8 @@ class FailureIndex:
         self.note = ""
         self.answers = self._opened.enter_context(open_answers(self.project, say=self._say, any_thread=True))
         session = self.answers.session
+        if session.agreement:
+            self.note = f"Nobody has labelled the cases. Compared with the recorded answers of {session.agreement}."
         self.cases: Sequence[Case] = [*session.split.dev, *session.split.asked]
         self.n_stored = len(session.runner.store)
         self.position = {case.id: place for place, case in enumerate(self.cases)}
