@@ -636,7 +636,7 @@ def test_row_44_without_labels_there_is_a_certificate_and_no_verdict() -> None:
     )
     verdict = decide(replace(world, agreement="openai:today"))
     assert (verdict.outcome, verdict.reason_code) == ("undecided", "agreement_only")
-    first = verdict.reasons[0]
+    first = " ".join(verdict.reasons)
     assert "agreement with openai:today, not accuracy" in first
     assert "may answer 78% of the traffic" in first and "at most 4.0%" in first and "90% confidence" in first
     assert f"${0.78 * 40:,.2f} a month" in first  # of $2 per 1,000 of 20,000 answers
