@@ -95,8 +95,8 @@ lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(COMPILE) $(addprefix --extra ,chrf data dev local optimise proxy rag sweep tools train ui) pyproject.toml \
-		-o requirements.lock
+	$(COMPILE) $(addprefix --extra ,chrf data dev langfuse local mlflow optimise proxy rag sweep tools train ui) \
+		pyproject.toml -o requirements.lock
 	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock | grep -Ev '^(torch|triton|nvidia|cuda)' \
 		> constraints.txt
 	$(COMPILE) --extra local --extra dev pyproject.toml -c constraints.txt -o requirements-dev.lock

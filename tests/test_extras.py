@@ -21,7 +21,9 @@ def test_a_missing_package_is_reported_with_its_extra(package: str, monkeypatch:
     monkeypatch.setattr("tuneworthy.extras.find_spec", lambda _: None)
     with pytest.raises(UserError, match=package.replace("_", "-")) as error:
         require(package)
-    assert re.search(r"pip install .tuneworthy\[(data|chrf|proxy|tools|train|local|ui)\]", str(error.value))
+    assert re.search(
+        r"pip install .tuneworthy\[(data|chrf|proxy|tools|train|local|ui|langfuse|mlflow)\]", str(error.value)
+    )
 
 
 def test_every_package_is_in_an_extra_and_not_in_the_core() -> None:

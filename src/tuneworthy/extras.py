@@ -29,6 +29,13 @@ MISSING = {
     "xllamacpp": MissingPackage(
         "The package xllamacpp is not installed.", hint='Run `pip install "tuneworthy[local]"`.'
     ),
+    **{
+        package: MissingPackage(
+            f"The source `{package}:` needs {name}, which is not installed.",
+            hint=f'Run `pip install "tuneworthy[{package}]"`.',
+        )
+        for package, name in (("langfuse", "langfuse"), ("mlflow", "mlflow-tracing"))
+    },
     "mcp": MissingPackage(
         "An MCP server needs the package mcp, which is not installed.", hint='Run `pip install "tuneworthy[tools]"`.'
     ),

@@ -43,6 +43,8 @@ _SECRET_FIELD = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|code)|pwd|secret|credentials?|authorization|cookie|private_?key|(?:api|access|account)"
     r"[_-]?key|(?:access|auth|api|refresh|bearer|id|session|csrf|bot)[_-]?token)\Z"
 )
+# Fields whose text can be JSON: arguments of a tool; questions and answers of spans.
+_JSON_FIELDS = frozenset({"arguments", "input", "output", "mlflow.spanInputs", "mlflow.spanOutputs"})
 _PARAGRAPH = re.compile(r"(\n[ \t\r]*\n)")
 # Longer paragraphs are not remembered, characters.
 _MAX_REMEMBERED = 8_000
@@ -91,7 +93,7 @@ class RowMasker:
         """Return the value of a field masked: the name can be what makes it personal."""
         if text and _SECRET_FIELD.search(field):
             return HIDDEN
-        if field == "arguments":  # of a tool: JSON in a text
+        if field in _JSON_FIELDS:
             try:
                 before = orjson.loads(text)
             except orjson.JSONDecodeError:

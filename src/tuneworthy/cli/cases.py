@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.calls.connectors import local_calls
 from tuneworthy.cases import read_cases
 from tuneworthy.cases.addition import AddedCases, add_cases
 from tuneworthy.cases.drafts import FILE_NAME as DRAFTS
@@ -66,14 +67,14 @@ command = CommandGroup(
     "--from",
     "source",
     required=True,
-    type=PATH,
-    help="Logs or data: JSONL, CSV, Excel, Parquet, text.",
+    metavar="SOURCE",
+    help="Logs or data: JSONL, CSV, Excel, Parquet, text; or a source of `init --from`.",
 )
 @click.option("--n", required=True, type=POSITIVE, help="Number of cases to draw.")
 @click.option("--out", type=PATH, help="File to write (default: cases.jsonl).")
 @project_option
 @json_option
-def sample(source: Path, n: int, out: Path | None, root: Path) -> None:
+def sample(source: str, n: int, out: Path | None, root: Path) -> None:
     """Draw cases from logs.
 
     Draws a stratified sample without duplicates and with few near-duplicates. Questions that are cases of the project
@@ -89,14 +90,15 @@ def sample(source: Path, n: int, out: Path | None, root: Path) -> None:
             f"{target} already exists.", hint="Choose a different file with --out, or move the existing file."
         )
     own = label_files(root)[1]
-    drawn = sample_cases(source, n, DRAW_SEED, present=read_cases(own).cases if own.exists() else ())
+    path, notes = local_calls(source, root)
+    drawn = sample_cases(path, n, DRAW_SEED, present=read_cases(own).cases if own.exists() else ())
     write_cases(target, drawn.cases)
     if wants_json():
         counts = {key: value for key, value in asdict(drawn).items() if key != "cases"}
         print_json({"path": str(target), "n": len(drawn.cases), **counts})
         return
     labelled_here = own.resolve() == target.resolve()
-    note(*map(sentence, drawn.notes))
+    note(*notes, *map(sentence, drawn.notes))
     next_step = (
         "Next: tuneworthy label"
         if labelled_here

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tuneworthy.calls.connectors import local_calls
 from tuneworthy.calls.groups import read_calls
 from tuneworthy.cli.call_groups import group_lines
 from tuneworthy.cli.init_terminal import ask_settings
@@ -20,7 +21,7 @@ from tuneworthy.verdict.messages import sentence
 @click.command("init")
 @click.argument("folder", type=PATH)
 @click.option("--data", type=PATH, help="Cases: CSV, Excel, JSONL, Parquet, promptfoo, Langfuse.")
-@click.option("--from", "calls", type=PATH, help="Recorded calls, or any log, in place of --data.")
+@click.option("--from", "calls", metavar="SOURCE", help="Calls: a file, langfuse:FILTERS or mlflow:FILTERS.")
 @click.option("--call", type=POSITIVE, metavar="N", help="Number of the group of calls.")
 @click.option("--examples", type=PATH, help="Rows for shots and training.")
 @click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
@@ -34,7 +35,7 @@ from tuneworthy.verdict.messages import sentence
     help="Cases to draw from the file (default: half, at most 500; all with --examples).",
 )
 @json_option
-def command(folder: Path, data: Path | None, calls: Path | None, call: int | None, **settings: Any) -> None:
+def command(folder: Path, data: Path | None, calls: str | None, call: int | None, **settings: Any) -> None:
     """Create a project from data files or from recorded calls.
 
     Writes FOLDER with cases, examples, a prompt and a project file. No model is called. On a terminal it asks for each
@@ -42,7 +43,8 @@ def command(folder: Path, data: Path | None, calls: Path | None, call: int | Non
     drawn as cases become the examples.
 
     With --from it groups the calls of a log by the constant part of their prompts, lists the groups by cost, and makes
-    a project of one group: today's prompt and model, and its answers to compare with.
+    a project of one group: today's prompt and model, and its answers to compare with. A log can be a server's:
+    `langfuse:` or `mlflow:` with the filters `name`, `tag`, `from`, `to`, `score` and, for MLflow, `experiment`.
 
     Models are named PROVIDER:NAME. Providers: openai, anthropic, gemini, ollama, vllm, llama_cpp and http.
     openai:NAME@URL is a model of any server that speaks OpenAI's protocol; http:URL is your own pipeline.
@@ -51,6 +53,7 @@ def command(folder: Path, data: Path | None, calls: Path | None, call: int | Non
     Example:
       tuneworthy init tickets --data tickets.csv --model openai:gpt-6-luna
       tuneworthy init tickets --from calls.jsonl --call 1
+      tuneworthy init tickets --from 'langfuse:tag=prod&from=2026-11-01'
     """
     asks = sys.stdin.isatty() and sys.stdout.isatty() and not wants_json()
     if calls is not None and data is None:
@@ -75,10 +78,12 @@ def command(folder: Path, data: Path | None, calls: Path | None, call: int | Non
     )
 
 
-def _from_calls(folder: Path, path: Path, number: int | None, settings: JsonObject, *, asks: bool) -> NewProject:
+def _from_calls(folder: Path, source: str, number: int | None, settings: JsonObject, *, asks: bool) -> NewProject:
     if unused := [name for name in ("examples",) if settings.pop(name)]:
         raise click.UsageError(f"--{unused[0]} goes with --data, not with --from.")
     named = [*settings.pop("expected")]
+    path, notes = local_calls(source, folder.absolute().parent)
+    note(*notes)
     calls = read_calls(path, settings.pop("inputs"), named[0] if named else None)
     if (number is None and len(calls.groups) > 1) or asks:
         say(*group_lines(calls))

@@ -50,8 +50,31 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
         **feedback(journal, "langfuse", at(own, "id"), at(own, "traceid")),
     }
     if whole is not own:
-        about["model"] = at(whole, "model")
+        whole = _bare(whole)
+    about |= {
+        "model": first_at(whole, "model", "providedmodelname"),
+        "settings": parsed(at(whole, "modelparameters")) or None,
+        "seconds": at(whole, "latency"),
+        "usage": _usage(whole),
+        "tools": first_at(parsed(at(whole, "input")), "tools", "functions"),
+    }
     return exchange(at(whole, "input"), at(whole, "output"), about)
+
+
+def _usage(call: JsonMapping) -> Any:
+    """Return the tokens of a call: Langfuse counts those of a cache apart from the other tokens of the input."""
+    details = parsed(at(call, "usagedetails"))
+    tokens = {key: n for key, n in details.items() if isinstance(n, int)} if isinstance(details, dict) else {}
+    sent = {key: n for key, n in tokens.items() if "input" in key}
+    if not sent:
+        return at(call, "usage") or None
+    return {
+        "input_tokens": sum(sent.values()),
+        "output_tokens": sum(n for key, n in tokens.items() if "output" in key),
+        "input_tokens_details": {
+            "cached_tokens": sum(n for key, n in sent.items() if "cache" in key and "creat" not in key)
+        },
+    }
 
 
 def _scores(row: JsonObject) -> Iterator[tuple[str, Any]]:

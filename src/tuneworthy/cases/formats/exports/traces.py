@@ -18,6 +18,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import inspect_fields
 from tuneworthy.cases.formats.columns import parsed
 from tuneworthy.cases.formats.dialects import is_chat
+from tuneworthy.cases.formats.example_rows import SAMPLING
 from tuneworthy.cases.formats.logs import exchange, feedback
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Detect, Fields, Format, has, register
 from tuneworthy.cases.formats.values import at, dict_at, dicts_at, first_at, list_at
@@ -99,18 +100,37 @@ def _of_mlflow(row: JsonObject) -> Iterator[JsonObject]:
     said = dicts_at(whole, "info/assessments") or dicts_at(whole, "assessments")
     targets = [at(one, "expectation/value") for one in said if "expectation" in one]
     scores = [{"name": at(one, "assessment_name"), "value": at(one, "feedback/value")} for one in said]
+    meta = dict_at(whole, "info/trace_metadata") or dict_at(whole, "trace_metadata")
     for span in dicts_at(whole, "data/spans") or dicts_at(whole, "spans"):
-        own, outer = dict_at(span, "attributes"), first_at(span, "parent_span_id", "parent_id")
-        inner = [at(own, "mlflow.spanInputs"), at(own, "mlflow.spanOutputs")]  # any JSON as text
+        outer, status = first_at(span, "parent_span_id", "parent_id"), first_at(span, "status/code", "status_code")
+        # any JSON as text
+        cells = dict_at(span, "attributes").items()
+        own = {key: at(parsed(f"[{cell}]"), "0") if isinstance(cell, str) else cell for key, cell in cells}
+        asked, answer = at(own, "mlflow.spanInputs"), at(own, "mlflow.spanOutputs")
+        tokens = dict_at(own, "mlflow.chat.tokenUsage")
+        begun, ended = at(span, "start_time_unix_nano"), at(span, "end_time_unix_nano")
+        timed = isinstance(begun, int) and isinstance(ended, int)
+        about = {
+            "model": at(own, "mlflow.llm.model"),
+            "provider": at(own, "mlflow.llm.provider"),
+            "tools": at(own, "mlflow.chat.tools"),
+            "usage": at(answer, "usage")
+            or {key: tokens[key] for key in ("input_tokens", "output_tokens") if key in tokens},
+            "settings": {key: asked[key] for key in SAMPLING if key in asked} if isinstance(asked, dict) else None,
+            "timestamp": begun / 1e9 if timed else None,
+            "seconds": (ended - begun) / 1e9 if timed else None,
+            "group": at(meta, "mlflow.trace.session"),
+        }
         yield {
             "kind": at(own, "mlflow.spanType"),
             "outer": outer,
-            "input": at(parsed(f"[{inner[0]}]"), "0"),
-            "output": at(parsed(f"[{inner[1]}]"), "0"),
-            "error": "ERROR" in str(first_at(span, "status/code", "status_code")),
+            "input": asked,
+            "output": answer,
+            "error": "ERROR" in str(status),
             "target": targets[0] if targets and not outer else None,
             "trace": first_at(whole, "info/trace_id", "info/request_id", "trace_id"),
             "scores": scores,
+            "about": {key: value for key, value in about.items() if value},
         }
 
 
