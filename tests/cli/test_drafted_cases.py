@@ -222,6 +222,74 @@ def test_the_fix_of_the_gate_works(tmp_path, capsys):
     assert decision(root, capsys)[1]["status"] == "pass"
 
 
+FALSE_FRIEND = """
+def knows(request, drafted):
+    text = question(request)
+    return answer(request, 1.0 if ("draft" in text) is drafted else 0.5)
+"""
+
+
+def two_options(root: Path, n_real: int, n_drafted: int, examples: int) -> Path:
+    """A measured project: today's model is right on real cases, the other on drafted ones, each on half of the rest."""
+    models = {"careful": "knows(request, False)", "glib": "knows(request, True)"}
+    write_simulation(root, models, n_cases=n_real, n_examples=examples, rungs=["baseline", "model"])
+    world = (root / "world.py").read_text()
+    (root / "world.py").write_text(world.replace("def has_shots", f"{FALSE_FRIEND.lstrip()}\n\ndef has_shots"))
+    new = [
+        {"input": f"item {n} draft {n * 6007 % 104729} n{n}", "expected": LABELS[n % 3], "drafted": True}
+        for n in range(500, 500 + n_drafted)
+    ]
+    with (root / "cases.jsonl").open("ab") as file:
+        file.writelines(orjson.dumps(row) + b"\n" for row in new)
+    assert invoke(["run", "--project", str(root)]) == 0
+    return root
+
+
+@pytest.mark.parametrize("drafts_first", [False, True])
+def test_the_verdict_follows_the_real_cases_where_drafted_cases_say_the_opposite(tmp_path, capsys, drafts_first):
+    sizes = (0, 280, 0) if drafts_first else (60, 140, 210)  # without examples, half of the drafted cases are dev
+    root = two_options(tmp_path / "w", *sizes)
+    if drafts_first:  # a gain that drafted cases showed does not stay shown once real cases decide
+        found, gate = decision(root, capsys)
+        assert (found["outcome"], gate["status"]) == ("undecided", "fail")
+        assert json.loads((root / ".tuneworthy" / "run.json").read_text())["best"]["rung"] == "model"
+        new = [{"input": f"item {n} thing {n * 7919 % 104729} n{n}", "expected": LABELS[n % 3]} for n in range(60)]
+        with (root / "cases.jsonl").open("ab") as file:
+            file.writelines(orjson.dumps(row) + b"\n" for row in new)
+        assert invoke(["cases", "add", "--project", str(root)]) == invoke(["run", "--project", str(root)]) == 0
+    verdict, gate = decision(root, capsys)
+    options = {row["rung"]: row for row in verdict["options"]}
+    assert (verdict["outcome"], verdict["recommendation"]) == ("do_not_fine_tune", options["baseline"]["option"])
+    assert {name: (part["n"], part["score"]) for name, part in options["baseline"]["by_origin"].items()} == {
+        "real": (60, 1.0),
+        "drafted": (140, pytest.approx(0.5, abs=0.1)),
+    }
+    assert options["baseline"]["score"] == options["model"]["by_origin"]["drafted"]["score"] == 1.0
+    assert options["model"]["score"] < 0.65
+    assert gate["evidence"]["n_test"] == 60
+
+
+def test_real_cases_go_to_test_first(tmp_path):
+    from tuneworthy.cases.splits import make_split
+
+    def cases(n_real: int, n_drafted: int) -> list[Any]:
+        from tuneworthy.types import Case
+
+        return [
+            Case(id=f"{n:03}", input=f"question {n}", expected=LABELS[n % 3], drafted=n >= n_real)
+            for n in range(n_real + n_drafted)
+        ]
+
+    sizes = {(60, 100): (50, 30), (200, 100): (100, 50), (30, 100): (30, 35), (0, 80): (0, 50)}
+    for (n_real, n_drafted), wanted in sizes.items():
+        drawn = make_split(cases(n_real, n_drafted), seed=7, dev_size=100)
+        assert (len(drawn.real), len(drawn.test) - len(drawn.real)) == wanted
+        apart = drawn.set_apart()
+        enough = wanted[0] >= 50
+        assert (len(apart.test), len(apart.drafted)) == (wanted if enough else (sum(wanted), 0))
+        assert apart.stored() == drawn.stored()  # so that cases which are added later change the side of no case
+
+
 def test_decide_shows_both_scores_apart(tmp_path, capsys):
     root = measured(tmp_path / "w", 60)
     verdict, _ = decision(root, capsys)

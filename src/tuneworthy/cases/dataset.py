@@ -183,11 +183,18 @@ class Dataset:
             "dev_near_test": len(between.dropped),
             "near_duplicates": n_near,
         }
-        unique = tuple(dict.fromkeys(reasons))  # a stored split already has the reasons of the draw
         test = [case for case in split.test if not (case.today and case.today.borrowed)]
         if not self.agreement and len(test) < len(split.test):
             reasons.append(f"{len(test)} test cases are labelled, as a weighted sample of {len(split.test)}")
-            counts["test"], split = len(test), replace(split, test=tuple(test))
+            split = replace(split, test=tuple(test))
+        split = split.set_apart()
+        if n_drafted := len(split.drafted):
+            reasons.append(
+                f"{count(n_drafted, 'drafted test case')} are scored apart, because {len(split.test)} real test cases "
+                "are enough for a verdict"
+            )
+        counts["test"] = len(split.test)
+        unique = tuple(dict.fromkeys(reasons))  # a stored split already has the reasons of the draw
         split = replace(split, dev=dev, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=unique)
         return split, report
 
@@ -222,7 +229,7 @@ class Dataset:
         stored = self.stored or self.split.stored()
         report = self.contamination
         found = {name: tuple(getattr(report, name).hits) for name in ("cases", "dev", "dev_test")}
-        now = {case.id: case.group for case in (*report.dev_test.rows, *self.split.test) if case.group}
+        now = {case.id: case.group for case in (*report.dev_test.rows, *self.split.asked) if case.group}
         return replace(
             stored, judged=self._key(stored), overlaps=found, groups=now if stored.groups is None else stored.groups
         )

@@ -1,15 +1,16 @@
 """Dev/test split: drawn once, stratified, grouped, seeded, stored; independent of the order of the files.
 
 With at least 200 scorable examples, dev is a slice of the examples and all cases are test. Otherwise cases are split:
-test = max(50, half), and dev cases double as examples. No group and no question is on both sides.
+test = max(50, half), real cases before drafted ones, and dev cases double as examples. No group and no question is on
+both sides.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from tuneworthy.cases.normalize import asked_part, tools_of
-from tuneworthy.cases.stratified import draw, units_of
+from tuneworthy.cases.stratified import Unit, draw, units_of
 from tuneworthy.cases.task_kind import Kind, TaskKind, answer_text, guess_kind, parse_object
 from tuneworthy.errors import UserError
 from tuneworthy.text import count, plural
@@ -138,8 +139,9 @@ class Split(Draw):
 
     Attributes:
         dev: Dev cases, sorted by id.
-        test: Test cases, sorted by id, without those of `by_label`.
+        test: Test cases that are compared, sorted by id, without those of `by_label`.
         chosen: The cases of `by_label`.
+        drafted: Drafted test cases that are answered and shown apart (see `set_apart`).
         shots: Examples that are neither dev nor set aside.
         dev_shots: The dev cases as examples, if there are too few examples: each has its case's source as group, and
             no case is among its own shots.
@@ -151,6 +153,7 @@ class Split(Draw):
     shots: Examples
     dev_shots: tuple[Example, ...] = ()
     chosen: CaseTuple = ()
+    drafted: CaseTuple = ()
     kind: Kind
 
     @property
@@ -162,8 +165,12 @@ class Split(Draw):
         return (*self.shots, *self.dev_shots) if self.dev_shots else self.shots
 
     @property
-    def asked(self) -> CaseTuple:
+    def counted(self) -> CaseTuple:
         return (*self.test, *self.chosen)
+
+    @property
+    def asked(self) -> CaseTuple:
+        return (*self.counted, *self.drafted)
 
     @property
     def drawn_dev(self) -> CaseTuple:
@@ -185,12 +192,22 @@ class Split(Draw):
         """The number of independent cases that the real test cases count as; 0 without real cases."""
         return _groups(self.real) if self.real else 0.0
 
+    def set_apart(self) -> "Split":
+        """Return the split with the drafted test cases apart if the real ones are enough for a verdict; else itself."""
+        from tuneworthy.stats.ratios import LEAST_GROUPS
+
+        if len(self.real) < MIN_TEST or self.real_groups < LEAST_GROUPS:
+            return self
+        chosen = tuple(case for case in self.chosen if not case.drafted)
+        drafted = tuple(case for case in self.counted if case.drafted)
+        return replace(self, test=self.real, chosen=chosen, drafted=drafted)
+
     def stored(self) -> StoredSplit:
         return StoredSplit(
             **self.facts,
             kind=(self.kind.name, self.kind.reason),
             dev=tuple(map(fingerprint, self.dev)),
-            test=tuple(map(fingerprint, self.test)),
+            test=tuple(sorted(map(fingerprint, (*self.test, *self.drafted)), key=lambda entry: entry.id)),
         )
 
     @classmethod
@@ -454,7 +471,14 @@ def _from_cases(cases: Cases, kind: Kind, *, seed: int, n_scorable: int) -> tupl
             expected = cases[i].expected
             stratum = f"label {answer_text(expected)}" if kind.name == "label" else "answer"
             unit.strata["decline" if expected is None else stratum] += 1
-    chosen = {i for unit in draw(units, n_test, seed=seed, at_least=True) for i in unit.members}
+    by_origin: dict[bool, list[Unit]] = {False: [], True: []}  # real cases first: a verdict needs so many
+    for unit in units:
+        by_origin[all(cases[i].drafted for i in unit.members)].append(unit)
+    n_real = sum(unit.size for unit in by_origin[False])
+    chosen: set[int] = set()
+    for some, take in ((False, max(MIN_TEST, (n_real + 1) // 2)), (True, n_test)):
+        drawn = draw(by_origin[some], take - len(chosen), seed=seed, at_least=True)
+        chosen |= {i for unit in drawn for i in unit.members}
     dev = [case for i, case in enumerate(cases) if i not in chosen]
     if not dev:
         raise UserError(

@@ -125,13 +125,15 @@ async def measure_on_test(
     Returns:
         The record with all that was measured, and the measurement.
     """
-    test, asked = session.split.test, session.split.asked
-    traces = await session.ask(variant, asked, repeats=repeats_of(session.project, variant))
-    repeats = len(traces) // len(asked)
+    test, counted, asked = session.split.test, session.split.counted, session.split.asked
+    answers = await session.ask(variant, asked, repeats=repeats_of(session.project, variant))
+    repeats = len(answers) // len(asked)
     recall, recall_n, recall_cases = (
-        await recall_of(session, asked, traces) if session.task.kind == "label" else ({}, {}, {})
+        await recall_of(session, counted, answers[: len(counted) * repeats])
+        if session.task.kind == "label"
+        else ({}, {}, {})
     )
-    traces = traces[: len(test) * repeats]
+    traces = answers[: len(test) * repeats]
     num, den, scores = await session.score(traces, test)
     n_lost = sum(bool(score.unscored) for score in scores)
     if session.judging:
@@ -194,6 +196,7 @@ async def measure_on_test(
         score=score,
         ci95=ci95,
         n_effective=size,
+        by_origin=await by_origin(session, trial, answers),
         unread=unread / len(traces),
         constant=len(traces) > 1 and len({" ".join(words(trace.text)) for trace in traces if trace.response}) == 1,
         latency_p50_ms=latency.quantile_ms(0.5),
@@ -320,6 +323,8 @@ def _shown_before(session: Session, best: Measurement, trial: Measurement) -> Pa
     for times, alpha in earlier_levels(session, trial.rung, best.variant, trial.variant):
         later = {identity for ids in session.split.additions[times:] for identity in ids}
         first = np.array([case.id not in later for case in session.split.test])
+        if not first.any():  # all were drafted, and are set apart by now
+            continue
         gain = compare(
             *_common(best, trial, session.groups(session.split.test), first),
             alpha=alpha,
@@ -422,21 +427,33 @@ def on_cases(session: Session, trial: Measurement, cases: Cases) -> tuple[Measur
         num=trial.num[chosen],
         den=trial.den[chosen],
     )
+    return part, _score_of(session, part, cases)
+
+
+def _score_of(session: Session, part: Measurement, cases: Cases) -> DistinctScore | None:
     score, ci95, size, corrected = _score(session, part, cases)
     if ci95 is None or size is None or (session.judging and not corrected):
-        return part, None
-    return part, DistinctScore(n=len(cases), score=score, ci95=ci95, n_effective=size)
+        return None
+    return DistinctScore(n=len(cases), score=score, ci95=ci95, n_effective=size)
 
 
-def by_origin(session: Session, trial: Measurement | None) -> dict[str, DistinctScore]:
-    """Return the scores on real and on drafted test cases; empty without a trial, or if a model drafted no case."""
-    if trial is None:
-        return {}
-    parts: dict[str, list[Case]] = {"real": [], "drafted": []}
-    for case in session.split.test:
-        parts["drafted" if case.drafted else "real"].append(case)
-    found = {name: on_cases(session, trial, cases)[1] for name, cases in parts.items() if parts["drafted"] and cases}
-    return {name: part for name, part in found.items() if part}
+async def by_origin(session: Session, trial: Measurement, answers: Traces) -> dict[str, DistinctScore]:
+    """Return the scores on real and on drafted test cases; empty if a model drafted no case.
+
+    Args:
+        session: The opened project.
+        trial: The variant on test.
+        answers: Of the variant to all test cases, those included that are not compared.
+    """
+    split, found = session.split, dict[str, DistinctScore]()
+    drafted = [case for case in (*split.test, *split.drafted) if case.drafted]
+    for name, cases in (("real", split.real), ("drafted", drafted)) if drafted else ():
+        ids = {case.id for case in cases}
+        traces = [one for one in answers if one.case_id in ids]
+        num, den, _ = await session.score(traces, cases)
+        if cases and (part := _score_of(session, replace(trial, traces=traces, num=num, den=den), cases)):
+            found[name] = part
+    return found
 
 
 def balance_of(session: Session) -> LabelBalance | None:

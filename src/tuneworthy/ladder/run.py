@@ -40,7 +40,6 @@ from tuneworthy.ladder.measurement import (
     Pair,
     balance_of,
     beats_constant,
-    by_origin,
     calibration_of,
     compare_scored,
     constant_score,
@@ -705,7 +704,6 @@ class LadderRun:
                     for half in halves
                     if name in self.trials and (part := on_cases(session, self.trials[name], half)[1])
                 ],
-                by_origin=by_origin(session, self.trials.get(name)),
                 delta_today=today[name].delta if name in today else None,
                 delta_today_ci=today[name].ci95 if name in today else None,
             )

@@ -183,12 +183,14 @@ def certainty(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | N
     """Yield how far the score of the recommended option can be trusted: duplicates, rare labels, order, intervals."""
     if shown is None or not findings.measured(shown):
         return
-    rows = [_certainty_row("all test cases", shown.n, shown, (shown.delta_today, shown.delta_today_ci))]
+    parts = {name: part for name, part in shown.by_origin.items() if part.n != shown.n}
+    compared = "all test cases" if parts == shown.by_origin else "real test cases"
+    rows = [_certainty_row(compared, shown.n, shown, (shown.delta_today, shown.delta_today_ci))]
     if part := shown.on_distinct_cases:
         pairs = {(row.a, row.b): (row.delta, row.ci95) for row in record.distinct_differences}
         words = "without a near-duplicate in the examples or dev"
         rows.append(_certainty_row(words, part.n, part, pairs.get(("baseline", shown.rung))))
-    rows += [_certainty_row(f"{name} cases only", part.n, part) for name, part in shown.by_origin.items()]
+    rows += [_certainty_row(f"{name} cases only", part.n, part) for name, part in parts.items()]
     for words, half in zip(("first half of the file", "second half of the file"), shown.halves, strict=False):
         rows.append(_certainty_row(words, half.n, half))
     rare = sorted(shown.recall_n, key=lambda label: shown.recall_n[label])[:RARE_LABELS]

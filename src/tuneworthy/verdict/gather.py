@@ -216,7 +216,7 @@ def _expiries(project: Project) -> list[TextPair]:
 
 
 def _with_data(evidence: Evidence, data: TaskData) -> Evidence:
-    split, counts = data.split, label_counts(data.split.asked)
+    split, counts = data.split, label_counts(data.split.counted)
     return replace(
         evidence,
         kind=data.task.kind,

@@ -272,7 +272,7 @@ def origin_words(options: Options, chosen: str | None) -> str:
         for name in ("real", "drafted")
         if (part := option.by_origin.get(name))
     ]
-    return f"{option.option} scores {' and '.join(parts)}."
+    return f"{option.option} scores {' and '.join(parts)}. Drafted cases never decide."
 
 
 def legend(options: Options, target: float | None = None) -> list[str]:

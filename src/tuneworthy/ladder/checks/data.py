@@ -93,7 +93,7 @@ def unknown_labels(facts: Facts) -> Sentences:
 def critical_labels(facts: Facts) -> Sentences:
     """`task.critical` names labels that no test case expects, so that their recall cannot be measured."""
     data = facts.run_data
-    missing = sorted(set(facts.project.task.critical) - set(labels_of(data.split.asked)))
+    missing = sorted(set(facts.project.task.critical) - set(labels_of(data.split.counted)))
     if missing or (facts.project.task.critical and data.task.kind != "label"):
         yield f"`task.critical` names labels that no test case expects ({listed(missing)})."
 

@@ -34,7 +34,8 @@ gate = partial(GATES.rule, group="to_decide")
 def test_set(evidence: Evidence) -> Finding:
     """At least 50 test cases, two labels and 20 effective groups: large groups and near-duplicates count for less.
 
-    Cases that a model drafted do not count: without so many real cases, the gate fails.
+    Cases that a model drafted do not count: they are scored apart once there are so many real cases. Until then, the
+    gate fails.
     """
     numbers = {"n_test": evidence.n_test, "n_groups": evidence.n_groups}
     if evidence.n_test < FEWEST_CASES or evidence.few_groups:
@@ -45,9 +46,9 @@ def test_set(evidence: Evidence) -> Finding:
             "needed."
         )
         return says("fail", few, messages.ADD_CASES, **numbers)
-    n_real = evidence.n_test - evidence.n_drafted
-    if evidence.n_drafted and (n_real < FEWEST_CASES or evidence.n_real_groups < LEAST_GROUPS):
+    if evidence.n_drafted:
         numbers |= {"n_drafted": evidence.n_drafted, "n_real_groups": evidence.n_real_groups}
+        n_real = evidence.n_test - evidence.n_drafted
         few = (
             f"A model drafted {evidence.n_drafted} of the {evidence.n_test} test cases. The other {n_real} count as "
             f"{evidence.n_real_groups:.1f} independent cases; at least {FEWEST_CASES} real cases from {LEAST_GROUPS} "
