@@ -56,6 +56,10 @@ class Call:
         self.tokens = {"input": 900 if kind == "sort" else 40, "output": 3}
 
 
+def cursor_at(start: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps({"start": start}).encode()).decode()
+
+
 def calls(n: int = 24) -> list[Call]:
     return [Call(number, kind) for number in range(n) for kind in ("sort", "look")]
 
@@ -120,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         end = start + size
         if self.server.endless:
             end, rows = (size, rows) if self.server.endless == "cursor" else (end, rows[:size] * 9_000)
-        more = base64.urlsafe_b64encode(json.dumps({"start": end}).encode()).decode()
+        more = cursor_at(end)
         return rows[start : start + size], more if end < len(rows) or self.server.endless else None
 
     def say(self, status: int, body: bytes) -> None:

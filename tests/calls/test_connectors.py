@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from tests.calls.log_servers import LABELS, PUBLIC, SECRET, Call, LogServer, calls, log_server
+from tests.calls.log_servers import LABELS, PUBLIC, SECRET, Call, LogServer, calls, cursor_at, log_server
 from tuneworthy.calls import connectors
-from tuneworthy.calls.connectors import LATE, FetchedCalls, fetch_calls, parse_source
+from tuneworthy.calls.connectors import LATE, local_calls
 from tuneworthy.calls.groups import read_calls
 from tuneworthy.cli import invoke
 from tuneworthy.errors import AuthError, MissingPackage, OutsideFault, TuneworthyError, UserError
 
-BASE = {"langfuse": "langfuse:", "mlflow": "mlflow:experiment=support&"}
+BASE = {"langfuse": "langfuse:", "mlflow": "mlflow:experiment=support"}
 READS = {
     "langfuse": {("GET", "/api/public/v2/observations"), ("GET", "/api/public/v3/scores")},
     "mlflow": {
@@ -31,17 +33,26 @@ READS = {
 
 @pytest.fixture(params=["langfuse", "mlflow"])
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogServer]:
-    for name, size in {"calls": 7, "scores": 5, "traces": 7}.items():
-        monkeypatch.setitem(connectors.SIZES, name, size)
+    monkeypatch.setattr(connectors, "SIZES", {"calls": 7, "scores": 5, "traces": 7})
     with log_server(request.param, monkeypatch) as one:
         yield one
         assert {(method, path) for method, path, _ in one.asked} <= READS[one.kind]
 
 
-def fetched(server: LogServer, folder: Path, filters: str = "") -> FetchedCalls:
-    parsed = parse_source(BASE[server.kind] + filters)
-    assert parsed
-    return fetch_calls(*parsed, folder)
+@dataclass
+class Fetched:
+    """The file of a source, with the numbers of its note."""
+
+    path: Path
+    n_calls: int
+    n_new: int
+
+
+def fetched(server: LogServer, folder: Path, filters: str = "") -> Fetched:
+    path, (note,) = local_calls(BASE[server.kind] + "&" * bool(filters and server.kind == "mlflow") + filters, folder)
+    found = re.search(r": (\d+) calls or traces, (\d+) of them new", note)
+    assert found
+    return Fetched(path, int(found[1]), int(found[2]))
 
 
 def ids(path: Path) -> list[str]:
@@ -64,7 +75,7 @@ def test_a_servers_log_becomes_a_project_with_todays_answers(
     assert "48 calls from 2026-11-01 to 2026-11-07, in 2 groups" in out and "--call" in err
     n = len(server.asked)
     assert invoke([*command, "--call", "1"]) == 0
-    assert len(server.asked) - n <= 4 and " 0 new." in capsys.readouterr().err
+    assert len(server.asked) - n <= 4 and " 0 of them new" in capsys.readouterr().err
     cases = [json.loads(line) for line in (tmp_path / "p" / "cases.jsonl").read_bytes().splitlines()]
     assert len(cases) >= 20 and {case["today"]["answer"] for case in cases} == {*LABELS}
     assert {case["today"]["model"] for case in cases} == {"openai:gpt-4o-mini"} and "expected" not in cases[0]
@@ -100,7 +111,7 @@ FILTERS: list[tuple[str, str, Callable[[Call], bool]]] = [
     ("langfuse", "score=mood=calm", lambda call: call.n // 3 % 2 == 0),
     ("mlflow", "tag=env=beta", lambda call: call.tags[-1] == "beta"),
     ("mlflow", "score=helpful>=0.8", lambda call: call.score >= 0.8),
-    ("mlflow", "score=helpful<=0.1&name=chat", lambda call: call.score <= 0.1 and call.name == "chat"),
+    ("mlflow", "score=helpful<=0.2&name=chat", lambda call: call.score <= 0.2 and call.name == "chat"),
     ("mlflow", "score=good=true", lambda call: call.n % 2 == 0),
     ("mlflow", "name=Tom%27s %26 co", lambda call: False),
 ]  # fmt: skip
@@ -114,7 +125,7 @@ def test_filters_are_applied_by_the_server(
     server: LogServer, filters: str, fits: Callable[[Call], bool], tmp_path: Path
 ) -> None:
     found = fetched(server, tmp_path, filters)
-    assert sorted(ids(found.path)) == expected(server, fits) and found.n_new == found.n_rows
+    assert sorted(ids(found.path)) == expected(server, fits) and found.n_new == found.n_calls
 
 
 @pytest.mark.parametrize(
@@ -129,18 +140,18 @@ def test_a_stopped_run_continues_without_a_loss_or_a_repetition(
         fetched(server, tmp_path, filters)
     (path,) = tmp_path.glob("*.jsonl")
     progress, first = path.with_suffix(".progress"), ids(path)
-    assert 0 < len(first) < 48 and json.loads(progress.read_bytes())["cursor"]
+    assert 0 < len(first) < 48 and json.loads(progress.read_bytes())[2]
     if damage == "a cut line":  # the page was not synced, so that the progress has the page before
         path.write_bytes(path.read_bytes()[:-40])
     if damage in {"a cut line", "no progress"}:
         progress.unlink()
     if damage == "old progress":
-        progress.write_text(json.dumps(json.loads(progress.read_bytes()) | {"cursor": ""}))
+        progress.write_text(json.dumps([*json.loads(progress.read_bytes())[:2], cursor_at(7)]))
     server.fault_from = 10**9
     n = len(server.asked)
     found = fetched(server, tmp_path, filters)
     whole = expected(server, lambda call: not filters or server.kind == "mlflow" or call.kind == "sort")
-    assert sorted(ids(path)) == whole and found.n_rows == len(whole) == len(set(ids(path)))
+    assert sorted(ids(path)) == whole and found.n_calls == len(whole) == len(set(ids(path)))
     if damage == "none":
         assert found.n_new == len(whole) - len(first)
         start = next(asked for _, way, asked in server.asked[n:] if way.endswith(("observations", "search", "scores")))
@@ -152,19 +163,19 @@ def test_a_later_run_asks_only_for_new_calls(server: LogServer, tmp_path: Path) 
         call.finished = False
     first = fetched(server, tmp_path)
     assert first.n_new == (46 if server.kind == "langfuse" else 23)
-    until = json.loads(first.path.with_suffix(".progress").read_bytes())["until"]
+    until = json.loads(first.path.with_suffix(".progress").read_bytes())[1]
     now = datetime.fromisoformat(until)
     for call in server.calls[-2:]:  # it began before the first run, and ended after it
         call.finished, call.start = True, now - LATE / 2
     n = len(server.asked)
     again = fetched(server, tmp_path)
-    assert again.n_new == (2 if server.kind == "langfuse" else 1) and len(set(ids(again.path))) == again.n_rows
+    assert again.n_new == (2 if server.kind == "langfuse" else 1) and len(set(ids(again.path))) == again.n_calls
     since = now - LATE
     sent = json.dumps(server.asked[n:])
     assert since.isoformat()[:19] in sent if server.kind == "langfuse" else str(round(since.timestamp() * 1000)) in sent
     assert fetched(server, tmp_path).n_new == 0
     again.path.unlink()  # the progress alone says nothing
-    assert fetched(server, tmp_path).n_new == again.n_rows
+    assert fetched(server, tmp_path).n_new == again.n_calls
 
 
 FAULTS: list[tuple[str, int, bytes, type[TuneworthyError], str]] = [
@@ -212,9 +223,9 @@ def test_an_address_that_nobody_serves_is_an_error_that_names_the_variable(
     with pytest.raises(OutsideFault, match=name) as raised:
         fetched(server, tmp_path)
     assert "hunter2222" not in str(raised.value)
-    for value, message in (("", "is not set"), ("file:///tmp/x", "is no http address")):
+    for value, message in (("", "must be set"), ("file:///tmp/x", "the address with http:// or https://")):
         monkeypatch.setenv(name, value)
-        with pytest.raises(UserError, match=f"{name} {message}"):
+        with pytest.raises(UserError, match=f"{name}.*{message}"):
             fetched(server, tmp_path)
     monkeypatch.setattr("tuneworthy.extras.find_spec", lambda _: None)
     with pytest.raises(MissingPackage, match=rf"tuneworthy\[{server.kind}\]"):
@@ -234,40 +245,27 @@ def test_a_log_without_an_end_is_noticed(
     assert len(server.asked) < 40
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (f"langfuse://{PUBLIC}:{SECRET}@host/", "malformed"),
-        (f"langfuse:{SECRET}", "malformed"),
-        ("langfuse:nmae=x", "unknown"),
-        ("langfuse:name=", "missing"),
-        ("langfuse:name=a&name=b", "set twice"),
-        (f"langfuse:from={SECRET}", "malformed"),
-        ("langfuse:score=helpful", "malformed"),
-        ("langfuse:score=helpful>=good", "malformed"),
-        ("langfuse:score=helpful>0.8", "malformed"),
-        ("langfuse:score=mood=calm,angry", "malformed"),
-        ("langfuse:experiment=support", "unknown"),
-        ("mlflow:", "missing"),
-        ("mlflow:experiment=none", "no such experiment"),
-        ("mlflow:experiment=support&tag=prod", "tag=env=prod"),
-        ("mlflow:experiment=support&score=a`b=true", "malformed"),
-        ("mlflow:experiment=support&name=%27%22", "malformed"),
-    ],
-)
-def test_a_source_that_cannot_be_asked_for_is_an_error_without_its_values(
-    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with log_server(text.partition(":")[0], monkeypatch) as server, pytest.raises(UserError, match=message) as raised:
-        fetch_calls(*(parse_source(text) or ()), tmp_path)
-    assert SECRET not in str(raised.value) and {path for _, path, _ in server.asked} <= {
-        "/api/2.0/mlflow/experiments/get-by-name"
-    }
+@pytest.mark.parametrize("filters", [
+    f"langfuse://{PUBLIC}:{SECRET}@host/", f"langfuse:{SECRET}", "langfuse:nmae=x", "langfuse:name=a&name=b",
+    "langfuse:name=", "langfuse:tag=a&tag=", f"langfuse:from={SECRET}", "langfuse:score=helpful",
+    "langfuse:score=helpful>=good", "langfuse:score=helpful>0.8", "langfuse:score=mood=calm,angry",
+    "langfuse:experiment=support", "mlflow:", "mlflow:name=tickets", "mlflow:experiment=support&tag=prod",
+    "mlflow:experiment=support&score=a`b=true", "mlflow:experiment=support&name=%22 OR",
+])  # fmt: skip
+def test_a_source_that_cannot_be_asked_for_is_an_error_without_its_values(filters: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown, missing, set twice or malformed\. Write, for example") as raised:
+        local_calls(filters, tmp_path)
+    assert SECRET not in str(raised.value) and not [*tmp_path.iterdir()]
 
 
-def test_a_file_is_no_source() -> None:
-    assert parse_source("mlflow:experiment=a")
-    assert not [text for text in ("calls.jsonl", "langfuse", "C:/langfuse.jsonl") if parse_source(text)]
+def test_an_experiment_that_does_not_exist_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with log_server("mlflow", monkeypatch), pytest.raises(UserError, match="no such experiment"):
+        local_calls("mlflow:experiment=suport", tmp_path)
+
+
+def test_a_file_is_no_source(tmp_path: Path) -> None:
+    for text in ("calls.jsonl", "langfuse", "C:/langfuse.jsonl"):
+        assert local_calls(text, tmp_path) == (Path(text), [])
 
 
 def test_spans_in_a_store_of_another_address_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +283,7 @@ def test_a_trace_that_lost_its_spans_is_counted_among_the_calls_left_out(
         server.calls[8].session = "lost"
         found = fetched(server, tmp_path)
     read = read_calls(found.path)
-    assert found.n_rows == 24 and read.n_calls == 46
+    assert found.n_calls == 24 and read.n_calls == 46
     assert read.skipped["the span is not a call of a model"] == 24  # 23 chains, and the trace
 
 

@@ -8,31 +8,27 @@ before it are on disk, so that a run killed anywhere repeats at most one page an
 import logging
 import os
 import re
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl
+from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import orjson
 
 from tuneworthy.calls.rows import RowMasker
-from tuneworthy.cases.formats.values import at, first_at
+from tuneworthy.cases.formats.values import at, dicts_at, first_at
 from tuneworthy.errors import AuthError, OutsideFault, TuneworthyError, UserError
 from tuneworthy.extras import require
 from tuneworthy.redaction import remember
 from tuneworthy.store import write_atomic
-from tuneworthy.store.lines import end_line, exclusive, read_lines
-from tuneworthy.text import count
+from tuneworthy.store.lines import end_line, exclusive, read_lines, sync
 from tuneworthy.types import JsonObject, NamedTexts, Texts, content_hash, grouped
 
-T = TypeVar("T")
-# Finished calls by identifier, and the cursor of the next page; None after the last one.
-Page = tuple[dict[str, JsonObject], Any]
-# Returns the page at a cursor, "" for the first one.
-PageReader = Callable[[Any], Page]
+# Finished calls by identifier, which return their line, masked; and the cursor of the next page, "" on the last one.
+Page = tuple[dict[str, Callable[[], JsonObject]], str]
 # Variables that must be set, the address first; those of secrets; an example of the filters.
 _SERVERS: dict[str, tuple[Texts, Texts, str]] = {
     "langfuse": (
@@ -56,7 +52,7 @@ _FAULTS: dict[int, tuple[type[TuneworthyError], str, str]] = {
     400: (
         UserError,
         "refused the request",
-        "Check address and filters. Langfuse has to be version 4, MLflow version 3.",
+        "Check address and filters. Langfuse 4 or MLflow 3 is needed.",
     ),
     401: (AuthError, "refused the keys", "Check the variables of the keys."),
     403: (AuthError, "refused the keys", "Check the variables of the keys."),
@@ -71,19 +67,10 @@ LATE = timedelta(hours=1)
 MAX_REPEATED = 100
 # Of a request to Langfuse, seconds (MLflow's client has a limit of its own); then entries of a page.
 TIMEOUT_S, SIZES = 60.0, {"calls": 200, "scores": 50, "traces": 100}
-# Fields of an observation that are stored as they are, and those that are masked; then those of a span.
+# Fields of an observation that are stored as they are, and those that are masked; fields of a span.
 _PLAIN = ("id", "traceId", "parentObservationId", "type", "level", "startTime", "endTime", "usageDetails", "latency")
 _TEXTS = ("name", "traceName", "sessionId", "tags", "model", "providedModelName", "modelParameters", "input", "output")
 _SPAN = ("span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano", "status")
-_FIELDS = "core,basic,io,model,usage,metrics,trace_context"
-
-
-class FetchedCalls(NamedTuple):
-    """A log on disk: its file, rows in it, and those that this run added."""
-
-    path: Path
-    n_rows: int
-    n_new: int
 
 
 def parse_source(text: str) -> tuple[str, JsonObject] | None:
@@ -98,20 +85,19 @@ def parse_source(text: str) -> tuple[str, JsonObject] | None:
     kind, is_source, query = text.partition(":")
     if not is_source or kind not in _SERVERS:
         return None
-    filters, needed = JsonObject(), {"experiment"} if kind == "mlflow" else set[str]()
+    filters, needed = dict[str, Any](), {"experiment"} if kind == "mlflow" else set[str]()
     try:
-        query = query.strip("&")
         given = grouped(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
-        filters = {name: values if name == "tag" else values[-1] for name, values in given.items()}
+        filters = {name: values if name == "tag" else "".join(values) for name, values in given.items()}
         for name in {"from", "to"} & filters.keys():
             moment = datetime.fromisoformat(filters[name])
             filters[name] = moment.replace(tzinfo=moment.tzinfo or UTC)
-        fits = needed <= filters.keys() <= {"name", "tag", "from", "to", "score"} | needed
-        fits = fits and all(map(all, given.values())) and not any(given[name][1:] for name in given if name != "tag")
-        fits = fits and bool(_SCORE.fullmatch(filters.get("score", "a=a")))
-        if needed:  # MLflow's filters are one text, whose tags have values
-            fits = fits and not re.search('[`"]', "".join(map("".join, given.values())))
-            fits = fits and all("=" in tag for tag in filters.get("tag", ()))
+        allowed, tags = {"name", "tag", "from", "to", "score", *needed}, given.get("tag", [])
+        fits = needed <= filters.keys() <= allowed and "" not in [*filters.values(), *tags]
+        fits &= all(len(values) == 1 or name == "tag" for name, values in given.items())
+        fits &= bool(_SCORE.fullmatch(filters.get("score", "a=a")))
+        if needed:  # the filters of MLflow are one text, and its tags have values
+            fits &= all("=" in tag for tag in tags) and not re.search('["`]', unquote(query))
     except ValueError:
         fits = False
     if not fits:
@@ -122,222 +108,219 @@ def parse_source(text: str) -> tuple[str, JsonObject] | None:
     return kind, filters
 
 
-def local_calls(source: str, folder: Path) -> tuple[Path, Texts]:
-    """Return the file with the calls of a source, and notes; the log of a server is first fetched into `folder`.
+def local_calls(text: str, folder: Path) -> tuple[Path, list[str]]:
+    """Return the file of the calls that `text` names, and notes; new calls of a server are fetched into `folder` first.
 
     Raises:
-        UserError: The source is malformed, or its server refuses the request.
-        OutsideFault: The server does not work; another run continues.
+        UserError: A filter is wrong, the client is not installed, or the server refused the request.
+        OutsideFault: The server does not work; the next run continues.
     """
-    if (parsed := parse_source(source)) is None:
-        return Path(source), ()
-    found = fetch_calls(*parsed, folder)
-    return found.path, (f"{found.path}: {count(found.n_rows, 'row')}, {found.n_new} new.",)
-
-
-def fetch_calls(kind: str, filters: JsonObject, folder: Path) -> FetchedCalls:
-    """Fetch the calls of a server that are not in its file yet. See `local_calls` for the errors."""
-    settings = _environment(kind)
-    path = folder / f"{kind}-{content_hash([settings, filters], 8)}.jsonl"
-    progress, said = path.with_suffix(".progress"), JsonObject()
-    if path.exists() and progress.exists():
-        said = orjson.loads(progress.read_bytes())
-    since, until, cursor = filters.get("from"), datetime.now(UTC), said.get("cursor", "")
-    if said:
-        before = datetime.fromisoformat(said["until"])
-        since = datetime.fromisoformat(said["since"]) if said["since"] else since
-        since, until, cursor = (before - LATE, until, "") if cursor is None else (since, before, cursor)
-    until = min(until, filters.get("to", until))
-    n_new = repeated = 0
-    with exclusive(path, mode=0o600) as file, ExitStack() as stack:
-        page = _READERS[kind](stack, settings, filters, since, until)
-        end_line(file)
-        known = {str(first_at(row, "id", "info/trace_id")) for row in read_lines(path, JsonObject)}
-        while cursor is not None:
-            rows, cursor = page(cursor)
-            new = {name: row for name, row in rows.items() if name not in known}
-            file.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in new.values())
-            file.flush()
-            os.fsync(file.fileno())
-            n_new, repeated = n_new + len(new), 0 if new else repeated + 1
-            known |= new.keys()
-            if repeated > MAX_REPEATED:
-                raise OutsideFault("The server sends the same calls again and again.", hint=_AGAIN)
-            write_atomic(progress, orjson.dumps({"since": since, "until": until, "cursor": cursor}))
-    return FetchedCalls(path, len(known), n_new)
-
-
-def _environment(kind: str) -> NamedTexts:
-    """Return the variables of the vendor's client; secrets are kept out of messages and files from now on."""
+    source = parse_source(text)
+    if source is None:
+        return Path(text), []
+    kind, filters = source
+    variables, secrets, _ = _SERVERS[kind]
     require(kind)
-    needed, secrets, _ = _SERVERS[kind]
+    url, *_ = values = [os.environ.get(name, "") for name in variables]
+    if "" in values or not url.startswith(("http://", "https://")):
+        raise UserError(f"{', '.join(variables)} must be set, the address with http:// or https://.")
     for name in secrets:
         remember(os.environ.get(name, ""))
-    settings = {name: os.environ.get(name, "") for name in needed}
-    if missing := [name for name, value in settings.items() if not value]:
-        raise UserError(f"{missing[0]} is not set.", hint=f"Set {', '.join(needed)} as for the client of {kind}.")
-    if not settings[needed[0]].startswith(("http://", "https://")):
-        raise UserError(f"{needed[0]} is no http address.", hint="Set it to the address of the server.")
-    return settings
+    path = folder / f"{kind}-{content_hash(text, 8)}.jsonl"
+    with _OPENERS[kind](filters) as page_at, exclusive(path, mode=0o600) as file:
+        end_line(file)
+        ids = {str(first_at(row, "id", "info/trace_id")) for row in read_lines(path, JsonObject)}
+        progress, n_before = path.with_suffix(".progress"), len(ids)
+        since, until, cursor = _period(filters, progress if ids else None)
+        for page, after in _pages(kind, partial(page_at, since, until), cursor):
+            new = page.keys() - ids
+            file.writelines(orjson.dumps(page[name](), option=orjson.OPT_APPEND_NEWLINE) for name in new)
+            file.flush()
+            sync(path)
+            ids |= new
+            write_atomic(progress, orjson.dumps((since, until, after)))
+    return path, [f"{path}: {len(ids):,} calls or traces, {len(ids) - n_before:,} of them new."]
 
 
-def _asked(kind: str, ask: Callable[[], T]) -> T:
-    """Return the answer of a client; its error, which can contain a key, is replaced and dropped."""
-    try:
-        return ask()
-    except Exception as error:
-        text = str(error)
-        silent = "failed with" in text or type(error).__module__.partition(".")[0] in {"httpx", "httpcore", "requests"}
-        status = next(
-            map(int, filter(None, ((found := _STATUS.search(text)) and found.groups()) or ())), 200 - 200 * silent
-        )
-    fault, said, hint = _FAULTS.get(status) or _FAULTS.get(status - status % 100, _OTHER)
-    raise fault(f"The server in {_SERVERS[kind][0][0]} {said}.", hint=hint)
+def _period(filters: JsonObject, progress: Path | None) -> tuple[datetime | None, datetime, str]:
+    """Return the period to fetch and the cursor: the rest of a stopped run, else the time since the last one."""
+    now, since = datetime.now(UTC), filters.get("from")
+    if progress and progress.exists():
+        begun, ended, cursor = orjson.loads(progress.read_bytes())
+        until = datetime.fromisoformat(ended)
+        if cursor:
+            return datetime.fromisoformat(begun) if begun else None, until, cursor
+        if "score" not in filters:  # a call is scored at any time, so its whole period is searched again
+            since = max(until - LATE, since or until - LATE)
+    return since, min(filters.get("to", now), now), ""
 
 
-def _langfuse(
-    stack: ExitStack, settings: NamedTexts, filters: JsonObject, since: datetime | None, until: datetime
-) -> PageReader:
-    """Return the reader of observations; with a score, of those that belong to the subjects of each page of scores."""
+def _pages(kind: str, page_at: Callable[[str], Page], cursor: str = "") -> Iterator[Page]:
+    """Yield the pages from `cursor` to the last one.
+
+    A fault of the client becomes one of ours, without its text, which can quote keys and answers.
+
+    Raises:
+        OutsideFault: The server does not work, or repeats pages, so that there is no last one.
+        UserError: It refused the request, or is another server.
+    """
+    seen, repeated, status = set[str](), 0, -1
+    while status < 0:
+        try:
+            calls, cursor = page_at(cursor)
+        except TuneworthyError:
+            raise
+        except Exception as error:
+            status = _status(error)
+            break
+        yield calls, cursor
+        if not cursor:
+            return
+        repeated = 0 if calls.keys() - seen else repeated + 1
+        if repeated >= MAX_REPEATED:
+            raise OutsideFault("The server sends the same pages again and again.", hint="Report it to its operator.")
+        seen |= calls.keys()
+    fault, why, hint = _FAULTS.get(status) or _FAULTS[min(status // 100 * 100, 500)]
+    raise fault(f"The server at the address in {_SERVERS[kind][0][0]} {why} (status {status}).", hint=hint)
+
+
+def _status(error: Any) -> int:
+    """Return the HTTP status of a failed request: 0 without an answer, 200 if the answer is unreadable."""
+    if found := _STATUS.search(str(error)):
+        return int(found[found.lastindex or 0])
+    causes = (error, error.__cause__ or error.__context__)
+    if {type(one).__module__.partition(".")[0] for one in causes} & {"httpx", "requests"}:
+        return 0
+    return int(getattr(error, "get_http_status_code", lambda: 200)())
+
+
+@contextmanager
+def _langfuse(filters: JsonObject) -> Iterator[Callable[..., Page]]:
+    """Open the log of a Langfuse server: its generations, as observations of the API."""
     from httpx import Client
-    from langfuse.api.client import LangfuseAPI
+    from langfuse.api import LangfuseAPI
 
-    address, public, secret = settings.values()
-    web = stack.enter_context(Client(timeout=TIMEOUT_S, follow_redirects=False))
-    api = LangfuseAPI(
-        base_url=address, username=public, password=secret, x_langfuse_public_key=public, httpx_client=web
-    )
-    conditions = [("string", "type", "=", "GENERATION"), ("datetime", "startTime", "<", until.isoformat())]
-    conditions += [("datetime", "startTime", ">=", since.isoformat())] if since else []
-    conditions += [("string", "traceName", "=", filters["name"])] if "name" in filters else []
-    conditions += [("arrayOptions", "tags", "all of", filters["tag"])] if "tag" in filters else []
+    score = _SCORE.fullmatch(filters.get("score", ""))
 
-    @lru_cache(1)
-    def scored(cursor: str) -> tuple[list[Any], str]:
-        """Return the conditions of the subjects of a page of scores, and the cursor of the next page."""
-        found = _SCORE.fullmatch(filters["score"])
-        assert found
-        name, sign, bound, value = found.groups()
-        kind = "BOOLEAN" if value in {"true", "false"} else "CATEGORICAL"
-        wanted: JsonObject = {"data_type": kind, "value": value}
-        if bound or _is_number(value):
-            wanted = {
-                "data_type": "NUMERIC",
-                {">=": "value_min", "<=": "value_max", None: "value"}[sign]: bound or value,
-            }
-        answer = _asked(
-            "langfuse",
-            lambda: api.scores.get_many(
-                limit=SIZES["scores"], cursor=cursor or None, fields="subject", name=name, **wanted
-            ),
+    def observations(conditions: list[JsonObject], cursor: str) -> Page:
+        found = api.observations.get_many(
+            fields="core,basic,io,model,usage,metrics,trace_context",
+            filter=orjson.dumps(conditions).decode(),
+            limit=SIZES["calls"],
+            cursor=cursor or None,
         )
-        subjects = grouped((one.subject.kind, one.subject.id) for one in answer.data if one.subject)
-        columns = {"observation": "id", "trace": "traceId", "session": "sessionId"}
-        of = [("stringOptions", columns[key], "any of", ids) for key, ids in subjects.items() if key in columns]
-        return of, answer.meta.cursor or ""
+        rows = [one.model_dump(mode="json") for one in found.data if one.end_time]
+        return {row["id"]: partial(_observation, row) for row in rows}, found.meta.cursor or ""
 
-    def page(cursor: Any) -> Page:
-        # of scores, subjects of one kind, and observations
-        scores, part, inner = cursor or ("", 0, "")
-        parts, more = scored(scores) if "score" in filters else ([None], "")
-        rows, following = dict[str, JsonObject](), ""
-        if part < len(parts):
-            keys = ("type", "column", "operator", "value")
-            wanted = [dict(zip(keys, one, strict=True)) for one in (*conditions, parts[part]) if one]
-            text = orjson.dumps(wanted).decode()
-            answer = _asked(
-                "langfuse",
-                lambda: api.observations.get_many(
-                    fields=_FIELDS, filter=text, limit=SIZES["calls"], cursor=inner or None
-                ),
-            )
-            following = answer.meta.cursor or ""
-            found = [orjson.loads(one.json()) for one in answer.data]
-            rows = {one["id"]: _observation(one) for one in found if one.get("endTime")}
-        if following:
-            return rows, (scores, part, following)
-        if part + 1 < len(parts):
-            return rows, (scores, part + 1, "")
-        return rows, (more, 0, "") if more else None
+    def page(since: datetime | None, until: datetime, cursor: str) -> Page:
+        wanted: list[tuple[str, str, str, Any]] = [
+            ("string", "type", "=", "GENERATION"),
+            ("datetime", "startTime", "<", until),
+            ("datetime", "startTime", ">=", since),
+            ("string", "traceName", "=", filters.get("name")),
+            ("arrayOptions", "tags", "all of", filters.get("tag")),
+        ]
+        conditions = [dict(zip(("type", "column", "operator", "value"), one, strict=True)) for one in wanted if one[3]]
+        if not score:
+            return observations(conditions, cursor)
+        value, bound = score["value"], score["bound"]
+        is_number = bound or re.fullmatch(r"-?\d+(\.\d+)?", value)
+        found = api.scores.get_many(
+            name=score["name"],
+            data_type="NUMERIC" if is_number else "BOOLEAN" if value in {"true", "false"} else "CATEGORICAL",
+            value=value,
+            value_min=float(bound) if score["sign"] == ">=" else None,
+            value_max=float(bound) if score["sign"] == "<=" else None,
+            fields="subject",
+            limit=SIZES["scores"],
+            cursor=cursor or None,
+        )
+        calls: dict[str, Callable[[], JsonObject]] = {}
+        for kind, column in {"trace": "traceId", "observation": "id", "session": "sessionId"}.items():
+            ids = sorted({one.subject.id for one in found.data if one.subject and one.subject.kind == kind})
+            chosen = {"type": "stringOptions", "column": column, "operator": "any of", "value": ids}
+            for some, _ in _pages("langfuse", partial(observations, [*conditions, chosen])) if ids else ():
+                calls |= some
+        return calls, found.meta.cursor or ""
 
-    return page
+    with Client(timeout=TIMEOUT_S) as client:  # it follows no redirect
+        url, public, secret = (os.environ[name] for name in _SERVERS["langfuse"][0])
+        api = LangfuseAPI(base_url=url, username=public, password=secret, httpx_client=client)
+        yield page
 
 
 def _observation(row: JsonObject) -> JsonObject:
-    masker = RowMasker()
-    return {key: row[key] for key in _PLAIN if key in row} | {
-        key: masker.mask(row[key], key) for key in _TEXTS if row.get(key) is not None
+    """Return the stored fields of an observation, masked."""
+    mask = RowMasker().mask
+    texts = {key: mask(row[key], key) for key in _TEXTS if row.get(key) is not None}
+    return {key: row[key] for key in _PLAIN if key in row} | texts
+
+
+@contextmanager
+def _mlflow(filters: JsonObject) -> Iterator[Callable[..., Page]]:
+    """Open the log of an MLflow tracking server: its traces, as `Trace.to_dict` of its client."""
+    # its usage statistics would go to another address, its seven tries take four minutes, and it logs answers
+    os.environ |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"),
     }
-
-
-def _mlflow(
-    stack: ExitStack, settings: NamedTexts, filters: JsonObject, since: datetime | None, until: datetime
-) -> PageReader:
-    """Return the reader of traces, the oldest first."""
-    # before the import: the client must ask no other address
-    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_HTTP_REDIRECTS": "false"}
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     from mlflow.tracing.client import TracingClient
 
-    logger = logging.getLogger("mlflow")  # it quotes answers
-    stack.callback(logger.setLevel, logger.level)
-    logger.setLevel(logging.CRITICAL)
-    client = _asked("mlflow", lambda: TracingClient(*settings.values()))
-    experiment = _asked("mlflow", lambda: client.store.get_experiment_by_name(filters["experiment"]))
-    if experiment is None:
-        raise UserError("The server has no such experiment.", hint="Check `experiment` of the source.")
-    clauses = [f"timestamp_ms < {round(until.timestamp() * 1000)}"]
-    clauses += [f"timestamp_ms >= {round(since.timestamp() * 1000)}"] if since else []
-    clauses += [f'trace.name = "{filters["name"]}"'] if "name" in filters else []
-    clauses += ['tags.`{}` = "{}"'.format(*one.split("=", 1)) for one in filters.get("tag", ())]
-    if found := _SCORE.fullmatch(filters.get("score", "")):
-        name, sign, bound, value = found.groups()
-        clauses.append(f"feedback.`{name}` {sign} {bound}" if sign else f'feedback.`{name}` = "{value}"')
+    client, score = TracingClient(os.environ["MLFLOW_TRACKING_URI"]), _SCORE.fullmatch(filters.get("score", ""))
 
-    def page(cursor: Any) -> Page:
-        infos = _asked(
-            "mlflow",
-            lambda: client.search_traces(
-                locations=[experiment.experiment_id], filter_string=" AND ".join(clauses),
-                order_by=["timestamp_ms ASC"], max_results=SIZES["traces"], page_token=cursor or None,
-                include_spans=False,
-            ),
-        )  # fmt: skip
-        ended = {one.info.trace_id: one.info for one in infos if str(one.info.state.value) != "IN_PROGRESS"}
-        for name, info in ended.items():
-            if info.tags.get("mlflow.trace.spansLocation") != "TRACKING_STORE":
-                raise UserError(
-                    f"The spans of trace {name} are not on the tracking server.", hint="Leave it out with a filter."
-                )
-        traces = _asked("mlflow", lambda: client.batch_get_traces([*ended])) if ended else []
-        spans = {one.info.trace_id: one.to_dict()["data"]["spans"] for one in traces}
-        rows = {name: _trace(info.to_dict(), spans.get(name, [])) for name, info in ended.items()}
-        return rows, infos.token or None
+    def page(since: datetime | None, until: datetime, cursor: str) -> Page:
+        clauses = [f"timestamp_ms < {round(until.timestamp() * 1000)}"]
+        clauses += [f"timestamp_ms >= {round(since.timestamp() * 1000)}"] if since else []
+        clauses += [f'trace.name = "{filters["name"]}"'] if "name" in filters else []
+        clauses += [
+            f'tags.`{key}` = "{value}"' for key, _, value in (tag.partition("=") for tag in filters.get("tag", ()))
+        ]
+        if score:
+            compared = f"{score['sign']} {score['bound']}" if score["sign"] else f'= "{score["value"]}"'
+            clauses.append(f"feedback.`{score['name']}` {compared}")
+        experiment = client.store.get_experiment_by_name(filters["experiment"])
+        if experiment is None:
+            raise UserError("MLflow has no such experiment.", hint="Check its name and MLFLOW_TRACKING_URI.")
+        infos, token = client.store.search_traces(
+            locations=[experiment.experiment_id],
+            filter_string=" AND ".join(clauses),
+            max_results=SIZES["traces"],
+            order_by=["timestamp_ms ASC"],
+            page_token=cursor or None,
+        )
+        if outside := [info.trace_id for info in infos if not _is_on_server(info.tags)]:
+            raise UserError(
+                f"The spans of trace {outside[0]} are not on the tracking server.",
+                hint="Export these traces to a file with `Trace.to_json`, or leave them out with `from`.",
+            )
+        finished = {info.trace_id: info.to_dict() for info in infos if info.state != "IN_PROGRESS"}
+        whole = {one.info.trace_id: one.to_dict() for one in client.batch_get_traces([*finished])}
+        # a trace that lost its spans is left out where the file is read, and counted there
+        rows = {name: whole.get(name, {"info": info}) for name, info in finished.items()}
+        return {name: partial(_trace, row) for name, row in rows.items()}, token or ""
 
-    return page
+    yield page
 
 
-def _trace(info: JsonObject, spans: list[JsonObject]) -> JsonObject:
-    masker = RowMasker()
-    said = [{"assessment_name": at(one, "assessment_name"), "feedback": {"value": at(one, "feedback/value")}}
-            for one in info.get("assessments") or ()]  # fmt: skip
-    session = at(info, "trace_metadata/mlflow.trace.session")
-    return {
-        "info": {
-            "trace_id": info["trace_id"],
-            "assessments": masker.mask(said),
-            "trace_metadata": {"mlflow.trace.session": masker.mask(session)} if session else {},
-        },
-        "data": {
-            "spans": [
-                {key: span[key] for key in _SPAN if key in span} | {"attributes": masker.mask(span["attributes"])}
-                for span in spans
-            ]
-        },
-    }
+def _is_on_server(tags: NamedTexts) -> bool:
+    """Whether the tracking server has the spans of a trace with these tags, and not a store with its own address."""
+    is_proxied = re.match("mlflow-artifacts:/(?!/)", tags.get("mlflow.artifactLocation", ""))
+    return tags.get("mlflow.trace.spansLocation") in {"TRACKING_STORE", "ARCHIVE_REPO"} or bool(is_proxied)
 
 
-def _is_number(text: str | None) -> bool:
-    return bool(text and re.fullmatch(r"-?\d+(?:\.\d+)?", text))
+def _trace(row: JsonObject) -> JsonObject:
+    """Return the stored fields of a trace, masked."""
+    mask = RowMasker().mask
+    info = {key: at(row, f"info/{key}") for key in ("trace_id", "request_time", "state")}
+    info["trace_metadata"] = {"mlflow.trace.session": mask(at(row, "info/trace_metadata/mlflow.trace.session"))}
+    info["assessments"] = mask(at(row, "info/assessments"))
+    spans = [
+        {key: at(span, key) for key in _SPAN} | {key: mask(at(span, key), key) for key in ("name", "attributes")}
+        for span in dicts_at(row, "data/spans")
+    ]
+    return {"info": info, "data": {"spans": spans}}
 
 
-_READERS: dict[str, Callable[..., PageReader]] = {"langfuse": _langfuse, "mlflow": _mlflow}
+_OPENERS = {"langfuse": _langfuse, "mlflow": _mlflow}

@@ -21,7 +21,7 @@ from tuneworthy.verdict.messages import sentence
 @click.command("init")
 @click.argument("folder", type=PATH)
 @click.option("--data", type=PATH, help="Cases: CSV, Excel, JSONL, Parquet, promptfoo, Langfuse.")
-@click.option("--from", "calls", metavar="SOURCE", help="Calls: a file, langfuse:FILTERS or mlflow:FILTERS.")
+@click.option("--from", "calls", metavar="SOURCE", help="File of calls, langfuse:... or mlflow:...")
 @click.option("--call", type=POSITIVE, metavar="N", help="Number of the group of calls.")
 @click.option("--examples", type=PATH, help="Rows for shots and training.")
 @click.option("--input", "inputs", multiple=True, metavar="COL", help="Column of the question; repeatable.")
@@ -43,8 +43,7 @@ def command(folder: Path, data: Path | None, calls: str | None, call: int | None
     drawn as cases become the examples.
 
     With --from it groups the calls of a log by the constant part of their prompts, lists the groups by cost, and makes
-    a project of one group: today's prompt and model, and its answers to compare with. A log can be a server's:
-    `langfuse:` or `mlflow:` with the filters `name`, `tag`, `from`, `to`, `score` and, for MLflow, `experiment`.
+    a project of one group: today's prompt and model, and its answers to compare with.
 
     Models are named PROVIDER:NAME. Providers: openai, anthropic, gemini, ollama, vllm, llama_cpp and http.
     openai:NAME@URL is a model of any server that speaks OpenAI's protocol; http:URL is your own pipeline.
