@@ -220,20 +220,19 @@ def make_call_project(
         requests: Requests a month; by default those of the calls.
 
     Raises:
-        UserError: As in `make_project`; or the calls are answered by tool calls, or by a model without a name.
+        UserError: As in `make_project`; or all answers are calls of tools without schemas.
     """
     _check_settings(task, grader, target)
-    if group.uses_tools:
-        raise UserError(
-            "Most answers of this group are tool calls, which cannot be compared yet.", hint="Choose another group."
-        )
     recorded = next(iter(group.models))
     today = group.today(recorded)
     models = _named_models(root, model or today.model or EMBEDDED, *compare)
     keep_files(root, dict.fromkeys((CASES, EXAMPLES, SCHEMA, PROMPT, USER)))
     cases = [*group.cases(recorded, today.model or group.name)]
     if not cases:
-        raise UserError("No call of this group has an answer in words.", hint="Choose another group.")
+        raise UserError(
+            "All answers of this group are tool calls, and the log does not have the schemas of the tools.",
+            hint="Record the calls again with `tuneworthy.record`, or choose another group.",
+        )
     kind_name = task or guess_task(cases)[0]
     drawn, rows, note = _drawn_calls(group, cases, n_cases, kind_name)
     notes = [note, *_call_notes(group, drawn, kind_name)]
@@ -253,16 +252,22 @@ def make_call_project(
 
 
 def _drawn_calls(group: CallGroup, cases: Cases, n: int | None, kind: str) -> tuple[list[Case], list[Example], str]:
-    """Return the cases that are drawn, of the latest half where there are dates, the examples, and a note."""
-    drawn_n = n or min(len(cases) // 2, MOST_LABEL_CASES if kind == "label" else MOST_CASES)
-    if not n and len(cases) - drawn_n < MIN_EXAMPLES:
+    """Return the cases that are drawn, of the latest half where there are dates, the examples, and a note.
+
+    No example has a turn that calls tools, so that dev is drawn from the cases where some do.
+    """
+    most, calls = MOST_LABEL_CASES if kind == "label" else MOST_CASES, any(case.expects_calls for case in cases)
+    drawn_n = n or min(len(cases) // (1 if calls else 2), most)
+    if not n and not calls and len(cases) - drawn_n < MIN_EXAMPLES:
         drawn_n = len(cases)
     dated = any(one.when for one in group.replies)
     start = min(len(cases) // 2, len(cases) - drawn_n) if dated else 0
     drawn, rest = _draw([*cases[start:]], drawn_n)
-    rows = [row for row in map(case_example, [*cases[:start], *rest]) if row is not None]
+    rows = [row for row in map(case_example, [*cases[:start], *rest]) if row is not None and not calls]
     note = f"All {len(drawn)} distinct prompts are cases: with half of them, too few would remain as examples."
-    if rows:
+    if calls:
+        note = f"Drew {len(drawn)} cases from {len(cases):,} distinct prompts. Answers with tool calls are no examples."
+    elif rows:
         where = f"{'the latest half of ' if start else ''}{len(cases):,} distinct prompts"
         note = f"Drew {len(drawn)} cases from {where}, stratified and seeded; the others are examples."
     return drawn, rows, note
@@ -275,7 +280,13 @@ def _call_notes(group: CallGroup, drawn: Cases, kind: str) -> list[str]:
     n_chats = sum(bool(case.messages) for case in drawn)
     if n_chats and any(prompt.single for prompt in group.prompts):
         notes.append(f"{count(n_chats, 'case')} {plural(n_chats, 'is', 'are')} asked as recorded messages.")
-    if kind == "free_text":
+    if any(case.expects_calls for case in drawn):
+        if kind == "free_text":
+            notes.append(
+                "An answer in words agrees if it calls no tool. To compare the words too, put a judge first in "
+                "[[graders]]."
+            )
+    elif kind == "free_text":
         notes.append("The answers are free text: add a judge to [[graders]], since few right answers agree in words.")
     return notes
 
@@ -347,14 +358,20 @@ def _named_models(root: Path, *names: str) -> list[NamedModel]:
 def guess_task(cases: Cases, examples: Examples = ()) -> tuple[str, Kind]:
     """Return the kind of task, a key of `TASKS`, and the kind of its answers."""
     kind = kind_of([case for case in cases if case.labelled], examples)
-    answers = [answer_text(case.expected) for case in cases if case.has_answer]
+    answers = _answers(cases)
     if kind.name in {"short_answer", "free_text"} and are_numbers(answers):
         return "number", kind  # or a solution whose last line is its number
     return "code" if kind.name == "free_text" and are_code(answers) else kind.name, kind
 
 
-def graders_of(task: str, answers: Texts) -> list[str]:
-    """Return the graders of a kind of task, the first one decides.
+def _answers(cases: Cases, *, calls: bool = False) -> list[str]:
+    """Return the expected answers in words, or those that are tool calls, as texts."""
+    return [answer_text(case.expected) for case in cases if case.has_answer and case.expects_calls is calls]
+
+
+def graders_of(task: str, answers: Texts, *, calls: bool = False) -> list[str]:
+    """Return the graders of a kind of task, the first one decides: that of calls, where some answers are `calls`, and
+    the words are free.
 
     Numbers are not for SQuAD's, which takes 5.5 for 55, and -5 for 5; where one label is most, all count alike.
     """
@@ -363,6 +380,7 @@ def graders_of(task: str, answers: Texts) -> list[str]:
         return ["normalised_exact"]
     share = max(Counter(answers).values(), default=0) / max(1, len(answers))
     frequent = ["balanced_accuracy"] if task == "label" and share > MAJORITY else []
+    frequent += ["tool_call"] if calls and TASKS[task][0] == "free_text" else []
     return [*frequent, *(name for name in TASKS[task][1] if name != "chrf" or find_spec("sacrebleu"))]
 
 
@@ -431,8 +449,7 @@ def _write(
     write_cases(own_path(root, CASES), cases)
     if rows:
         write_examples(own_path(root, EXAMPLES), rows)
-    answers = [answer_text(case.expected) for case in cases if case.has_answer]
-    answers += [row.answer for row in rows]
+    calls, answers = _answers(cases, calls=True), [*_answers(cases), *(row.answer for row in rows)]
     kind = TASKS[task][0]
     objects = [value for value in map(parse_object, answers) if isinstance(value, dict)]
     schema = infer_schema(objects) if kind == "json" else None
@@ -442,10 +459,18 @@ def _write(
     listed = labels if 1 < len(labels) <= MOST_LISTED_LABELS else ()
     system = prompt.system if prompt else system_prompt(task, schema, listed=bool(listed))
     _write_prompt(root, system, prompt.user if prompt else "{{ input }}")
-    graders = [name for name in graders_of(task, answers) if name != "json_schema" or schema]
+    graders = [name for name in graders_of(task, answers, calls=bool(calls)) if name != "json_schema" or schema]
     graders = [*filter(None, [grader]), *(name for name in graders if name != grader)]
     text = project_file(
-        root.name, task, answers, graders=graders, has_examples=bool(rows), labels=listed, prompt=prompt, **facts
+        root.name,
+        task,
+        answers,
+        calls=calls,
+        graders=graders,
+        has_examples=bool(rows),
+        labels=listed,
+        prompt=prompt,
+        **facts,
     )
     write_atomic(own_path(root, FILE_NAME), text.encode())
     if task == "free_text" and "chrf" not in graders:
@@ -601,6 +626,7 @@ def project_file(
     *,
     graders: Texts,
     models: Sequence[NamedModel],
+    calls: Texts = (),
     prompt: NewPrompt | None = None,
     **facts: Any,
 ) -> str:
@@ -612,7 +638,7 @@ def project_file(
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     kind = TASKS[task][0]
-    longest = max((len(answer.encode()) for answer in answers), default=200)
+    longest = max((len(answer.encode()) for answer in (*answers, *calls)), default=200)
     section = models[0].section
     host = urlsplit(section.get("base_url", "https://api.openai.com")).hostname or ""
     capabilities = capabilities_of(section["provider"], section.get("model", ""), host)
@@ -629,7 +655,7 @@ def project_file(
         today=prompt.today if prompt else None,
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:MOST_NAME] or "task",
         max_tokens=capabilities.thinking_tokens() + 8 * math.ceil((longest / (2 if kind == "json" else 3) + 8) / 8),
-        one_line=kind in {"label", "short_answer"} and not any("\n" in answer for answer in answers),
+        one_line=kind in {"label", "short_answer"} and not calls and not any("\n" in answer for answer in answers),
         greedy=task != "free_text",
         takes_temperature=takes_temperature(capabilities),
         decimal_comma=grader_settings("numeric", answers),

@@ -59,6 +59,13 @@ def calls_of(message: Message) -> list[JsonObject]:
     return message.get("tool_calls") or []
 
 
+def are_calls(value: Any, *, named: bool = True) -> bool:
+    """Whether `value` is a tool call or a list of such: in OpenAI's shape or, if `named`, `{"name", "arguments"}`."""
+    calls = value if isinstance(value, list) else [value]
+    own = [one.get("function", one if named else None) if isinstance(one, dict) else None for one in calls]
+    return bool(own) and all(isinstance(one, dict) and {"name", "arguments"} <= one.keys() for one in own)
+
+
 JsonSchema = JsonObject
 # Share of the cases that may be unscored where a score decides anything.
 MOST_UNSCORED = 0.02
@@ -198,6 +205,16 @@ class Case:
     def has_answer(self) -> bool:
         """Whether a right answer other than declining is known."""
         return self.labelled and self.expected is not None
+
+    @property
+    def expects_calls(self) -> bool:
+        """Whether tool calls are right, and no text."""
+        return are_calls(self.expected, named=bool(self.tools))
+
+    @property
+    def replays_tools(self) -> bool:
+        """Whether tools or their results were recorded with it, so that no tool runs for it."""
+        return bool(self.tools) or any(role_of(turn) == "tool" for turn in self.messages)
 
 
 @frozen

@@ -176,3 +176,14 @@ def test_labels_are_not_written_into_a_file_of_another_format(tmp_path: Path) ->
     file.write_text("input,expected\na,x\n")
     with pytest.raises(UserError, match="not in the csv/columns format"):
         apply_labels(file, [])
+
+
+def test_a_label_of_one_turn_leaves_the_other_turns_of_its_conversation(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}] * 3
+    (file := tmp_path / "cases.jsonl").write_text(json.dumps({"id": "chat", "messages": turns, "tags": ["x"]}) + "\n")
+    before = read_cases(file).cases
+    apply_labels(file, [Label(before[1].id, "ann", "c", "2026-01-01T00:00:00")], overwrite=True)
+    after = read_cases(file).cases
+    assert [one.id for one in after] == [one.id for one in before]
+    assert [one.expected for one in after] == ["b", "c", "b"]
+    assert {(one.group, one.tags) for one in after} == {("chat", ("x",))}

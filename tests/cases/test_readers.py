@@ -13,6 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from tuneworthy.cases import DataFaults, read_cases, read_examples
+from tuneworthy.cases.writer import write_cases
 from tuneworthy.errors import DataError
 from tuneworthy.types import UNLABELLED, Case
 
@@ -236,7 +237,9 @@ CASE_FAULTS: list[tuple[Any, str]] = [
     ({"messages": [{"role": "user"}]}, "text content"),
     ({"messages": [{"role": "user", "content": 5}]}, "text content"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "Only text"),
-    ({"messages": [ASK, TELL]}, "ends with a user turn"),
+    ({"messages": [ASK, TELL], "expected": "card_arrival"}, "ends with a user turn"),
+    *(({"messages": [ASK, TELL], "graded": graded}, "`graded` as a list") for graded in ([0], [2], [], "1", [[1]])),
+    ({"input": "Hi", "graded": [1]}, "`graded` as a list"),
     ('{"input": ' + '{"a":' * 300 + "1" + "}" * 300 + "}\n", "levels of nesting"),
     ('{"input": "\\ud800"}\n', "a JSON object on one line"),
 ]
@@ -425,3 +428,52 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, tuneworthy.cases; print({'pyarrow', 'yaml', 'sklearn', 'scipy', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "find", "arguments": {"n": 1}}}]}
+RESULT = {"role": "tool", "content": "sent"}
+CHAT = [
+    {"role": "assistant", "content": "Hi!"},
+    ASK,
+    CALL,
+    RESULT,
+    TELL,
+    {"role": "assistant", "content": "Bye."},
+    ASK,
+    TELL,
+]
+FIND = [{"name": "find", "arguments": {"n": 1}}]
+
+
+@pytest.mark.parametrize(
+    ("row", "places"),
+    [
+        ({"messages": CHAT}, [2, 4, 7]),
+        ({"messages": CHAT, "graded": [4]}, [4]),
+        ({"messages": CHAT, "graded": [7, 2], "id": "chat", "tags": ["a"]}, [2, 7]),
+        ({"messages": CHAT[:4]}, []),  # its answer is not known
+        ({"messages": CHAT[:4], "graded": [2]}, [2]),
+    ],
+)
+def test_a_conversation_is_a_case_for_each_graded_turn(file: Path, row: Any, places: list[int]) -> None:
+    cases = read_cases(write(file, row)).cases
+    assert [len(case.messages) for case in cases] == (places or [4])
+    assert [case.expected for case in cases if case.labelled] == [
+        FIND if place == 2 else CHAT[place]["content"] for place in places
+    ]
+    assert len({case.group for case in cases}) == 1 and (not places or cases[0].group == row.get("id", cases[0].group))
+    assert all(
+        turn["tool_call_id"] == "call_0"
+        for case in cases
+        for turn in case.messages
+        if turn["role"] == "tool" and places
+    )
+    write_cases(file, cases)
+    assert read_cases(file).cases == cases
+
+
+def test_conversations_that_begin_alike_stay_apart_and_ask_their_greeting_once(file: Path) -> None:
+    turns = [[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": text}] for text in ("Yes?", "Hello!")]
+    read = read_cases(write(file, *({"messages": [*some, ASK, TELL]} for some in turns)))
+    assert [len(case.messages) for case in read.cases] == [1, 3, 3]
+    assert len({case.group for case in read.cases}) == 2 and "an earlier conversation (1 row)" in read.notes[0]

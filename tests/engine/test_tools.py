@@ -18,13 +18,14 @@ import pytest
 
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of, missing_grants
-from tuneworthy.engine import toolbox
+from tuneworthy.engine import runner, tool_loop, toolbox
 from tuneworthy.engine.tool_child import MAX_RESULT
 from tuneworthy.engine.tool_loop import MAX_CALLS, _written
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import ConfigError, NotStored, UserError
 from tuneworthy.exports.folder import write_export
-from tuneworthy.ladder.rungs.tools import with_tools
+from tuneworthy.ladder.rung import Proposal, view_of
+from tuneworthy.ladder.rungs.tools import ToolsRung, with_tools
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.trust import VARIABLE, Untrusted, allow
 from tuneworthy.types import Case, Failure, OutputFormat, ToolUse, Trace, Variant
@@ -277,6 +278,53 @@ def test_a_call_of_a_tool_of_the_case_is_the_answer(tmp_path: Path) -> None:
     trace = asyncio.run(within())
     assert trace.response is not None and trace.response.tool_calls[0]["function"]["name"] == "theirs"
     assert len((root / "requests").read_text()) == 1
+
+
+RAN = """
+def tool(x: int) -> object:
+    \"\"\"Do something with a number.\"\"\"
+    open("ran", "w").close()
+    return x
+"""
+ASKED = {"role": "user", "content": "q0"}
+RESULTS = [
+    {"role": "assistant", "content": None, "tool_calls": [wanted({"x": 1})]},
+    {"role": "tool", "tool_call_id": "a", "content": "2"},
+]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_replay_runs_no_tool(guarded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = write(tmp_path / "p", {"q0": {"calls": wanted({"x": 1}), "loops": True}}, RAN)
+    own = {"type": "function", "function": {"name": "tool", "parameters": {"type": "object"}}}
+    recorded = [
+        Case(id="first", input="q0", tools=(own,)),
+        Case(id="later", messages=(ASKED, *RESULTS, ASKED), tools=(own,)),
+        Case(id="schemas lost", messages=(ASKED, *RESULTS)),
+    ]
+    if not guarded:  # the same without the guard, which the test must notice
+        for module in (runner, tool_loop):
+            monkeypatch.setattr(module, "use_of", lambda variant, case: variant.tools)
+    traces = ask(root, 0, cases=recorded)
+    assert any(tmp_path.rglob("ran")) is not guarded
+    assert all(len(trace.calls) == 0 for trace in traces) is guarded
+    if guarded:
+        assert [len(trace.response.tool_calls) for trace in traces if trace.response] == [1, 1, 0]
+
+
+def test_the_rung_of_tools_is_skipped_where_all_cases_were_recorded_with_them(tmp_path: Path) -> None:
+    root = write(tmp_path / "p", {}, RAN)
+    rows = [{"messages": [{"role": "user", "content": f"q{i}"}, *RESULTS], "expected": "done"} for i in range(120)]
+    (root / "cases.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+
+    async def proposed() -> Proposal:
+        async with open_session(load(root)) as session:
+            best = session.project.variant("today", "m", session.models["m"].provider.identity)
+            dev = session.split.dev
+            return await ToolsRung().propose(view_of(session, best=best, n_dev=len(dev), dev=dev))
+
+    assert asyncio.run(proposed()).skip_code == "recorded_tools"
 
 
 BAD_TOOLS = {

@@ -111,6 +111,6 @@ async def _awaited(result: Any) -> Score:
     return await result
 
 
-def judge(grader: Callable[..., Any], text: str, expected: Any, **response: Any) -> Any:
+def judge(grader: Callable[..., Any], text: str, expected: Any, tools: Any = (), **response: Any) -> Any:
     """Ask the grader itself, without the rules of `grade_all`."""
-    return grader(trace(text, **response), Case(id="c", input="?", expected=expected))
+    return grader(trace(text, **response), Case(id="c", input="?", expected=expected, tools=tools))

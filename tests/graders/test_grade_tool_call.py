@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from grade_samples import build, judge
 
-from tuneworthy.types import Score
+from tuneworthy.config.graders import Exact, ToolCall
+from tuneworthy.graders.apply import grade_all, label_faults, make_grader
+from tuneworthy.graders.base import GradingContext
+from tuneworthy.types import Case, Response, Score, Trace
 
 BOOK = {"name": "book", "arguments": {"people": 4, "name": "Ann"}}
 MENU = {"name": "menu", "arguments": {}}
@@ -64,3 +68,122 @@ def test_the_name_alone_may_count() -> None:
 def test_a_label_that_is_no_call_is_a_fault() -> None:
     fault = grade({"nome": "x"}).unscored
     assert fault.endswith('is neither a tool call with "name" and "arguments" nor a list of such calls')
+
+
+PARAMETERS = {
+    "type": "object",
+    "$defs": {"Day": {"properties": {"hour": {"type": "number"}}}},
+    "properties": {
+        "people": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "code": {"type": "string"},
+        "vegan": {"type": "boolean", "default": False},
+        "day": {"$ref": "#/$defs/Day"},
+        "seats": {"type": "array", "items": {"type": "integer"}},
+        "extras": {"type": "array", "uniqueItems": True},
+        "note": {"type": "string"},
+        "self": {"$ref": "#"},
+    },
+}
+TABLE = {"type": "function", "function": {"name": "book", "parameters": PARAMETERS}}
+
+
+@pytest.mark.parametrize(
+    ("expected", "called", "same"),
+    [
+        ({"people": 3}, {"people": "3"}, True),
+        ({"people": 3}, {"people": "three"}, False),
+        ({"code": "7"}, {"code": 7}, False),
+        ({"code": "007"}, {"code": "7"}, False),
+        ({"code": "W1"}, {"code": " w1 "}, True),
+        ({}, {"vegan": False, "people": None}, True),
+        ({"vegan": True}, {"vegan": "true"}, True),
+        ({}, {"vegan": True}, False),
+        ({"day": {"hour": 8}}, {"day": {"hour": "8.0"}}, True),
+        ({"day": {"hour": 8}}, {"day": {"hour": "9"}}, False),
+        ({"seats": [1, 2]}, {"seats": ["1", "2"]}, True),
+        ({"seats": [1, 2]}, {"seats": [2, 1]}, False),
+        ({"extras": ["a", "b"]}, {"extras": ["b", "a"]}, True),
+        ({"people": 2**60}, {"people": 2**60 + 1}, False),
+        ({"note": "By the window"}, {"note": "window"}, False),
+        ({"self": {"self": {"people": 3}}}, {"self": {"self": {"people": "3"}}}, True),
+        ({"other": "1"}, {"other": 1}, False),
+    ],
+)
+def test_arguments_are_equal_by_the_schema_of_the_tool(expected: Any, called: Any, same: bool) -> None:
+    score = judge(
+        build("tool_call"),
+        "",
+        {"name": "book", "arguments": expected},
+        tool_calls=(call("book", called),),
+        tools=(TABLE,),
+    )
+    assert isinstance(score, Score) and score.reason == ("" if same else "wrong_arguments")
+
+
+@pytest.mark.parametrize("tools", [(), (TABLE,)])
+def test_free_words_are_equal_only_where_the_project_says_so(tools: Any) -> None:
+    expected = {"name": "book", "arguments": {"note": "By the window", "code": "a"}}
+    for arguments, right in (
+        ({"note": "window", "code": "a"}, True),
+        ({"note": "window", "code": "b"}, False),
+        ({"code": "a"}, False),
+    ):
+        for free_text in (["note"], []):
+            score = judge(
+                build("tool_call", free_text=free_text),
+                "",
+                expected,
+                tool_calls=(call("book", arguments),),
+                tools=tools,
+            )
+            assert isinstance(score, Score) and score.value == (right and free_text == ["note"])
+
+
+CALLS, WORDS = [BOOK], "Anything else?"
+
+
+@pytest.mark.parametrize(
+    ("grader", "expected", "text", "calls", "value"),
+    [
+        ("exact", CALLS, "", [call("book", BOOK["arguments"])], 1),
+        ("exact", CALLS, "", [call("book", {"people": 5})], 0),
+        ("exact", CALLS, json.dumps(CALLS), [], 0),
+        ("exact", WORDS, WORDS, [], 1),
+        ("exact", WORDS, WORDS, [call("menu", {})], 0),
+        ("exact", WORDS, "Bye.", [], 0),
+        ("json_fields", CALLS, "", [call("book", BOOK["arguments"])], 1),
+        ("tool_call", WORDS, "Bye.", [], 1),
+        ("tool_call", WORDS, "", [], 0),
+        ("tool_call", WORDS, json.dumps(BOOK), [], 0),
+        ("tool_call", WORDS, WORDS, [call("menu", {})], 0),
+        ("abstention", WORDS, "", [call("menu", {})], 1),
+    ],
+)
+def test_one_grader_judges_turns_in_words_and_turns_that_call(
+    grader: str, expected: Any, text: str, calls: list[Any], value: float
+) -> None:
+    case = Case(id="c", input="?", expected=expected, tools=(TABLE,))
+    trace = Trace(
+        case_id="c", variant_id="", repeat=0, messages=(), response=Response(text=text, tool_calls=tuple(calls))
+    )
+    judged = build(grader)
+    assert label_faults(judged, [case]) == {}
+    (score,) = asyncio.run(grade_all(judged, [trace], [case]))
+    assert score.value == value and (score.reason == "") is (value == 1) and score.den in {judged.unit, 1.0}
+
+
+def test_words_are_a_fault_where_no_tool_could_be_called() -> None:
+    case = Case(id="c", input="?", expected="Paris")
+    assert "neither a tool call" in label_faults(build("tool_call"), [case])["c"]
+
+
+def test_the_settings_of_calls_hold_for_every_grader_of_the_project() -> None:
+    settings = ToolCall(type="tool_call", free_text=["name"])
+    first = make_grader(Exact(type="exact"), GradingContext(calls=settings))
+    case = Case(id="c", input="?", expected=CALLS, tools=(TABLE,))
+    response = Response(text="", tool_calls=(call("book", {"people": 4, "name": "Bob"}),))
+    trace = Trace(case_id="c", variant_id="", repeat=0, messages=(), response=response)
+    assert [one.value for one in asyncio.run(grade_all(first, [trace], [case]))] == [1]
+    plain = make_grader(Exact(type="exact"))
+    assert [one.value for one in asyncio.run(grade_all(plain, [trace], [case]))] == [0]
+    assert first.identity != plain.identity

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from tuneworthy.calls.templates import END, MIN_PROMPTS, MIN_SHARE, PLAIN, Template, group_prompts, template_of
 from tuneworthy.cases import Rejects, guess_kind, stream_examples
+from tuneworthy.cases.formats.tool_calls import plain_calls
 from tuneworthy.cases.formats.values import at, dict_at, first_at
 from tuneworthy.cases.normalize import variables_text
 from tuneworthy.cases.task_kind import Kind, parse_object
@@ -28,6 +29,7 @@ from tuneworthy.types import (
     JsonMapping,
     JsonObject,
     NamedInts,
+    NamedTexts,
     Texts,
     TodaysAnswer,
     Turns,
@@ -57,6 +59,7 @@ class Reply:
 
     Attributes:
         answer: The text; None for tool calls.
+        calls: These, `{"name", "arguments"}`.
         about: Model, provider, address and settings of the request; equal values share one object.
         when: Of the answer; None without a date.
         seconds: Of the call; None if not recorded.
@@ -72,6 +75,7 @@ class Reply:
     tokens: tuple[float, float, float]
     estimated: bool
     weight: float
+    calls: Sequence[JsonObject] = ()
 
     @property
     def model(self) -> str:
@@ -184,7 +188,8 @@ class CallGroup:
     @property
     def differing(self) -> float | None:
         """Share of the calls of repeated prompts whose answer is not the prompt's usual one."""
-        counts = [Counter(one.answer for one in prompt.replies) for prompt in self.prompts if len(prompt.replies) > 1]
+        repeated = [prompt.replies for prompt in self.prompts if len(prompt.replies) > 1]
+        counts = [Counter(canonical(self._value(one)) for one in replies) for replies in repeated]
         n = sum(one.total() for one in counts)
         return 1 - sum(one.most_common(1)[0][1] for one in counts) / n if n else None
 
@@ -219,7 +224,7 @@ class CallGroup:
     def remark(self) -> str:
         """What can be tried in place of today's model."""
         if self.uses_tools:
-            return "tool calls: not yet compared"
+            return "try a smaller model"
         if self.kind.name == "label":
             return "try a classifier"
         if self.kind.name == "json":
@@ -227,39 +232,50 @@ class CallGroup:
         return "try a smaller model" if self.kind.name == "short_answer" else "agreement needs a judge"
 
     def cases(self, model: str, answered_by: str) -> Iterator[Case]:
-        """Yield a case for each prompt that `model` answered in words, the earliest first, as agreement is measured.
+        """Yield a case for each prompt that `model` answered, the earliest first, as agreement is measured.
 
         The system turn of the template is left to the project's prompt; `answered_by` names the model in the cases.
+        Calls of tools whose schemas were not recorded are left out: no other model could be offered them.
         """
         system, user = self.templates
         prompt_of = Variant(
             name="", model="", model_identity={}, system=system.source if system else None, user=user.source
         )
-        conversations = any(not prompt.single for prompt in self.prompts)
+        chats = any(not prompt.single for prompt in self.prompts)
         for prompt in sorted(self.prompts, key=lambda one: one.latest):
-            answers = [one.answer.strip() for one in prompt.replies if one.model == model and one.answer is not None]
-            if not answers:
+            own = [one for one in prompt.replies if one.model == model and (prompt.tools or not one.calls)]
+            if not own:
                 continue
-            keys = [self._same_answer(one) for one in answers]
+            values = [self._value(one) for one in own]
+            keys = [canonical(one) for one in values]
             usual, same = Counter(keys).most_common(1)[0]
-            answer = answers[keys.index(usual)]
-            parsed = parse_object(answer) if self.kind.name == "json" else UNLABELLED
-            value = answer if parsed is UNLABELLED else parsed
+            value = values[keys.index(usual)]
             question = self._question(prompt, prompt_of, system, user)
             asked = question["input"] if "input" in question else list(question["messages"])
             yield Case(
                 id=Case.make_id(asked, prompt.tools),
                 **question,
                 expected=value,
-                group=content_hash([prompt.system, prompt.user]) if conversations else None,
+                group=self._conversations[_starts(prompt.turns)[-1]] if chats else None,
                 tools=prompt.tools,
-                today=TodaysAnswer(value, answered_by, len(answers), same, borrowed=True),
+                today=TodaysAnswer(value, answered_by, len(own), same, borrowed=True),
             )
 
-    def _same_answer(self, answer: str) -> Any:
-        """Return what two equal answers have in common."""
-        parsed = parse_object(answer) if self.kind.name == "json" else UNLABELLED
-        return answer if parsed is UNLABELLED else canonical(parsed)
+    @cached_property
+    def _conversations(self) -> NamedTexts:
+        """Conversation by the last of `_starts`: the longest that goes on from it. Two that begin alike stay two."""
+        names: dict[str, str] = {}
+        for starts in sorted((_starts(prompt.turns) for prompt in self.prompts), key=len, reverse=True):
+            name = names.get(starts[-1], starts[-1])
+            for start in starts:
+                names.setdefault(start, name)
+        return names
+
+    def _value(self, reply: Reply) -> Any:
+        """Return an answer: calls, an object where answers are JSON, or a text."""
+        text = (reply.answer or "").strip()
+        parsed = parse_object(text) if self.kind.name == "json" else UNLABELLED
+        return [*reply.calls] if reply.answer is None else text if parsed is UNLABELLED else parsed
 
     def _question(self, prompt: Prompt, today: Variant, system: Template | None, user: Template) -> JsonObject:
         """Return the question of a case: the values of the template, else the messages."""
@@ -408,6 +424,7 @@ def _reply(asked: Turns, answer: JsonObject, meta: JsonMapping, shared: dict[byt
     share = meta.get("share")
     return Reply(
         answer=None if calls_of(answer) else text_of(answer),
+        calls=plain_calls(answer),
         about=shared.setdefault(canonical(about), about),
         when=moment_of(*(place.get(key) for place, key in product((meta, inner), DATE_KEYS))),
         seconds=float(seconds) if _is_number(seconds) else None,
@@ -452,6 +469,11 @@ def _grouped(prompts: Sequence[Prompt], n: int) -> Iterator[Sequence[Prompt]]:
 
 def _name(group: CallGroup) -> str:
     return group.prompts[0].name or " ".join(group.opening.split()[:4]) or "prompts"
+
+
+def _starts(turns: Turns) -> list[str]:
+    """Return a hash of the turns up to each one."""
+    return [*accumulate(turns, lambda before, turn: content_hash([before, turn]), initial="")][1:]
 
 
 def _distinct(texts: Texts) -> list[str]:

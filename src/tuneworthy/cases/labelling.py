@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from tuneworthy.cases.formats.case_rows import native_fields
+from tuneworthy.cases.formats.case_rows import native_fields, turn_rows
 from tuneworthy.cases.readers.faults import Journal, show
 from tuneworthy.cases.readers.files import open_rows
 from tuneworthy.cases.readers.reader import canonical_or_none, case_id, read_cases
@@ -441,6 +441,8 @@ class Applied:
 def apply_labels(path: Path | str, labels: Iterable[Label], *, overwrite: bool = False) -> Applied:
     """Write labels into the cases file `path`, atomically; all other keys of its rows stay.
 
+    A conversation becomes a row for each of its turns.
+
     Args:
         path: A JSONL file of cases in our own format.
         labels: Of any number of labellers.
@@ -498,7 +500,7 @@ def match_labels(cases: Cases, labels: Iterable[Label], *, overwrite: bool = Fal
 
 def _relabelled(path: Path, labels: JsonObject) -> Iterator[JsonObject]:
     journal = Journal(path)
-    for _, row in open_rows(path, journal).rows:
+    for _, row in turn_rows(open_rows(path, journal).rows, journal):
         if row is None:
             continue  # blank or faulty: the cases were read before, so no row is faulty
         identity = case_id(native_fields(row, journal))

@@ -33,6 +33,10 @@ NAME_COLUMNS = (
 )
 INPUT_TEXT = Fault("a non-empty string for `input`", "Add the question, or remove the row.")
 TOOLS = Fault("objects in `tools`", "Write each tool as a JSON schema in OpenAI's format.", "bad_tools")
+GRADED = Fault(
+    "`graded` as a list of places in `messages`, from 0, of assistant turns after a user or tool turn",
+    "Correct the places, or remove `graded` to grade every such turn of a conversation that ends with an answer.",
+)
 EMPTY_ANSWER = Fault("a non-empty assistant answer", "Add the answer, or remove the row.", "empty_answer")
 A_QUESTION = Fault("a non-empty question", "Add the question, or remove the row.", "no_question")
 REQUEST_INPUT = Fault("a string or a list for `request.input`", code="no_messages")

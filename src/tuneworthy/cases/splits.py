@@ -336,8 +336,9 @@ def asked_case(example: Example, expected: Any = UNLABELLED) -> Case | None:
 
 
 def case_example(case: Case) -> Example | None:
-    """Return `case` as an example, the inverse of `example_case`; None if it has no answer. Of several the first."""
-    if not case.has_answer or case.expected == []:
+    """Return `case` as an example, the inverse of `example_case`; None if it has no answer in words. Of several the
+    first."""
+    if not case.has_answer or case.expected == [] or case.expects_calls:
         return None
     several = isinstance(case.expected, list) and not isinstance(case.expected[0], dict)
     first = case.expected[0] if several else case.expected
@@ -448,7 +449,9 @@ def make_split(cases: Cases, examples: Examples = (), *, seed: int, dev_size: in
 def kind_of(cases: Cases, examples: Examples) -> Kind:
     from tuneworthy.cases.example_store import answer_counts, columns_of
 
-    expected = [case.expected for case in cases]
+    expected = [case.expected for case in cases if not case.expects_calls]
+    if cases and not expected:
+        return Kind("free_text", "all answers are tool calls")
     kind = guess_kind(expected)
     if kind.name != "short_answer" or not examples or len(set(columns_of(examples).answers.tolist())) > _MOST_ANSWERS:
         return kind
@@ -492,7 +495,7 @@ def _from_cases(cases: Cases, kind: Kind, *, seed: int, n_scorable: int) -> tupl
 def labels_of(cases: Iterable[Case], examples: Examples = ()) -> TextTuple:
     from tuneworthy.cases.example_store import answer_counts
 
-    expected = (case.expected for case in cases if case.has_answer)
+    expected = (case.expected for case in cases if case.has_answer and not case.expects_calls)
     accepted = (value if isinstance(value, list) else [value] for value in expected)
     labels = {answer_text(value).strip() for values in accepted for value in values}
     return tuple(sorted({*answer_counts(examples), *labels} - {""}))

@@ -161,6 +161,6 @@ def spelling_variants(counts: NamedInts) -> list[list[str]]:
 
 
 def label_counts(cases: Iterable[Case]) -> NamedInts:
-    expected = [case.expected for case in cases if case.has_answer]
+    expected = [case.expected for case in cases if case.has_answer and not case.expects_calls]
     first = (value[0] if isinstance(value, list) and value else value for value in expected)
     return dict(Counter(answer_text(value).strip() for value in first).most_common())

@@ -31,7 +31,7 @@ from tuneworthy.cases.labelling import (
     read_labels,
 )
 from tuneworthy.cases.readers.reader import canonical_or_none
-from tuneworthy.cases.task_kind import answer_text, guess_kind
+from tuneworthy.cases.task_kind import answer_text, guess_kind, parse_object
 from tuneworthy.cli.label_terminal import ask_label_list, ask_line
 from tuneworthy.cli.options import note, person
 from tuneworthy.config import FILE_NAME, Project, load
@@ -71,6 +71,7 @@ from tuneworthy.types import (
     JsonMapping,
     NamedTexts,
     Texts,
+    are_calls,
     calls_of,
     canonical,
     grouped,
@@ -715,10 +716,10 @@ def known_json(answer: Any) -> Any:
         return None
 
 
-def _free_text(line: str) -> str:
+def _free_text(line: str) -> Any:
     if not (text := _PLUS.sub("", line).strip()):
         raise UserError("The answer is empty.")
-    return text
+    return value if are_calls(value := parse_object(text)) else text
 
 
 def _expected(keys: str, parse: Callable[[str], Any]) -> LabelForm:

@@ -86,7 +86,11 @@ class BalancedAccuracy(Choice):
 
 
 class ToolCall(GraderSection):
-    """The expected tool is called with the expected arguments."""
+    """The expected tools are called, in any order, with the arguments that are equal under each tool's schema. An
+    expected answer in words is right if no tool is called; its words are not compared."""
+
+    free_text: list[str] = []
+    """Arguments in free words, such as a note: any two texts are equal."""
 
 
 class RougeL(GraderSection):

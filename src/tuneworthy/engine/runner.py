@@ -22,7 +22,7 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.limiter import LONGEST_PAUSE_S
 from tuneworthy.engine.models import OpenModel
 from tuneworthy.engine.ranking import ranked
-from tuneworthy.engine.tool_loop import CaseSteps, opened
+from tuneworthy.engine.tool_loop import CaseSteps, opened, use_of
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import (
     AuthError,
@@ -395,7 +395,7 @@ class Runner:
                 timing=timing,
                 source=case.source,
             )
-            first = opened(first, variant.tools)
+            first = opened(first, use_of(variant, case))
             content = outgoing(first)
             for repeat in repeats:
                 request = first if repeat == 0 else replace(first, repeat=repeat)

@@ -18,6 +18,7 @@ from tuneworthy.providers.base import outgoing
 from tuneworthy.store import response_key
 from tuneworthy.types import (
     Answer,
+    Case,
     JsonObject,
     OutputFormat,
     Request,
@@ -85,7 +86,8 @@ class CaseSteps:
             identity: Of the model.
             mask: Returns turns as they may be sent; None sends them as they are.
         """
-        use, request, answer, output = self.variant.tools, self.job.request, self.answers[-1], self.variant.output
+        use, request, answer = use_of(self.variant, self.job.case), self.job.request, self.answers[-1]
+        output = self.variant.output
         is_final = request.tool_choice == "none" or (not self.wanted and output.kind == "free")
         self.ended = use is None or is_final or not isinstance(answer, Response)
         if use is None or not isinstance(answer, Response) or self.ended:
@@ -119,15 +121,13 @@ class CaseSteps:
         )
 
     def _wanted(self, answer: Response) -> list[Wanted]:
-        """Return the calls of an answer; if the case's own tools are called, that is the answer, and the list empty."""
-        use = self.variant.tools
+        """Return the calls of an answer that are run."""
+        use = use_of(self.variant, self.job.case)
         if use is None or self.job.request.tool_choice == "none":
             return []
         if not use.native:
             return _written(answer.text, use)
-        known, calls = _names(use.schemas), [call["function"] for call in answer.tool_calls]
-        if any(one["name"] in _names(self.job.case.tools) - known for one in calls):
-            return []
+        calls = [call["function"] for call in answer.tool_calls]
         # ids of our own: those of a server may be missing or equal
         named = enumerate(calls, 1000 * len(self.answers))
         found = [_call(f"call{n:05d}", one["name"], one["arguments"] or "{}", use) for n, one in named]
@@ -150,13 +150,17 @@ class CaseSteps:
         return {"role": "assistant", "content": text}, {"role": "user", "content": content + CLOSING * closes}
 
 
+def use_of(variant: Variant, case: Case) -> ToolUse | None:
+    """Return the tools that may run for a case; None where tools were recorded, since a replay runs no tool."""
+    return None if case.replays_tools else variant.tools
+
+
 def opened(request: Request, use: ToolUse | None) -> Request:
     """Return the first step: tools are offered, and the answer is free until the last step."""
     if use is None:
         return request
     if use.native:
-        offered = [tool for tool in use.schemas if not _names([tool]) & _names(request.tools)]
-        return replace(request, tools=(*request.tools, *offered), output=OutputFormat())
+        return replace(request, tools=use.schemas, output=OutputFormat())
     text = CONTRACT.format(tools="\n".join(orjson.dumps(tool["function"]).decode() for tool in use.schemas))
     first, *rest = request.messages
     turns = [{**first, "content": f"{first['content']}\n\n{text}"}, *rest]

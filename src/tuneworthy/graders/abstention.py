@@ -14,6 +14,8 @@ from tuneworthy.types import Case, Score, Trace
 class AbstentionGrader(AnswerGrader[Abstention]):
     """Right if the case has an answer and the model gives any."""
 
+    takes_calls = True
+
     def __init__(self, config: Abstention, context: GradingContext) -> None:
         self._detector = built_in()
         super().__init__(config, phrases_hash=self._detector.identity)

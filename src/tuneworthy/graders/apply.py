@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from tuneworthy.arrays import FloatPair
+from tuneworthy.config.graders import ToolCall
 from tuneworthy.errors import ProviderError, UserError
 from tuneworthy.graders.base import GRADERS, Grader, GradingContext, accepted
 from tuneworthy.graders.declining import built_in
+from tuneworthy.graders.tool_call import ToolCallGrader
 from tuneworthy.types import UNLABELLED, Case, Cases, NamedTexts, Response, Score, Texts, Trace, Traces
 
 # Traces graded before other tasks of the event loop get their turn.
@@ -21,6 +23,8 @@ _TURN = 512
 FIX_GRADER = "Fix this grader in [[graders]]. It must score every answer, a wrong one too."
 # Types of graders that are not tried: one calls a model, the other reads no text.
 _UNTRIED = frozenset({"judge", "tool_call"})
+# Compares calls for all graders of words, unless the project has settings for that.
+_STRICT_CALLS = ToolCallGrader(ToolCall(type="tool_call"))
 
 
 def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
@@ -35,7 +39,17 @@ def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
     """
     context = context or GradingContext()
     grader: Grader = GRADERS.get(config.type, context.root)(config, context)
+    if context.calls and context.calls.free_text and not grader.takes_calls:
+        grader.calls = ToolCallGrader(context.calls)
+        grader.identity = {**grader.identity, "calls": grader.calls.identity}
     return grader
+
+
+def _of_case(grader: Grader, case: Case) -> Grader:
+    """Return the grader of a case: that of calls where the case expects calls, whichever grader has the words."""
+    if grader.takes_calls or not (case.expects_calls and grader.needs_expected):
+        return grader
+    return grader.calls or _STRICT_CALLS
 
 
 def label_faults(grader: Grader, cases: Iterable[Case]) -> NamedTexts:
@@ -46,7 +60,7 @@ def label_faults(grader: Grader, cases: Iterable[Case]) -> NamedTexts:
     if not grader.needs_expected:
         return {}
     labelled = (case for case in cases if case.has_answer)
-    faults = {case.id: grader.label_fault(case.expected) for case in labelled}
+    faults = {case.id: _of_case(grader, case).case_fault(case) for case in labelled}
     return {case_id: fault for case_id, fault in faults.items() if fault}
 
 
@@ -66,7 +80,8 @@ def answers_to_try(grader: Grader, cases: Iterable[Case]) -> tuple[Case | None, 
         grader: It; no model is called.
         cases: The first with a usable label is answered, by its label and by another one.
     """
-    usable = [case for case in cases if case.has_answer and not grader.label_fault(case.expected)]
+    words = (case for case in cases if case.has_answer and not case.expects_calls)
+    usable = [case for case in words if not grader.label_fault(case.expected)]
     if not usable or grader.identity.get("type") in _UNTRIED:
         return None, {}
     right, *more = accepted(usable[0].expected)
@@ -159,11 +174,18 @@ class _Rules:
                 return self._right if self._declines(response) else self._answered
             if case.expected is UNLABELLED:
                 return Score.failed("the case has no label")
+        grader, unit = _of_case(self._grader, case), self._grader.unit
+        if case.tools and response.tool_calls and grader.needs_expected and not grader.takes_calls:
+            return Score(reason="wrong_tool", den=unit)
         try:
-            score = self._grader(trace, case)
+            score = grader(trace, case)
         except ProviderError as error:
             return _failed(error)
-        return self._explain(score, response) if isinstance(score, Score) else self._later(score, response)
+        if not isinstance(score, Score):
+            return self._later(score, response)
+        if grader is not self._grader:
+            score = replace(score, num=score.num * unit, den=score.den * unit)
+        return self._explain(score, response)
 
     async def _later(self, waiting: Awaitable[Score], response: Response) -> Score:
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import orjson
 from pydantic import BaseModel
 
+from tuneworthy.config.graders import ToolCall
 from tuneworthy.errors import UserError
 from tuneworthy.registry import Registry
 from tuneworthy.types import Case, Examples, JsonMapping, NamedInts, Score, Texts, TextTuple, Trace, frozen
@@ -46,15 +47,23 @@ class Grader:
             answer.
         unit: The `den` of one right answer.
         declined_reasons: Reasons that `refused` may replace where an answer declines; all if None.
+        takes_calls: Whether it judges tool calls itself.
+        calls: If not, who compares calls where a case expects some; the strict grader if None.
     """
 
     identity: JsonMapping
     needs_expected: bool = True
     unit: float = 1.0
     declined_reasons: frozenset[str] | None = None
+    takes_calls: bool = False
+    calls: "Grader | None" = None
 
     def label_fault(self, expected: Any) -> str:
         return ""
+
+    def case_fault(self, case: Case) -> str:
+        """Return why the label of a case cannot be used; "" if it can."""
+        return self.label_fault(case.expected)
 
     def __call__(self, trace: Trace, case: Case) -> Score | Awaitable[Score]:
         """Judge a trace that has a response, of a case whose `expected` is known and not None."""
@@ -79,7 +88,7 @@ class AnswerGrader(Grader, Generic[C]):
 class GradingContext:
     """What graders may be built from: the project folder, the examples, the labels with their counts, models to call.
 
-    Without `asker` a judge can be built (for checks) but not called.
+    Without `asker` a judge can be built (for checks) but not called. `calls` says how all graders compare tool calls.
     """
 
     root: Path = field(default_factory=Path)
@@ -88,6 +97,7 @@ class GradingContext:
     label_counts: NamedInts = field(default_factory=dict)
     asker: "RequestBatcher | None" = None
     seed: int = 0
+    calls: ToolCall | None = None
 
     def file(self, name: str, what: str) -> Path:
         """Return the path of a file below the project.

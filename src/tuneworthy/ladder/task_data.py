@@ -69,7 +69,8 @@ def settle(project: Project, dataset: Dataset) -> TaskData:
     """
     changes = _changes_since(dataset.changes)
     task, task_notes = task_of(project, dataset.split)
-    labels = labels_of(dataset.cases, dataset.examples) if task.kind == "label" else ()
+    is_label = "label" in {task.kind, dataset.split.kind.name}
+    labels = labels_of(dataset.cases, dataset.examples) if is_label else ()
     folder = Folder(project.root)
     read_comparisons(folder)
     notes = [*dataset.notes, *changes, *task_notes]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tuneworthy.cases.task_kind import parse_object
-from tuneworthy.config.graders import SquadF1, ToolCall
+from tuneworthy.config.graders import SquadF1
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.choice import LabelFinder
 from tuneworthy.graders.declining import built_in
@@ -99,7 +99,6 @@ class PairJudge:
         primary = session.primary
         fixed = primary.needs_expected and session.judging is None
         self._agreement = primary if fixed else make_grader(SquadF1(type="squad_f1"))
-        self._calls = make_grader(ToolCall(type="tool_call"))
 
     async def pairs(
         self,
@@ -155,17 +154,13 @@ class PairJudge:
         candidate: Traces,
     ) -> list[float | None]:
         """Return how far each answer of the candidate is production's, 0..1, as the project's grader compares them."""
-        found: dict[int, float] = {}
-        for calls, grader in ((False, self._agreement), (True, self._calls)):
-            chosen = [
-                n for n, trace in enumerate(production) if trace.response and bool(trace.response.tool_calls) is calls
-            ]
-            scores = await grade_all(
-                grader,
-                [candidate[n] for n in chosen],
-                {asked[n][1].case.id: self._expecting(asked[n][1].case, production[n].response) for n in chosen},
-            )
-            found |= {n: score.value for n, score in zip(chosen, scores, strict=True) if score.value is not None}
+        known = [n for n, trace in enumerate(production) if trace.response]
+        scores = await grade_all(
+            self._agreement,
+            [candidate[n] for n in known],
+            {asked[n][1].case.id: self._expecting(asked[n][1].case, production[n].response) for n in known},
+        )
+        found = {n: score.value for n, score in zip(known, scores, strict=True)}
         return [found.get(n) for n in range(len(asked))]
 
     def _expecting(self, case: Case, answer: Response | None) -> Case:

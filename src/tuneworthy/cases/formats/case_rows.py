@@ -4,18 +4,21 @@ from collections.abc import Sequence, Set
 from typing import Any
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import check_messages
+from tuneworthy.cases.formats.chats import check_messages, is_blank
 from tuneworthy.cases.formats.columns import INPUT_NAMES, find_column
 from tuneworthy.cases.formats.promptfoo import expanded, test_fields
 from tuneworthy.cases.formats.registry import CASE_FORMATS, Fields, Format, has, register
+from tuneworthy.cases.formats.tool_calls import plain_calls, with_calls
 from tuneworthy.cases.formats.values import at
+from tuneworthy.cases.messages import DropReason
 from tuneworthy.cases.readers.faults import Dropped, Journal, RowFault
+from tuneworthy.cases.readers.files import Rows
 from tuneworthy.errors import nearest
-from tuneworthy.types import JsonObject, TodaysAnswer, Turns, role_of
+from tuneworthy.types import JsonObject, TodaysAnswer, Turns, calls_of, canonical, content_hash, role_of, text_of
 
 NATIVE = '{"input": "text" or {variables}, or "messages": [...], "expected": ...}'
-_KEYS = frozenset({"id", "input", "messages", "expected", "group", "tags", "documents", "tools", "today", "drafted"})
 _PLAIN = frozenset({"id", "input", "expected"})
+_KEYS = _PLAIN | {"messages", "group", "tags", "documents", "tools", "today", "drafted", "graded"}
 
 
 def native_fields(row: JsonObject, journal: Journal) -> Fields:
@@ -24,6 +27,8 @@ def native_fields(row: JsonObject, journal: Journal) -> Fields:
     Raises:
         RowFault: A missing or unknown key, or a value of the wrong type.
     """
+    if row.get("graded") is not None:  # `turn_rows` has replaced every row with valid places
+        raise RowFault(messages.GRADED, row["graded"])
     fields = _question(row)
     if "expected" in row:
         fields["expected"] = row["expected"]
@@ -69,6 +74,48 @@ def ends_with_user(turns: Turns) -> Turns:
             hint="Move the answer to `expected`." if role == "assistant" else "Add a user turn at the end.",
         )
     return turns
+
+
+def turn_rows(rows: Rows, journal: Journal) -> Rows:
+    """Yield a row for each graded turn of a conversation, and any other row as it is.
+
+    The turn is the expected answer to the messages before it, with their recorded tool results. A question that an
+    earlier conversation has word for word, such as a greeting, is asked once.
+    """
+    asked = set[bytes]()
+    for line, row in rows:
+        parts = [row] if row is None or "messages" not in row or "expected" in row else _turns(row)
+        for part in parts:
+            if part is not row and part is not None:
+                if (key := canonical([part["messages"], part.get("tools")])) in asked:
+                    journal.drop(line, DropReason("the turn asks the same as a turn of an earlier conversation"))
+                    continue
+                asked.add(key)
+            yield line, part
+
+
+def _turns(row: JsonObject) -> list[JsonObject]:
+    """Return the rows of the turns of a conversation; any other row, and a faulty one, as it is."""
+    try:
+        turns = with_calls(check_messages(row["messages"]))
+    except RowFault:
+        return [row]
+    answers = [
+        n
+        for n in range(1, len(turns))
+        if role_of(turns[n]) == "assistant"
+        and role_of(turns[n - 1]) in {"user", "tool"}
+        and (calls_of(turns[n]) or not is_blank(text_of(turns[n])))
+    ]
+    chosen = row.get("graded")
+    if chosen is None and role_of(turns[-1]) == "assistant":
+        chosen = answers
+    if not isinstance(chosen, list) or not chosen or any(n not in answers for n in chosen):
+        return [row]
+    shared = {key: value for key, value in row.items() if key not in {"id", "messages", "graded"}}
+    shared["group"] = row.get("group") or row.get("id") or content_hash(turns)
+    return [shared | {"messages": list(turns[:n]), "expected": plain_calls(turns[n]) or turns[n]["content"]}
+            for n in sorted(chosen)]  # fmt: skip
 
 
 def _add_rest(fields: Fields, row: JsonObject, journal: Journal) -> None:
@@ -211,6 +258,7 @@ register(
         name="native",
         detect=lambda keys, first: bool({"input", "messages"} & keys) or not keys,
         convert=native_fields,
+        records=turn_rows,
     ),
     Format(
         name="columns",

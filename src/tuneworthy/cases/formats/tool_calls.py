@@ -8,7 +8,7 @@ import orjson
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.values import at
 from tuneworthy.cases.readers.faults import RowFault
-from tuneworthy.types import JsonObject, Messages, Turns, role_of
+from tuneworthy.types import JsonObject, Message, Messages, Turns, calls_of, role_of
 
 
 def tools_of(value: Any) -> list[JsonObject]:
@@ -71,6 +71,12 @@ def with_calls(turns: Messages) -> Turns:
                 open_ids.remove(new["tool_call_id"])
         out.append(new)
     return tuple(out)
+
+
+def plain_calls(turn: Message) -> list[JsonObject]:
+    """Return the calls of a turn as `{"name", "arguments"}`, which is the form of an expected answer."""
+    functions = [call["function"] for call in calls_of(turn)]
+    return [{"name": one["name"], "arguments": orjson.loads(one["arguments"])} for one in functions]
 
 
 def with_weights(turns: Messages) -> Turns:

@@ -29,6 +29,10 @@ class ToolsRung(Rung):
         best, toolbox = view.incumbent, view.toolbox
         if toolbox is None or not view.project.tools:
             return Proposal(skipped="the project has no tools", skip_code="no_tools")
+        if view.dev and all(case.replays_tools for case in view.dev):
+            return Proposal(
+                skipped="tools were recorded with all cases, and a replay runs no tool", skip_code="recorded_tools"
+            )
         if view.project.models[best.model].own_pipeline:
             return Proposal(
                 skipped=f"{best.model} is your own pipeline, which has its own tools", skip_code="own_pipeline"
