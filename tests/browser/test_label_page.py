@@ -16,7 +16,10 @@ import pytest
 from tests.browser import served
 from tests.browser.hostile import CONTENTS, MARKS
 from tests.browser.served import label, label_page, label_project
+from tuneworthy.cases.drafts import write_drafts
 from tuneworthy.cases.labelling import label_path, read_labels
+from tuneworthy.cases.readers.reader import read_cases
+from tuneworthy.types import Case
 
 LABELS = [f"{what}_{how}" for what in ("card", "cash", "top_up", "transfer", "exchange", "refund", "verify", "jump")
           for how in ("arrival", "not_working", "fee", "pending", "declined", "limit", "failed", "wrong", "reverted",
@@ -127,6 +130,58 @@ def test_a_page_writes_the_bytes_that_a_terminal_writes(
     assert logs[0] == logs[1] and len(logs[0]) == 3
     assert logs[0][1]["comment"] == "two labels fit" and logs[0][2]["cannot_decide"] is True
     assert all(len(line["guideline"]) == 12 for line in logs[0])
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_drafts_are_accepted_corrected_edited_and_dropped_on_a_page(
+    browser: Any, tmp_path: Path, width: int, scheme: str
+) -> None:
+    root = project(tmp_path / "p", [], ["card", "cash"])
+    (root / "cases.jsonl").unlink()
+    texts = [f"Hello,\n{text}?" for text in ("where is my card", "is cash free", "why refused", "what is the weather")]
+    write_drafts(root, [Case(id=Case.make_id(text), input=text, expected="card", tags=("common",)) for text in texts])
+    label("drafts", "--project", str(root), "--labeller", "ada", "--page", str(tmp_path / "p.html"))
+    page = served.opened(browser, (tmp_path / "p.html").as_uri(), width=width, scheme=scheme)
+    page.wait_for_selector(".queue")
+    done = page.locator(".status span").first
+
+    def press(key: str, n_done: int, text: str = "") -> str:
+        question = row_of(page).partition("\n")[0]
+        page.keyboard.press(key)
+        if text:
+            page.wait_for_function(
+                "text => (document.querySelector('#reason') || {}).value === text",
+                arg=question if key == "q" else "",
+            )
+            assert page.get_by_label("The question" if key == "q" else "The right answer").count() == 1
+            page.locator("#reason").fill(text)
+            assert served.violations(page, f"drafts-{key}-{width}") == []
+            page.keyboard.press("Enter")
+        page.wait_for_function(
+            "n => document.querySelector('.status span').innerText.startsWith(n)", arg=f"{n_done} of"
+        )
+        return question
+
+    accepted, corrected = press("a", 1), press("e", 2, "cash")
+    edited = press("q", 3, "Why does the shop refuse my card?")
+    press("d", 4)
+    page.keyboard.press("u")
+    page.wait_for_function("() => document.querySelector('.said').innerText.startsWith('Taken back')")
+    page.reload()
+    page.wait_for_selector(".queue")
+    assert done.inner_text().startswith("3 of 4")
+    dropped = press("d", 4)
+    assert {accepted, corrected, edited, dropped} == {text.replace("\n", " ") for text in texts} and page.faults == []
+    label("--project", str(root), "--apply", str(downloaded(page, tmp_path / "answers.jsonl")))
+    assert "1 dropped" in label("drafts", "--apply", "--project", str(root))
+    cases = {
+        case.text.replace("\n", " "): (case.expected, case.drafted) for case in read_cases(root / "cases.jsonl").cases
+    }
+    assert cases == {
+        accepted: ("card", True),
+        corrected: ("cash", True),
+        "Why does the shop refuse my card?": ("card", True),
+    }
 
 
 def _replace(lines: list[dict[str, Any]], **change: Any) -> list[dict[str, Any]]:

@@ -113,6 +113,7 @@ def page_content(queue: Queue, rows: Iterable[Any], labeller: str) -> JsonObject
             {
                 "id": row.id,
                 "text": queue.show(row),
+                "question": row.text if queue.kind == "drafts" else "",
                 "hash": content_hash(queue.show(row)),
                 "documents": dict(queue.documents(row)),
                 "disputed": disputed_in(queue)(row.id),

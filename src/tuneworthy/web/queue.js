@@ -71,11 +71,12 @@ window.tuneworthy.queue = (() => {
       ${name && !found.length && form.closed && html`<p class="muted">No label contains “${name}”.</p>`}`;
   }
 
-  function Choices({ form, pick, asked, setAsked, input }) {
+  const FIELDS = { e: "The right answer", q: "The question" };
+  function Choices({ form, row, pick, asked, setAsked, input }) {
     const [text, setText] = useState("");
     useEffect(() => {
+      setText(asked === "q" ? row.question.replace(/\s+/g, " ") : ""); // a field has one line
       if (asked && input.current) input.current.focus();
-      else setText("");
     }, [asked]);
     const send = () => text.trim() && pick(`${asked} ${text.trim()}`);
     return html`
@@ -90,7 +91,7 @@ window.tuneworthy.queue = (() => {
           event.preventDefault();
           send();
         }}>
-        <label for="reason">${asked === "e" ? "The right answer" : "Why?"}</label>
+        <label for="reason">${FIELDS[asked] || "Why?"}</label>
         <input id="reason" ref=${input} list=${asked === "e" ? "known" : undefined} autocomplete="off" value=${text}
           onInput=${(event) => setText(event.target.value)} />
         ${asked === "e" && html`<datalist id="known">${form.labels.map((label) => html`<option value=${label} />`)}</datalist>`}
@@ -552,7 +553,7 @@ window.tuneworthy.queue = (() => {
             <${LongText} text=${text} limit=${5000} /></details>`,
           )}</article>
         <section class="answers" aria-label="Answer" aria-busy=${busy}>
-          <${form_} key=${row.id} form=${form} descriptions=${content.descriptions} order=${order} search=${search}
+          <${form_} key=${row.id} row=${row} form=${form} descriptions=${content.descriptions} order=${order} search=${search}
             setSearch=${setSearch} pick=${pick} asked=${asked} setAsked=${setAsked} input=${input}
             draft=${drafts.current[row.id] ?? (own && ![content.cannot, content.decline].includes(own.line) ? own.line : "")}
             keep=${(draft) => {
