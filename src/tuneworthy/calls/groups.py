@@ -332,7 +332,7 @@ def _settings_of(about: JsonMapping) -> TodaysSettings:
     shared = {key: value for key in _SHARED if _is_number(value := at(settings, key))}
     return TodaysSettings(
         model=f"{provider}:{name}{'' if own else f'@{url}'}",
-        recorded=isinstance(settings, dict),
+        recorded=isinstance(settings, dict) or bool(url),  # only `record` stores an address: a call without settings
         parameters=shared | ({"effort": effort} if isinstance(effort, str) else {}),
         max_tokens=limit if isinstance(limit, int) else None,
         stop=tuple(map(str, stop)) if isinstance(stop, list) else (stop,) if isinstance(stop, str) else (),

@@ -75,7 +75,8 @@ def command(
     project = load(root)
     check_rungs(project, rungs)
     fetch_models(project)
-    agree_to_spend(project, max_usd, yes, estimate=lambda: estimate_run(project, read_data(project), {}))
+    if not asks_no_model(project, rungs):
+        agree_to_spend(project, max_usd, yes, estimate=lambda: estimate_run(project, read_data(project), {}))
 
     def show(record: RunRecord) -> None:
         print_result(record.to_dict(), show_run, record, project)
@@ -92,6 +93,11 @@ def command(
             ),
         )
     return Undecided.exit_status if quick else 0
+
+
+def asks_no_model(project: Project, rungs: Texts) -> bool:
+    """Whether a first run only measures classifiers on today's answers."""
+    return (*rungs,) == ("classical",) and shown_run(project) is None and bool(read_data(project).dataset.agreement)
 
 
 def walk(

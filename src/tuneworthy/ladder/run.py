@@ -231,6 +231,8 @@ class LadderRun:
         rungs = rungs or ladder
         names = [name for name in ladder if name in rungs and name not in REFERENCE_RUNGS]
         order = [*(["classical"] if "classical" in rungs else []), "baseline", *names]
+        if self.session.agreement and {*rungs} == {"classical"}:  # compared with answers that today's model gave
+            order = ["classical"]
         takes: Mapping[str, Work] = {}
         if self.quick:  # each rung is compared with today's variant
             order.sort(key="baseline".__ne__)
