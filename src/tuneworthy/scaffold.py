@@ -248,7 +248,7 @@ def make_call_project(
     notes = [note, *_call_notes(group, drawn, kind_name)]
     if not (model or today.model):
         notes.append(
-            f"The calls name no model. The baseline is {models[0].label}, not today's model: to change it, pass --model."
+            f"The calls name no model. The baseline is {models[0].label}, not today's model: change it with --model."
         )
     system, user = group.templates
     monthly = requests or (round(group.calls_a_month) if group.calls_a_month else None)

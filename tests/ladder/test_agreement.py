@@ -69,6 +69,14 @@ def test_the_tables_head_the_column_agreement(walked, capsys):
     assert "agreement" in heading and "score" not in heading
 
 
+def test_no_target_is_missed_where_scores_are_agreement(tmp_path, capsys):
+    root = write_recorded(tmp_path / "world")
+    file = root / "tuneworthy.toml"
+    file.write_text(file.read_text().replace("target =", "# target ="))
+    invoke(["check", "--project", str(root)])
+    assert "task.target is not set" not in capsys.readouterr().out
+
+
 def test_a_later_look_has_less_error_left(walked):
     record = read_record(Folder(walked))
     assert record is not None and record.rung("classical").certificate.look == 1

@@ -22,8 +22,8 @@ MIN_PROMPTS, MIN_SHARE = 20, 0.01
 _COVERED = 0.95
 # Characters of the constant text of a branch, where the branches cover nearly all prompts, and where they do not.
 _MIN_CONSTANT, _MIN_OWN = 8, 40
-# The same where the answers are those of two tasks.
-_MIN_APART = 3
+# The same where the answers are those of two tasks; and of an instruction, which ends a line or has a colon.
+_MIN_APART, _MIN_INSTRUCTION = 3, 20
 # Values without constant text between them that the search passes, at most; and forks inside forks.
 _MAX_SKIPS, _MAX_FORKS = 12, 8
 # Answers of a branch that are compared, and prompts whose lines are compared.
@@ -34,6 +34,7 @@ _SAME, _OTHER = 0.5, 0.2
 _LONGER, _SHORT = 2.5, 40
 _TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])|\s+\Z")
 _GAP_END = re.compile(r"[\n\0]|[.!?:,;] ")
+_INSTRUCTION_END = re.compile(r"\n|: ")
 _WORD = re.compile(r"\w")
 # Places after which a value may begin.
 _OPENING = re.compile(r"[\s\"'`(\[{<>=|«“„]|(?<!\d):")
@@ -162,10 +163,18 @@ class _Grouping:
 
     def _owned(self, inner: Sequence[_Branch], members: Sequence[Member]) -> list[_Branch]:
         """Return the branches with a text of their own, and the rest as one."""
-        own = [one for one in inner if one.own]
+        own = [one for one in inner if one.own or self._instructs(one, members)]
         taken = {number for one in own for number, _ in one.members}
         rest = [member for member in members if member[0] not in taken]
         return [*own, *([_Branch(rest, "")] if own and len(rest) >= self.least else [])]
+
+    def _instructs(self, branch: _Branch, members: Sequence[Member]) -> bool:
+        """Return whether the constant text is an instruction for a task that the other prompts do not have."""
+        if len(branch.constant) < _MIN_INSTRUCTION or not _INSTRUCTION_END.search(branch.constant):
+            return False
+        numbers = {number for number, _ in branch.members}
+        others = [member for member in members if member[0] not in numbers]
+        return len(others) < self.least or self._likeness([branch.members, others]) < 0
 
     def _later(self, members: Sequence[Member], skips: int, forks: int) -> list[_Branch]:
         """Return the groups that differ only after a value, which is skipped."""

@@ -170,7 +170,7 @@ def chat(variant: Variant, case: Case, shots: Examples, passages: Sequence[Passa
     """
     turns: list[Message] = []
     asked = _with_variables(variant, case.input if case.input is not None else "")
-    if variant.system or variant.documents_first:
+    if (variant.system or variant.documents_first) and not own_system(case):
         turns.append({"role": "system", "content": render(variant.system or "", asked)})
     for shot in shots:
         turns += shot_turns(shot, variant)

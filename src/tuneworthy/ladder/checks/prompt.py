@@ -10,7 +10,7 @@ from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
 from tuneworthy.ladder.rungs.prompt_search import why_not_optimised
 from tuneworthy.ladder.task_data import shuffled
-from tuneworthy.prompts.templates import check_template, question, render
+from tuneworthy.prompts.templates import check_template, own_system, question, render
 from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.text import count, plural
 from tuneworthy.types import Variant
@@ -56,7 +56,7 @@ def prompt_variables(facts: Facts) -> Sentences:
         lacking: list[str] = []
         reason = ""
         for one in cases.values():
-            if key == "user" and one.messages:
+            if own_system(one) or (key == "user" and one.messages):
                 continue
             try:
                 fill(text, one.input if one.input is not None else "")
