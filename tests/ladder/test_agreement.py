@@ -74,7 +74,7 @@ def test_no_target_is_missed_where_scores_are_agreement(tmp_path, capsys):
     file = root / "tuneworthy.toml"
     file.write_text(file.read_text().replace("target =", "# target ="))
     invoke(["check", "--project", str(root)])
-    assert "task.target is not set" not in capsys.readouterr().out
+    assert "Add the lowest score" not in capsys.readouterr().out
 
 
 def test_a_later_look_has_less_error_left(walked):
