@@ -31,6 +31,7 @@ def test_the_text_is_short_and_the_task_is_open() -> None:
     assert "tool-choice" in open_tasks(read_tasks()) and '["tool-choice"]' in str(CELLS)
 
 
+@pytest.mark.slow
 def test_all_cells_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for package in ("torch", "trl", "peft", "xllamacpp"):
         pytest.importorskip(package)

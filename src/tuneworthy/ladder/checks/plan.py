@@ -20,8 +20,11 @@ from tuneworthy.text import count, plural
     fix="Add the lowest score that is good enough to [task] in tuneworthy.toml, such as `target = 0.85`.",
 )
 def target_missing(facts: Facts) -> str:
-    """The project sets no `task.target`: `decide` then shows the options and their prices, and gives no outcome."""
-    missing = facts.project.task.target is None
+    """The project sets no `task.target`: `decide` then shows the options and their prices, and gives no outcome.
+
+    A target is of right answers, so it is not missed where scores are agreement.
+    """
+    missing = facts.project.task.target is None and not (facts.data and facts.data.dataset.agreement)
     return "task.target is not set, so the verdict of `decide` stays undecided." if missing else ""
 
 
