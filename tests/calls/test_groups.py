@@ -17,6 +17,8 @@ import tuneworthy
 from tests.calls.servers import written
 from tuneworthy.calls.groups import CallGroup, read_calls
 from tuneworthy.cli import invoke
+from tuneworthy.prompts.templates import chat
+from tuneworthy.types import Variant
 
 WORDS = [
     "alpha",
@@ -88,6 +90,11 @@ MIXTURES: dict[str, list[Template]] = {
         lambda r: ("", f"Language: {r.choice(LANGUAGES)}. Sort this ticket: {said(r)}", r.choice(COLOURS)),
         lambda r: ("", f"Write a reply to this ticket, two sentences, friendly: {said(r)}", said(r, 40)),
     ],
+    "short instructions in the user's text, one after its value": [
+        lambda r: ("", f"{said(r)}\n\nSort the message above by colour.", r.choice(COLOURS)),
+        lambda r: ("", f"Summarise the following in five words:\n{said(r)}", said(r, 5)),
+        lambda r: ("", f'Is this urgent? Answer yes or no.\n"""{said(r)}"""', r.choice(("yes", "no"))),
+    ],
     "braces and Jinja in the prompt": [
         lambda r: ('Return {{ colour }} as {"a": {}} {% raw %}.', f"{said(r)} {{{{ x }}}} {{% if %}}", "red"),
     ],
@@ -112,6 +119,36 @@ def test_chat_without_a_template_is_one_group(tmp_path):
     rng = random.Random(3)
     (group,) = groups_of(tmp_path / "calls.jsonl", [call("", said(rng), said(rng, 20)) for _ in range(200)])
     assert len(group.prompts) == 200 and group.remark == "agreement needs a judge"
+
+
+def asked(group: CallGroup) -> list[Any]:
+    """The messages that the group's prompt makes of its cases."""
+    system, user = group.templates
+    prompt = Variant(name="", model="", model_identity={}, system=system and system.source, user=user.source)
+    return [[*chat(prompt, case, ())] for case in group.cases("gpt-4o-mini", "m")]
+
+
+def turns_of(*texts: str) -> list[dict[str, str]]:
+    """A system text, then questions and answers in turn."""
+    roles = ["system", *["user", "assistant"] * len(texts)]
+    return [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+
+
+def test_chats_whose_system_text_changes_are_asked_as_recorded(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TUNEWORTHY_TRUST", str(tmp_path))
+    rng, rows = random.Random(8), []
+    for number in range(140):
+        texts = [f"You help {rng.choice(WORDS)}. Today is day {number}. Be kind."]
+        for _ in range(3):
+            texts.append(said(rng))
+            rows.append(call("", "", said(rng, 20), request={"messages": turns_of(*texts)}))
+            texts.append(rows[-1]["response"]["choices"][0]["message"]["content"])
+    (group,) = groups_of(tmp_path / "calls.jsonl", rows)
+    assert sorted(map(str, asked(group))) == sorted(str(row["request"]["messages"]) for row in rows)
+    assert len({case.group for case in group.cases("gpt-4o-mini", "m")}) == 140
+    assert invoke(["init", str(tmp_path / "p"), "--from", str(tmp_path / "calls.jsonl")]) == 0
+    invoke(["check", "--project", str(tmp_path / "p"), "--json"])
+    assert "is undefined" not in capsys.readouterr().out
 
 
 def test_traffic_cost_and_repetitions_are_those_of_the_calls(tmp_path):
