@@ -106,6 +106,14 @@ def test_answers_without_a_draft_name_the_fix(tmp_path, capsys):
     assert "[teacher]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("about", "words"), [("tsk.md", "There is no file tsk.md."), (" ", "is empty")])
+def test_a_description_that_is_no_description_reaches_no_model(tmp_path, capsys, about, words):
+    root = project(tmp_path / "p")
+    assert invoke(["cases", "draft", "--about", about, "--project", str(root)]) == 2
+    assert words in capsys.readouterr().err
+    assert not (root / "drafts.jsonl").exists()
+
+
 def test_personal_data_of_the_description_is_masked(tmp_path, capsys):
     root = project(tmp_path / "p", model="_seen(request) or _distinct(request, 5)")
     world = root / "world.py"

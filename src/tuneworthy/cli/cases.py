@@ -137,11 +137,12 @@ def draft(about: str, n: int, root: Path, max_usd: float | None, yes: bool) -> N
         raise UserError(
             f"{target} already exists.", hint="Decide about its cases with `tuneworthy label drafts`, or move the file."
         )
+    description = _description(about)
     name = (project.teacher and project.teacher.model) or project.ladder.baseline
     fetch_models(project, {name})
     agree_to_spend(project, max_usd, yes, {name})
     drafts, usd = run_async(
-        draft_project(project, name, _description(about), n, max_usd=max_usd, progress=RunProgress(), waiting=note)
+        draft_project(project, name, description, n, max_usd=max_usd, progress=RunProgress(), waiting=note)
     )
     facts = {key: value for key, value in asdict(drafts).items() if key != "cases"}
     print_result(
@@ -153,7 +154,9 @@ def _description(about: str) -> str:
     is_path = "\n" not in about and len(about.encode()) < 256 and Path(about).is_file()
     text = read_input_text(Path(about), MAX_ABOUT) if is_path else about
     if not text.strip():
-        raise UserError("The description in --about is empty.")
+        raise UserError("The description in --about is empty.", hint="Describe the task in a sentence.")
+    if not is_path and Path(about).suffix[1:].isalnum() and len(about.split()) == 1:
+        raise UserError(f"There is no file {about}.", hint="Pass a text file, or a description of several words.")
     return text.strip()
 
 
