@@ -12,7 +12,8 @@ ranked by similarity of vectors, and by SmolLM2-135M without and with examples. 
 correlations of the options' scores on drafted and on real cases (95% bootstrap intervals over cases, drafts of one
 row together), the median of the rank correlation between two halves of the real cases, and the choice of an option by
 50 cases: how often it is the best on the other real cases, and how many points it loses there. With --smollm, the
-pipeline of `cases draft` also drafts with SmolLM2-135M.
+pipeline of `cases draft` also drafts with SmolLM2-135M. The figures in docs/how-to/test-set.md are of the tasks agnews,
+sentiment, questionintimacy and hypo-l.
 """
 
 from __future__ import annotations
