@@ -264,7 +264,8 @@ def make_call_project(
 def _drawn_calls(group: CallGroup, cases: Cases, n: int | None, kind: str) -> tuple[list[Case], list[Example], str]:
     """Return the cases that are drawn, of the latest half where there are dates, the examples, and a note.
 
-    No example has a turn that calls tools, so that dev is drawn from the cases where some do.
+    No example has a turn that calls tools, so that dev is drawn from the cases where some do; none is a single question
+    that lacks the template's values, since dev would ask it by the template.
     """
     most, calls = MOST_LABEL_CASES if kind == "label" else MOST_CASES, any(case.expects_calls for case in cases)
     drawn_n = n or min(len(cases) // (1 if calls else 2), most)
@@ -273,13 +274,14 @@ def _drawn_calls(group: CallGroup, cases: Cases, n: int | None, kind: str) -> tu
     dated = any(one.when for one in group.replies)
     start = min(len(cases) // 2, len(cases) - drawn_n) if dated else 0
     drawn, rest = _draw([*cases[start:]], drawn_n)
-    rows = [row for row in map(case_example, [*cases[:start], *rest]) if row is not None and not calls]
+    fitting = [case for case in [*cases[:start], *rest] if case.input is not None or len(case.messages) > 2]
+    rows = [row for row in map(case_example, fitting) if row is not None and not calls]
     note = f"All {len(drawn)} distinct prompts are cases: with half of them, too few would remain as examples."
     if calls:
         note = f"Drew {len(drawn)} cases from {len(cases):,} distinct prompts. Answers with tool calls are no examples."
     elif rows:
         where = f"{'the latest half of ' if start else ''}{len(cases):,} distinct prompts"
-        note = f"Drew {len(drawn)} cases from {where}, stratified and seeded; the others are examples."
+        note = f"Drew {len(drawn)} cases from {where}, stratified and seeded; {len(rows):,} others are examples."
     return drawn, rows, note
 
 

@@ -151,6 +151,18 @@ def test_chats_whose_system_text_changes_are_asked_as_recorded(tmp_path, capsys,
     assert "is undefined" not in capsys.readouterr().out
 
 
+def test_a_question_that_does_not_fit_the_template_breaks_no_project(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TUNEWORTHY_TRUST", str(tmp_path))
+    rng, rows = random.Random(9), []
+    for number in range(500):  # values in the texts of system and user; 3% of the questions are written otherwise
+        text = f"Text: {said(rng)}\nQuestion: {said(rng, 3)}\nAnswer:" if number % 33 else said(rng, 4)
+        rows.append(call(f"Be kind to {rng.choice(WORDS)}, who is a customer. Sort.", text, COLOURS[number % 3]))
+    groups_of(tmp_path / "calls.jsonl", rows)
+    assert invoke(["init", str(tmp_path / "p"), "--from", str(tmp_path / "calls.jsonl")]) == 0
+    invoke(["check", "--project", str(tmp_path / "p"), "--json"])
+    assert "is undefined" not in capsys.readouterr().out
+
+
 def test_traffic_cost_and_repetitions_are_those_of_the_calls(tmp_path):
     rng = random.Random(4)
     rows = []

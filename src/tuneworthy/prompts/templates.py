@@ -169,7 +169,7 @@ def chat(variant: Variant, case: Case, shots: Examples, passages: Sequence[Passa
     All documents are in the first turn, the system's, before its text: prompts then share a start that can be cached.
     """
     turns: list[Message] = []
-    asked = _with_variables(variant, case.input if case.input is not None else "")
+    asked = with_variables(variant.system, variant.user, case.input if case.input is not None else "")
     if (variant.system or variant.documents_first) and not own_system(case):
         turns.append({"role": "system", "content": render(variant.system or "", asked)})
     for shot in shots:
@@ -185,10 +185,10 @@ def chat(variant: Variant, case: Case, shots: Examples, passages: Sequence[Passa
     return tuple(turns)
 
 
-def _with_variables(variant: Variant, asked: str | JsonMapping) -> str | JsonMapping:
+def with_variables(system: str | None, user: str, asked: str | JsonMapping) -> str | JsonMapping:
     """Return the variables that a text is made of, if it has those of both templates: read by the names of one
     template, a value would include the other's lines."""
-    names = (named_variables(variant.user) | named_variables(variant.system or "")) - {"input"}
+    names = (named_variables(user) | named_variables(system or "")) - {"input"}
     found = read_variables(asked, names) if names and isinstance(asked, str) else {}
     return {"input": asked, **found} if found and found.keys() == names else asked
 
@@ -202,7 +202,9 @@ def shot_turns(shot: Example, variant: Variant) -> list[Message]:
     turns = [dict(message) for message in shot.messages if role_of(message) != "system"]
     if len(turns) == 2 and isinstance(turns[0].get("content"), str) and named_variables(variant.user):
         with suppress(UserError):
-            turns[0]["content"] = question(variant.user, _with_variables(variant, turns[0]["content"]))
+            turns[0]["content"] = question(
+                variant.user, with_variables(variant.system, variant.user, turns[0]["content"])
+            )
     if variant.answer_after and turns and role_of(turns[-1]) == "assistant":
         turns[-1]["content"] = f"{variant.answer_after} {text_of(turns[-1])}"
     return turns

@@ -10,7 +10,7 @@ from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
 from tuneworthy.ladder.rungs.prompt_search import why_not_optimised
 from tuneworthy.ladder.task_data import shuffled
-from tuneworthy.prompts.templates import check_template, own_system, question, render
+from tuneworthy.prompts.templates import check_template, own_system, question, render, with_variables
 from tuneworthy.rules import Finding, Findings, Sentences
 from tuneworthy.text import count, plural
 from tuneworthy.types import Variant
@@ -49,9 +49,10 @@ def prompt_variables(facts: Facts) -> Sentences:
     from the examples are text.
     """
     cases = {case.id: case for case in (*facts.cases, *(facts.data.split.dev if facts.data else ()))}
-    for key, text in facts.prompt_texts.items():
-        if attempt(UserError, partial(check_template, text))[1]:
-            continue
+    texts = facts.prompt_texts.items()
+    sources = {key: text for key, text in texts if not attempt(UserError, partial(check_template, text))[1]}
+    asks = partial(with_variables, sources.get("system"), sources.get("user", ""))
+    for key, text in sources.items():
         fill = question if key == "user" else render
         lacking: list[str] = []
         reason = ""
@@ -59,7 +60,7 @@ def prompt_variables(facts: Facts) -> Sentences:
             if own_system(one) or (key == "user" and one.messages):
                 continue
             try:
-                fill(text, one.input if one.input is not None else "")
+                fill(text, asks(one.input if one.input is not None else ""))
             except UserError as error:
                 lacking.append(one.id)
                 reason = reason or join_sentences(error.message, "")
