@@ -163,6 +163,14 @@ def test_a_question_that_does_not_fit_the_template_breaks_no_project(tmp_path, c
     assert "is undefined" not in capsys.readouterr().out
 
 
+def test_a_frequent_greeting_is_no_template(tmp_path):
+    rng = random.Random(10)
+    greetings = ["", "", "Dear customer service team,\n\n"]
+    labels = [f"{word} {colour} {n}" for word in WORDS for colour in COLOURS for n in range(3)]
+    rows = [call("Sort.", rng.choice(greetings) + said(rng), rng.choice(labels)) for _ in range(900)]
+    assert len(groups_of(tmp_path / "calls.jsonl", rows)) == 1
+
+
 def test_traffic_cost_and_repetitions_are_those_of_the_calls(tmp_path):
     rng = random.Random(4)
     rows = []

@@ -174,7 +174,11 @@ class _Grouping:
             return False
         numbers = {number for number, _ in branch.members}
         others = [member for member in members if member[0] not in numbers]
-        return len(others) < self.least or self._likeness([branch.members, others]) < 0
+        if len(others) < self.least:
+            return True
+        known = {self.answers[number] for number, _ in others}  # of many labels, those frequent in both can be few
+        shared = sum(self.answers[number] in known for number in numbers)
+        return shared <= _OTHER * len(numbers) and self._likeness([branch.members, others]) < 0
 
     def _later(self, members: Sequence[Member], skips: int, forks: int) -> list[_Branch]:
         """Return the groups that differ only after a value, which is skipped."""
