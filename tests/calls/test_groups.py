@@ -163,6 +163,38 @@ def test_a_question_that_does_not_fit_the_template_breaks_no_project(tmp_path, c
     assert "is undefined" not in capsys.readouterr().out
 
 
+def test_shots_are_no_conversation(tmp_path):
+    rng, rows = random.Random(11), []
+    shots = [(said(rng), rng.choice(COLOURS)) for _ in range(10)]
+    for number in range(60):  # the same two shots, others each time, and a shot's question without shots
+        chosen = shots[:2] if number < 30 else rng.sample(shots, 3)
+        messages = turns_of("Sort by colour.", *(text for shot in chosen for text in shot), said(rng))
+        rows.append(call("", "", rng.choice(COLOURS), request={"messages": messages}))
+    rows.append(call("Sort by colour.", *shots[0]))
+    (group,) = groups_of(tmp_path / "calls.jsonl", rows)
+    assert sorted(map(str, asked(group))) == sorted(str(row["request"]["messages"]) for row in rows)
+    assert len({case.group for case in group.cases("gpt-4o-mini", "m")}) >= 60
+
+
+@pytest.mark.parametrize(
+    ("system", "user", "opening", "names"),
+    [
+        ("Help {}. Sort.", "{}", "Help …. Sort.", ["part_1", "part_2"]),
+        ("Sort.", "Is {}, in {}: positive?", "Sort. Is …: positive?", ["input"]),
+        ("", "{}.", "", ["input"]),
+    ],
+)
+def test_the_opening_shows_where_values_are(tmp_path, system, user, opening, names):
+    rng = random.Random(12)
+    rows = []
+    for _ in range(60):
+        texts = [text.format(*(f"{rng.choice(WORDS)} {rng.random()}" for _ in range(2))) for text in (system, user)]
+        rows.append(call(*texts, rng.choice(COLOURS)))
+    (group,) = groups_of(tmp_path / "calls.jsonl", rows)
+    found = group.templates
+    assert group.opening == opening and [name for one in found if one for name in one.names] == names
+
+
 def test_a_frequent_greeting_is_no_template(tmp_path):
     rng = random.Random(10)
     greetings = ["", "", "Dear customer service team,\n\n"]

@@ -3,6 +3,7 @@
 Invariant: a case of a group, asked with the group's prompt, is the recorded request, message by message.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -216,9 +217,10 @@ class CallGroup:
 
     @property
     def opening(self) -> str:
-        """The constant text of the template, by which people recognise the group."""
-        system, user = self.templates
-        return " ".join(filter(None, [*(system.pieces if system else ()), *user.pieces])).strip()
+        """The constant text of the template, by which people recognise the group, with `…` for values; "" if no word
+        is constant."""
+        text = " ".join("…".join(one.pieces) for one in self.templates if one).strip("… \n")
+        return text if re.search(r"\w", text) else ""
 
     @property
     def remark(self) -> str:

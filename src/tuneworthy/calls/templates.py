@@ -314,12 +314,12 @@ def _expression(text: str) -> str:
     return f'{{{{ "{text.encode("unicode_escape").decode()}" }}}}'
 
 
-def template_of(texts: Texts, taken: Iterable[str] = ()) -> Template:
+def template_of(texts: Texts, taken: Texts = ()) -> Template:
     """Return the template of the distinct texts of a group.
 
     Args:
         texts: At least one.
-        taken: Names that are not free.
+        taken: Names of the values before these; values without a name are numbered after them.
     """
     if len(texts) == 1:
         return Template(pieces=(texts[0],))
@@ -335,7 +335,7 @@ def template_of(texts: Texts, taken: Iterable[str] = ()) -> Template:
             pieces.append(end)
         pieces[-1] += anchor
     names: list[str] = []
-    for number, piece in enumerate(pieces[:-1], 1):
+    for number, piece in enumerate(pieces[:-1], 1 + len(taken)):
         label = _NAMED.search(piece)
         words = re.findall(r"[a-z0-9]+", (label[1] or label[2]).lower()) if label else []
         name = "_".join(words[-2:])
