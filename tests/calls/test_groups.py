@@ -182,6 +182,7 @@ def test_shots_are_no_conversation(tmp_path):
         ("Help {}. Sort.", "{}", "Help …. Sort.", ["part_1", "part_2"]),
         ("Sort.", "Is {}, in {}: positive?", "Sort. Is …: positive?", ["input"]),
         ("", "{}.", "", ["input"]),
+        ("Help {}. The user is {}. Sort.", "{}", "Help …. The user is …. Sort.", ["part_1", "part_2", "part_3"]),
     ],
 )
 def test_the_opening_shows_where_values_are(tmp_path, system, user, opening, names):

@@ -26,6 +26,8 @@ _MIN_CONSTANT, _MIN_OWN = 8, 40
 _MIN_APART, _MIN_INSTRUCTION = 3, 20
 # Values without constant text between them that the search passes, at most; and forks inside forks.
 _MAX_SKIPS, _MAX_FORKS = 12, 8
+# Characters of the shortest value in which constant text is searched.
+_MAX_RUNS_IN = 400
 # Answers of a branch that are compared, and prompts whose lines are compared.
 _COMPARED, _MAX_LINES_OF = 200, 300
 # Two sets of labels, or of keys, are of one task from this share on, and of two tasks up to the other.
@@ -332,7 +334,7 @@ def template_of(texts: Texts, taken: Texts = ()) -> Template:
             pieces[-1] += segments[0]
         else:
             pieces[-1] += start
-            pieces.append(end)
+            pieces += [*_common_runs([one[len(start) : len(one) - len(end)] for one in segments]), end]
         pieces[-1] += anchor
     names: list[str] = []
     for number, piece in enumerate(pieces[:-1], 1 + len(taken)):
@@ -342,6 +344,24 @@ def template_of(texts: Texts, taken: Texts = ()) -> Template:
         name = f"part_{number}" if not name or name[0].isdigit() or name in _RESERVED else name
         names.append(name if name not in {*names, *taken} else f"{name}_{number}")
     return Template(pieces=tuple(pieces), names=tuple(names))
+
+
+def _common_runs(texts: Texts) -> list[str]:
+    """Return the constant texts between values on one line, each once in all texts, in their order."""
+    shortest = min(texts, key=len)
+    if len(texts) < MIN_PROMPTS or len(shortest) > _MAX_RUNS_IN:
+        return []
+    runs, at = list[str](), 0
+    while at + _MIN_CONSTANT <= len(shortest):
+        end = at + _MIN_CONSTANT - 1
+        while end < len(shortest) and all(shortest[at : end + 1] in text for text in texts):
+            end += 1
+        found = list(_OPENING.finditer(run := re.sub(r"\A\w+", "", shortest[at:end])))
+        run = run[: found[-1].end()] if found else ""
+        if len(run) >= _MIN_CONSTANT and all(text.count(run) == 1 for text in texts):
+            runs.append(run)
+        at = max(at + 1, end) if len(run) >= _MIN_CONSTANT else at + 1
+    return _in_order(runs, [{run: text.index(run) for run in runs} for text in texts])
 
 
 def _common_lines(texts: Texts) -> list[str]:
