@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from grade_samples import build, judge
 
-from tuneworthy.config.graders import Exact, ToolCall
-from tuneworthy.graders.apply import grade_all, label_faults, make_grader
-from tuneworthy.graders.base import GradingContext
+from tuneworthy.graders.apply import grade_all, label_faults
 from tuneworthy.types import Case, Response, Score, Trace
 
 BOOK = {"name": "book", "arguments": {"people": 4, "name": "Ann"}}
@@ -120,25 +118,6 @@ def test_arguments_are_equal_by_the_schema_of_the_tool(expected: Any, called: An
     assert isinstance(score, Score) and score.reason == ("" if same else "wrong_arguments")
 
 
-@pytest.mark.parametrize("tools", [(), (TABLE,)])
-def test_free_words_are_equal_only_where_the_project_says_so(tools: Any) -> None:
-    expected = {"name": "book", "arguments": {"note": "By the window", "code": "a"}}
-    for arguments, right in (
-        ({"note": "window", "code": "a"}, True),
-        ({"note": "window", "code": "b"}, False),
-        ({"code": "a"}, False),
-    ):
-        for free_text in (["note"], []):
-            score = judge(
-                build("tool_call", free_text=free_text),
-                "",
-                expected,
-                tool_calls=(call("book", arguments),),
-                tools=tools,
-            )
-            assert isinstance(score, Score) and score.value == (right and free_text == ["note"])
-
-
 CALLS, WORDS = [BOOK], "Anything else?"
 
 
@@ -175,15 +154,3 @@ def test_one_grader_judges_turns_in_words_and_turns_that_call(
 def test_words_are_a_fault_where_no_tool_could_be_called() -> None:
     case = Case(id="c", input="?", expected="Paris")
     assert "neither a tool call" in label_faults(build("tool_call"), [case])["c"]
-
-
-def test_the_settings_of_calls_hold_for_every_grader_of_the_project() -> None:
-    settings = ToolCall(type="tool_call", free_text=["name"])
-    first = make_grader(Exact(type="exact"), GradingContext(calls=settings))
-    case = Case(id="c", input="?", expected=CALLS, tools=(TABLE,))
-    response = Response(text="", tool_calls=(call("book", {"people": 4, "name": "Bob"}),))
-    trace = Trace(case_id="c", variant_id="", repeat=0, messages=(), response=response)
-    assert [one.value for one in asyncio.run(grade_all(first, [trace], [case]))] == [1]
-    plain = make_grader(Exact(type="exact"))
-    assert [one.value for one in asyncio.run(grade_all(plain, [trace], [case]))] == [0]
-    assert first.identity != plain.identity

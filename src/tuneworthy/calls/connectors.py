@@ -223,18 +223,7 @@ def _langfuse(filters: JsonObject) -> Iterator[Callable[..., Page]]:
         conditions = [dict(zip(("type", "column", "operator", "value"), one, strict=True)) for one in wanted if one[3]]
         if not score:
             return observations(conditions, cursor)
-        value, bound = score["value"], score["bound"]
-        is_number = bound or re.fullmatch(r"-?\d+(\.\d+)?", value)
-        found = api.scores.get_many(
-            name=score["name"],
-            data_type="NUMERIC" if is_number else "BOOLEAN" if value in {"true", "false"} else "CATEGORICAL",
-            value=value,
-            value_min=float(bound) if score["sign"] == ">=" else None,
-            value_max=float(bound) if score["sign"] == "<=" else None,
-            fields="subject",
-            limit=SIZES["scores"],
-            cursor=cursor or None,
-        )
+        found = api.scores.get_many(**_wanted(score), fields="subject", limit=SIZES["scores"], cursor=cursor or None)
         calls: dict[str, Callable[[], JsonObject]] = {}
         for kind, column in {"trace": "traceId", "observation": "id", "session": "sessionId"}.items():
             ids = sorted({one.subject.id for one in found.data if one.subject and one.subject.kind == kind})
@@ -247,6 +236,17 @@ def _langfuse(filters: JsonObject) -> Iterator[Callable[..., Page]]:
         url, public, secret = (os.environ[name] for name in _SERVERS["langfuse"][0])
         api = LangfuseAPI(base_url=url, username=public, password=secret, httpx_client=client)
         yield page
+
+
+def _wanted(score: re.Match[str]) -> JsonObject:
+    """Return the parameters of Langfuse's request for scores."""
+    value, bound = score["value"], score["bound"]
+    if bound:
+        edge = "value_min" if score["sign"] == ">=" else "value_max"
+        return {"name": score["name"], "data_type": "NUMERIC", edge: float(bound)}
+    is_number, is_bool = re.fullmatch(r"-?\d+(\.\d+)?", value), value in {"true", "false"}
+    kind = "NUMERIC" if is_number else "BOOLEAN" if is_bool else "CATEGORICAL"
+    return {"name": score["name"], "data_type": kind, "value": value}
 
 
 def _observation(row: JsonObject) -> JsonObject:

@@ -89,9 +89,6 @@ class ToolCall(GraderSection):
     """The expected tools are called, in any order, with the arguments that are equal under each tool's schema. An
     expected answer in words is right if no tool is called; its words are not compared."""
 
-    free_text: list[str] = []
-    """Arguments in free words, such as a note: any two texts are equal."""
-
 
 class RougeL(GraderSection):
     """ROUGE-L F1 against the expected text."""

@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from tuneworthy.config import serving
 from tuneworthy.config.base import Section
 from tuneworthy.config.data import DataSection
-from tuneworthy.config.graders import GRADER_SECTIONS, Choice, Grader, Judge, RegressionSource, ToolCall
+from tuneworthy.config.graders import GRADER_SECTIONS, Choice, Grader, Judge, RegressionSource
 from tuneworthy.config.ladder import Constraints, DecodingSection, Economics, FewShotSection, Ladder, Reflection, Waiver
 from tuneworthy.config.models import FORMS, MODEL_SECTIONS, Model, form_of
 from tuneworthy.config.retrieval import RetrievalSection
@@ -72,11 +72,6 @@ class Project(Section):
     def root(self) -> Path:
         """The project folder, absolute."""
         return self._root
-
-    @property
-    def calls(self) -> ToolCall | None:
-        """How tool calls are compared, if the project file says that."""
-        return next((one for one in self.graders if isinstance(one, ToolCall)), None)
 
     @property
     def judging(self) -> set[str]:

@@ -23,8 +23,8 @@ _TURN = 512
 FIX_GRADER = "Fix this grader in [[graders]]. It must score every answer, a wrong one too."
 # Types of graders that are not tried: one calls a model, the other reads no text.
 _UNTRIED = frozenset({"judge", "tool_call"})
-# Compares calls for all graders of words, unless the project has settings for that.
-_STRICT_CALLS = ToolCallGrader(ToolCall(type="tool_call"))
+# Compares the calls of a case, whichever grader has the words.
+_CALLS = ToolCallGrader(ToolCall(type="tool_call"))
 
 
 def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
@@ -39,9 +39,6 @@ def make_grader(config: Any, context: GradingContext | None = None) -> Grader:
     """
     context = context or GradingContext()
     grader: Grader = GRADERS.get(config.type, context.root)(config, context)
-    if context.calls and context.calls.free_text and not grader.takes_calls:
-        grader.calls = ToolCallGrader(context.calls)
-        grader.identity = {**grader.identity, "calls": grader.calls.identity}
     return grader
 
 
@@ -49,7 +46,7 @@ def _of_case(grader: Grader, case: Case) -> Grader:
     """Return the grader of a case: that of calls where the case expects calls, whichever grader has the words."""
     if grader.takes_calls or not (case.expects_calls and grader.needs_expected):
         return grader
-    return grader.calls or _STRICT_CALLS
+    return _CALLS
 
 
 def label_faults(grader: Grader, cases: Iterable[Case]) -> NamedTexts:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import orjson
 from pydantic import BaseModel
 
-from tuneworthy.config.graders import ToolCall
 from tuneworthy.errors import UserError
 from tuneworthy.registry import Registry
 from tuneworthy.types import Case, Examples, JsonMapping, NamedInts, Score, Texts, TextTuple, Trace, frozen
@@ -48,7 +47,6 @@ class Grader:
         unit: The `den` of one right answer.
         declined_reasons: Reasons that `refused` may replace where an answer declines; all if None.
         takes_calls: Whether it judges tool calls itself.
-        calls: If not, who compares calls where a case expects some; the strict grader if None.
     """
 
     identity: JsonMapping
@@ -56,7 +54,6 @@ class Grader:
     unit: float = 1.0
     declined_reasons: frozenset[str] | None = None
     takes_calls: bool = False
-    calls: "Grader | None" = None
 
     def label_fault(self, expected: Any) -> str:
         return ""
@@ -88,7 +85,7 @@ class AnswerGrader(Grader, Generic[C]):
 class GradingContext:
     """What graders may be built from: the project folder, the examples, the labels with their counts, models to call.
 
-    Without `asker` a judge can be built (for checks) but not called. `calls` says how all graders compare tool calls.
+    Without `asker` a judge can be built (for checks) but not called.
     """
 
     root: Path = field(default_factory=Path)
@@ -97,7 +94,6 @@ class GradingContext:
     label_counts: NamedInts = field(default_factory=dict)
     asker: "RequestBatcher | None" = None
     seed: int = 0
-    calls: ToolCall | None = None
 
     def file(self, name: str, what: str) -> Path:
         """Return the path of a file below the project.

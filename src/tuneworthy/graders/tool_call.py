@@ -13,7 +13,7 @@ from tuneworthy.config.graders import ToolCall
 from tuneworthy.graders.base import FORMAT, GRADERS, RIGHT, AnswerGrader
 from tuneworthy.graders.json_fields import Atom, as_number, atom, compare
 from tuneworthy.graders.json_text import find_json, is_deep
-from tuneworthy.types import Case, JsonMapping, Score, Texts, Trace
+from tuneworthy.types import Case, JsonMapping, Score, Trace
 
 Call = tuple[str, JsonMapping]
 _CALL_KEYS = frozenset({"name", "function", "tool", "tool_name", "tool_calls", "arguments", "parameters"})
@@ -79,20 +79,19 @@ class ToolCallGrader(AnswerGrader[ToolCall]):
         rest, schemas = list(called), dict(map(_declared, tools))
         for call in expected:
             for other in rest:
-                if call[0] == other[0] and self._agree(call[1], other[1], schemas.get(call[0])):
+                if call[0] == other[0] and _agree(call[1], other[1], schemas.get(call[0])):
                     rest.remove(other)
                     break
             else:
                 return False
         return True
 
-    def _agree(self, one: JsonMapping, other: JsonMapping, schema: JsonMapping | None) -> bool:
-        if schema is not None:
-            form, another = (comparable(value, schema, schema, self.config.free_text) for value in (one, other))
-            return bool(form == another)
-        form, another = ({key: "" if key in self.config.free_text else value[key] for key in value}
-                         for value in (one, other))  # fmt: skip
-        return all(counts.fp == counts.fn == 0 for counts in compare(form, another).values())
+
+def _agree(one: JsonMapping, other: JsonMapping, schema: JsonMapping | None) -> bool:
+    if schema is not None:
+        form, another = (comparable(value, schema, schema) for value in (one, other))
+        return bool(form == another)
+    return all(counts.fp == counts.fn == 0 for counts in compare(one, other).values())
 
 
 def _declared(tool: JsonMapping) -> tuple[str, Any]:
@@ -101,14 +100,13 @@ def _declared(tool: JsonMapping) -> tuple[str, Any]:
     return str(function.get("name")), function.get("parameters")
 
 
-def comparable(value: Any, schema: JsonMapping, root: JsonMapping, free_text: Texts = (), depth: int = 0) -> Any:
+def comparable(value: Any, schema: JsonMapping, root: JsonMapping, depth: int = 0) -> Any:
     """Return an argument in a form that equal arguments share.
 
     Args:
         value: Any JSON.
         schema: Of the value.
         root: Whole schema, for references.
-        free_text: Names of arguments whose words do not count.
         depth: Schemas around this one.
 
     >>> schema = {"properties": {"n": {"type": "integer", "default": 1}}}
@@ -118,12 +116,11 @@ def comparable(value: Any, schema: JsonMapping, root: JsonMapping, free_text: Te
     parts = [*_parts(schema, root)] if depth < _MAX_DEPTH else []
     if isinstance(value, Mapping):
         return {
-            key: None if key in free_text else comparable(one, field, root, (), depth + 1)
-            for key, (one, field) in _fields(value, parts, root).items()
+            key: comparable(one, field, root, depth + 1) for key, (one, field) in _fields(value, parts, root).items()
         }
     if isinstance(value, list | tuple):
         of_item = next((_mapping(part["items"]) for part in parts if "items" in part), {})
-        items = [comparable(one, of_item, root, (), depth + 1) for one in value]
+        items = [comparable(one, of_item, root, depth + 1) for one in value]
         return sorted(items, key=repr) if any(part.get("uniqueItems") for part in parts) else items
     return _scalar(value, {name for part in parts for name in _listed(part.get("type"))})
 

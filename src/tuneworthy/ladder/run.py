@@ -227,12 +227,7 @@ class LadderRun:
         self.dev = shuffled(session.split.dev, session.project.split.seed)[: QUICK_DEV if quick else None]
 
     async def run(self, rungs: Collection[str] = ()) -> RunRecord:
-        ladder = self.session.project.ladder.rungs
-        rungs = rungs or ladder
-        names = [name for name in ladder if name in rungs and name not in REFERENCE_RUNGS]
-        order = [*(["classical"] if "classical" in rungs else []), "baseline", *names]
-        if self.session.agreement and {*rungs} == {"classical"}:  # compared with answers that today's model gave
-            order = ["classical"]
+        order = self._order(rungs or self.session.project.ladder.rungs)
         takes: Mapping[str, Work] = {}
         if self.quick:  # each rung is compared with today's variant
             order.sort(key="baseline".__ne__)
@@ -258,6 +253,12 @@ class LadderRun:
             await self._last_comparisons()
             draw_sample(self.session, [trial.variant for trial in self.trials.values()])
         return await self._with_steps(self.record())
+
+    def _order(self, rungs: Collection[str]) -> list[str]:
+        if self.session.agreement and {*rungs} == {"classical"}:  # compared with answers that today's model gave
+            return ["classical"]
+        names = [name for name in self.session.project.ladder.rungs if name in rungs and name not in REFERENCE_RUNGS]
+        return [*(["classical"] if "classical" in rungs else []), "baseline", *names]
 
     async def _with_steps(self, record: RunRecord) -> RunRecord:
         """Add the steps of a distillation, and their variants: by its id, one of them can go on teaching."""

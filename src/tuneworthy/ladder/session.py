@@ -106,7 +106,6 @@ class Session:
         """All graders, the primary one first, by type; the second of a type is `type#2`."""
         context = GradingContext(
             root=self.project.root,
-            calls=self.project.calls,
             examples=self.split.shots,
             labels=self.data.labels,
             label_counts=label_counts(self.data.cases) if self.data.labels else {},

@@ -203,7 +203,6 @@ class Facts:
         shots = self.data.split.shots if self.data else self.examples
         context = GradingContext(
             root=self.project.root,
-            calls=self.project.calls,
             examples=shots,
             labels=labels,
             label_counts=label_counts(self.labelled) if labels else {},

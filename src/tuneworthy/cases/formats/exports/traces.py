@@ -101,26 +101,13 @@ def _of_mlflow(row: JsonObject) -> Iterator[JsonObject]:
     targets = [at(one, "expectation/value") for one in said if "expectation" in one]
     scores = [{"name": at(one, "assessment_name"), "value": at(one, "feedback/value")} for one in said]
     meta = dict_at(whole, "info/trace_metadata") or dict_at(whole, "trace_metadata")
+    session = at(meta, "mlflow.trace.session")
     for span in dicts_at(whole, "data/spans") or dicts_at(whole, "spans"):
         outer, status = first_at(span, "parent_span_id", "parent_id"), first_at(span, "status/code", "status_code")
         # any JSON as text
         cells = dict_at(span, "attributes").items()
         own = {key: at(parsed(f"[{cell}]"), "0") if isinstance(cell, str) else cell for key, cell in cells}
         asked, answer = at(own, "mlflow.spanInputs"), at(own, "mlflow.spanOutputs")
-        tokens = dict_at(own, "mlflow.chat.tokenUsage")
-        begun, ended = at(span, "start_time_unix_nano"), at(span, "end_time_unix_nano")
-        timed = isinstance(begun, int) and isinstance(ended, int)
-        about = {
-            "model": at(own, "mlflow.llm.model"),
-            "provider": at(own, "mlflow.llm.provider"),
-            "tools": at(own, "mlflow.chat.tools"),
-            "usage": at(answer, "usage")
-            or {key: tokens[key] for key in ("input_tokens", "output_tokens") if key in tokens},
-            "settings": {key: asked[key] for key in SAMPLING if key in asked} if isinstance(asked, dict) else None,
-            "timestamp": begun / 1e9 if timed else None,
-            "seconds": (ended - begun) / 1e9 if timed else None,
-            "group": at(meta, "mlflow.trace.session"),
-        }
         yield {
             "kind": at(own, "mlflow.spanType"),
             "outer": outer,
@@ -130,8 +117,26 @@ def _of_mlflow(row: JsonObject) -> Iterator[JsonObject]:
             "target": targets[0] if targets and not outer else None,
             "trace": first_at(whole, "info/trace_id", "info/request_id", "trace_id"),
             "scores": scores,
-            "about": {key: value for key, value in about.items() if value},
+            "about": _span_facts(span, own, asked, answer) | ({"group": session} if session else {}),
         }
+
+
+def _span_facts(span: JsonObject, own: JsonObject, asked: Any, answer: Any) -> JsonObject:
+    """Return model, usage, settings and time of a span of MLflow, whose attributes are `own`."""
+    tokens = dict_at(own, "mlflow.chat.tokenUsage")
+    begun, ended = at(span, "start_time_unix_nano"), at(span, "end_time_unix_nano")
+    timed = isinstance(begun, int) and isinstance(ended, int)
+    facts = {
+        "model": at(own, "mlflow.llm.model"),
+        "provider": at(own, "mlflow.llm.provider"),
+        "tools": at(own, "mlflow.chat.tools"),
+        "usage": at(answer, "usage")
+        or {key: tokens[key] for key in ("input_tokens", "output_tokens") if key in tokens},
+        "settings": {key: asked[key] for key in SAMPLING if key in asked} if isinstance(asked, dict) else None,
+        "timestamp": begun / 1e9 if timed else None,
+        "seconds": (ended - begun) / 1e9 if timed else None,
+    }
+    return {key: value for key, value in facts.items() if value}
 
 
 def _of_weave(row: JsonObject) -> Iterator[JsonObject]:
