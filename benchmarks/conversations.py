@@ -7,8 +7,8 @@
    is a wrong argument or a wrong sentence. The project has a tool that writes a file when it runs.
 2. Power. With the test turns and conversations of that project, 100 seeds draw whether each turn is right: 85% of them
    for one model and 75% for the other, or 85% for both, with an effect that all turns of a conversation share
-   (intraclass correlation 0.1 or 0.3 on the logistic scale) and nothing else in common. Counted is how often
-   `stats.paired_test` finds the model worse, its 95% interval below 0, which is what `compare` shows.
+   (intraclass correlation 0.1 or 0.3 on the logistic scale), either the same for both models or one for each. Counted is
+   how often `stats.paired_test` finds the model worse, its 95% interval below 0, which is what `compare` shows.
 
 TRAJECTORIES is a file of tau-bench's `historical_trajectories`: part 2 is then repeated on its turns, a group being a
 task, since a task was tried several times.
@@ -154,7 +154,7 @@ def power(cases: list[Case], name: str) -> None:
     names = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     place = np.array([names[group] for group in groups])
     print(f"{name}: {len(cases)} test turns of {len(names)} groups")
-    for correlation in (0.1, 0.3):
+    for correlation, shared in ((0.1, True), (0.3, True), (0.1, False), (0.3, False)):
         spread = (correlation / (1 - correlation) * np.pi**2 / 3) ** 0.5
         many = np.random.default_rng(0).normal(0, spread, 100_000)
         start = {mean: chance(mean, many) for mean in (0.75, 0.85)}
@@ -162,16 +162,19 @@ def power(cases: list[Case], name: str) -> None:
             worse = better = 0
             for seed in range(SEEDS):
                 rng = np.random.default_rng([seed, round(100 * other), round(10 * correlation)])
-                effect = rng.normal(0, spread, len(names))[place]
+                one, another = rng.normal(0, spread, (2, len(names)))
                 a, b = (
-                    (rng.random(len(place)) < 1 / (1 + np.exp(-start[mean] - effect))).astype(float)
-                    for mean in (0.85, other)
+                    (rng.random(len(place)) < 1 / (1 + np.exp(-start[mean] - effect[place]))).astype(float)
+                    for mean, effect in ((0.85, one), (other, one if shared else another))
                 )
                 low, high = stats.paired_test(a, b, groups).ci
                 worse, better = worse + (high < 0), better + (low > 0)
             bounds = ", ".join(f"{100 * bound:.1f}" for bound in clopper_pearson(worse, SEEDS))
-            print(f"  correlation {correlation}, 85% and {other:.0%}: worse in {worse} of {SEEDS} seeds [{bounds}], "
-                  f"better in {better}")  # fmt: skip
+            whose = "one effect" if shared else "an effect each"
+            print(
+                f"  correlation {correlation}, {whose}, 85% and {other:.0%}: worse in {worse} of {SEEDS} seeds "
+                f"[{bounds}], better in {better}"
+            )
 
 
 def of_tau(path: Path) -> Iterator[dict]:
