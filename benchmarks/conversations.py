@@ -7,8 +7,8 @@
    is a wrong argument or a wrong sentence. The project has a tool that writes a file when it runs.
 2. Power. With the test turns and conversations of that project, 100 seeds draw whether each turn is right: 85% of them
    for one model and 75% for the other, or 85% for both, with an effect that all turns of a conversation share
-   (intraclass correlation 0.1 or 0.3 on the logistic scale), either the same for both models or one for each. Counted is
-   how often `stats.paired_test` finds the model worse, its 95% interval below 0, which is what `compare` shows.
+   (intraclass correlation 0.1 or 0.3 on the logistic scale), either the same for both models or one for each. Counted
+   is how often `stats.paired_test` finds the model worse, its 95% interval below 0, which is what `compare` shows.
 
 TRAJECTORIES is a file of tau-bench's `historical_trajectories`: part 2 is then repeated on its turns, a group being a
 task, since a task was tried several times.
