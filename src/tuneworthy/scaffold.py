@@ -45,7 +45,7 @@ from tuneworthy.prompts.schema import infer_schema
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.capabilities import capabilities_of, takes_temperature
 from tuneworthy.providers.model_names import NamedModel, read_model_name
-from tuneworthy.providers.prices import price_for
+from tuneworthy.providers.prices import price_for, price_of
 from tuneworthy.store import write_atomic
 from tuneworthy.text import count, plural, verbatim
 from tuneworthy.trust import allow, own_path
@@ -226,17 +226,14 @@ def make_call_project(
     """
     _check_settings(task, grader, target)
     recorded = next(iter(group.models))
-    today = group.today(recorded)
-    if today.recorded and not today.max_tokens:  # the API sets no limit, a project has one
-        longest = max(one.tokens[2] for one in group.replies if one.model == recorded)
-        today = replace(today, max_tokens=2 * math.ceil(longest) or None)
+    today = _limited(group, recorded)
     models = _named_models(root, model or today.model or EMBEDDED, *compare)
     keep_files(root, dict.fromkeys((CASES, EXAMPLES, SCHEMA, PROMPT, USER)))
     cases = [*group.cases(recorded, today.model or group.name)]
     if not cases:
         raise UserError(
             "All answers of this group are tool calls, and the log does not have the schemas of the tools.",
-            hint="Record the calls again with `tuneworthy.record`, or choose another group.",
+            hint="Record the calls again with `tuneworthy.record`, which keeps the schemas.",
         )
     if len(cases) < MIN_COMPARED:
         raise UserError(
@@ -251,7 +248,8 @@ def make_call_project(
             f"The calls name no model. The baseline is {models[0].label}, not today's model: change it with --model."
         )
     system, user = group.templates
-    monthly = requests or (round(group.calls_a_month) if group.calls_a_month else None)
+    own = sum(one.weight for one in group.replies if one.model == recorded)
+    monthly = requests or (round(group.calls_a_month * own / group.calls) if group.calls_a_month else None)
     prompt = NewPrompt(system.source if system else "", user.source, today if today.recorded and not model else None)
     notes += _write(
         root, kind_name, drawn, rows, grader=grader, models=models, target=target, requests=monthly, prompt=prompt
@@ -259,6 +257,15 @@ def make_call_project(
     asks = _allow(root, models, typed=bool(model))
     untrusted = bool(missing_grants(load(root)))
     return NewProject(root, TASKS[kind_name][0], len(drawn), len(rows), 0, [*notes, *asks], untrusted)
+
+
+def _limited(group: CallGroup, model: str) -> TodaysSettings:
+    """Return the settings of a model's calls with a limit of tokens: an API needs none, a project has one."""
+    today = group.today(model)
+    if not today.recorded or today.max_tokens:
+        return today
+    longest = max(one.tokens[2] for one in group.replies if one.model == model)
+    return replace(today, max_tokens=2 * math.ceil(longest) or None)
 
 
 def _drawn_calls(group: CallGroup, cases: Cases, n: int | None, kind: str) -> tuple[list[Case], list[Example], str]:
@@ -288,7 +295,9 @@ def _drawn_calls(group: CallGroup, cases: Cases, n: int | None, kind: str) -> tu
 def _call_notes(group: CallGroup, drawn: Cases, kind: str) -> list[str]:
     notes = []
     if left := sum(one.model != next(iter(group.models)) for one in group.replies):
-        notes.append(f"{count(left, 'call')} of other models {plural(left, 'is', 'are')} left out.")
+        notes.append(
+            f"{count(left, 'call')} of other models {plural(left, 'is', 'are')} left out, also of the traffic."
+        )
     n_chats = sum(bool(case.messages) for case in drawn)
     if n_chats and any(prompt.single for prompt in group.prompts):
         notes.append(f"{count(n_chats, 'case')} {plural(n_chats, 'is', 'are')} asked as recorded messages.")
@@ -359,11 +368,14 @@ def _named_models(root: Path, *names: str) -> list[NamedModel]:
         raise UserError(f"{root} already contains a project.", hint="Choose another folder, or remove tuneworthy.toml.")
     models: dict[str, NamedModel] = {}
     for model in map(read_model_name, names):
+        price = None
         if url := model.section.get("base_url") or model.section.get("url"):
             check_address(url)
+            price = price_of(model.section["provider"], model.label)
+        rates = {f"{key}_usd_per_mtok": getattr(price.rates, key) for key in ("input", "output")} if price else {}
         numbered = (f"{model.name}-{number}" for number in itertools.count(2))
         name = next(name for name in chain([model.name], numbered) if name not in models)
-        models[name] = replace(model, name=name)
+        models[name] = replace(model, name=name, section={**model.section, **rates})
     return [*models.values()]
 
 
@@ -458,6 +470,8 @@ def _write(
     **facts: Any,
 ) -> list[str]:
     root.mkdir(parents=True, exist_ok=True)
+    for name in (CASES, *[EXAMPLES] * bool(rows)) if prompt else ():
+        own_path(root, name).touch(mode=0o600)  # as recordings: texts of users
     write_cases(own_path(root, CASES), cases)
     if rows:
         write_examples(own_path(root, EXAMPLES), rows)

@@ -6,18 +6,22 @@ Invariant: a case of a group, asked with the group's prompt, is the recorded req
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import accumulate, product
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from tuneworthy.calls.rows import RowMasker
 from tuneworthy.calls.templates import END, MIN_PROMPTS, MIN_SHARE, PLAIN, Template, group_prompts, template_of
 from tuneworthy.cases import Rejects, guess_kind, stream_examples
 from tuneworthy.cases.formats.tool_calls import plain_calls
 from tuneworthy.cases.formats.values import at, dict_at, first_at
 from tuneworthy.cases.normalize import variables_text
+from tuneworthy.cases.readers.faults import Reject
 from tuneworthy.cases.task_kind import Kind, parse_object
 from tuneworthy.errors import UserError
 from tuneworthy.prompts.templates import chat
@@ -50,6 +54,8 @@ MONTH, MIN_DAYS = 365 / 12, 1.0
 _MOST_TOOLS = 0.5
 # Characters a token, where no usage is recorded.
 _CHARACTERS = 4
+# Digits of the hash by which equal objects are found.
+_DIGITS = 32
 # Answers from which the kind of a group is guessed.
 _MAX_GUESSED = 2_000
 
@@ -233,6 +239,14 @@ class CallGroup:
             return "try a smaller model"
         return "try a smaller model" if self.kind.name == "short_answer" else "agreement needs a judge"
 
+    @property
+    def facts(self) -> JsonObject:
+        """The group for machines: `calls` and `usd` are those of the file, by weight; None if not known."""
+        names = ("name", "calls", "calls_a_month", "usd", "p95_s", "repeated", "models", "opening")
+        return {name: getattr(self, name) for name in names} | {
+            "kind": "tool_calls" if self.uses_tools else self.kind.name
+        }
+
     def cases(self, model: str, answered_by: str) -> Iterator[Case]:
         """Yield a case for each prompt that `model` answered, the earliest first, as agreement is measured.
 
@@ -350,6 +364,7 @@ class RecordedCalls:
         n_calls: Read.
         others: Calls that belong to no group.
         skipped: Calls without a question and an answer, by reason.
+        masked: Personal data that the file had, by kind.
         first: Date of the earliest call; None without dates.
         last: Of the latest.
     """
@@ -358,12 +373,13 @@ class RecordedCalls:
     n_calls: int
     others: int
     skipped: NamedInts
+    masked: NamedInts
     first: datetime | None
     last: datetime | None
 
 
 def read_calls(path: Path, inputs: Texts = (), expected: str | None = None) -> RecordedCalls:
-    """Read recordings, or any log or export of another tool, and group the calls.
+    """Read recordings, or any log or export of another tool, mask the calls as a recording does, and group them.
 
     Args:
         path: The file.
@@ -375,22 +391,24 @@ def read_calls(path: Path, inputs: Texts = (), expected: str | None = None) -> R
     """
     rejects = Rejects(path)
     stream = stream_examples(path, rejects, input_column=inputs, expected_column=expected)
-    prompts: dict[bytes, Prompt] = {}
-    shared: dict[bytes, JsonObject] = {}
-    n, skipped = 0, Counter[str]()
+    prompts: dict[str, Prompt] = {}
+    shared: dict[str, JsonObject] = {}
+    n, skipped, masked = 0, Counter[str](), Counter[str]()
     for line, fields in stream.rows:
-        skipped.update(reject.words for reject in rejects.take(line))
+        skipped.update(map(_reason, rejects.take(line)))
         if fields is None:
             continue
-        *turns, answer = fields["messages"]
-        meta = fields.get("meta", {})
-        asked = tuple(_plain_turn(turn) for turn in turns)
-        tools, name = tuple(meta.get("tools") or ()), str(meta.get("name") or "")
-        key = canonical([asked, tools, name])
+        meta, masker = fields.get("meta", {}), RowMasker()
+        *turns, answer = masker.mask([*fields["messages"]])
+        asked = tuple(_once(_plain_turn(turn), shared) for turn in turns)
+        tools = tuple(_once(tool, shared) for tool in masker.mask([*(meta.get("tools") or ())]))
+        name = str(meta.get("name") or "")
+        masked += masker.masker.counts
+        key = content_hash([asked, tools, name], _DIGITS)
         prompt = prompts.setdefault(key, Prompt(asked, tools, name))
         prompt.replies.append(_reply(asked, answer, meta, shared))
         n += 1
-    skipped.update(reject.words for reject in rejects.take(2**62))
+    skipped.update(map(_reason, rejects.take(2**62)))
     if not n:
         reasons = "; ".join(map("{} ({:,})".format, skipped, skipped.values())) or "nothing"
         raise UserError(f"{path} has no call with a question and an answer.", hint=f"Left out: {reasons}.")
@@ -401,44 +419,66 @@ def read_calls(path: Path, inputs: Texts = (), expected: str | None = None) -> R
     groups.sort(key=lambda one: (-(one.usd or 0), -one.calls))
     named = [replace(one, name=_name(one)) for one in groups]
     others = n - sum(len(group.replies) for group in named)
-    return RecordedCalls(groups=named, n_calls=n, others=others, skipped=skipped, first=first, last=last)
+    return RecordedCalls(groups=named, n_calls=n, others=others, skipped=skipped, masked=masked, first=first, last=last)
+
+
+def _reason(reject: Reject) -> str:
+    """Return why a call is left out; a fault names the expected content."""
+    return f"expected {reject.words}" if reject.got else reject.words
+
+
+def _once(value: JsonObject, shared: dict[str, JsonObject]) -> JsonObject:
+    """Return the first object that equals `value`: prompts share instructions, tools and earlier turns."""
+    return shared.setdefault(content_hash(value, _DIGITS), value)
 
 
 def _plain_turn(turn: JsonObject) -> JsonObject:
     return turn | {"role": "system"} if role_of(turn) == "developer" else turn
 
 
-def _reply(asked: Turns, answer: JsonObject, meta: JsonMapping, shared: dict[bytes, JsonObject]) -> Reply:
+def _reply(asked: Turns, answer: JsonObject, meta: JsonMapping, shared: dict[str, JsonObject]) -> Reply:
     inner = dict_at(meta, "metadata")
     facts = {key: first_at(meta, key) or first_at(inner, key) for key in ("model", "provider", "base_url")}
     about: JsonObject = {key: str(value or "") for key, value in facts.items()}
     about["responses_api"] = bool(meta.get("responses_api"))
     about["settings"] = first_at(meta, "settings", "model_parameters", "modelParameters")
-    usage = first_at(meta, "usage", "metadata/usage")
-    sent, got = first_at(usage, *_SENT), first_at(usage, *_GOT)
-    known = _is_number(sent) and _is_number(got)
-    cached = first_at(usage, *_CACHED) if known else 0
-    if known and at(usage, "cache_read_input_tokens") is not None:  # Anthropic's input is without its cache
-        sent += (at(usage, "cache_read_input_tokens") or 0) + (at(usage, "cache_creation_input_tokens") or 0)
-    if not known:
-        sent, got = sum(len(text_of(turn)) for turn in asked) / _CHARACTERS, len(text_of(answer)) / _CHARACTERS
-    seconds = first_at(meta, "seconds", "latency", "latency_s", "duration")
+    seconds, milliseconds = (_number(first_at(meta, *keys)) for keys in (_SECONDS, _MILLISECONDS))
+    tokens, estimated = _tokens(asked, answer, meta)
     share = meta.get("share")
     return Reply(
         answer=None if calls_of(answer) else text_of(answer),
         calls=plain_calls(answer),
-        about=shared.setdefault(canonical(about), about),
+        about=_once(about, shared),
         when=moment_of(*(place.get(key) for place, key in product((meta, inner), DATE_KEYS))),
-        seconds=float(seconds) if _is_number(seconds) else None,
-        tokens=(sent, cached if _is_number(cached) else 0, got),
-        estimated=not known,
+        seconds=milliseconds / 1000 if seconds is None and milliseconds else seconds,
+        tokens=tokens,
+        estimated=estimated,
         weight=1 / share if _is_number(share) and 0 < share <= 1 else 1.0,
     )
+
+
+def _tokens(asked: Turns, answer: JsonObject, meta: JsonMapping) -> tuple[tuple[float, float, float], bool]:
+    """Return the tokens of a prompt, of these from the cache, and of the answer; and whether they are estimated."""
+    usage = first_at(meta, "usage", "metadata/usage") or meta  # columns of a table
+    sent, got, cached = (_number(first_at(usage, *keys)) for keys in (_SENT, _GOT, _CACHED))
+    if sent is None or got is None:
+        return (sum(len(text_of(turn)) for turn in asked) / _CHARACTERS, 0, len(text_of(answer)) / _CHARACTERS), True
+    if at(usage, "cache_read_input_tokens") is not None:  # Anthropic's input is without its cache
+        sent += (at(usage, "cache_read_input_tokens") or 0) + (at(usage, "cache_creation_input_tokens") or 0)
+    return (sent, cached or 0, got), False
 
 
 _SENT = ("prompt_tokens", "input_tokens", "input", "promptTokens", "prompt")
 _GOT = ("completion_tokens", "output_tokens", "output", "completionTokens", "completion")
 _CACHED = ("prompt_tokens_details/cached_tokens", "input_tokens_details/cached_tokens", "cache_read_input_tokens")
+_SECONDS, _MILLISECONDS = ("seconds", "latency", "latency_s", "duration"), ("latency_ms", "duration_ms")
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, which is a text in a table; else None."""
+    with suppress(TypeError, ValueError):
+        return number if isfinite(number := float(value)) and not isinstance(value, bool) else None
+    return None
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

@@ -2,19 +2,22 @@
 
 from tuneworthy.calls.groups import CallGroup, RecordedCalls
 from tuneworthy.report.text import clean
-from tuneworthy.text import count
+from tuneworthy.text import count, plural
 
 WIDTH = 80
 
 
 def group_lines(calls: RecordedCalls) -> list[str]:
-    """Return the table, with the calls that belong to no group and those that were left out."""
+    """Return the table, with the calls that belong to no group, masked values, and calls that were left out."""
     span = f" from {calls.first:%Y-%m-%d} to {calls.last:%Y-%m-%d}" if calls.first and calls.last else ""
     lines = [f"{calls.n_calls:,} calls{span}, in {count(len(calls.groups), 'group')}: which can be cheaper?"]
     for number, group in enumerate(calls.groups, 1):
         lines += _lines(number, group)
     if calls.others:
-        lines.append(f"    {calls.others:,} other calls belong to no group.")
+        verb = plural(calls.others, "call belongs", "calls belong")
+        lines.append(f"    {calls.others:,} other {verb} to no group.")
+    if calls.masked:
+        lines.append(f"    Masked: {', '.join(f'{kind} ({n:,})' for kind, n in calls.masked.items())}.")
     return lines + [clean(f"    {n:,} left out: {reason}.", WIDTH) for reason, n in calls.skipped.items()]
 
 

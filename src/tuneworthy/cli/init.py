@@ -54,9 +54,9 @@ def command(folder: Path, data: Path | None, calls: str | None, call: int | None
       tuneworthy init tickets --from calls.jsonl --call 1
       tuneworthy init tickets --from 'langfuse:tag=prod&from=2026-11-01'
     """
-    asks = sys.stdin.isatty() and sys.stdout.isatty() and not wants_json()
+    asks, facts = sys.stdin.isatty() and sys.stdout.isatty() and not wants_json(), JsonObject()
     if calls is not None and data is None:
-        made = _from_calls(folder, calls, call, settings, asks=asks)
+        made, facts = _from_calls(folder, calls, call, settings, asks=asks)
     elif data is None or calls is not None:
         raise click.UsageError("Pass either --data FILE or --from CALLS.")
     elif call is not None:
@@ -66,7 +66,7 @@ def command(folder: Path, data: Path | None, calls: str | None, call: int | None
         made = make_project(folder, data, **(ask_settings(folder, data, settings) if asks else settings))
     if wants_json():
         document = asdict(made)
-        print_json({"project": str(document.pop("root")), **document})
+        print_json({"project": str(document.pop("root")), **document, **facts})
         return
     note(*map(sentence, made.notes))
     verbs = ["label --labeller NAME", "check"] if data and made.n_answered < made.n_cases else ["check", "run"]
@@ -77,15 +77,18 @@ def command(folder: Path, data: Path | None, calls: str | None, call: int | None
     )
 
 
-def _from_calls(folder: Path, source: str, number: int | None, settings: JsonObject, *, asks: bool) -> NewProject:
+def _from_calls(
+    folder: Path, source: str, number: int | None, settings: JsonObject, *, asks: bool
+) -> tuple[NewProject, JsonObject]:
+    """Return the project of a group, and the facts of all groups for `--json`."""
     if unused := [name for name in ("examples",) if settings.pop(name)]:
         raise click.UsageError(f"--{unused[0]} goes with --data, not with --from.")
     named = [*settings.pop("expected")]
     path, notes = local_calls(source, folder.absolute().parent)
     note(*notes)
     calls = read_calls(path, settings.pop("inputs"), named[0] if named else None)
-    if (number is None and len(calls.groups) > 1) or asks:
-        say(*group_lines(calls))
+    if number is None or asks:
+        (note if wants_json() else say)(*group_lines(calls))
     n = len(calls.groups)
     if number is None and n > 1 and not asks:
         raise UserError(f"The calls are of {n} groups.", hint=f"Name one with --call, a number from 1 to {n}.")
@@ -93,4 +96,5 @@ def _from_calls(folder: Path, source: str, number: int | None, settings: JsonObj
         number = click.prompt("Which group", type=click.IntRange(1, n), default=1) if n > 1 else 1
     if number > n:
         raise UserError(f"There is no group {number}.", hint=f"--call takes a number from 1 to {n}.")
-    return make_call_project(folder, calls.groups[number - 1], **settings)
+    facts = {"call": number, "groups": [group.facts for group in calls.groups]}
+    return make_call_project(folder, calls.groups[number - 1], **settings), facts

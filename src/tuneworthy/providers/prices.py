@@ -221,6 +221,7 @@ def _table() -> _PriceTable:
     return bundled(__package__, "prices.json", _PriceTable)
 
 
+@lru_cache
 def _row_price(provider: str, model: str) -> Price | None:
     rows = (row for row in _table().prices if row.provider == provider)
     return next((row for row in rows if any(fnmatchcase(model.lower(), pattern) for pattern in row.models)), None)

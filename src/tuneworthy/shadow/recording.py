@@ -75,7 +75,7 @@ _MOST_NAME = 100
 # Where more of the sessions than this share ask only what others ask, a note says so.
 _MOST_REPEATED = 0.1
 # Keys of a row, or of its `metadata`, with its date: ISO 8601, or seconds or milliseconds since the epoch.
-DATE_KEYS = (WRITTEN, "timestamp", "date", "created_at", "created", "start_time", "ended")
+DATE_KEYS = (WRITTEN, "timestamp", "date", "created_at", "created", "start_time", "ended", "datetime", "time", "ts")
 _DATE = TypeAdapter(datetime)
 # Keys of a row, or of its `metadata`, that name its session where no format does.
 SESSION_KEYS = ("session_id", "conversation_id", "thread_id", "sessionId", "conversationId", "threadId")

@@ -77,7 +77,8 @@ def log_example(row: JsonObject, journal: Journal) -> Fields:
     read = {"request", "response", "request_body", "response_body", "messages"}
     if "request" not in row and "request_body" not in row:
         read |= {"tools", "model"}
-    return exchange(request, response, {key: value for key, value in row.items() if key not in read}, api=True)
+    about = {key: value for key, value in row.items() if key not in read}
+    return exchange(request, response, _facts(row.get("request"), response) | about, api=True)
 
 
 def recorded_example(row: JsonObject, journal: Journal) -> Fields:
@@ -92,13 +93,18 @@ def recorded_example(row: JsonObject, journal: Journal) -> Fields:
         answer = row.get("output")
         return exchange(question, answer if isinstance(answer, str | None) else show(answer, 10**9), _about(row))
     request, response = row["request"], row.get("response")
-    settings = {key: value for key, value in request.items() if key in SAMPLING} if isinstance(request, dict) else {}
-    facts = {
+    return exchange(request, response, _about(row) | _facts(request, response), api=True)
+
+
+def _facts(request: Any, response: Any) -> JsonObject:
+    """Return the settings of a request, the tokens, and whether it went to the Responses API."""
+    return {
         "usage": at(response, "usage"),
-        "settings": settings,
-        "responses_api": isinstance(at(response, "output"), list),
+        "settings": {key: request[key] for key in SAMPLING if key in request} or None
+        if isinstance(request, dict)
+        else None,
+        "responses_api": isinstance(at(response, "output"), list) or None,
     }
-    return exchange(request, response, _about(row) | facts, api=True)
 
 
 def _about(row: JsonObject) -> JsonObject:

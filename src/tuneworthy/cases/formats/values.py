@@ -1,5 +1,7 @@
 """Access to values inside a stranger's JSON: a missing or wrong step gives nothing instead of an error."""
 
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from tuneworthy.types import JsonMapping, JsonObject
@@ -56,3 +58,16 @@ def word_at(row: JsonMapping, key: str) -> str:
 
 def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+def seconds_between(begun: Any, ended: Any) -> float | None:
+    """Return the seconds between two dates, ISO 8601 or nanoseconds since the epoch, or None.
+
+    >>> seconds_between("2026-11-01T10:00:00Z", "2026-11-01T10:00:00.8Z"), seconds_between("1000000000", 2500000000)
+    (0.8, 1.5)
+    """
+    with suppress(TypeError, ValueError, OverflowError):
+        if "-" in str(begun):
+            return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+        return (int(ended) - int(begun)) / 1e9
+    return None

@@ -7,7 +7,7 @@ from tuneworthy.cases import messages
 from tuneworthy.cases.formats.columns import parsed
 from tuneworthy.cases.formats.logs import exchange, feedback
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, bare, register
-from tuneworthy.cases.formats.values import at, first_at, names, word_at
+from tuneworthy.cases.formats.values import at, first_at, names, seconds_between, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.types import JsonMapping, JsonObject
 
@@ -54,7 +54,7 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
     about |= {
         "model": first_at(whole, "model", "providedmodelname"),
         "settings": parsed(at(whole, "modelparameters")) or None,
-        "seconds": at(whole, "latency"),
+        "seconds": at(whole, "latency") or seconds_between(at(whole, "starttime"), at(whole, "endtime")),
         "usage": _usage(whole),
         "tools": first_at(parsed(at(whole, "input")), "tools", "functions"),
     }
@@ -67,7 +67,8 @@ def _usage(call: JsonMapping) -> Any:
     tokens = {key: n for key, n in details.items() if isinstance(n, int)} if isinstance(details, dict) else {}
     sent = {key: n for key, n in tokens.items() if "input" in key}
     if not sent:
-        return at(call, "usage") or None
+        columns = {"input_tokens": at(call, "prompttokens"), "output_tokens": at(call, "completiontokens")}
+        return at(call, "usage") or (columns if any(columns.values()) else None)
     return {
         "input_tokens": sum(sent.values()),
         "output_tokens": sum(n for key, n in tokens.items() if "output" in key),
@@ -112,7 +113,11 @@ register(
         name="langfuse_observations",
         title="Langfuse export",
         unit="observation",
-        detect=lambda keys, first: {"input", "output", "traceid", "type", "starttime"} <= set(map(bare, keys)),
+        # the table of generations, as CSV, has no types
+        detect=lambda keys, first: (
+            {"input", "output", "traceid", "starttime"} <= (own := set(map(bare, keys)))
+            and not own.isdisjoint({"type", "timetofirsttoken"})
+        ),
         convert=_example,
         facts=_scores,
     ),

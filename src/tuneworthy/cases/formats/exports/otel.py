@@ -10,9 +10,10 @@ from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.columns import parsed
+from tuneworthy.cases.formats.example_rows import SAMPLING
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register
-from tuneworthy.cases.formats.values import at, dicts_at, first_at, list_at, word_at
+from tuneworthy.cases.formats.values import at, dicts_at, first_at, list_at, seconds_between, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Rows
 from tuneworthy.types import JsonObject, Texts
@@ -39,6 +40,10 @@ _SPAN = frozenset({"spanId", "context", "context.span_id", "start_time_unix_nano
 # Prefix of the attributes where they are columns.
 _FLAT = "attributes."
 _STARTED = ("startTimeUnixNano", "start_time_unix_nano", "timeUnixNano")
+_ENDED = ("endTimeUnixNano", "end_time_unix_nano", "end_time")
+# Tokens of a request and of its answer, the current attributes first.
+_SENT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt")
+_GOT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion")
 _FAILED = frozenset({"2", "STATUS_CODE_ERROR", "ERROR"})
 _ENDINGS = {"tool_call": "tool_calls", "max_tokens": "length"}
 
@@ -207,6 +212,8 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
         raise Dropped(messages.FAILED_REQUEST)
     if not asked or not answered:
         raise Dropped(messages.NO_CONTENT)
+    usage = {"input_tokens": first_at(part.own, *_SENT), "output_tokens": first_at(part.own, *_GOT)}
+    settings = {key: part.own[f"gen_ai.request.{key}"] for key in SAMPLING if f"gen_ai.request.{key}" in part.own}
     about = {
         "model": first_at(
             part.own, "gen_ai.response.model", "gen_ai.request.model", "llm.model_name", "llm/model_name"
@@ -214,6 +221,9 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
         "tools": parsed(at(part.own, "gen_ai.tool.definitions")) or None,
         "group": first_at(part.own, "gen_ai.conversation.id", "session.id"),
         "scores": journal.facts.get(f"otel:{part.place}"),
+        "usage": usage if all(usage.values()) else None,
+        "settings": settings or None,
+        "seconds": seconds_between(first_at(part.row, *_STARTED, "start_time"), first_at(part.row, *_ENDED)),
         # nanoseconds without their last nine digits are seconds
         "timestamp": str(first_at(part.row, *_STARTED) or "")[:-9] or at(part.row, "start_time"),
     }

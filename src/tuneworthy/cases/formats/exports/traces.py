@@ -21,7 +21,7 @@ from tuneworthy.cases.formats.dialects import is_chat
 from tuneworthy.cases.formats.example_rows import SAMPLING
 from tuneworthy.cases.formats.logs import exchange, feedback
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Detect, Fields, Format, has, register
-from tuneworthy.cases.formats.values import at, dict_at, dicts_at, first_at, list_at
+from tuneworthy.cases.formats.values import at, dict_at, dicts_at, first_at, list_at, seconds_between
 from tuneworthy.cases.messages import DropReason
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.cases.readers.files import Rows
@@ -125,7 +125,6 @@ def _span_facts(span: JsonObject, own: JsonObject, asked: Any, answer: Any) -> J
     """Return model, usage, settings and time of a span of MLflow, whose attributes are `own`."""
     tokens = dict_at(own, "mlflow.chat.tokenUsage")
     begun, ended = at(span, "start_time_unix_nano"), at(span, "end_time_unix_nano")
-    timed = isinstance(begun, int) and isinstance(ended, int)
     facts = {
         "model": at(own, "mlflow.llm.model"),
         "provider": at(own, "mlflow.llm.provider"),
@@ -133,8 +132,8 @@ def _span_facts(span: JsonObject, own: JsonObject, asked: Any, answer: Any) -> J
         "usage": at(answer, "usage")
         or {key: tokens[key] for key in ("input_tokens", "output_tokens") if key in tokens},
         "settings": {key: asked[key] for key in SAMPLING if key in asked} if isinstance(asked, dict) else None,
-        "timestamp": begun / 1e9 if timed else None,
-        "seconds": (ended - begun) / 1e9 if timed else None,
+        "timestamp": begun / 1e9 if isinstance(begun, int) else None,
+        "seconds": seconds_between(begun, ended),
     }
     return {key: value for key, value in facts.items() if value}
 
@@ -168,16 +167,21 @@ def _of_opik(row: JsonObject) -> Iterator[JsonObject]:
 
 
 def _of_langsmith(row: JsonObject, depth: int = 0) -> Iterator[JsonObject]:
-    metadata, stats = dict_at(parsed(at(row, "extra")), "metadata"), parsed(at(row, "feedback_stats"))
+    extra, stats, answer = (parsed(at(row, key)) for key in ("extra", "feedback_stats", "outputs"))
+    metadata, asked = dict_at(extra, "metadata"), dict_at(extra, "invocation_params")
+    columns = {key: at(row, key) for key in ("prompt_tokens", "completion_tokens") if at(row, key)}
     means = [(name, at(figures, "avg")) for name, figures in (stats.items() if isinstance(stats, dict) else ())]
     yield {
         **_picked(row, "kind=run_type outer=parent_run_id error=error id=id trace=trace_id"),
         "input": parsed(at(row, "inputs")),
-        "output": parsed(at(row, "outputs")),
+        "output": answer,
         "scores": [{"name": name, "value": mean} for name, mean in means if mean is not None],
         "about": {
             **_picked(row, "name=name start_time=start_time"),
             "model": at(metadata, "ls_model_name"),
+            "seconds": seconds_between(at(row, "start_time"), at(row, "end_time")),
+            "usage": columns or first_at(answer, "llm_output/token_usage", "usage_metadata", "usage"),
+            "settings": {key: asked[key] for key in SAMPLING if key in asked} or None,
             "group": first_at(metadata, "session_id", "thread_id", "conversation_id") or at(row, "trace_id"),
             "tags": parsed(at(row, "tags")) or None,
         },
@@ -201,6 +205,8 @@ def _of_litellm(row: JsonObject) -> Iterator[JsonObject]:
         "error": _MIRRORED if mirrored else messages.NO_CONTENT if redacted else at(row, "status") != "success",
         "about": {
             "model": at(row, "model"),
+            "seconds": at(row, "response_time"),
+            "usage": at(response, "usage"),
             "group": first_at(row, "session_id", "end_user"),
             # without the headers
             "metadata": {
