@@ -227,7 +227,7 @@ def make_call_project(
     _check_settings(task, grader, target)
     recorded = next(iter(group.models))
     today = _limited(group, recorded)
-    models = _named_models(root, model or today.model or EMBEDDED, *compare)
+    models = [*map(_with_list_price, _named_models(root, model or today.model or EMBEDDED, *compare))]
     keep_files(root, dict.fromkeys((CASES, EXAMPLES, SCHEMA, PROMPT, USER)))
     cases = [*group.cases(recorded, today.model or group.name)]
     if not cases:
@@ -257,6 +257,13 @@ def make_call_project(
     asks = _allow(root, models, typed=bool(model))
     untrusted = bool(missing_grants(load(root)))
     return NewProject(root, TASKS[kind_name][0], len(drawn), len(rows), 0, [*notes, *asks], untrusted)
+
+
+def _with_list_price(model: NamedModel) -> NamedModel:
+    """Return a model at an address of its own with the list price of its name, with which the groups are shown."""
+    price = price_of(model.section["provider"], model.label) if "base_url" in model.section else None
+    rates = {"input_usd_per_mtok": price.rates.input, "output_usd_per_mtok": price.rates.output} if price else {}
+    return replace(model, section={**model.section, **rates})
 
 
 def _limited(group: CallGroup, model: str) -> TodaysSettings:
@@ -368,14 +375,11 @@ def _named_models(root: Path, *names: str) -> list[NamedModel]:
         raise UserError(f"{root} already contains a project.", hint="Choose another folder, or remove tuneworthy.toml.")
     models: dict[str, NamedModel] = {}
     for model in map(read_model_name, names):
-        price = None
         if url := model.section.get("base_url") or model.section.get("url"):
             check_address(url)
-            price = price_of(model.section["provider"], model.label)
-        rates = {f"{key}_usd_per_mtok": getattr(price.rates, key) for key in ("input", "output")} if price else {}
         numbered = (f"{model.name}-{number}" for number in itertools.count(2))
         name = next(name for name in chain([model.name], numbered) if name not in models)
-        models[name] = replace(model, name=name, section={**model.section, **rates})
+        models[name] = replace(model, name=name)
     return [*models.values()]
 
 
