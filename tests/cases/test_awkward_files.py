@@ -304,7 +304,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
                 },
             },
             ["system", "user", "assistant"],
-            {"model": "m-1", "finish_reason": "stop"},
+            {"model": "m-1", "finish_reason": "stop", "responses_api": True},
         ),
         (
             {
@@ -321,7 +321,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
                 },
             },
             ["user", "assistant", "tool", "assistant"],
-            {"finish_reason": "length"},
+            {"finish_reason": "length", "responses_api": True},
         ),
         (
             {
