@@ -22,6 +22,7 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.limiter import LONGEST_PAUSE_S
 from tuneworthy.engine.models import OpenModel
 from tuneworthy.engine.ranking import ranked
+from tuneworthy.engine.rounds import Rounds
 from tuneworthy.engine.tool_loop import CaseSteps, opened, use_of
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import (
@@ -141,6 +142,7 @@ class Runner:
 
     Attributes:
         calls: Whether models may be called.
+        rounds: Answers calls that are not timed, if set, before single calls are made.
         sent: Calls that were sent to a provider.
         spending: All that this runner needed so far.
         lost: Failures that another run may not meet: it makes these calls again.
@@ -169,6 +171,7 @@ class Runner:
         self.mask = mask
         self.grace_s = grace_s
         self.sent, self.calls = 0, True
+        self.rounds: Rounds | None = None
         self.spending = Spending()
         self.lost: list[Failure] = []
         self.doubtful: Counter[str] = Counter()
@@ -262,6 +265,32 @@ class Runner:
         self, variant: Variant, model: OpenModel, jobs: Sequence[Job], concurrency: int | None, *, alone: bool
     ) -> tuple[Answers, Set[bytes]]:
         """Return the answers to jobs, and the keys of those that were stored."""
+        answers, missing = self._look_up(model, jobs)
+        stored = answers.keys() - missing.keys()
+        if missing and self.calls and self.rounds is not None and not alone:
+            answers, missing = await self._in_rounds(self.rounds, model, jobs, missing)
+        self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=alone)
+        try:
+            if missing:
+                await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)
+        finally:
+            self.progress.end()
+        # a step must follow from the answer as it is stored, where secrets are removed
+        kept = self.store.get_many([*missing] if variant.tools else [])
+        return answers | {key: (answer, answers[key][1]) for key, (answer, _) in kept.items()}, stored
+
+    async def _in_rounds(
+        self, rounds: Rounds, model: OpenModel, jobs: Sequence[Job], missing: dict[bytes, Job]
+    ) -> tuple[Answers, dict[bytes, Job]]:
+        """Ask for the missing answers in rounds, as long as they bring some; return all, and those still missing."""
+        while True:
+            begun, before = await rounds.ask(model, missing.values()), len(missing)
+            answers, missing = self._look_up(model, jobs)
+            if not (begun and 0 < len(missing) < before):
+                return answers, missing
+
+    def _look_up(self, model: OpenModel, jobs: Sequence[Job]) -> tuple[Answers, dict[bytes, Job]]:
+        """Return the stored answers to jobs, and the jobs that have to be asked, by key."""
         answers = self.store.get_many([job.key for job in jobs])
         missing, responses = dict[bytes, Job](), dict[bytes, tuple[Response, Job]]()  # equal requests are sent once
         for job in jobs:
@@ -287,16 +316,7 @@ class Runner:
                     responses[job.key] = answer, job
                 self._count(model, job.key, answer, cost)
         self._same_model(model, responses)
-        stored = answers.keys() - missing.keys()
-        self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=alone)
-        try:
-            if missing:
-                await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)
-        finally:
-            self.progress.end()
-        # a step must follow from the answer as it is stored, where secrets are removed
-        kept = self.store.get_many([*missing] if variant.tools else [])
-        return answers | {key: (answer, answers[key][1]) for key, (answer, _) in kept.items()}, stored
+        return answers, missing
 
     async def _results(self, steps: Sequence[CaseSteps]) -> dict[bytes, Response]:
         """Return the results of the tool calls that the next steps need, by key; those not stored are run.

@@ -502,7 +502,13 @@ class LadderRun:
         """
         raced = Race(entries=(), winner=candidates[0], calls=0)
         if self.session.split.explore:
-            raced = await race(candidates, unseen, self.session.measure, n_dev=len(self.dev))
+            raced = await race(
+                candidates,
+                unseen,
+                self.session.measure,
+                n_dev=len(self.dev),
+                together=self.session.runner.rounds is not None,
+            )
         winner = raced.winner
         if self.quick:  # the winner answers all of the cases, as today's variant does
             whole = await race([winner], self.dev, self.session.measure)

@@ -16,6 +16,7 @@ inequality bounds it at all times); Karnin, Koren, Somekh, ICML 2013 (sequential
 3.4.3 (the one-standard-error rule).
 """
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -131,7 +132,9 @@ def schedule(n_candidates: int, n_dev: int, most: int | None = None) -> list[tup
     return rounds
 
 
-async def race(candidates: Sequence[Variant], dev: Cases, measure: Measure, *, n_dev: int | None = None) -> Race:
+async def race(
+    candidates: Sequence[Variant], dev: Cases, measure: Measure, *, n_dev: int | None = None, together: bool = False
+) -> Race:
     """Find the best of `candidates` on `dev`.
 
     Args:
@@ -139,6 +142,7 @@ async def race(candidates: Sequence[Variant], dev: Cases, measure: Measure, *, n
         dev: In random order (rounds take the head).
         measure: Answers and grades; called with growing heads of `dev`, answers that exist are not asked again.
         n_dev: Cases of all of dev, where `dev` is the part from which no candidate was made.
+        together: Whether all candidates are asked at once, so that each head takes one round of answers.
     """
     running = _Running(candidates)
     start, n_dev = 0, len(dev) if n_dev is None else n_dev
@@ -146,14 +150,24 @@ async def race(candidates: Sequence[Variant], dev: Cases, measure: Measure, *, n
         running.cut_to(alive)
         heads = {start + math.ceil((end - start) * look / LOOKS) for look in range(1, LOOKS + 1)} - {start}
         for n in sorted(heads):
-            for variant in running.alive:
-                running.entries[variant.id] = entry_of(variant, await measure(variant, dev[:n]), dev[:n])
+            for some in [running.alive[:]] if together else [[variant] for variant in running.alive]:
+                for variant, measured in zip(some, await _all_of(measure, some, dev[:n]), strict=True):
+                    running.entries[variant.id] = entry_of(variant, measured, dev[:n])
             running.drop_unscored(n)
             running.drop_behind()
             if len(running.alive) == 1 < len(candidates):
                 return running.result(n_dev)
         start = end
     return running.result(n_dev)
+
+
+async def _all_of(measure: Measure, variants: Sequence[Variant], cases: Cases) -> list[DevScores]:
+    tasks = [asyncio.ensure_future(measure(variant, cases)) for variant in variants]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 class _Running:

@@ -1,0 +1,79 @@
+"""Answers that come in rounds: from the batches of a provider, or from workers with stores of their own.
+
+What several tasks ask for within a short time is sent as one round. A round leaves its answers in the store; whatever
+it could not answer is asked again by the caller, who alone retries, blames and gives up. Invariant: a key is in at
+most one open round.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from tuneworthy.engine.batch import Job
+from tuneworthy.engine.models import OpenModel
+
+# The jobs of a round, by model.
+Wanted = Mapping[str, tuple[OpenModel, list[Job]]]
+# Seconds without a new request after which a round is complete.
+QUIET_S = 0.2
+
+
+class Rounds:
+    """Collects requests and sends them together.
+
+    Args:
+        send: Puts the answers to all these jobs in the store, as far as there are any.
+        accepts: Whether a model is answered this way.
+        least: Requests in a round; fewer are asked one by one.
+        quiet_s: See `QUIET_S`.
+
+    Attributes:
+        sent: Rounds so far.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Wanted], Awaitable[None]],
+        *,
+        accepts: Callable[[OpenModel], bool] = lambda _: True,
+        least: int = 1,
+        quiet_s: float = QUIET_S,
+    ) -> None:
+        self.send, self.accepts, self.least, self.quiet_s = send, accepts, least, quiet_s
+        self.sent = 0
+        self._open: dict[str, tuple[OpenModel, list[Job]]] = {}
+        self._last = 0.0
+        self._task: asyncio.Task[bool] | None = None
+
+    async def ask(self, model: OpenModel, jobs: Iterable[Job]) -> bool:
+        """Send jobs with the next round and wait until it has ended; return whether there was one.
+
+        Raises:
+            TuneworthyError: What ends a run as a whole.
+        """
+        if not self.accepts(model):
+            return False
+        _, wanted = self._open.setdefault(model.name, (model, []))
+        keys = {job.key for job in wanted}
+        wanted.extend(job for job in jobs if job.key not in keys)
+        self._last = asyncio.get_running_loop().time()
+        if self._task is None:
+            self._task = asyncio.create_task(self._round())
+        task = self._task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()  # all who wait are cancelled together
+            raise
+
+    async def _round(self) -> bool:
+        try:
+            clock = asyncio.get_running_loop().time
+            while (rest := self._last + self.quiet_s - clock()) > 0:
+                await asyncio.sleep(rest)
+        finally:
+            wanted, self._open, self._task = self._open, {}, None
+        if sum(len(jobs) for _, jobs in wanted.values()) < self.least:
+            return False
+        self.sent += 1
+        await self.send(wanted)
+        return True
