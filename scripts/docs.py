@@ -678,7 +678,7 @@ def decoding_presets() -> str:
     """Return docs/reference/decoding-presets.md."""
     parts = [
         MADE,
-        "# Decoding presets\n\nWhat `[decoding] preset` and `decode explain --preset` set. Marks: *customary* (a "
+        "# Decoding presets\n\nWhat `[decoding] preset` and `decode explain preset=NAME` set. Marks: *customary* (a "
         "common value, not measured), *measured* (computed, or read in the engine's source), *contested* (sources "
         "disagree, or no comparison is known). Compare them on your data: `tuneworthy decode sweep`.\n",
     ]

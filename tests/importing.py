@@ -22,7 +22,6 @@ from tuneworthy.store import Folder
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @input_option
 @expected_option
-@click.option("--format")
 @click.option("--replace", is_flag=True)
 @click.pass_context
 def _command(context: click.Context, files: Sequence[Path], replace: bool, **request: Any) -> None:

@@ -40,7 +40,7 @@ def compare(name: str, text: str) -> None:
 COMMANDS: dict[str, list[str]] = {
     "init": ["init new --data tickets.csv --input text --expected label"],
     "record": ["record --upstream ftp://api.example.org"],
-    "trust": ["trust --show"],
+    "trust": ["trust show"],
     "check": ["check --offline"],
     "run": ["run --quick", "run", "run --rung few_shots"],
     "decide": ["decide"],
@@ -67,7 +67,7 @@ COMMANDS: dict[str, list[str]] = {
     "export classifier": ["export classifier --out classifier"],
     "export router": ["export router --out router"],
     "serve": ["serve"],
-    "decode explain": ["decode explain --probs 85,5,3 --temperature 0.7"],
+    "decode explain": ["decode explain probs=85,5,3 --temperature 0.7"],
     "decode sweep": ["decode sweep --calls 200"],
     "decode uncertainty": ["decode uncertainty"],
     "shadow replay": ["shadow replay examples.jsonl --candidate best"],

@@ -219,31 +219,31 @@ def test_the_table_names_the_step_that_took_a_token() -> None:
 
 
 def test_the_command_explains_given_numbers_and_says_what_it_needs() -> None:
-    told = CliRunner().invoke(command, ["temperature=0.7", "top-p=0.9", "--probs", "85,5,3", "--json"])
+    told = CliRunner().invoke(command, ["temperature=0.7", "top-p=0.9", "probs=85,5,3", "--json"])
     assert told.exit_code == 0, told.output
     engines_told = json.loads(told.stdout)["engines"]
     assert engines_told["llama_cpp"]["origins"]["top_k"] == "default"
     assert engines_told["vllm"]["steps"][-1]["name"] == "top_p"
-    penalised = ["frequency_penalty=1", "seen=0,0,2", "--probs", "85,5,3", "--json"]
+    penalised = ["frequency_penalty=1", "seen=0,0,2", "probs=85,5,3", "--json"]
     steps = json.loads(CliRunner().invoke(command, penalised).stdout)["engines"]["llama_cpp"]["steps"]
     after = next(step for step in steps if step["name"] == "frequency_penalty")["probabilities"]
     weights = np.array([0.85 * np.exp(-2), 0.05, 0.03 * np.exp(-1)])
     assert after == pytest.approx([*weights / weights.sum()])
-    shown = CliRunner().invoke(command, ["--probs", "42,20,12,9", "--preset", "chat"])
+    shown = CliRunner().invoke(command, ["probs=42,20,12,9", "preset=chat"])
     assert shown.exit_code == 0 and "min_p 0.05" in shown.output
-    hot = ["--probs", "42,20,12,9", "--preset", "chat", "temperature=1.5", "--json"]
+    hot = ["probs=42,20,12,9", "preset=chat", "temperature=1.5", "--json"]
     for options, min_p in (([], round(0.05**1.5, 4)), (["min_p=0.2"], 0.2)):
         values = json.loads(CliRunner().invoke(command, [*hot, *options]).stdout)["engines"]["llama_cpp"]["values"]
         assert (values["temperature"], values["min_p"]) == (1.5, min_p)
     for wrong in (
         [],
-        ["--probs", "1,2", "--prompt", "x"],
-        ["--probs", "a,b"],
-        ["--probs", "1,2", "temprature=1"],
-        ["--probs", "1,2", "top_k=1.5"],
-        ["--probs", "1,2", "seen=0,a"],
-        ["--probs", "1,2", "seen=2"],
-        ["--probs", "none.json"],
+        ["probs=1,2", "--prompt", "x"],
+        ["probs=a,b"],
+        ["probs=1,2", "temprature=1"],
+        ["probs=1,2", "top_k=1.5"],
+        ["probs=1,2", "seen=0,a"],
+        ["probs=1,2", "seen=2"],
+        ["probs=none.json"],
     ):
         with pytest.raises(UserError):
             CliRunner().invoke(command, wrong, catch_exceptions=False)

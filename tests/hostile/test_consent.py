@@ -170,7 +170,7 @@ def test_without_the_guard_changed_code_runs(coded: Path, monkeypatch: pytest.Mo
 def test_trust_shows_a_neighbour_that_changed(coded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (coded / "h1.py").write_text(CANARY)
     capsys.readouterr()
-    assert invoke(["trust", "--show", "--json", "--project", str(coded)]) == 0
+    assert invoke(["trust", "show", "--json", "--project", str(coded)]) == 0
     missing = __import__("json").loads(capsys.readouterr().out)["missing"]
     assert [row["what"] for row in missing] == ["h1.py"]
 
@@ -271,8 +271,8 @@ def test_an_odd_address_is_a_named_error(
 ) -> None:
     for section in (openai(url, 'api_key_env = ""'), f'[models.small]\nprovider = "http"\nurl = "{url}"\n{FREE}'):
         write(project, "", section)
-        for verb in ("run", "check --offline", "trust --show"):
+        for verb in ("run", "check --offline", "trust show"):
             status = run(project, verb)
-            assert status == 2 or (verb == "trust --show" and status == 0), capsys.readouterr()
+            assert status == 2 or (verb == "trust show" and status == 0), capsys.readouterr()
     with pytest.raises(UserError):
         check_address(url.replace("\\\\", "\\"))

@@ -80,7 +80,7 @@ ARGUMENTS = {
     ("init",): ["new", "--data", "cases.jsonl"],
     ("models", "pull"): [NAMES],
     ("demo",): [NAMES, "--help"],
-    ("decode", "explain"): ["--probs", NAMES],
+    ("decode", "explain"): [f"preset={NAMES}", "probs=1"],
     ("ui",): ["--bind", NAMES],
 }
 

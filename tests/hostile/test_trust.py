@@ -74,7 +74,7 @@ READING = {
     "parity": ["train", "--only", "parity"],
     "export variant": ["export", "variant"],
     "decode explain": ["decode", "explain"],
-    "trust --show": ["trust", "--show"],
+    "trust show": ["trust", "show"],
 }
 ACTING = {
     "run": ["run", "--yes"],
@@ -574,7 +574,7 @@ def test_consent_is_the_users_own_file_and_holds_the_very_words(project: Path) -
     assert [grant.what for grant in allowed(project)[1:]] == ["evil.py"]
     write(project, "", graders=grader("other.py:f"))
     assert [grant.what for grant in missing_grants(load(project))] == ["other.py:f"]
-    assert invoke(["trust", "--revoke", "--project", str(project)]) == 0
+    assert invoke(["trust", "revoke", "--project", str(project)]) == 0
     assert allowed(project) == []
 
 

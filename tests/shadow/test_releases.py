@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -73,9 +73,9 @@ def rung_of(root: Path) -> dict[str, Any]:
 
 
 def card_of(root: Path) -> str:
-    out = root / "model-card.md"
-    assert invoke(["export", "card", "--out", str(out), "--project", str(root)]) == 0
-    return out.read_text()
+    with chdir(root):
+        assert invoke(["export", "card", "--project", str(root)]) == 0
+    return (root / "model-card.md").read_text()
 
 
 # Source: huggingface/hub-docs modelcard.md, and the message of the Hub's validator in huggingface_hub issue 4218.

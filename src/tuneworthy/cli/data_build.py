@@ -41,7 +41,6 @@ from tuneworthy.types import Paths
 @click.argument("files", nargs=-1, type=PATH)
 @input_option
 @expected_option
-@click.option("--format", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option("--replace", is_flag=True, help="Forget files imported before.")
 @click.option("--unsafe", is_flag=True, help="Freeze despite failed gates; the version and the verdict show it.")
 @spending_options
@@ -68,7 +67,7 @@ def command(
     asked = ImportRequest(**request)
     if not files and (replace or asked != ImportRequest()):
         raise UserError(
-            "--input, --expected, --format and --replace need FILES.",
+            "--input, --expected and --replace need FILES.",
             hint="Name the files to import.",
         )
     project = load(root)

@@ -12,7 +12,6 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import (
     PATH,
     POSITIVE,
-    expected_option,
     input_option,
     json_option,
     note,
@@ -42,7 +41,6 @@ from tuneworthy.types import Paths
 @click.command("distill")
 @click.argument("files", nargs=-1, type=PATH)
 @input_option
-@expected_option
 @click.option(
     "--limit",
     type=POSITIVE,

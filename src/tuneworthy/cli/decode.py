@@ -15,6 +15,6 @@ command = LazyGroup(
 
     \b
     Example:
-      tuneworthy decode explain top_p=0.9 --probs 85,5,3
+      tuneworthy decode explain probs=85,5,3 top_p=0.9
     """,
 )

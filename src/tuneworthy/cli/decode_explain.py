@@ -27,41 +27,41 @@ from tuneworthy.types import Case, JsonMapping, Texts, Variant
 ENGINES = ("hf", "vllm", "llama_cpp")
 # Tokens to show.
 MOST = 12
+# Words that are no sampling parameters, with the type of their values: lists of numbers, or a name.
+WORDS = {"probs": float, "seen": int, "preset": str, "model": str}
 
 
 @click.command("explain")
-@click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--probs", help="Probabilities, such as 85,5,3.")
-@click.option("--prompt", help="Text whose next token --model predicts.")
-@click.option("--model", help="Name in [models] (default: the baseline).")
-@click.option("--preset", help="Preset; NAME=VALUE overrides its values.")
+@click.argument("words", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--prompt", help="Text whose next token a model predicts.")
 @project_option
 @json_option
-def command(
-    settings: Texts, probs: str | None, prompt: str | None, model: str | None, preset: str | None, root: Path
-) -> None:  # fmt: skip
+def command(words: Texts, prompt: str | None, root: Path) -> None:
     """Show which tokens survive each sampler, engine by engine.
 
-    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution comes from you (--probs) or
-    from a model (--prompt). Each engine has its own sampler order and defaults.
+    Shows the probabilities after each sampler of HF, vLLM and llama.cpp. The distribution comes from you
+    (probs=85,5,3) or from a model (--prompt). Each engine has its own sampler order and defaults.
 
-    NAME=VALUE sets temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty or presence_penalty.
-    The penalties apply to the tokens that seen=0,0,4 lists by number.
+    NAME=VALUE sets temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty or presence_penalty, or
+    their preset, which other values override. The penalties apply to the tokens that seen=0,0,4 lists by number.
+    model=NAME names the model of --prompt in [models] (default: the baseline).
 
     \b
     Example:
-      tuneworthy decode explain temperature=0.7 top_p=0.9 --probs 85,5,3
-      tuneworthy decode explain --prompt "The capital of France is" --preset chat
+      tuneworthy decode explain probs=85,5,3 temperature=0.7 top_p=0.9
+      tuneworthy decode explain --prompt "The capital of France is" preset=chat
     """
+    given = _settings(words)
+    probs, tokens, preset, model = (given.pop(name, None) for name in WORDS)
     if (probs is None) is (prompt is None):
-        raise UserError("Use either --probs or --prompt.", hint="Try --probs 85,5,3.")
+        raise UserError("Use either probs=… or --prompt.", hint="Try probs=85,5,3.")
     if probs is not None:
-        position = Position(logits=logits_of(np.array(_numbers(probs, "--probs", float))), labels=[])
+        position = Position(logits=logits_of(np.array(probs)), labels=[])
     else:
         position = run_async(_ask(root, prompt or "", model))
-    given = _settings(settings)
-    tokens = given.pop("seen", ())
-    parts = [compare_engines(position, _sampling(given, preset, name), [name], written=tokens) for name in ENGINES]
+    parts = [
+        compare_engines(position, _sampling(given, preset, name), [name], written=tokens or ()) for name in ENGINES
+    ]
     trails = {name: trail for part in parts for name, trail in part.trails.items()}
     shown = replace(parts[0], trails=trails, notes=list(dict.fromkeys(line for part in parts for line in part.notes)))
     print_result(shown.to_dict(MOST), _show, shown)
@@ -74,14 +74,14 @@ def _settings(words: Texts) -> dict[str, Any]:
         UnknownName: There is no such parameter.
         UserError: A value is no number.
     """
-    names, found = [*(one.name for one in fields(Sampling)), "seen"], dict[str, Any]()
+    names, found = [*(one.name for one in fields(Sampling)), *WORDS], dict[str, Any]()
     for word in words:
         name, _, text = word.partition("=")
         name = name.replace("-", "_")
         if name not in names:
             raise UnknownName("sampling parameter", name, names)
-        if name == "seen":
-            found[name] = _numbers(text, name)
+        if name in WORDS:
+            found[name] = _numbers(text, name, WORDS[name]) if WORDS[name] is not str else text
             continue
         value = FiniteFloat().convert(text, None, None)
         if name == "top_k" and (value != int(value) or value < -1):
@@ -95,7 +95,7 @@ def _sampling(given: JsonMapping, preset: str | None, engine: str) -> Sampling:
     return Sampling.of({**base, **given})
 
 
-def _numbers(text: str, option: str, kind: type = int) -> list[Any]:
+def _numbers(text: str, option: str, kind: type) -> list[Any]:
     try:
         return [kind(part) for part in text.replace(",", " ").split()]
     except ValueError:

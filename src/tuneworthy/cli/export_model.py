@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli.options import (
-    FILE_PATH,
     json_option,
     note,
     print_result,
@@ -81,10 +80,9 @@ def ollama(root: Path) -> None:
 
 
 @click.command("card")
-@click.option("--out", type=FILE_PATH, default="model-card.md", show_default=True, help="File to write.")
 @project_option
-def card(out: Path, root: Path) -> None:
-    """Write the model card, and record the model as a release.
+def card(root: Path) -> None:
+    """Write the model card to model-card.md, and record the model as a release.
 
     The card has Hugging Face's format. It states the base model, data version, settings, scores with intervals, gates,
     licences, limits and hashes, and calls a missing fact unknown. It contains no case, no training row and no prompt.
@@ -94,9 +92,9 @@ def card(out: Path, root: Path) -> None:
 
     \b
     Example:
-      tuneworthy export card --out README.md
+      tuneworthy export card
     """
-    project = load(root)
+    project, out = load(root), own_path(Path(), "model-card.md")
     store = Folder(project.root)
     with store.lock(note):
         made = model_card(project)

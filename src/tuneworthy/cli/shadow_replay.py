@@ -26,7 +26,6 @@ RECORDED = "recorded"
 @click.argument("files", nargs=-1, type=PATH)
 @click.option("--candidate", default="fine_tune", show_default=True, help="Variant to run, as in `compare`.")
 @click.option("--production", default=RECORDED, show_default=True, help="`recorded`, or a variant to run.")
-@click.option("--format", "format_name", metavar="NAME", help="Format of the rows (default: detected).")
 @click.option("--one-period", is_flag=True, help="Ignore days; judge this log only.")
 @click.option("--restart", is_flag=True, help="Judge again after a roll-back (end the proxy first).")
 @project_option
@@ -36,7 +35,6 @@ def command(
     files: Paths,
     candidate: str,
     production: str,
-    format_name: str | None,
     one_period: bool,
     restart: bool,
     root: Path,
@@ -66,9 +64,7 @@ def command(
     project = load(root)
     words = [candidate, *([] if production == RECORDED else [production])]
     again = _command_line()
-    recording = (
-        read_recording(project, files, format_name, one_period=one_period) if files else LiveTraffic(project).read()
-    )
+    recording = read_recording(project, files, one_period=one_period) if files else LiveTraffic(project).read()
     note(*recording.notes)
 
     def work(session: Session, *variants: Variant) -> Coroutine[Any, Any, ShadowRecord]:

@@ -16,11 +16,12 @@ from tuneworthy.trust import VARIABLE, Grant, Untrusted, allow, allowed, content
 
 @click.command("trust")
 @project_option
-@click.option("--show", is_flag=True, help="Only show what is allowed and what is missing.")
-@click.option("--revoke", is_flag=True, help="Revoke all permissions.")
+@click.argument("action", type=click.Choice(["allow", "show", "revoke"]), default="allow")
 @json_option
-def command(root: Path, show: bool, revoke: bool) -> None:
+def command(root: Path, action: str) -> None:
     """Allow the permissions of a project file.
+
+    ACTION is allow (default), show (what is allowed and what is missing) or revoke (all permissions).
 
     A project file can name Python functions, programs, keys, servers and files outside its folder. They stay unused
     until you allow it, with this command or when another command asks. Your permission is stored in your own
@@ -30,13 +31,13 @@ def command(root: Path, show: bool, revoke: bool) -> None:
 
     \b
     Example:
-      tuneworthy trust --show
+      tuneworthy trust show
       tuneworthy trust
     """
     project = load(root)
     Folder(project.root)
-    grants = grants_of(project)
-    if not show:
+    grants, revoke = grants_of(project), action == "revoke"
+    if action != "show":
         allow(project.root, () if revoke else grants)
         grants = grants_of(load(root))  # a package that may be imported now can ask for more
         if not revoke:

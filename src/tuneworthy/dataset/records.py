@@ -94,7 +94,6 @@ class ImportRequest:
 
     inputs: TextTuple = ()
     expected: str | None = None
-    format: str | None = None
 
 
 @frozen

@@ -142,20 +142,19 @@ class Recording:
         return sorted({session.stratum for session in self.sessions} - {""})
 
 
-def read_recording(project: Project, paths: Paths, format: str | None = None, *, one_period: bool = False) -> Recording:
+def read_recording(project: Project, paths: Paths, *, one_period: bool = False) -> Recording:
     """Read files and draw from them as `[shadow]` says; the days are in order, the sessions of one in random order.
 
     Args:
         project: Its sections `[shadow]`, `[data]` and `[split]` are used.
         paths: Logs, traces and exports.
-        format: Of the rows; recognised if None.
         one_period: Whether each session is a day of its own, so that the result is about these files only.
 
     Raises:
         DataError: A file cannot be read, or its format is not known.
         UserError: There is no conversation, or no row has the key of the strata.
     """
-    rows, n_unread = _rows(paths, format)
+    rows, n_unread = _rows(paths)
     groups = grouped((row.group or "", row) for row in rows)
     if not groups:
         raise UserError(
@@ -403,7 +402,7 @@ def _turn_name(session: str, row: Example) -> str:
     return content_hash([session, row.messages[:-1]])
 
 
-def _rows(paths: Paths, format: str | None) -> tuple[list[Example], int]:
+def _rows(paths: Paths) -> tuple[list[Example], int]:
     """Return the rows of all files with the names of their sessions in `group`, and how many were left out.
 
     A file with the rows of an earlier one is left out: its sessions would count twice. Two files of one name are two.
@@ -411,12 +410,12 @@ def _rows(paths: Paths, format: str | None) -> tuple[list[Example], int]:
     rows = []
     n_unread, known = 0, set()
     names = Counter(path.name for path in {*paths})
-    facts = facts_of(paths) if format is None else {}
+    facts = facts_of(paths)
     for path in paths:
         journal = Rejects(path)
         journal.facts, journal.alone = facts, len(paths) == 1
         own, file = [], path.name if names[path.name] == 1 else path.as_posix()
-        for line, fields in stream_examples(path, journal, format=format).rows:
+        for line, fields in stream_examples(path, journal).rows:
             if fields is not None:
                 own.append(Example(**fields, id="", source=f"{file}:{line}"))
         n_unread += sum(reject.reason != "mirrored" for reject in journal.take(maxsize))

@@ -127,11 +127,10 @@ _EXAMPLES = _Noun(EXAMPLE_FORMATS, native_example, "examples", keep_rest=True)
 
 @positional
 class _Options:
-    """The caller's choice of columns and format; recognised where it is empty."""
+    """The caller's choice of columns; recognised where it is empty."""
 
     inputs: Texts = ()
     expected: str | None = None
-    format: str | None = None
 
 
 def read_cases(
@@ -181,18 +180,16 @@ def stream_examples(
     *,
     input_column: Texts = (),
     expected_column: str | None = None,
-    format: str | None = None,
 ) -> ExampleStream:
     """Read examples one by one; arguments as in `read_cases`, equal rows are all given.
 
     Args:
-        format: Name of an example format; recognised if None.
         journal: Gets the rows that are left out.
 
     Raises:
         DataError: The file cannot be read, or its format is not known; never for a row.
     """
-    return _opened(journal, _EXAMPLES, _Options(input_column, expected_column, format))
+    return _opened(journal, _EXAMPLES, _Options(input_column, expected_column))
 
 
 def _read_whole(
@@ -384,13 +381,11 @@ def _with_parsed(row: JsonObject) -> JsonObject:
 
 
 def _chosen(kind: _Noun, source: RowSource, head: list[tuple[int, JsonObject]], options: _Options) -> Format | None:
-    """Choose the format of the rows: the caller's, or the recognised one; None for columns.
+    """Return the recognised format of the rows; None for columns.
 
     Raises:
         RowFault: No format is recognised, or it is that of a tool whose rows are not read.
     """
-    if options.format is not None:
-        return kind.formats.get(options.format)
     if options.inputs or options.expected:
         return None
     keys = {key for _, row in head for key in row}

@@ -95,7 +95,7 @@ def _from_files(store: Folder, paths: Paths, request: ImportRequest, say: Say) -
         try:
             return import_files(store, paths, request, say, latest=False)
         except UserError:
-            if request.format or request.expected or not _unanswered(paths, request):
+            if not _unanswered(paths, request):
                 raise
     about, rows = ImportRecord(made_by="questions", sources=[], notes=[]), list[Example]()
     for path, source in zip(paths, source_files(store, paths), strict=True):

@@ -148,7 +148,7 @@ def _read_files(
     request: ImportRequest,
     say: Say,
 ) -> None:
-    facts = facts_of(paths) if request.format is None and not request.inputs else {}
+    facts = facts_of(paths) if not request.inputs else {}
     for path, source in zip(paths, sources, strict=True):
         journal = Rejects(path)
         journal.facts, journal.alone = facts, len(paths) == 1
@@ -201,9 +201,7 @@ def _read_source(
     path: Path, source: SourceRecord, journal: Rejects, writer: ImportWriter, *, request: ImportRequest, say: Say
 ) -> SourceRecord:
     """Write the rows of a file and its rejects; return its record with the format and an example."""
-    stream = stream_examples(
-        path, journal, input_column=request.inputs, expected_column=request.expected, format=request.format
-    )
+    stream = stream_examples(path, journal, input_column=request.inputs, expected_column=request.expected)
     head, scales = list(islice(stream.rows, PEEK)), Scales()
     for _, fields in head:
         if fields is not None:
