@@ -499,7 +499,9 @@ def test_an_open_host_says_who_can_use_it(
     host: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tuneworthy.shadow.http_server.serve", lambda app, door: door.close())
-    monkeypatch.setattr("tuneworthy.cli.shadow_proxy.run_async", lambda work: work.close() or SimpleNamespace(id="v"))
+    monkeypatch.setattr(
+        "tuneworthy.cli.shadow_proxy.run_async", lambda work: work.close() or (SimpleNamespace(id="v"), 1)
+    )
     port, root = free_port(), write_traffic_project(tmp_path, "equal")
     words = ["shadow", "proxy", "http://127.0.0.1:9", "--bind", f"{host}:{port}", "--project", str(root)]
     assert invoke([*words, "--candidate", "current"]) == 0

@@ -31,7 +31,7 @@ from tuneworthy.shadow.replay import ShadowRecord, read_shadow
 from tuneworthy.store import Folder, ResponseStore
 
 SECRET = "secret-9cba5a2e"
-ENDED = "[shadow]\nidle_minutes = 0.01\nturns = 3\nsession_header = 'X-Chat'\ncopies = 1000\n"
+ENDED = "[shadow]\nidle_minutes = 0.01\nturns = 3\nsession_header = 'X-Chat'\n"
 
 
 class Proxy:

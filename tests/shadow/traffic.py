@@ -71,4 +71,8 @@ def write_traffic_project(root: Path, candidate: str, *, extra: str = "") -> Pat
     write_simulation(root, models, n_cases=60, rungs=["baseline"], apart=False, extra=extra)
     with (root / "world.py").open("a") as file:
         file.write(SCRIPT)
+    config = root / "tuneworthy.toml"
+    config.write_text(
+        config.read_text().replace('provider = "scripted"\n', 'provider = "scripted"\nconcurrency = 1000\n')
+    )
     return root

@@ -75,12 +75,12 @@ def command(
     project = load(root)
     folder = Folder(project.root)
 
-    async def check() -> Variant:
-        async with open_variants(project, [candidate], max_usd=max_usd, yes=yes, beside=True) as (_, (variant,)):
+    async def check() -> tuple[Variant, int]:
+        async with open_variants(project, [candidate], max_usd=max_usd, yes=yes, beside=True) as (session, (variant,)):
             check_candidate(variant)
-            return variant
+            return variant, session.models[variant.model].concurrency
 
-    asked, record = run_async(check()), read_shadow(folder)
+    (asked, most), record = run_async(check()), read_shadow(folder)
     variant = asked.id
     known = record.verdict if record and record.variant == variant else None
     state = canary_state(folder, variant)
@@ -97,7 +97,7 @@ def command(
         return processes.main_of("tuneworthy.shadow.worker", orjson.dumps(order).decode())
 
     settings = project.shadow
-    copies = Copies(child, most=settings.copies, log=folder.logs / "shadow.log", max_usd=max_usd)
+    copies = Copies(child, most=most, log=folder.logs / "shadow.log", max_usd=max_usd)
     header = settings.session_header.lower().encode()
     shift = LiveCanary(folder, state, copies, session_header=header) if state and canary else None
     app = ShadowProxy(upstream, copies, share=share, seed=project.split.seed, header=header, canary=shift)

@@ -17,8 +17,6 @@ class Shadow(Section):
     label_share: Chance = 0.1
     """Share of the sessions that people label, unless the recording holds the right answer (`truth`) of each row. Each
     change while people label gives a false pass another chance of at most 5%."""
-    copies: Count = 16
-    """Copies in flight, at most; further copies are dropped."""
     session_header: str = "x-session-id"
     """Header of a request that names its session. Without it the session is the user that the body names, else the
     first message."""
