@@ -61,7 +61,7 @@ def test_latency_under_the_load_of_a_replay_is_shown_and_stops_nothing(tmp_path:
     for latency, words in ((0, "100.0%"), (60, "0.0%")):
         root = write_traffic_project(tmp_path / str(latency), "better", extra="[constraints]\np95_ms = 50\n")
         toml = (root / "tuneworthy.toml").read_text()
-        slow = f'function = "world.py:better"\nlatency_ms = {latency}\nconcurrency = 32'
+        slow = f'function = "world.py:better"\nlatency_ms = {latency}'
         (root / "tuneworthy.toml").write_text(toml.replace('function = "world.py:better"', slow))
         status, record = replayed(root, log)
         (found,) = [one for one in record.verdict.results if one.metric == "latency"]

@@ -7,6 +7,7 @@ hash of the question, so it is the same in every process.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,5 @@ def write_traffic_project(root: Path, candidate: str, *, extra: str = "") -> Pat
     with (root / "world.py").open("a") as file:
         file.write(SCRIPT)
     config = root / "tuneworthy.toml"
-    config.write_text(
-        config.read_text().replace('provider = "scripted"\n', 'provider = "scripted"\nconcurrency = 1000\n')
-    )
+    config.write_text(re.sub(r'(function = "world.py:\w+"\n)', r"\1concurrency = 1000\n", config.read_text()))
     return root
