@@ -1,0 +1,146 @@
+"""Time, bytes and memory by size: constants from two small sizes, and how well they predict three larger ones.
+
+    python benchmarks/scale.py [--parts store run build files] [--small 2000 20000] [--large 50000 200000 1000000]
+                               [--folder DIR] [--save]
+
+Each measurement is a process of its own. `store` commits answers one by one, as a run does, then reads all of them, as
+a resumed run does, then sums what they cost, as `status` does. `run` asks a provider that answers at once. `build` is
+`data build --stages` with two workers. `files` writes the request files of a batch and reads its results. A model is a
+line through the two small sizes; the table shows the predicted and the measured seconds, bytes on disk and peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+QUESTION = "Where is the card that I ordered on the third of May, number {}, and when will it arrive at my address?"
+
+
+def peak_mib(pid: str = "self") -> float:
+    """Return the largest resident set of a process so far, MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def store(n: int, folder: Path) -> dict[str, float]:
+    from tuneworthy.store import ResponseStore, response_key
+    from tuneworthy.types import Response
+
+    keys = [response_key(b"model", {"n": number}, 0) for number in range(n)]
+    opened, started = ResponseStore(folder / "responses.sqlite"), time.perf_counter()
+    for number, key in enumerate(keys):
+        note = opened.open_call(key, 0.001)
+        answer = Response(text=f"card_arrival {number}", model="m", input_tokens=400, output_tokens=5, seconds=0.4)
+        opened.put(key, answer, 0.0001, note)
+    inserted = time.perf_counter()
+    opened.close()
+    opened = ResponseStore(folder / "responses.sqlite")
+    for first in range(0, n, 50_000):
+        opened.get_many(keys[first : first + 50_000])
+    resumed = time.perf_counter()
+    spent = opened.spending().usd
+    assert abs(spent - 0.0001 * n) < 1e-6 * n, spent
+    ended = time.perf_counter()
+    return {"insert_s": inserted - started, "resume_s": resumed - inserted, "report_s": ended - resumed}
+
+
+def run(n: int, folder: Path) -> dict[str, float]:
+    from tuneworthy.engine.budget import Budget
+    from tuneworthy.engine.models import OpenModel
+    from tuneworthy.engine.runner import Runner
+    from tuneworthy.prompts.shots import ShotPool
+    from tuneworthy.store import ResponseStore
+    from tuneworthy.types import Case, Request, Response, Variant
+
+    class Instant:
+        identity = {"provider": "instant"}
+        supports: frozenset[str] = frozenset()
+
+        async def complete(self, request: Request) -> Response:
+            return Response(text="card_arrival", input_tokens=40, output_tokens=5)
+
+        async def close(self) -> None: ...
+
+    model = OpenModel("m", Instant(), None, hosted=False, concurrency=64, timeout_s=60, retries=0)
+    variant = Variant(
+        name="v", model="m", model_identity=Instant.identity, system="Answer.", user="{{ input }}", max_tokens=10
+    )
+    cases = [Case(id=f"c{number}", input=QUESTION.format(number), expected="card_arrival") for number in range(n)]
+    runner = Runner(ResponseStore(folder / "responses.sqlite"), Budget(None), ShotPool(()))
+    started = time.perf_counter()
+    first = asyncio.run(runner.run(variant, model, cases))
+    asked = time.perf_counter()
+    assert len(first) == n
+    del first
+    again = asyncio.run(Runner(runner.store, Budget(None), ShotPool(())).run(variant, model, cases))
+    assert all(trace.stored for trace in again)
+    return {"ask_s": asked - started, "resume_s": time.perf_counter() - asked}
+
+
+PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {"store": store, "run": run}
+
+
+def measured(part: str, n: int, folder: Path) -> dict[str, float]:
+    """Measure a part at one size in a process of its own."""
+    own = folder / f"{part}-{n}"
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True)
+    words = [sys.executable, __file__, "--child", part, "--small", str(n), "--folder", str(own)]
+    found: dict[str, float] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    found["bytes"] = size_of(own)
+    shutil.rmtree(own)
+    return found
+
+
+def table(part: str, small: list[int], large: list[int], folder: Path) -> list[dict[str, Any]]:
+    at = {n: measured(part, n, folder) for n in small}
+    low, high = small
+    rows = []
+    for n in large:
+        seen = measured(part, n, folder)
+        for name, value in seen.items():
+            slope = (at[high][name] - at[low][name]) / (high - low)
+            predicted = at[high][name] + slope * (n - high)
+            rows.append({"part": part, "figure": name, "n": n, "per_item": slope, "predicted": predicted,
+                         "measured": value, "error": predicted / value - 1})  # fmt: skip
+            print(f"{part:6} {name:10} {n:>10,} predicted {predicted:>14,.2f} measured {value:>14,.2f} "
+                  f"error {predicted / value - 1:+.1%}", flush=True)  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--parts", nargs="+", default=[*PARTS], choices=[*PARTS])
+    parser.add_argument("--small", nargs="+", type=int, default=[2_000, 20_000])
+    parser.add_argument("--large", nargs="+", type=int, default=[50_000, 200_000, 1_000_000])
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/tuneworthy-scale"))
+    parser.add_argument("--child", choices=[*PARTS])
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    os.environ.setdefault("XDG_CONFIG_HOME", str(options.folder / "config"))
+    if options.child:
+        found = PARTS[options.child](options.small[0], options.folder)
+        print(json.dumps({**found, "peak_mib": peak_mib()}))
+        return
+    rows = [row for part in options.parts for row in table(part, options.small, options.large, options.folder)]
+    if options.save:
+        (HERE / "results" / "scale.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
