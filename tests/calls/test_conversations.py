@@ -6,9 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import orjson
@@ -16,6 +14,7 @@ import pytest
 
 import tuneworthy
 from tests.calls.servers import written
+from tests.chat_server import chat_server, completion
 from tuneworthy.calls.groups import read_calls
 from tuneworthy.cases import read_dataset
 from tuneworthy.cli import invoke
@@ -29,41 +28,23 @@ LOOKUP = {"type": "function", "function": {"name": "lookup", "description": "Sta
 SYSTEM = {"role": "system", "content": "You are a shop's agent. Look each order up before you answer."}
 
 
-class Agent(BaseHTTPRequestHandler):
-    """Looks up the order of a question, then tells its state; `small` forgets the last digit of each fifth order."""
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        last = body["messages"][-1]
-        message: dict[str, Any] = {"role": "assistant", "content": f"Your order is {last['content']}."}
-        if last["role"] == "user":
-            order = re.findall(r"W\d+", last["content"])[0]
-            wrong = body["model"] == "small" and int(order[1:]) % 5 == 0
-            arguments = {"order": order[:-1] if wrong else order} | ({"days": 7} if body["model"] == "small" else {})
-            function = {"name": "lookup", "arguments": json.dumps(arguments)}
-            message |= {"content": None, "tool_calls": [{"id": "c1", "type": "function", "function": function}]}
-        answer = {
-            "id": "1", "object": "chat.completion", "created": 1, "model": body["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25},
-        }  # fmt: skip
-        content = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None: ...
+def agent(body: dict[str, Any]) -> dict[str, Any]:
+    """Look up the order of a question, then tell its state; `small` forgets the last digit of each fifth order."""
+    last = body["messages"][-1]
+    if last["role"] != "user":
+        return completion(body, f"Your order is {last['content']}.")
+    order = re.findall(r"W\d+", last["content"])[0]
+    wrong = body["model"] == "small" and int(order[1:]) % 5 == 0
+    arguments = {"order": order[:-1] if wrong else order} | ({"days": 7} if body["model"] == "small" else {})
+    function = {"name": "lookup", "arguments": json.dumps(arguments)}
+    called = [{"id": "c1", "type": "function", "function": function}]
+    return completion(body, {"content": None, "tool_calls": called})
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Agent)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    with chat_server(agent) as found:
+        yield found
 
 
 def record(address: str, to: Path, n: int) -> None:

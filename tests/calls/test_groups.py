@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import orjson
@@ -15,6 +13,7 @@ import pytest
 
 import tuneworthy
 from tests.calls.servers import written
+from tests.chat_server import chat_server, completion
 from tuneworthy.calls.groups import CallGroup, read_calls
 from tuneworthy.cli import invoke
 from tuneworthy.prompts.templates import chat
@@ -246,36 +245,16 @@ def test_several_groups_are_listed_and_one_must_be_named(tmp_path, capsys):
     assert not (tmp_path / "p").exists()
 
 
-class Sorter(BaseHTTPRequestHandler):
-    """A chat model that knows the colours of HINTS."""
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = body["messages"][-1]["content"]
-        colour = next(colour for colour, hint in zip(COLOURS, HINTS, strict=True) if hint in text)
-        message = {"role": "assistant", "content": colour}
-        answer = {
-            "id": "1", "object": "chat.completion", "created": 1, "model": body["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21},
-        }  # fmt: skip
-        content = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None: ...
+def sorter(body: dict[str, Any]) -> dict[str, Any]:
+    """Answer as a chat model that knows the colours of HINTS."""
+    text = body["messages"][-1]["content"]
+    return completion(body, next(colour for colour, hint in zip(COLOURS, HINTS, strict=True) if hint in text))
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Sorter)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    with chat_server(sorter) as found:
+        yield found
 
 
 def test_a_running_program_is_recorded_and_answers_in_four_commands_what_can_be_cheaper(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chat_server import chat_server, completion
 from tuneworthy.cli import invoke
 from tuneworthy.engine.batch import Job
 from tuneworthy.engine.served_model import ServedCalls
@@ -37,39 +36,14 @@ class Api:
         name, fingerprint = self.serves(self.names.total())
         self.names[name] += 1
         right = LABELS[int(re.findall(r"case (\d+)", text)[-1]) % 3]
-        return {
-            "model": name,
-            "system_fingerprint": fingerprint or None,
-            "choices": [{"message": {"content": right}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 20, "completion_tokens": 1},
-        }
+        return completion(body, right, model=name, system_fingerprint=fingerprint or None)
 
 
 @pytest.fixture
 def api() -> Iterator[Api]:
-    played, lock = Api(), threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                content = json.dumps(played.answer(body)).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    played.url = f"http://127.0.0.1:{server.server_port}/v1"
-    yield played
-    server.shutdown()
-    server.server_close()
+    played = Api()
+    with chat_server(played.answer) as played.url:
+        yield played
 
 
 @pytest.fixture

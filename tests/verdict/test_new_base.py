@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.chat_server import chat_server, completion
 from tests.ladder.simulations import LABELS, write_simulation
 
 from tuneworthy.cli import invoke
@@ -274,62 +273,31 @@ def test_an_address_becomes_a_model_of_this_command_only(world: Path) -> None:
         with_base(project, "gpt-6-luna")
 
 
-class Handler(BaseHTTPRequestHandler):
-    """A server whose model gives the right label of a simulation, and counts its calls."""
-
-    n = 0
-
-    def do_GET(self) -> None:
-        self._send({"object": "list", "data": [{"id": "m"}]})
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        type(self).n += 1
-        number = int(re.findall(r"item (\d+)", body["messages"][-1]["content"])[-1])
-        text = ("red", "green", "blue")[number % 3]
-        message = {"role": "assistant", "content": text}
-        usage = {"prompt_tokens": 20, "completion_tokens": 1}
-        self._send(
-            {
-                "id": "1",
-                "model": "m",
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                "usage": usage,
-            }
-        )
-
-    def _send(self, document: Any) -> None:
-        content = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def server() -> Iterator[str]:
-    Handler.n = 0
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{served.server_address[1]}/v1"
-        served.shutdown()
+def server() -> Iterator[tuple[str, list[int]]]:
+    """Serve a model that gives the right label of a simulation; yields its address and the cases that it was asked."""
+    asked: list[int] = []
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        asked.append(int(re.findall(r"item (\d+)", body["messages"][-1]["content"])[-1]))
+        return completion(body, ("red", "green", "blue")[asked[-1] % 3])
+
+    with chat_server(answer) as address:
+        yield address, asked
 
 
 def test_a_model_that_no_section_names_is_measured_at_its_address(
-    world: Path, server: str, capsys: pytest.CaptureFixture[str]
+    world: Path, server: tuple[str, list[int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, toml = contents(), Path("tuneworthy.toml").read_bytes()
-    base = f"openai:m@{server}"
+    address, asked = server
+    base = f"openai:m@{address}"
     found = change(capsys, base, 3)
-    n = Handler.n
+    n = len(asked)
     assert found["after"]["recommendation"] == "base/m" and moved(found)["score"] == 1.0 and n > 100
     assert not calls() and contents() == before and Path("tuneworthy.toml").read_bytes() == toml
     assert invoke(["decide", "--base", base]) == 3
-    assert Handler.n == n
+    assert len(asked) == n
     said = capsys.readouterr().out
     assert "[models] as `m`" in said and "Before: Undecided" in said
 
