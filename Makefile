@@ -95,7 +95,7 @@ lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(COMPILE) $(addprefix --extra ,chrf data dev langfuse local mlflow optimise proxy rag sweep tools train ui) \
+	$(COMPILE) $(addprefix --extra ,chrf data dev langfuse local mlflow optimise proxy rag ray sweep tools train ui) \
 		pyproject.toml -o requirements.lock
 	sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock | grep -Ev '^(torch|triton|nvidia|cuda)' \
 		> constraints.txt

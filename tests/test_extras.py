@@ -22,7 +22,7 @@ def test_a_missing_package_is_reported_with_its_extra(package: str, monkeypatch:
     with pytest.raises(UserError, match=package.replace("_", "-")) as error:
         require(package)
     assert re.search(
-        r"pip install .tuneworthy\[(data|chrf|proxy|tools|train|local|ui|langfuse|mlflow)\]", str(error.value)
+        r"pip install .tuneworthy\[(data|chrf|proxy|tools|train|local|ray|ui|langfuse|mlflow)\]", str(error.value)
     )
 
 

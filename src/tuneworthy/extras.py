@@ -39,6 +39,9 @@ MISSING = {
     "mcp": MissingPackage(
         "An MCP server needs the package mcp, which is not installed.", hint='Run `pip install "tuneworthy[tools]"`.'
     ),
+    "ray": MissingPackage(
+        "`--engine ray` needs ray, which is not installed.", hint='Run `pip install "tuneworthy[ray]"`.'
+    ),
     "sacrebleu": MissingPackage(
         "The grader `chrf` needs sacrebleu, which is not installed.", hint='Run `pip install "tuneworthy[chrf]"`.'
     ),
