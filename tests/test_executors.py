@@ -173,7 +173,7 @@ def test_children_end_with_a_command_that_was_killed(tmp_path: Path) -> None:
     )
     owner = subprocess.Popen([sys.executable, "-c", code])
     with (tmp_path / "alive").open() as pipe:
-        assert pipe.read(1) == "x"
+        assert pipe.readline() == "x\n"
         owner.send_signal(signal.SIGKILL)
         owner.wait()
         watchdog = threading.Timer(30, os._exit, [1])
