@@ -133,6 +133,14 @@ async def start_async(command: Sequence[str], log: IO[bytes]) -> asyncio.subproc
     )
 
 
+def send(child: Child, line: bytes) -> None:
+    """Write a line to a piped child, unless it has ended."""
+    with suppress(BrokenPipeError):
+        if child.stdin is not None:
+            child.stdin.write(line + b"\n")
+            child.stdin.flush()
+
+
 def end(child: Child, grace_s: float) -> None:
     """Close a piped child's input, and kill the child if it is still running after `grace_s` seconds."""
     with suppress(BrokenPipeError):

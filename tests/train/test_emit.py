@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tuneworthy.errors import UserError
-from tuneworthy.train.emit import FORMATS, emit
+from tuneworthy.train.emit import FORMATS, FSDP2, emit
 from tuneworthy.train.lints import LINTS
 from tuneworthy.train.settings import TrainingSettings
 from tuneworthy.train.settings_table import SettingsTable
@@ -94,3 +94,36 @@ def test_unsloth_refuses_all_weights_and_an_unknown_format_is_refused() -> None:
         emit("unsloth", replace(SETTINGS, method="full"), "org/model")
     with pytest.raises(UserError, match="Unknown format: 'slurm'"):
         emit("slurm", SETTINGS, "org/model")
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_accelerate_loads_the_launch_file_of_fsdp2_and_parses_its_command(tmp_path: Path, method: Any) -> None:
+    launch = pytest.importorskip("accelerate.commands.launch")
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    made = emit("trl", replace(SETTINGS, method=method, batch_size=12), "org/model")
+    (tmp_path / FSDP2).write_text(made.files[FSDP2])
+    config = load_config_from_file(str(tmp_path / FSDP2))
+    assert config.distributed_type == "FSDP" and config.num_processes == 2 and config.mixed_precision == "bf16"
+    note = next(note for note in made.notes if "accelerate launch" in note)
+    command = note.split("`")[1].replace(FSDP2, str(tmp_path / FSDP2)).replace(" N ", " 4 ").split()
+    assert command[:2] == ["accelerate", "launch"] and note.endswith("one of 2, 3, 4, 6, 12.")
+    parsed, *_ = launch._validate_launch_command(launch.launch_command_parser().parse_args(command[2:]))
+    assert (parsed.use_fsdp, parsed.fsdp_version, parsed.num_processes) == (True, 2, 4)
+    assert parsed.training_script == "train_trl.py" and parsed.fsdp_state_dict_type == "FULL_STATE_DICT"
+    (tmp_path / FSDP2).write_text(made.files[FSDP2] + "sharded: true\n")
+    with pytest.raises(ValueError, match="unknown keys"):
+        load_config_from_file(str(tmp_path / FSDP2))
+    assert FSDP2 not in emit("trl", replace(SETTINGS, method="qlora"), "org/model").files
+
+
+def test_the_script_for_trl_divides_a_step_among_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    trl = pytest.importorskip("trl")
+    pytest.importorskip("peft")
+    text = emit("trl", replace(SETTINGS, dtype="float32", batch_size=12, micro_batch_size=4), "org/model").main
+    for n, expected in {1: (4, 3), 2: (2, 3), 3: (4, 1), 6: (2, 1)}.items():
+        monkeypatch.setattr(trl.SFTConfig, "world_size", n)
+        names: dict[str, Any] = {"__name__": "script"}
+        exec(compile(text, "train_trl.py", "exec"), names)
+        config = names["CONFIG"]
+        assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == expected

@@ -159,3 +159,21 @@ def test_trl_trains_on_the_ids_and_labels_that_stand_in_the_file(
     }
     expected = map(orjson.loads, row_lines(rendered.rows[:6]))
     assert seen == {(tuple(row["input_ids"]), tuple(row["labels"])) for row in expected}
+
+
+def test_a_plan_has_the_memory_of_each_device_by_number_of_processes(
+    store: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["plan", "--project", str(store.root), "--gpu-memory", "8GiB", "--json"]) == 0
+    told = orjson.loads(capsys.readouterr().out)
+    own = told["processes"]
+    assert [one["processes"] for one in own] == [1, 2, 4, 8]
+    assert [one["rows"] for one in own] == [8, 4, 2, 1], "a batch of 8 rows is divided"
+    assert own[0]["gib"] == told["memory"]["gib"] and {one["available_gib"] for one in own} == {8.0}
+    exchange = {part["part"]: part for part in own[1]["parts"]}["exchange"]
+    gradients = {part["part"]: part for part in own[1]["parts"]}["gradients"]
+    assert exchange["gib"] == gradients["gib"] and "exchange" not in {part["part"] for part in own[0]["parts"]}
+    assert invoke(["plan", "--project", str(store.root)]) == 0
+    assert "Memory of each device by number of processes" in capsys.readouterr().out
+    on_cpu = [one.available for one in plan_project(load(store.root)).advice.processes]
+    assert on_cpu[1] < on_cpu[0] / 2, "processes without a GPU share the memory"

@@ -103,7 +103,7 @@ def test_a_second_signal_stops_a_step_that_updates_weights(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signalled(monkeypatch, trainer.Watcher, "on_step_end", 2)
-    signalled(monkeypatch, checkpoints, "random_states", 2)
+    signalled(monkeypatch, checkpoints.PlainTrainer, "_save_optimizer_and_scheduler", 1)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     assert checkpoints.newest(tmp_path) is None  # weights may be half updated

@@ -140,14 +140,13 @@ def test_the_pilot_of_another_base_is_kept_and_resumed(tmp_path: Path, monkeypat
         for name, value in {
             "prepare": lambda *_, **__: prepared,
             "load_model": lambda *_: None,
-            "scorer": lambda *_: lambda _: None,
+            "evaluator_of": lambda *_: lambda _: 0.25,
             "rehearsal_rows": lambda *_: [],
             "raw_rows": lambda *_: [],
             "base_spec": lambda _: base,
             "_point": point,
         }.items():
             monkeypatch.setattr(pilot, name, value)
-        monkeypatch.setattr(pilot.TaskMetric, "score", lambda *_: 0.25)
         return dict(
             pilot.run_pilot(
                 load(tmp_path), store, sizes=lambda _: [20, 40], n_seeds=1, unsafe=False, say=lambda _: None
@@ -489,3 +488,33 @@ def test_a_pilot_compares_the_rows_after_raw_text_with_the_same_rows(
     assert command(["train", *at]) == 0
     assert "no documents" in capsys.readouterr().out
     assert store.read("pilot", dict)["continued"]["helps"] is False
+
+
+@pytest.mark.slow
+def test_a_project_trains_on_two_processes_to_the_adapter_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file
+
+    monkeypatch.setattr("tuneworthy.train.run.has_bf16", lambda _: False)
+    made = {}
+    for n in ("1", "2"):
+        (tmp_path / n).mkdir()
+        store = tiny_project(tmp_path / n)
+        at = ["--project", str(tmp_path / n), "--json", "--processes", n]
+        assert command(["train", "--only", "train", *at]) == 0, capsys.readouterr().err
+        made[n] = open_artifact(store, "adapter")
+        assert command(["train", "--only", "train", *at[:3]]) == 0, "the number of processes names no run"
+    capsys.readouterr()
+    told = [one.manifest for one in made.values()]
+    assert [one["settings"]["processes"] for one in told] == [1, 2] and told[0]["run"] == told[1]["run"]
+    assert told[0]["curves"]["last_loss"] == pytest.approx(told[1]["curves"]["last_loss"], abs=1e-4)
+    assert told[0]["held_out"]["score"] == pytest.approx(told[1]["held_out"]["score"], abs=1e-4)
+    one, two = (load_file(adapter.folder / "adapter_model.safetensors") for adapter in made.values())
+    assert max(float((one[key] - two[key]).abs().max()) for key in one) < 1e-4
+    for arguments, message in (
+        (["--processes", "3"], "3 processes cannot share a batch of 8 rows equally. Choose one of 1, 2, 4, 8"),
+        (["--processes", "2", "--only", "merge"], "--processes belongs to"),
+    ):
+        assert command(["train", *arguments, "--project", str(tmp_path / "1"), "--unsafe"]) == 2
+        assert message in capsys.readouterr().err

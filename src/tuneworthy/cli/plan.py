@@ -19,7 +19,9 @@ from tuneworthy.text import count
 from tuneworthy.train.advise import Knob, MachinePlan
 from tuneworthy.train.classifier_plan import ClassifierPlan, plan_classifier
 from tuneworthy.train.emit import FORMATS, ROWS, Emitted, emit_planned, row_lines, rows_of
+from tuneworthy.train.gpus import GIB
 from tuneworthy.train.lints import LINTS
+from tuneworthy.train.memory import MemoryFit
 from tuneworthy.train.plan import Planned, plan_project
 from tuneworthy.train.render import REASONS
 from tuneworthy.train.settings_table import SettingsTable, read_settings
@@ -27,6 +29,9 @@ from tuneworthy.trust import own_path
 from tuneworthy.types import Paths, Texts
 from tuneworthy.verdict.planned_method import full_offer, planned_method
 
+PROCESSES = """\
+For `train --processes N`. GiB: upper end of the estimate; processes without CUDA
+share the machine's memory."""
 MACHINES = """\
 GiB: memory for a served model. Trains: by the upper end of the memory estimate;
 without CUDA on the processor, in 32 bits. Serves: the widest form that fits, by
@@ -143,6 +148,17 @@ def _settings(knobs: Sequence[Knob]) -> Table:
     return Table.of("Settings", columns, knobs)
 
 
+def _processes(rows: Sequence[MemoryFit]) -> Table:
+    columns = [
+        Column("settings.processes", "processes", integer),
+        Column("settings.micro_batch_size", "rows at once", integer),
+        Column("settings.accumulation", "passes a step", integer),
+        Column("estimate.high", "GiB", lambda n_bytes: f"{n_bytes / GIB:.1f}"),
+        text_column("fit", "fit"),
+    ]
+    return Table.of("Memory of each device by number of processes", columns, rows, PROCESSES)
+
+
 def _machines(rows: Sequence[MachinePlan]) -> Table:
     columns = [
         name_column("machine", "machine"),
@@ -185,7 +201,7 @@ def _show(planned: Planned, emitted: Emitted | None, folder: Path, more: Texts) 
     say(f"{memory.fit}: {low:.1f} to {high:.1f} GiB of {memory.available / 2**30:.1f} GiB on this {where}")
     for line in memory.instead:
         say(f"  would fit: {line}" if not line.startswith("nothing") else f"  {line}")
-    show_tables([_machines(planned.advice.machines)])
+    show_tables([_processes(planned.advice.processes), _machines(planned.advice.machines)])
     for duration in planned.durations:
         say(f"One epoch: {duration}")
     say(*filter(None, [*planned.advice.notes, *more]))

@@ -28,9 +28,18 @@ from tuneworthy.types import JsonObject
 @click.option("--unsafe", is_flag=True, help="Accept data that did not pass its gates; the adapter records it.")
 @click.option("--all-rows", is_flag=True, help="Also use rows that overlap cases, after the verdict.")
 @click.option("--server", metavar="NAME@URL", help="Model or adapter of a running vLLM server, for --only parity.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Processes to train on, each with a GPU if there are any [default: 1].",
+)
 @project_option
 @json_option
-def command(only: str | None, pilot: bool, unsafe: bool, all_rows: bool, server: str | None, root: Path) -> int:
+def command(
+    only: str | None, pilot: bool, unsafe: bool, all_rows: bool, server: str | None, processes: int, root: Path
+) -> int:
     """Train a model, check it and compare it on test.
 
     Trains on the latest frozen version of the data with the settings of [train], merges the adapter, exports it as
@@ -53,6 +62,8 @@ def command(only: str | None, pilot: bool, unsafe: bool, all_rows: bool, server:
     if server and only != "parity":
         raise UserError("--server belongs to --only parity.", hint=f"Run `{train_steps.CHECK_SERVER}`.")
     project = load(root)
+    if processes > 1 and (only not in {None, "train"} or project.train.method == "classifier"):
+        raise UserError("--processes belongs to the training of a language model.", hint="Omit --processes.")
     store = Folder(project.root)
     if all_rows:
         _check_verdict(store, pilot=pilot)
@@ -61,12 +72,12 @@ def command(only: str | None, pilot: bool, unsafe: bool, all_rows: bool, server:
     if "fine_tune" in steps and sys.stdin.isatty():
         agree_to_spend(project, None, yes=False)
     runs = {
-        "train": partial(train_steps.train, project, store, unsafe=unsafe, full=all_rows),
+        "train": partial(train_steps.train, project, store, unsafe=unsafe, full=all_rows, processes=processes),
         "merge": partial(train_steps.merge_adapter, store),
         "export": partial(train_steps.export, store),
         "parity": partial(train_steps.check_forms, project, store, server, again=bool(only)),
         "fine_tune": partial(train_steps.compare, project),
-        "pilot": partial(train_steps.run_pilot, project, store, unsafe),
+        "pilot": partial(train_steps.run_pilot, project, store, unsafe, processes),
     }
     with recording(store, note):
         documents, status = _run({step: runs[step] for step in steps})

@@ -63,7 +63,7 @@ def require_training(project: Project) -> None:
         require(library)
 
 
-def train(project: Project, store: Folder, *, unsafe: bool, full: bool) -> StepResult:
+def train(project: Project, store: Folder, *, unsafe: bool, full: bool, processes: int) -> StepResult:
     require_training(project)
     with store.lock(note), phase("train"):
         if project.train.method == "classifier":
@@ -71,7 +71,9 @@ def train(project: Project, store: Folder, *, unsafe: bool, full: bool) -> StepR
 
             made, again = train_classifier(project, store, unsafe=unsafe, full=full, say=note)
         else:
-            made, again = train_project(project, store, unsafe=unsafe, full=full, say=note, show=show_rows)
+            made, again = train_project(
+                project, store, unsafe=unsafe, full=full, processes=processes, say=note, show=show_rows
+            )
     about = made.about
     curves, held_out = about.curves, about.held_out
     line = (
@@ -181,12 +183,14 @@ def compare(project: Project) -> StepResult:
     return StepResult(document=record.to_dict(), line=row.status.replace("_", " ") + score)
 
 
-def run_pilot(project: Project, store: Folder, unsafe: bool) -> StepResult:
+def run_pilot(project: Project, store: Folder, unsafe: bool, processes: int) -> StepResult:
     require_training(project)
     from tuneworthy.train.pilot import run_pilot  # needs torch
 
     with store.lock(note), phase("pilot"):
-        document = run_pilot(project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note)
+        document = run_pilot(
+            project, store, sizes=pilot_sizes, n_seeds=FEWEST_SEEDS, unsafe=unsafe, say=note, processes=processes
+        )
     points = [
         f"{point['size']} rows, {point['data']}, seed {point['seed']}, {point['steps']} steps: {point['score']:.1%}"
         for point in document["points"]

@@ -17,7 +17,7 @@ from tuneworthy.train.gpus import GIB, OwnedMachine, owned_machines
 from tuneworthy.train.memory import IMPORTS, Device, MemoryFit, fits
 from tuneworthy.train.rehearsal import LONGEST, expected_rows
 from tuneworthy.train.row_lengths import RowLengths
-from tuneworthy.train.settings import ALL_LINEAR, Method, TrainingSettings
+from tuneworthy.train.settings import ALL_LINEAR, Method, TrainingSettings, divisors
 from tuneworthy.train.shape import Shape
 from tuneworthy.types import JsonObject, Texts, frozen
 
@@ -119,6 +119,7 @@ class Advice:
         memory: Needed and available memory.
         notes: What else a reader should know.
         machines: Methods and forms by machine that people own.
+        processes: Memory of each device, by number of processes.
     """
 
     settings: TrainingSettings
@@ -126,6 +127,7 @@ class Advice:
     memory: MemoryFit
     notes: Texts = ()
     machines: Sequence[MachinePlan] = ()
+    processes: Sequence[MemoryFit] = ()
 
     def to_dict(self) -> JsonObject:
         return {
@@ -134,6 +136,10 @@ class Advice:
             "memory": self.memory.to_dict(),
             "notes": list(self.notes),
             "machines": [asdict(one) for one in self.machines],
+            "processes": [
+                {"processes": one.settings.processes, "rows": one.settings.micro_batch_size, **one.to_dict()}
+                for one in self.processes
+            ],
         }
 
 
@@ -146,6 +152,7 @@ def advise(
     train: Train | None = None,
     has_bf16: bool = True,
     start: Artifact | None = None,
+    processes: int = 1,
 ) -> Advice:
     """Return settings for a run, with their reasons.
 
@@ -157,8 +164,12 @@ def advise(
         train: `[train]` of the project file; its values are kept.
         has_bf16: Whether the device computes in bfloat16.
         start: The adapter that training on pairs starts from; None for fresh adapters.
+        processes: Processes to train on: each has a device with `available` bytes, or its part of the machine's memory.
+
+    Raises:
+        UserError: The processes cannot share a batch.
     """
-    return _Advisor(shape, rows, available, device, train or Train(), has_bf16, start).advise()
+    return _Advisor(shape, rows, available, device, train or Train(), has_bf16, start, processes).advise()
 
 
 @dataclass
@@ -172,6 +183,7 @@ class _Advisor:
     train: Train
     has_bf16: bool
     start: Artifact | None
+    processes: int
     knobs: list[Knob] = field(default_factory=list)
     settings: TrainingSettings = field(default_factory=lambda: TrainingSettings(batch_size=16, micro_batch_size=1))
 
@@ -296,15 +308,16 @@ class _Advisor:
         longest = min(self.settings.max_length, self.rows.longest)
         more = self.settings.rehearsal or self.settings.method == "continued"
         longest = max(longest, LONGEST if more else 0)
-        settings, kinds = replace(self.settings, max_length=longest), list[RowLengths]()
+        settings = replace(self.settings, max_length=longest, processes=self.processes)
+        kinds: list[RowLengths] = []
         if self.shape.plain_attention and not self.settings.paired:  # rows then share their beginning
             kinds = [self.rows]
             if more:
                 kinds.append(expected_rows(self.settings, self.rows.n_rows))
-        memory = fits(self.shape, settings, self.available, self.device, kinds)
+        memory = fits(self.shape, settings, self._room(self.processes), self.device, kinds)
         machines = [_plan_for(machine, self.shape, settings, kinds) for machine in owned_machines()]
         chosen = replace(memory.settings, max_length=self.settings.max_length)
-        needed, most, room = (n / GIB for n in (memory.estimate.n_bytes, memory.estimate.high, self.available))
+        needed, most, room = (n / GIB for n in (memory.estimate.n_bytes, memory.estimate.high, memory.available))
         size = f"{needed:.1f} GiB (at most {most:.1f} GiB)"
         batch = (
             f"Even one row does not fit: it needs {size}, but {room:.1f} GiB is available."
@@ -320,7 +333,22 @@ class _Advisor:
         for name, why in (("micro_batch_size", batch), ("gradient_checkpointing", saves)):
             self.knobs.append(Knob(name=name, value=getattr(chosen, name), reason=why, source="memory estimate"))
         self.settings = chosen
-        return Advice(settings=chosen, knobs=self.knobs, memory=memory, notes=self._notes(), machines=machines)
+        return Advice(
+            settings=chosen,
+            knobs=self.knobs,
+            memory=memory,
+            notes=self._notes(),
+            machines=machines,
+            processes=[
+                fits(self.shape, replace(settings, processes=n), self._room(n), self.device, kinds)
+                for n in divisors(settings.batch_size)
+                if n == 1 or not settings.paired
+            ],
+        )
+
+    def _room(self, processes: int) -> float:
+        """Return the memory of a process, bytes: that of its GPU, or its part of the machine's."""
+        return self.available if self.device == "cuda" else (self.available - (processes - 1) * IMPORTS) / processes
 
     def _notes(self) -> Texts:
         shape, batch = self.shape, self.settings.batch_size

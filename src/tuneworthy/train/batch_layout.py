@@ -51,7 +51,7 @@ def lay_out(ids: TokenLists, labels: TokenLists) -> dict[str, list[int]]:
         and its id; `lengths`: the prefix, the tokens that are filled in at the end, and the rest per row.
     """
     # the token before the first supervised one predicts it, so it is the row's own
-    most = min(next(at for at, label in enumerate(row) if label != IGNORED) for row in labels) - 1
+    most = min(next((at for at, label in enumerate(row) if label != IGNORED), 1) for row in labels) - 1
     prefix = max(0, min(most, common_prefix(ids))) if len(ids) > 1 else 0
     tokens, positions = list(ids[0][:prefix]), list(range(prefix))
     predict_at = []
@@ -75,12 +75,16 @@ def lay_out(ids: TokenLists, labels: TokenLists) -> dict[str, list[int]]:
 
 
 def collate(rows: Sequence[JsonObject]) -> dict[str, torch.Tensor]:
-    """Return the batch of `lay_out` as tensors, `(1, n)` for `input_ids`, `position_ids` and `labels`, else `(n,)`."""
+    """Return the batch of `lay_out` as tensors, `(1, n)` for `input_ids`, `position_ids` and `labels`, else `(n,)`.
+
+    Rows that fill up a step are dropped, as they share no beginning with others; but a batch has a row.
+    """
     import torch
 
+    rows = [row for row in rows if max(row["labels"]) != IGNORED] or rows[:1]
     made = lay_out([row["input_ids"] for row in rows], [row["labels"] for row in rows])
     wide = {"input_ids", "position_ids", "labels"}
-    return {name: torch.tensor([values] if name in wide else values) for name, values in made.items()}
+    return {name: torch.tensor([values] if name in wide else values, dtype=torch.long) for name, values in made.items()}
 
 
 class StepsOfAKind:
@@ -94,18 +98,21 @@ class StepsOfAKind:
         sizes: Rows per kind, which lie one kind after the other.
         step: Rows of an optimiser step: the order does not hang on how many fit into memory at once.
         seed: Seed of the order.
+        at_once: Rows that all processes read at once. The last step of an epoch is filled up to a multiple with the
+            place after the last row, where a row without supervised tokens must be.
 
     >>> order = list(StepsOfAKind([4, 2], 2, seed=0))
     >>> [{place >= 4 for place in order[at : at + 2]} for at in (0, 2, 4)].count({True})
     1
     """
 
-    def __init__(self, sizes: Sequence[int], step: int, *, seed: int) -> None:
+    def __init__(self, sizes: Sequence[int], step: int, *, seed: int, at_once: int = 1) -> None:
         self._kinds = [range(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
         self._step, self._seed, self._epoch = step, seed, 0
+        self._filler = [sum(sizes)] * (-sum(size % step for size in sizes) % at_once)
 
     def __len__(self) -> int:
-        return sum(map(len, self._kinds))
+        return sum(map(len, self._kinds)) + len(self._filler)
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch; each has an order of its own, the same in every process and after a kill."""
@@ -121,4 +128,4 @@ class StepsOfAKind:
             whole += [order[at : at + self._step] for at in range(0, end, self._step)]
             rest += order[end:]
         draw.shuffle(whole)
-        return iter([place for step in whole for place in step] + rest)
+        return iter([place for step in whole for place in step] + rest + self._filler)

@@ -9,7 +9,7 @@ A checkpoint that has no seal, or does not match its seal, is from a run that wa
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,12 @@ class PlainTrainer:
         super().__init__(**named)
 
     def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
-        step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        return StepsOfAKind(self._kinds, step, seed=self.args.seed)
+        at_once = self.args.per_device_train_batch_size * self.args.world_size
+        parts = {"at_once": at_once} if self.args.world_size > 1 else {}
+        return StepsOfAKind(self._kinds, at_once * self.args.gradient_accumulation_steps, seed=self.args.seed, **parts)
+
+    def store_flos(self) -> None:
+        """Count no operations: the processes would exchange their counts, and process 0 may save at any moment."""
 
     def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Write only the weights: no pickle of arguments, no further copy of the tokenizer."""
@@ -95,6 +99,8 @@ class PlainTrainer:
         """Write the state of optimiser and schedule: tensors as safetensors, the rest as JSON."""
         from safetensors.torch import save_file
 
+        if not self.args.should_save:
+            return
         folder = Path(output_dir)
         state = self.optimizer.state_dict()
         tensors, plain = {}, {}
@@ -141,30 +147,10 @@ class PlainTrainer:
         self.lr_scheduler.load_state_dict({**self.lr_scheduler.state_dict(), **counters["schedule"]})
 
     def _save_rng_state(self, output_dir: str) -> None:
-        from safetensors.torch import save_file
-
-        save_file(random_states(), Path(output_dir) / "random.safetensors")
+        """Write nothing: each step seeds the random generators."""
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        from safetensors.torch import load_file
-
-        if checkpoint is not None:
-            set_random_states(load_file(Path(checkpoint) / "random.safetensors"))
-
-
-def random_states() -> dict[str, Any]:
-    import torch
-
-    states = {"cpu": torch.random.get_rng_state()}
-    return states | {"cuda": torch.cuda.random.get_rng_state()} if torch.cuda.is_available() else states
-
-
-def set_random_states(states: Mapping[str, Any]) -> None:
-    import torch
-
-    torch.random.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.random.set_rng_state(states["cuda"])
+        """Read nothing, as nothing is written."""
 
 
 def save_weights(model: Any, folder: Path) -> None:

@@ -16,11 +16,29 @@ import orjson
 from tuneworthy.errors import UnknownName, UserError
 from tuneworthy.train.plan import Planned
 from tuneworthy.train.render import TokenRow
-from tuneworthy.train.settings import TrainingSettings
-from tuneworthy.types import NamedTexts, Texts
+from tuneworthy.train.settings import TrainingSettings, divisors
+from tuneworthy.types import JsonObject, NamedTexts, Texts
 
 # File of the rows.
 ROWS = "rows.jsonl"
+# File for `accelerate launch`, after TRL's accelerate_configs/fsdp2.yaml.
+FSDP2 = "fsdp2.yaml"
+_FSDP2: JsonObject = {
+    "compute_environment": "LOCAL_MACHINE",
+    "debug": False,
+    "distributed_type": "FSDP",
+    "fsdp_config": {
+        "fsdp_activation_checkpointing": False,
+        "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "fsdp_cpu_ram_efficient_loading": True,
+        "fsdp_offload_params": False,
+        "fsdp_reshard_after_forward": True,
+        "fsdp_state_dict_type": "FULL_STATE_DICT",
+        "fsdp_version": 2,
+    },
+    "num_machines": 1,
+    "use_cpu": False,
+}
 _STOPS = "stops early on the loss or after a fixed number of epochs, not on the task metric."
 
 
@@ -84,7 +102,15 @@ def emit(form: str, settings: TrainingSettings, base: str, rows: str = ROWS) -> 
     template = files(__package__).joinpath("templates", f"{form_.file}.jinja").read_text(encoding="utf-8")
     text = environment.from_string(template).render(s=settings, base=base, rows=rows, targets=targets) + "\n"
     pins = text.partition("\n")[0].removeprefix("# written for ").split(", ")
-    return Emitted({form_.file: text, "requirements.txt": "\n".join(pins) + "\n"}, form_.command, form_.notes)
+    made, notes = {form_.file: text, "requirements.txt": "\n".join(pins) + "\n"}, [*form_.notes]
+    if form == "trl" and settings.method != "qlora" and (counts := divisors(settings.batch_size)[1:]):
+        precision = {"bfloat16": "bf16", "float16": "fp16"}.get(settings.dtype, "no")
+        made[FSDP2] = yaml.safe_dump({**_FSDP2, "mixed_precision": precision, "num_processes": counts[0]})
+        notes.append(
+            f"To shard the model over N GPUs, run `accelerate launch --config_file {FSDP2} --num_processes N "
+            f"{form_.file}`, where N is one of {', '.join(map(str, counts))}."
+        )
+    return Emitted(made, form_.command, notes)
 
 
 def emit_planned(planned: Planned, form: str) -> Emitted:

@@ -9,7 +9,8 @@ from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
-from tuneworthy.types import Texts, TokenLists, Tokens
+from tuneworthy.train.phases import phase
+from tuneworthy.types import Texts, TokenLists, Tokens, positional
 
 BATCH = 32
 # Most tokens of all prompts and answers of a batch: the cache per token (at 7B up to 0.5 MiB) has to fit.
@@ -21,6 +22,8 @@ NUCLEUS = 0.95
 # Ids per answer, and the token that ended it; None where it was cut off.
 AnswerIds = list[tuple[list[int], int | None]]
 Advance = Callable[[int], None]
+# Text per answer, and why it ended.
+Answers = list[tuple[str, str]]
 
 
 def quiet() -> None:
@@ -56,35 +59,42 @@ def answering_mode(model: Any) -> Iterator[None]:
         model.train(training)
 
 
-def answers(
-    model: Any,
-    tokenizer: Any,
-    prompts: TokenLists,
-    *,
-    ends: Tokens,
-    max_tokens: int,
-    stop: Texts = (),
-    advance: Advance = lambda _: None,
-) -> list[tuple[str, str]]:
-    """Return the greedy answer per prompt, and why it ended: `stop` or `length`.
+@positional
+class Evaluator:
+    """Scores a model by its answers to prompts.
 
-    Args:
-        model: In `answering_mode`.
-        tokenizer: Of transformers.
-        prompts: Token ids, ready to be answered.
+    Attributes:
+        ids: Token ids per prompt, ready to be answered.
         ends: Ids that end a turn.
         max_tokens: Limit of an answer.
         stop: Texts that end an answer.
-        advance: Gets the number of answers per batch.
+        tokenizer: Tokenizer of the model, of transformers.
+        score: From the answers, in the order of the prompts, to the task metric, 0..1.
     """
-    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
-    rows = answer_ids(model, prompts, ends=ends, filler=filler, max_tokens=max_tokens, advance=advance)
-    answers = []
-    for ids, end in rows:
-        text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        cuts = [place for mark in stop if (place := text.find(mark)) >= 0]
-        answers.append((text[: min(cuts)] if cuts else text, "stop" if cuts or end is not None else "length"))
-    return answers
+
+    ids: TokenLists
+    ends: Tokens
+    max_tokens: int
+    stop: Texts
+    tokenizer: Any
+    score: Callable[[Answers], float]
+
+    def __call__(self, model: Any) -> float:
+        return self.score(self.answers(model))
+
+    def answers(self, model: Any) -> Answers:
+        """Return the greedy answer per prompt, and why it ended: `stop` or `length`."""
+        filler = self.ends[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+        with answering_mode(model), phase("score held-out rows", len(self.ids)) as advance:
+            rows = answer_ids(
+                model, self.ids, ends=self.ends, filler=filler, max_tokens=self.max_tokens, advance=advance
+            )
+        answers = []
+        for ids, end in rows:
+            text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            cuts = [place for mark in self.stop if (place := text.find(mark)) >= 0]
+            answers.append((text[: min(cuts)] if cuts else text, "stop" if cuts or end is not None else "length"))
+        return answers
 
 
 def answer_ids(

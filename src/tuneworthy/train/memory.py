@@ -19,7 +19,7 @@ from tuneworthy.train.attention import ROUNDED
 from tuneworthy.train.batch_layout import SUPERVISED_ROUNDED, TOKENS_ROUNDED
 from tuneworthy.train.gpus import GIB, gpus
 from tuneworthy.train.row_lengths import RowLengths
-from tuneworthy.train.settings import TrainingSettings
+from tuneworthy.train.settings import TrainingSettings, divisors
 from tuneworthy.train.shape import Shape
 from tuneworthy.types import Bounds, JsonObject, Texts
 
@@ -167,6 +167,8 @@ def _state(shape: Shape, settings: TrainingSettings) -> Iterator[MemoryPart]:
     yield MemoryPart("optimizer", n * moments, f"two Adam moments for {what}, {moments} bytes per parameter")
     if settings.accumulation > 1 or not full:
         yield MemoryPart("gradients", n * wide, f"gradients of {what}")
+    if settings.processes > 1:
+        yield MemoryPart("exchange", n * wide, "copies of the gradients that processes exchange")
 
 
 def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: SharedBatch | None) -> list[MemoryPart]:
@@ -240,10 +242,10 @@ def fits(
     """Return the most rows at once, a divisor of the batch, that fit into `available` bytes by the upper end of the
     band; with checkpointing only if one row does not fit without.
     """
-    batch = settings.batch_size
+    batch = settings.batch_size // settings.processes
     tried, needed = settings, estimate(shape, settings, device, rows)
     for saving in (False, True):
-        for n in (n for n in range(batch, 0, -1) if batch % n == 0):
+        for n in reversed(divisors(batch)):
             tried = replace(settings, micro_batch_size=n, gradient_checkpointing=saving)
             needed = estimate(shape, tried, device, rows)
             if needed.high <= available:

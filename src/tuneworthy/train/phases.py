@@ -126,6 +126,16 @@ def phase(name: str, total: int = 0, done: int = 0) -> Iterator[Callable[..., No
     live.enter(outer.phase, outer.total, outer.done)
 
 
+def follow(state: TrainingState) -> None:
+    """Show the open phase of a child process as this one's."""
+    live = _LIVE.get()
+    if live is None or not state.phase:
+        return
+    if live.state.phase != state.phase:
+        live.enter(state.phase, state.total, state.done)
+    live.advance(state.done - live.state.done, state.detail)
+
+
 def read_training(store: Folder) -> TrainingState | None:
     """Return the record; a process that was killed left it as `running`, and has stopped."""
     found = store.read(FILE, TrainingState)

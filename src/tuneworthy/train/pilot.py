@@ -32,7 +32,7 @@ from tuneworthy.train import messages
 from tuneworthy.train.base_model import base_spec, load_model
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import TokenRow
-from tuneworthy.train.run import measure_text, prepare, scorer, train_phases
+from tuneworthy.train.run import evaluator_of, measure_text, prepare, train_phases
 from tuneworthy.train.trainer import adapted
 from tuneworthy.train.training_rows import Material, TaskMetric, gather, raw_text
 from tuneworthy.types import Cases, Example, JsonObject, Say, content_hash
@@ -53,6 +53,7 @@ def run_pilot(
     n_seeds: int,
     unsafe: bool,
     say: Say,
+    processes: int = 1,
 ) -> JsonObject:
     """Run the missing trainings of the pilot and return its document.
 
@@ -63,6 +64,7 @@ def run_pilot(
         n_seeds: Trainings per size.
         unsafe: Take rows that are not gated; raw rows are not compared then.
         say: Gets a sentence now and then.
+        processes: Processes to train on.
 
     Raises:
         UserError: There are no rows or no dev cases, or only a judge can score them.
@@ -76,7 +78,7 @@ def run_pilot(
             "The pilot needs enough held-out rows that a grader can score without calling a model.",
             hint="If the first of [[graders]] is a judge, put another grader first. Otherwise, import more rows.",
         )
-    prepared = prepare(project, store, unsafe=unsafe, say=say, material=material)
+    prepared = prepare(project, store, unsafe=unsafe, say=say, material=material, processes=processes)
     dev = dataset.split.dev
     metric = replace(material.metric, cases=dev)
     of = content_hash(
@@ -96,7 +98,7 @@ def run_pilot(
     points = [point for point in points if point["text"] in {"", content_hash(text)}]
     if baseline is None:  # the model before training, with the same prompt and precision
         model = load_model(Path(prepared.base.artifact.folder), prepared.settings.dtype)
-        baseline = metric.score(scorer(prepared, dev)(model), say)
+        baseline = evaluator_of(prepared, metric, say)(model)
     document: JsonObject = {
         "of": of,
         "dataset": material.dataset,
@@ -131,7 +133,8 @@ def run_pilot(
                 text={"continued": text}.get(side, ()),
                 measured=measured,
             )
-            points.append(_point(project, store, some, metric, (size, seed, side), own=own, say=say))
+            which: PilotRun = (size, seed, side)
+            points.append(_point(project, store, some, metric, which, own=own, say=say, processes=processes))
             store.write(FILE, document)
             say(f"{size} rows, {side}, seed {seed}: dev score {points[-1]['score']:.1%}.")
     document["continued"] = (
@@ -207,6 +210,7 @@ def _point(
     *,
     own: Sequence[TokenRow],
     say: Say,
+    processes: int,
 ) -> JsonObject:
     """Train once on the rows of `material`, and a share of those of rehearsal, and score on dev.
 
@@ -215,14 +219,15 @@ def _point(
     size, seed, side = which
     change = {"train": project.train.model_copy(update={"method": "continued"})} if material.text else {}
     project = project.model_copy(update=change)
-    prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material)
+    prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material, processes=processes)
     settings = replace(prepared.settings, seed=seed)
     some = own[: settings.n_rehearsal(size)]
     steps = max(1, round(settings.epochs * (size + len(some)) / settings.batch_size))
     run = store.path / "training" / f"pilot-{content_hash([prepared.id, seed, side])}"
     prepared = replace(prepared, settings=settings, rehearsal=some)
     ran = train_phases(prepared, run, max_blocks=MAX_BLOCKS, max_steps=steps)
-    answered = scorer(prepared, metric.cases)(adapted(prepared.base.artifact.folder, settings, ran.adapter))
+    model = adapted(prepared.base.artifact.folder, settings, ran.adapter)
+    answered = evaluator_of(prepared, metric, say).answers(model)
     point = {
         "size": size,
         "seed": seed,

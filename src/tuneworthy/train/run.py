@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +28,18 @@ from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.train import messages
 from tuneworthy.train.advise import advise, has_bf16
 from tuneworthy.train.base_model import Base, base_spec, library_versions, made_before, open_base, prepare_base
-from tuneworthy.train.generation import answering_mode, answers, quiet
+from tuneworthy.train.generation import Evaluator, answering_mode, quiet
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.memory import Device
 from tuneworthy.train.phases import phase
 from tuneworthy.train.plan import free_memory
+from tuneworthy.train.ranks import train_on_ranks
 from tuneworthy.train.rehearsal import rehearsal_rows
 from tuneworthy.train.render import Rendered, Renderer, TokenRow
 from tuneworthy.train.row_lengths import count
 from tuneworthy.train.settings import BLOCK, TrainingSettings
 from tuneworthy.train.shape import count_layers, read_shape
-from tuneworthy.train.training_rows import ANSWER_SLACK, Material, gather, start_of
+from tuneworthy.train.training_rows import ANSWER_SLACK, Material, TaskMetric, gather, start_of
 from tuneworthy.types import JsonObject, Say, Tokens, content_hash
 
 if TYPE_CHECKING:
@@ -93,7 +95,13 @@ class Prepared:
 
 
 def settings_for(
-    project: Project, rendered: Rendered, base: Path, say: Say = lambda _: None, start: Artifact | None = None
+    project: Project,
+    rendered: Rendered,
+    base: Path,
+    say: Say = lambda _: None,
+    start: Artifact | None = None,
+    *,
+    processes: int = 1,
 ) -> TrainingSettings:
     """Return the settings of `[train]`, and what `advise` returns for the others.
 
@@ -103,10 +111,18 @@ def settings_for(
         base: Folder of the base.
         say: Gets a warning if the run may not fit into memory.
         start: The adapter that training starts from, if any.
+        processes: Processes to train on.
+
+    Raises:
+        UserError: There are fewer GPUs, or the processes cannot share a batch.
     """
     import torch
 
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and processes > (n := torch.cuda.device_count()):
+        raise UserError(f"{processes} processes need a GPU each, and this machine has {n}.", hint="Lower --processes.")
+    if processes > 1 and project.train.method == "preference":
+        raise UserError("Training on pairs runs in one process.", hint=messages.USE_LORA)
     if project.train.gpu_memory_gib is not None:
         available = project.train.gpu_memory_gib * GIB
     else:
@@ -119,6 +135,7 @@ def settings_for(
         train=project.train,
         has_bf16=has_bf16(device),
         start=start,
+        processes=processes,
     )
     if (memory := advice.memory).fit == "does not fit":
         say(
@@ -131,7 +148,14 @@ def settings_for(
 
 
 def prepare(
-    project: Project, store: Folder, *, unsafe: bool, say: Say, material: Material | None = None, full: bool = False
+    project: Project,
+    store: Folder,
+    *,
+    unsafe: bool,
+    say: Say,
+    material: Material | None = None,
+    full: bool = False,
+    processes: int = 1,
 ) -> Prepared:
     """Make base and rows ready.
 
@@ -151,7 +175,7 @@ def prepare(
         renderer = Renderer(base.template, base.tokenizer, base.ends)
         rendered = material.rendered(renderer, project.train.max_length or 2**31)
     start = start_of(project, store, base.artifact.id, material.student.document())
-    settings = settings_for(project, rendered, base.artifact.folder, say, start)
+    settings = settings_for(project, rendered, base.artifact.folder, say, start, processes=processes)
     rendered = rendered.within(settings.max_length)
     if not rendered.n_supervised:
         raise UserError(
@@ -180,6 +204,7 @@ def train_project(
     *,
     unsafe: bool = False,
     full: bool = False,
+    processes: int = 1,
     say: Say = lambda _: None,
     show: Callable[[Prepared], None] = lambda _: None,
 ) -> tuple[Artifact, bool]:
@@ -190,6 +215,7 @@ def train_project(
         store: Its folder; the caller has the lock.
         unsafe: Take rows that are not gated.
         full: Also take the rows that overlap with cases.
+        processes: Processes to train on.
         say: Gets a sentence now and then.
         show: Gets the inputs of the run, before it starts.
 
@@ -200,7 +226,7 @@ def train_project(
         UserError: See `prepare`.
         GateFailed: The data did not pass its gates.
     """
-    prepared = prepare(project, store, unsafe=unsafe, say=say, full=full)
+    prepared = prepare(project, store, unsafe=unsafe, say=say, full=full, processes=processes)
     if prepared.settings.method == "continued" and not prepared.material.text:
         raise UserError(prepared.material.notes[-1], hint="Add documents, divide long ones by headings, or use lora.")
     show(prepared)
@@ -210,7 +236,8 @@ def train_project(
         return made, True
     own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
     prepared = replace(prepared, rehearsal=own)
-    ran = train_phases(prepared, run, evaluate=evaluator_of(prepared, say), say=say)
+    metric = prepared.material.metric
+    ran = train_phases(prepared, run, evaluate=metric and evaluator_of(prepared, metric, say), say=say)
     adapter = write_adapter(store, prepared, ran)
     shutil.rmtree(run, ignore_errors=True)
     return adapter, False
@@ -230,6 +257,7 @@ def train_phases(
     """
     from tuneworthy.train.trainer import train_rows
 
+    train = train_on_ranks if prepared.settings.processes > 1 else train_rows
     base, text, settings, start = prepared.base, prepared.material.text, prepared.settings, prepared.start
     folder, begin = base.artifact.folder, start.folder if start else None
     common = {"tokenizer": base.tokenizer, "rehearsal": prepared.rehearsal, "say": say}
@@ -242,8 +270,8 @@ def train_phases(
             f"before the rows. Sections dropped because they contain control tokens: {len(text) - len(usable)}."
         )
     if blocks:
-        begin = train_rows(folder, blocks[:max_blocks], replace(settings, epochs=1.0), run / "text", **common).adapter
-    ran = train_rows(
+        begin = train(folder, blocks[:max_blocks], replace(settings, epochs=1.0), run / "text", **common).adapter
+    ran = train(
         folder,
         prepared.rendered.rows,
         settings,
@@ -313,41 +341,25 @@ def measure_text(prepared: Prepared, adapter: Path) -> JsonObject:
     }
 
 
-def evaluator_of(prepared: Prepared, say: Say) -> Callable[[Any], float] | None:
-    """Return what scores a model on the held-out rows by the project's grader; None without held-out rows.
+def evaluator_of(prepared: Prepared, metric: TaskMetric, say: Say) -> Evaluator:
+    """Return the evaluator by the project's grader, with the prompt that is served.
 
     Args:
         prepared: The run.
+        metric: The grader, and the cases that are asked.
         say: Gets how many answers could not be scored.
+
+    Raises:
+        UserError: The chat template rejects a case.
     """
-    metric = prepared.material.metric
-    if metric is None:
-        return None
-    score = scorer(prepared, metric.cases)
-    return lambda model: metric.score(score(model), say)
-
-
-def scorer(prepared: Prepared, cases: Sequence[Any]) -> Callable[[Any], list[tuple[str, str]]]:
-    """Return what asks a model all of `cases` with the prompt that is served."""
     student = prepared.material.student
-    prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
+    prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in metric.cases])]
     if not all(prompts):
         raise UserError("The chat template rejects some of the held-out rows.", hint=messages.CHECK_TEMPLATE)
     limit = min(student.variant.max_tokens, ANSWER_SLACK * max(row.n_supervised for row in prepared.rendered.rows))
-
-    def ask(model: Any) -> list[tuple[str, str]]:
-        with answering_mode(model), phase("score held-out rows", len(prompts)) as advance:
-            return answers(
-                model,
-                prepared.base.tokenizer,
-                prompts,
-                ends=prepared.base.ends,
-                max_tokens=limit,
-                stop=student.variant.stop,
-                advance=advance,
-            )
-
-    return ask
+    base = prepared.base
+    score = partial(metric.score, say=say)
+    return Evaluator(prompts, base.ends, limit, student.variant.stop, base.tokenizer, score)
 
 
 def write_adapter(store: Folder, prepared: Prepared, ran: Ran) -> Artifact:

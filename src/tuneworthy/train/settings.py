@@ -21,7 +21,7 @@ BLOCK = 256
 # Rows that a base writes itself, about, however many rows the task has.
 MOST_REHEARSAL = 512
 
-_MEMORY = frozenset({"micro_batch_size", "gradient_checkpointing"})
+_MEMORY = frozenset({"micro_batch_size", "gradient_checkpointing", "processes"})
 
 
 @frozen
@@ -40,13 +40,14 @@ class TrainingSettings:
         warmup_ratio: Share of the steps in which it rises, 0..1.
         epochs: Most passes over the rows.
         batch_size: Rows an optimiser step.
-        micro_batch_size: Rows at once; the rest of a step is accumulated.
+        micro_batch_size: Rows at once, in each process; the rest of a step is accumulated.
         max_length: Tokens of a row; longer rows are left out and counted.
         dtype: Of the base's weights and of the arithmetic.
         gradient_checkpointing: Whether activations are computed twice to save memory.
         rehearsal: Rows that the base writes itself, as a share of the rows of the task.
         beta: Of DPO; of effect under `preference` alone.
         seed: Of the order of rows, the adapters and the dropout.
+        processes: Processes that divide the rows of a step, on a GPU each if there are GPUs.
     """
 
     method: Method = "lora"
@@ -66,9 +67,16 @@ class TrainingSettings:
     rehearsal: float = 0.0
     beta: float = 0.1
     seed: int = 0
+    processes: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch_size % self.micro_batch_size:
+        if self.batch_size % self.processes:
+            raise UserError(
+                f"{self.processes} processes cannot share a batch of {self.batch_size} rows equally.",
+                hint=f"Choose one of {', '.join(map(str, divisors(self.batch_size)))} processes, or change [train] "
+                "batch_size.",
+            )
+        if self.batch_size % (self.processes * self.micro_batch_size):
             raise UserError(
                 (f"batch_size ({self.batch_size}) is not a multiple of micro_batch_size ({self.micro_batch_size})."),
                 hint="Change one of the two values.",
@@ -81,12 +89,12 @@ class TrainingSettings:
 
     @property
     def accumulation(self) -> int:
-        """Forward passes an optimiser step.
+        """Forward passes an optimiser step, of each process.
 
         >>> TrainingSettings(batch_size=16, micro_batch_size=4).accumulation
         4
         """
-        return self.batch_size // self.micro_batch_size
+        return self.batch_size // (self.micro_batch_size * self.processes)
 
     def n_rehearsal(self, n_rows: int) -> int:
         """Return how many rows the base writes besides `n_rows` of the task: whole steps, at least one.
@@ -103,6 +111,15 @@ class TrainingSettings:
 
     @property
     def identity(self) -> JsonObject:
-        """Settings that the adapter depends on: all but the split of a step, which follows from the free memory."""
+        """Settings that the adapter depends on: all but the split of a step, which follows from the machine."""
         idle = _MEMORY if self.paired else _MEMORY | {"beta"}
         return {key: value for key, value in self.to_dict().items() if key not in idle}
+
+
+def divisors(n: int) -> list[int]:
+    """Return the divisors of `n`, the smallest first.
+
+    >>> divisors(12)
+    [1, 2, 3, 4, 6, 12]
+    """
+    return [part for part in range(1, n + 1) if n % part == 0]

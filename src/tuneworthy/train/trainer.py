@@ -34,7 +34,7 @@ from tuneworthy.train.generation import inner_model
 from tuneworthy.train.phases import phase
 from tuneworthy.train.render import TokenPair, TokenRow
 from tuneworthy.train.settings import ALL_LINEAR, TrainingSettings
-from tuneworthy.types import JsonObject, Say
+from tuneworthy.types import JsonObject, Say, content_hash
 
 EVALS_PER_EPOCH = 2.0
 # The run ends when the task metric did not improve in this many evaluations in a row: after an epoch, so that a run
@@ -48,6 +48,8 @@ EXPERTS = ("num_experts", "num_local_experts")
 PAIRED = ("accuracies", "margins")
 # About as many are written in a run, besides those at each evaluation; and seconds between two, at most.
 CHECKPOINTS, CHECKPOINT_S = 20, 300.0
+# Fills up the last step of an epoch, so that all processes compute equally often; it has no loss.
+FILLER = TokenRow("filler", [0, 0], [0, 0])
 
 
 class DivergedError(UserError):
@@ -269,7 +271,6 @@ class Watcher(TrainerCallback):
         self.progress = TypeAdapter(TrainingProgress).validate_python(newest[1] if newest else {})
         self._began = self._saved = time.monotonic()
         self._updating = self._stopping = False
-        self._random: dict[str, Any] = {}
 
     def finish(self, trainer: Any, total: int) -> Path:
         """Train to the end, or to the first signal, after which the steps so far are a checkpoint.
@@ -278,6 +279,7 @@ class Watcher(TrainerCallback):
             KeyboardInterrupt: A signal came.
         """
         trainer.remove_callback(PrinterCallback)  # it writes to stdout, where only our output goes
+        self._writes = trainer.args.should_save
         folder, done = self.checkpoint, len(self.progress.steps)
         if folder:
             self.say(f"Resuming after step {done} of {total}.")
@@ -303,17 +305,26 @@ class Watcher(TrainerCallback):
             raise KeyboardInterrupt
 
     def _save_last_step(self, trainer: Any) -> None:
-        """Write the last whole step as a checkpoint: a step that was begun has changed only the random generators."""
+        """Write the last whole step as a checkpoint: a step that was begun has changed no weight."""
         step = len(self.progress.steps)
-        if not self._updating and self._random and not (self.run / f"checkpoint-{step}" / checkpoints.SEAL).exists():
-            checkpoints.set_random_states(self._random)
+        written = (self.run / f"checkpoint-{step}" / checkpoints.SEAL).exists()
+        if step == trainer.state.global_step > 0 and not self._updating and not written:
             trainer._save_checkpoint(trainer.model, None)
             self._seal(step)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
+        """Give the sampler its epoch, which the part of a process, or of a resumed run, does not pass on."""
+        sampler = train_dataloader.batch_sampler
+        while hasattr(sampler, "batch_sampler"):
+            sampler = sampler.batch_sampler
+        sampler.sampler.set_epoch(int(state.epoch or 0))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._updating = False
         if self._stopping:
             raise KeyboardInterrupt
+        # dropout depends on the step and the process, so that a resumed run draws the same
+        torch.manual_seed(int(content_hash([args.seed, state.global_step, args.process_index])[:12], 16))
         self._began = time.monotonic()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -322,7 +333,6 @@ class Watcher(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         self._seconds = time.monotonic() - self._began
         self.progress.seconds += self._seconds
-        self._random = checkpoints.random_states()
         step, total = state.global_step, state.max_steps
         late = time.monotonic() - self._saved + self._seconds > CHECKPOINT_S  # the next step may take as long
         control.should_log = True
@@ -368,7 +378,9 @@ class Watcher(TrainerCallback):
         return control
 
     def _seal(self, step: int) -> None:
-        """Seal the checkpoint of `step`, and drop those before the last two."""
+        """Seal the checkpoint of `step`, and drop those before the last two; only process 0 writes."""
+        if not self._writes:
+            return
         best = self.run / f"best-{self.progress.kept_step}" if self.progress.evals else None
         checkpoints.seal(self.run / f"checkpoint-{step}", asdict(self.progress), best)
         written = self.run.glob("checkpoint-*")
@@ -382,7 +394,7 @@ class Watcher(TrainerCallback):
         self.progress.evals.append(EvalRecord(step, metric, round(time.monotonic() - began, 2)))
         best = self.progress.best
         assert best is not None
-        if best.step == step:
+        if best.step == step and self._writes:
             keep_best(model, self.run, step)
         self._seal(step)
         self.say(f"Step {step}: the task metric on held-out rows is {metric:.1%} (best so far: {best.metric:.1%}).")
@@ -436,6 +448,10 @@ def train_rows(
     with phase("load base model"):
         model = adapted(base, settings, start)
         attention = None if pairs else _row_attention(model, rows, settings)
+        if torch.distributed.is_initialized():  # all processes share rows, or no process does
+            agreed = torch.tensor(int(attention is not None), device=model.device)
+            torch.distributed.all_reduce(agreed, torch.distributed.ReduceOp.MIN)
+            attention = attention if agreed else None
     per_epoch = max(1, -(-(len(rows) + len(rehearsal)) // settings.batch_size))
     total = max_steps or max(1, round(settings.epochs * per_epoch))
     watcher = Watcher(run, evaluate, max(1, round(per_epoch / evals_per_epoch)), max(5, total // CHECKPOINTS), say)
@@ -454,7 +470,7 @@ def train_rows(
             attention=attention,
             kinds=(len(rows), len(rehearsal)),
             args=arguments,
-            train_dataset=_dataset([*rows, *rehearsal]),
+            train_dataset=_dataset([*rows, *rehearsal, *[FILLER] * (settings.processes > 1)]),
             data_collator=collate if attention else DataCollatorForLanguageModeling(pad_token_id=filler),
             **common,
         )
