@@ -14,10 +14,10 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 # Folders and top modules: each may import itself and those before it.
 LAYERS = re.findall(r"\w+", """
-    catalogue text types arrays errors signals processes trust redaction extras input_files yaml_text limited patterns
-    registry rules functions config store executors stats providers cases people prompts retrieval decoding
-    classical engine graders regressions search dataset train ship money ladder exports shadow calls verdict doctor
-    scaffold demo report web cli evaluation api start
+    catalogue text types arrays errors signals processes trust redaction extras input_files remote_files yaml_text
+    limited patterns registry rules functions config store executors stats providers cases people prompts retrieval
+    decoding classical engine graders regressions search dataset train ship money ladder exports shadow calls verdict
+    doctor scaffold demo report web cli evaluation api start
     __init__ __main__""")  # fmt: skip
 MAX_STATEMENTS = 5_000
 BANNED = re.compile(

@@ -251,6 +251,9 @@ def code_grant(spec: str, root: Path) -> Grant:
 
 
 def file_grant(root: Path, name: str) -> Grant | None:
+    """Return the grant for reading a path outside the project folder, or a URL; None for a path in the folder."""
+    if "://" in name:
+        return server_grant(name, any_path=True)
     path = _expanded(root, name).resolve()
     return None if path.is_relative_to(root.resolve()) else Grant("file", name, str(path))
 

@@ -137,10 +137,14 @@ class Running:
         found: dict[str, Any] = self._get("stats")
         return found
 
+    def calls(self) -> int:
+        """How many requests have come."""
+        return int(self._get("count"))
+
     def wait(self, calls: int, client: subprocess.Popen[bytes]) -> bool:
         """Wait until at least `calls` requests have come; False if `client` has ended by itself before."""
         deadline = time.monotonic() + 60
-        while self._get("count") < calls:
+        while self.calls() < calls:
             if client.poll() is not None:
                 return False
             assert time.monotonic() < deadline, "the client is alive and asks nothing"

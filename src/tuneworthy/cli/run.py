@@ -13,14 +13,17 @@ import click
 
 from tuneworthy.classical.decision import SPEC
 from tuneworthy.cli.interruption import Result, run_async
-from tuneworthy.cli.options import json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.options import FOLDER_PATH, json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.progress import AtTarget, RunProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Choice, Exact, JsonGrader, Judge
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LocalEncoder
+from tuneworthy.engine.rounds import Rounds
+from tuneworthy.engine.shards import Shards, open_round, work
 from tuneworthy.errors import NotStored, OutsideFault, Undecided, UserError
+from tuneworthy.executors import Engine
 from tuneworthy.ladder.cascade import large_of
 from tuneworthy.ladder.estimate import Estimate, estimate_run
 from tuneworthy.ladder.provenance import shown_run
@@ -33,8 +36,9 @@ from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.prices import price_for
 from tuneworthy.retrieval.encoder import SPEC as ENCODER
 from tuneworthy.retrieval.library import paid_servers
+from tuneworthy.store import Folder
 from tuneworthy.trust import key_grant
-from tuneworthy.types import Texts, Variant
+from tuneworthy.types import Paths, Texts, Variant
 
 # Commands that ask before they spend money, to the end of the code.
 ASKING = re.compile(
@@ -43,11 +47,30 @@ ASKING = re.compile(
 )
 
 
+def shard_of(_: click.Context, option: click.Parameter, typed: str | None) -> tuple[int | None, int] | None:
+    """Return a shard and the number of shards of `I/N`, or None and the number of `N`.
+
+    Raises:
+        BadParameter: It has neither form.
+    """
+    if typed is None:
+        return None
+    form = re.fullmatch(r"(?:(\d{1,6})/)?(\d{1,6})", typed)
+    if not form or not 1 <= int(form[1] or 1) <= int(form[2]):
+        raise click.BadParameter("Give the number of shards, such as 4, or one of them, such as 2/4.", param=option)
+    return int(form[1]) if form[1] else None, int(form[2])
+
+
 @click.command("run")
 @project_option
 @click.option("--rung", "rungs", multiple=True, metavar="NAME", help="Only this rung; repeatable.")
 @click.option("--quick", is_flag=True, help="Preview on 40 dev cases, without test; exit status 4.")
 @click.option("--until", type=click.Choice(["target"]), help="Stop after the rung that meets the target.")
+@click.option("--shard", metavar="N|I/N", callback=shard_of, help="Call models from N workers; I/N: be one of them.")
+@click.option("--engine", type=click.Choice(["local", "ray", "slurm"]), help="What runs the workers.  [default: local]")
+@click.option(
+    "--merge", "copies", type=FOLDER_PATH, multiple=True, metavar="DIR", help="Copy with answers of shards; repeatable."
+)
 @spending_options
 @json_option
 def command(
@@ -55,6 +78,9 @@ def command(
     rungs: Texts,
     quick: bool,
     until: str | None,
+    shard: tuple[int | None, int] | None,
+    engine: Engine | None,
+    copies: Paths,
     max_usd: float | None,
     yes: bool,
 ) -> int:
@@ -72,9 +98,17 @@ def command(
       tuneworthy run --quick
       tuneworthy run --max-usd 2 --yes
     """
+    number, n_shards = shard or (None, None)
+    if number and n_shards:
+        is_done = work(str(root), number, n_shards, note, run_async)
+        note(f"Shard {number} of {n_shards} {'is complete' if is_done else 'has nothing to answer'}.")
+        return 0
     project = load(root)
     check_rungs(project, rungs)
     fetch_models(project)
+    before = open_round(Folder(project.root))
+    if copies and before and not n_shards:
+        n_shards, engine = len(before.budgets), before.engine
     if not asks_no_model(project, rungs):
         agree_to_spend(project, max_usd, yes, estimate=lambda: estimate_run(project, read_data(project), {}))
 
@@ -82,7 +116,20 @@ def command(
         print_result(record.to_dict(), show_run, record, project)
 
     at_target: AtTarget = "stop" if until else "run" if yes or not sys.stdin.isatty() else "ask"
-    record = walk(project, rungs, quick=quick, max_usd=max_usd, stopped=show, at_target=at_target)
+
+    def shards(session: Session) -> Rounds | None:
+        return Shards(project, session.runner, n_shards, engine or "local").rounds() if n_shards else None
+
+    record = walk(
+        project,
+        rungs,
+        quick=quick,
+        max_usd=max_usd,
+        stopped=show,
+        at_target=at_target,
+        rounds=shards,
+        copies=copies,
+    )
     show(record)
     baseline = record.rung("baseline")
     if baseline and baseline.status == "failed":
@@ -108,10 +155,12 @@ def walk(
     max_usd: float | None = None,
     stopped: Callable[[RunRecord], None] = lambda _: None,
     at_target: AtTarget = "run",
+    rounds: Callable[[Session], Rounds | None] = lambda _: None,
+    copies: Paths = (),
 ) -> RunRecord:
     """Run the ladder and show how it goes; `stopped` gets the record if it has to stop.
 
-    `at_target` is that of `RunProgress`.
+    `at_target` is that of `RunProgress`, `rounds` and `copies` are those of `run_ladder`.
     """
     fetch_baselines(project)
     with RunProgress(at_target=at_target) as progress:
@@ -130,6 +179,8 @@ def walk(
                 watcher=progress,
                 waiting=note,
                 stopped=stop,
+                rounds=rounds,
+                copies=copies,
             )
         )
         progress.end()

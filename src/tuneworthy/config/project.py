@@ -23,6 +23,7 @@ from tuneworthy.config.tools import Tool
 from tuneworthy.config.train import Serve, Train
 from tuneworthy.errors import ConfigError, UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
+from tuneworthy.remote_files import is_url, local_copy
 from tuneworthy.text import verbatim
 from tuneworthy.trust import own_path, path_of
 from tuneworthy.types import JsonMapping, JsonObject, Variant
@@ -156,12 +157,14 @@ class Project(Section):
         return self
 
     def path(self, name: str) -> Path:
-        """Return the path `name` of the project file, for reading.
+        """Return the path `name` of the project file, for reading; of a URL, the path of a copy.
 
         Raises:
             Untrusted: It leads out of the project folder without permission.
+            OutsideFault: The file behind a URL cannot be read.
         """
-        return path_of(self.root, name)
+        path = path_of(self.root, name)
+        return local_copy(self.root, name) if is_url(name) else path
 
     def template_path(self, value: str | None) -> Path | None:
         """Return the path that a template value may be; None if it can only be a text. A name has at most 255 bytes."""

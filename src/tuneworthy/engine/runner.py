@@ -251,7 +251,7 @@ class Runner:
         cases_steps = [CaseSteps(job, variant) for job in jobs]
         open_steps = cases_steps
         while open_steps:
-            answers, stored = await self._answers(
+            answers, stored = await self.answer(
                 variant, model, [one.job for one in open_steps], concurrency, alone=timing is not None
             )
             for one in open_steps:
@@ -261,10 +261,10 @@ class Runner:
         identity = variant.id
         return [_trace(one, identity) for one in cases_steps]
 
-    async def _answers(
-        self, variant: Variant, model: OpenModel, jobs: Sequence[Job], concurrency: int | None, *, alone: bool
+    async def answer(
+        self, variant: Variant, model: OpenModel, jobs: Sequence[Job], concurrency: int | None, *, alone: bool = False
     ) -> tuple[Answers, Set[bytes]]:
-        """Return the answers to jobs, and the keys of those that were stored."""
+        """Return the answers to jobs, and the keys of those that were stored; arguments and errors as in `run`."""
         answers, missing = self._look_up(model, jobs)
         stored = answers.keys() - missing.keys()
         if missing and self.calls and self.rounds is not None and not alone:
@@ -288,6 +288,11 @@ class Runner:
             answers, missing = self._look_up(model, jobs)
             if not (begun and 0 < len(missing) < before):
                 return answers, missing
+
+    def gave_up(self, keys: Sequence[bytes]) -> None:
+        """Note the calls that workers gave up in this run, so that it does not repeat them."""
+        answers = self.store.get_many(keys)
+        self._failures |= {key: answer for key, (answer, _) in answers.items() if isinstance(answer, Failure)}
 
     def _look_up(self, model: OpenModel, jobs: Sequence[Job]) -> tuple[Answers, dict[bytes, Job]]:
         """Return the stored answers to jobs, and the jobs that have to be asked, by key."""

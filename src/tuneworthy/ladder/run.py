@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tuneworthy.config import Project
+from tuneworthy.engine.rounds import Rounds
 from tuneworthy.engine.runner import Progress
 from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, UnknownName, UserError
 from tuneworthy.graders.apply import refuse_faulty
@@ -75,7 +76,7 @@ from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.text import count
-from tuneworthy.types import MOST_UNSCORED, Cases, RungStatus, Say, Texts, Traces, Variant
+from tuneworthy.types import MOST_UNSCORED, Cases, Paths, RungStatus, Say, Texts, Traces, Variant
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ async def run_ladder(
     watcher: RungWatcher | None = None,
     waiting: Say = lambda _: None,
     stopped: Callable[[RunRecord], None] = lambda _: None,
+    rounds: Callable[[Session], Rounds | None] = lambda _: None,
+    copies: Paths = (),
 ) -> RunRecord:
     """Run the ladder of `project` and leave the record in its folder.
 
@@ -138,6 +141,8 @@ async def run_ladder(
         watcher: Is shown each rung.
         waiting: Gets a sentence if another process works on the project.
         stopped: Gets the unfinished record if the run has to stop.
+        rounds: Returns the rounds that answer calls that are not timed, if any.
+        copies: See `open_session`.
 
     Raises:
         UserError: The data, a grader or a model cannot be used, or a rung is unknown.
@@ -145,7 +150,9 @@ async def run_ladder(
         OutsideFault: A provider is down; the run can be resumed.
     """
     check_rungs(project, rungs)
-    async with open_session(project, progress=progress, max_usd=max_usd, waiting=waiting) as session:
+    opening = open_session(project, progress=progress, max_usd=max_usd, waiting=waiting, copies=copies)
+    async with opening as session:
+        session.runner.rounds = rounds(session)
         refuse_faulty(session.graders, session.data.cases)
         run = LadderRun(session, quick=quick, watcher=watcher)
         try:

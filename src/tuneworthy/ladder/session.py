@@ -17,6 +17,7 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.request_batcher import RequestBatcher
 from tuneworthy.engine.runner import Progress, Runner, usage
+from tuneworthy.engine.shards import collect
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
@@ -35,6 +36,7 @@ from tuneworthy.types import (
     Bounds,
     Cases,
     JsonMapping,
+    Paths,
     Say,
     Score,
     Trace,
@@ -255,6 +257,7 @@ async def open_session(
     waiting: Say = lambda _: None,
     beside: bool = False,
     calls: bool = True,
+    copies: Paths = (),
 ) -> AsyncIterator[Session]:
     """Open `project` for asking: one process at a time, except for readers.
 
@@ -265,6 +268,7 @@ async def open_session(
         beside: Whether the lock is not taken: for a command that stores nothing here. Its inputs are written as a whole
             by the process that has the lock, and the split is never drawn for it.
         calls: Whether a model may be called; else `NotStored` is raised for an answer that is not stored.
+        copies: Folders of the project on other machines; the answers of their shards are added.
 
     Raises:
         Untrusted: The project needs a permission that it lacks.
@@ -279,6 +283,8 @@ async def open_session(
             folder.write("split", split)
             data.dataset.write_dropped(folder)
         store = ResponseStore(folder.responses)
+        if folder.writable and not beside:
+            collect(folder, store, waiting, copies)
         session = Session(project, data, store, progress, _budget(project, store, max_usd))
         session.runner.calls = calls
         try:
@@ -330,6 +336,7 @@ async def open_runner(
     folder = Folder(project.root)
     with folder.lock(waiting, task.cancelling if (task := current_task()) else int):
         store, models = ResponseStore(folder.responses), Models(project)
+        collect(folder, store, waiting)
         budget = _budget(project, store, max_usd)
         try:
             yield Runner(store, budget, ShotPool(()), progress, mask=mask, compares=False), models

@@ -55,11 +55,12 @@ CREATE TABLE IF NOT EXISTS further_answers (
 MONEY = f"(typeof({{0}}) IN ('real', 'integer') AND {{0}} >= 0 AND {{0}} < {MAX_AMOUNT})"
 _CHUNK = 500
 # An answer replaces a failure ("{" is how its body begins, "[" how that of an answer does), and nothing else.
-_INSERT = """
-INSERT INTO responses VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
+_REPLACE = """
+ON CONFLICT (key) DO UPDATE
 SET body = excluded.body, cost_usd = excluded.cost_usd, created = excluded.created
 WHERE substr(responses.body, 1, 1) = x'7b' AND substr(excluded.body, 1, 1) = x'5b'
 """
+_INSERT = f"INSERT INTO responses VALUES (?, ?, ?, ?) {_REPLACE}"
 _UNANSWERED = """
 SELECT key, ceiling_usd, substr(body, 1, 1) = x'5b', cost_usd, open_calls.created
 FROM open_calls LEFT JOIN responses USING (key)
@@ -73,6 +74,19 @@ WHERE origin(body, key, cost_usd, created) = ?1 AND ?1 != '{UNSIGNED}'
 _SET_ASIDE = f"""
 INSERT INTO further_answers SELECT key, cost_usd, created FROM responses {_ELSEWHERE};
 DELETE FROM responses {_ELSEWHERE};
+"""
+# Rows differ in their key and time, so that a merge may be repeated. A further answer to a request costs as well.
+_MERGE = f"""
+BEGIN IMMEDIATE;
+INSERT INTO responses SELECT * FROM shard.responses WHERE TRUE {_REPLACE};
+INSERT INTO further_answers
+SELECT key, cost_usd, created FROM shard.further_answers
+UNION SELECT key, one.cost_usd, one.created FROM shard.responses AS one JOIN responses AS first USING (key)
+WHERE one.cost_usd > 0 AND one.created != first.created
+EXCEPT SELECT key, cost_usd, created FROM further_answers;
+INSERT INTO open_calls
+SELECT key, ceiling_usd, created FROM shard.open_calls EXCEPT SELECT key, ceiling_usd, created FROM open_calls;
+COMMIT;
 """
 AMOUNTS = {"responses": "cost_usd", "further_answers": "cost_usd", "open_calls": "ceiling_usd"}
 
@@ -237,6 +251,35 @@ class ResponseStore:
                 self._db.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (key, cost_usd, created))
         return first
 
+    def merge(self, path: Path) -> list[bytes]:
+        """Add the rows of another store, as they are: answers, costs and open calls; rows that are here stay.
+
+        A merge may be repeated. No process may write to the other store meanwhile. Answers that the user has not
+        accepted are refused where they are read.
+
+        Args:
+            path: File of the other store.
+
+        Returns:
+            The keys of the calls that it gave up.
+
+        Raises:
+            UserError: A file is damaged, or cannot be read or written.
+        """
+        other = ResponseStore(path)
+        try:
+            other.spending()  # checks the amounts
+            failed = [key for (key,) in other._rows("SELECT key FROM responses WHERE substr(body, 1, 1) = x'7b'")]
+        finally:
+            other.close()
+        self._rows("ATTACH ? AS shard", str(path))
+        try:
+            with explained(self.path), self._db:  # rolls back where it did not commit
+                self._db.executescript(_MERGE)
+        finally:
+            self._rows("DETACH shard")
+        return failed
+
     def require_key(self) -> None:
         """Check that answers can be signed, before calls are sent.
 
@@ -260,6 +303,10 @@ class ResponseStore:
     def close_call(self, note: int) -> None:
         """Take the note back: the provider refused the call and billed nothing."""
         self._rows("DELETE FROM open_calls WHERE rowid = ?", note)
+
+    def forget(self, key: bytes) -> None:
+        """Take back the notes of all calls under a key."""
+        self._rows("DELETE FROM open_calls WHERE key = ?", key)
 
     def unanswered(self) -> list[OpenCall]:
         return [

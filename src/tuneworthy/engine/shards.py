@@ -1,0 +1,355 @@
+"""Shards: the questions of a round are answered by several workers, on this machine or on others.
+
+The driver runs the ladder and writes a round; a worker answers one share of it into a store of its own; the driver
+merges these stores. A share follows from a hash of the case id. Below `.tuneworthy/shards/`:
+
+    round.json   the open round, written last: its models, and the parts of the budget
+    2.jsonl      the requests of the second shard
+    2/           its store and its lock
+    2.done.json  the id of the round that it has answered
+
+Invariants: no answer of a worker is lost or requested again, whoever is killed; the parts of the budget never exceed
+the remaining budget. A part that runs on another machine counts as spent until its shard is complete.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from hashlib import blake2b
+from math import fsum
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import orjson
+
+from tuneworthy.cases.stratified import rank
+from tuneworthy.config import Project, load
+from tuneworthy.config.grants import require_grants
+from tuneworthy.engine.batch import Job
+from tuneworthy.engine.budget import Budget
+from tuneworthy.engine.models import Models, OpenModel
+from tuneworthy.engine.rounds import Rounds, Wanted
+from tuneworthy.engine.runner import Runner
+from tuneworthy.errors import BudgetSpent, Undecided, UserError
+from tuneworthy.executors import Engine, PooledTask, run_tasks
+from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.providers.base import outgoing
+from tuneworthy.providers.http_client import blocking
+from tuneworthy.store import Folder, ResponseStore, response_key, write_atomic
+from tuneworthy.store.database import explained
+from tuneworthy.store.lines import read_lines
+from tuneworthy.text import count
+from tuneworthy.types import Case, JsonObject, Paths, Request, Say, Variant, canonical, frozen
+
+# Requests per shard, at least: for fewer, a process takes longer to start than to answer.
+MIN_REQUESTS = 25
+# Part of the remaining budget that is divided: sums of parts are rounded.
+DIVIDED = 1 - 1e-9
+
+
+@frozen
+class OpenRound:
+    """A round that was written.
+
+    Attributes:
+        id: Of this round.
+        engine: Where its shards run; those of `slurm` may run where no lock shows it.
+        models: Identities by name.
+        budgets: Most that each shard may spend, US dollars; None for no limit.
+    """
+
+    id: str
+    engine: Engine
+    models: dict[str, JsonObject]
+    budgets: list[float | None]
+
+    def part_key(self, shard: int) -> bytes:
+        """Return the key of the open call that stands for the part of a shard on another machine."""
+        return blake2b(f"{self.id}/{shard}".encode(), digest_size=16).digest()
+
+
+@frozen
+class ShardRequest:
+    """A request of a shard; see `Job`."""
+
+    key: str
+    model: str
+    case: str
+    repeat: int
+    request: Request
+
+
+def open_round(folder: Folder) -> OpenRound | None:
+    """Return the open round of a project."""
+    return folder.read("shards/round", OpenRound)
+
+
+def spread(project: Project, model: OpenModel, n: int) -> int:
+    """Return the number of shards that call a model: each of them opens a file, and together they share a server."""
+    return n if project.models[model.name].local_file else min(n, model.concurrency)
+
+
+def slots(project: Project, model: OpenModel, n: int, number: int) -> int:
+    """Return the calls in flight, at most, of a shard: together, the shards keep to the limit of a server."""
+    wide = spread(project, model, n)
+    return max(1, model.concurrency // wide + (number <= model.concurrency % wide))
+
+
+class Shards:
+    """Sends rounds to workers.
+
+    Args:
+        project: The project.
+        runner: The driver's.
+        n: Shards in a round.
+        engine: Where they run.
+    """
+
+    def __init__(self, project: Project, runner: Runner, n: int, engine: Engine = "local") -> None:
+        self.project, self.runner, self.n, self.engine = project, runner, n, engine
+        self.folder = Folder(project.root)
+
+    def rounds(self) -> Rounds:
+        """Return the rounds of a run.
+
+        Raises:
+            Undecided: Workers on other machines have not completed the open round.
+        """
+        if (before := open_round(self.folder)) and self.engine == "slurm":
+            self._run(before)
+        return Rounds(self.send, accepts=self._accepts, least=MIN_REQUESTS * self.n)
+
+    def _accepts(self, model: OpenModel) -> bool:
+        """Whether a worker can open a model: it reads the project file, and knows no model that was trained."""
+        return model.name in self.project.models and model.name != self.project.serve.model
+
+    async def send(self, wanted: Wanted) -> None:
+        """Let workers answer all jobs, and merge their answers.
+
+        Raises:
+            Undecided: The round waits for workers on other machines.
+            UserError: The folder cannot be written, or a worker has another model.
+        """
+        store, budget = self.runner.store, self.runner.budget
+        shares, ceilings = self._divide(wanted)
+        total, rest = fsum(ceilings), 0.0
+        if is_limited := budget.limit_usd is not None and total > 0:
+            rest = (budget.limit_usd - budget.spent_usd - budget.reserved_usd) * DIVIDED
+            if rest <= 0:
+                return  # the next call of the driver reports it
+            budget.take(rest)
+        this = OpenRound(
+            id=token_hex(8),
+            engine=self.engine,
+            models={name: dict(model.provider.identity) for name, (model, _) in wanted.items()},
+            budgets=[rest * one / total if is_limited else None for one in ceilings],
+        )
+        before = store.spending()
+        try:
+            collect(self.folder, store, self.runner.progress.note, ending=True)
+            self._write(this, shares)
+            await asyncio.to_thread(self._run, this)
+            self.runner.gave_up(collect(self.folder, store, self.runner.progress.note, ending=True))
+        finally:
+            if is_limited:
+                spent = store.spending()
+                budget.settle(rest, spent.usd - before.usd)
+                budget.unanswered_usd += spent.unanswered_usd - before.unanswered_usd
+
+    def _divide(self, wanted: Wanted) -> tuple[list[list[bytes]], list[float]]:
+        """Return the requests of each shard, one a line, and the most that they can cost."""
+        shares: list[list[bytes]] = [[] for _ in range(self.n)]
+        ceilings = [0.0] * self.n
+        for model, jobs in wanted.values():
+            wide = spread(self.project, model, self.n)
+            for job in jobs:
+                place = int(rank(0, job.case.id)[:13], 16) % wide
+                row = ShardRequest(
+                    key=job.key.hex(), model=model.name, case=job.case.id, repeat=job.repeat, request=job.request
+                )
+                shares[place].append(orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE))
+                ceilings[place] += model.ceiling_usd(job.request)
+        return shares, ceilings
+
+    def _write(self, this: OpenRound, shares: Sequence[Sequence[bytes]]) -> None:
+        """Write a round; parts of the budget that are spent elsewhere count as open calls from here on."""
+        folder = self.folder.path / "shards"
+        with explained(folder):
+            for number, lines in enumerate(shares, 1):
+                if lines:
+                    write_atomic(folder / f"{number}.jsonl", lines)
+            write_atomic(folder / "round.json", orjson.dumps(this))
+        for number, part in enumerate(this.budgets, 1):
+            if part and this.engine == "slurm":
+                self.runner.store.open_call(this.part_key(number), part)
+        requests = count(sum(map(len, shares)), "request")
+        self.runner.progress.note(f"A round of {requests} in {count(sum(map(bool, shares)), 'shard')}.")
+
+    def _run(self, this: OpenRound) -> None:
+        """Run the shards that are not complete yet, until all are."""
+        n, folder = len(this.budgets), self.folder.path / "shards"
+        tasks = [
+            PooledTask(
+                "tuneworthy.engine.shards:work",
+                {"root": str(self.project.root), "number": number, "n": n},
+                folder / f"{number}.done.json",
+            )
+            for number in _shares(self.folder)
+        ]
+        # keys are not sent to a cluster: its machines have their own
+        variables = dict(os.environ) if this.engine == "local" else None
+        try:
+            run_tasks(tasks, this.engine, folder, workers=n, variables=variables)
+        except Undecided as error:
+            raise Undecided(
+                error.message,
+                hint=f"{error.hint} Machines without this disk need a copy of the project: run `tuneworthy run --shard "
+                f"I/{n}` in it for each shard I, then `tuneworthy run --merge COPY` here.",
+            ) from None
+
+
+def collect(
+    folder: Folder, store: ResponseStore, waiting: Say, copies: Paths = (), *, ending: bool = False
+) -> list[bytes]:
+    """Merge the answers of shards into the store of the project, and remove a round that is complete.
+
+    Args:
+        folder: Of the project.
+        store: Its store.
+        waiting: Called if a worker is still running; its end is waited for.
+        copies: Project folders of other machines.
+        ending: Whether the round is removed even if it is not complete.
+
+    Returns:
+        The keys of the calls that workers gave up.
+    """
+    this, failed = open_round(folder), list[bytes]()
+    for place in (folder, *map(Folder, copies)):
+        stores = sorted(place.path.glob("shards/*/.tuneworthy/responses.sqlite"))
+        if not stores and place is not folder:
+            raise UserError(
+                f"{place.path / 'shards'} has no answers.", hint="Run `tuneworthy run --shard I/N` in that copy first."
+            )
+        for path in stores:
+            number = int(path.parts[-3]) if path.parts[-3].isdecimal() else 0
+            is_done = this is not None and _is_done(place, this, number)
+            if this and this.engine == "slurm" and place is folder and not is_done and not ending:
+                continue  # its worker goes on
+            with Folder(path.parents[1]).lock(waiting):
+                failed += store.merge(path)
+            if this and is_done:
+                store.forget(this.part_key(number))
+                write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))
+    if ending or this is None or this.engine != "slurm" or all(_is_done(folder, this, n) for n in _shares(folder)):
+        (folder.path / "shards/round.json").unlink(missing_ok=True)  # first, so that no worker finds half of a round
+        shutil.rmtree(folder.path / "shards", ignore_errors=True)
+    return failed
+
+
+def _shares(folder: Folder) -> list[int]:
+    """Return the numbers of the shards that have requests."""
+    return sorted(int(path.stem) for path in (folder.path / "shards").glob("*.jsonl") if path.stem.isdecimal())
+
+
+def _is_done(folder: Folder, this: OpenRound, number: int) -> bool:
+    return folder.read(f"shards/{number}.done", str) == this.id
+
+
+def work(
+    root: str,
+    number: int,
+    n: int,
+    say: Say = lambda _: None,
+    play: Callable[[Coroutine[Any, Any, None]], None] = blocking,
+) -> str:
+    """Answer one share of the open round; answers that it has already are not requested again.
+
+    Args:
+        root: The project folder.
+        number: The shard, from 1.
+        n: Shards in the round.
+        say: Called if another worker answers this share; its end is waited for.
+        play: Runs a coroutine to its end.
+
+    Returns:
+        The id of the round; "" if there was nothing to answer.
+
+    Raises:
+        UserError: The round has another number of shards, a model differs from the driver's, or a request was changed.
+        OutsideFault: A provider is down; the answers so far are stored.
+    """
+    folder = Folder(Path(root))
+    this = open_round(folder)
+    path = folder.path / f"shards/{number}.jsonl"
+    if this and len(this.budgets) != n:
+        raise UserError(
+            f"The open round has {len(this.budgets)} shards, not {n}.",
+            hint=f"Run `tuneworthy run --shard {min(number, len(this.budgets))}/{len(this.budgets)}`.",
+        )
+    if this is None or not path.exists() or _is_done(folder, this, number):
+        return ""
+    own = Folder(folder.path / f"shards/{number}")
+    with own.lock(say):
+        store = ResponseStore(own.responses)
+        try:
+            play(ShardWorker(load(Path(root)), this, store, number).answer(path))
+        finally:
+            store.close()
+        write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))
+    return this.id
+
+
+class ShardWorker:
+    """Answers one share of a round.
+
+    Args:
+        project: The project, here.
+        this: The round.
+        store: Of the shard.
+        number: The shard, from 1.
+    """
+
+    def __init__(self, project: Project, this: OpenRound, store: ResponseStore, number: int) -> None:
+        self.project, self.this, self.number = project, this, number
+        self.models = Models(project)
+        spending = store.spending()
+        budget = Budget(this.budgets[number - 1], spending.usd, spending.unanswered_usd)
+        self.runner = Runner(store, budget, ShotPool(()), seed=project.split.seed + number, compares=False)
+
+    async def answer(self, path: Path) -> None:
+        """Answer the requests of a file, as far as the budget allows; errors as in `work`."""
+        require_grants(self.project)
+        try:
+            jobs = self._read(path)
+            results = await asyncio.gather(*map(self._ask, jobs, jobs.values()), return_exceptions=True)
+        finally:
+            await self.models.close()
+        for error in results:
+            if error is not None and not isinstance(error, BudgetSpent):
+                raise error
+
+    def _read(self, path: Path) -> dict[str, list[Job]]:
+        for name, identity in self.this.models.items():
+            if (mine := self.models[name].identity) != canonical(identity):
+                raise UserError(
+                    f"models.{name} is {mine.decode()} here, but {canonical(identity).decode()} where the run is.",
+                    hint="Give the worker the same project file, model files and packages.",
+                )
+        jobs: dict[str, list[Job]] = {}
+        for row in read_lines(path, ShardRequest):
+            key = response_key(self.models[row.model].identity, outgoing(row.request), row.repeat)
+            if key.hex() != row.key:
+                raise UserError(
+                    f"{path}: the request for case {row.case} was changed.", hint="Run `tuneworthy run` again."
+                )
+            jobs.setdefault(row.model, []).append(Job(Case(id=row.case, input=None), row.repeat, row.request, key))
+        return jobs
+
+    async def _ask(self, name: str, jobs: Sequence[Job]) -> None:
+        """Answer the requests to one model, with this worker's part of its concurrency."""
+        model = self.models[name]
+        concurrency = slots(self.project, model, len(self.this.budgets), self.number)
+        variant = Variant(name=f"shard {self.number}", model=name, model_identity={}, system=None, user="")
+        await self.runner.answer(variant, model, jobs, concurrency)
