@@ -125,6 +125,33 @@ def test_an_open_call_counts_at_its_ceiling_until_it_is_answered_or_refused(stor
     assert third
 
 
+def test_a_merge_adds_answers_costs_and_open_calls_once(store: ResponseStore, tmp_path: Path) -> None:
+    shard, failure = ResponseStore(tmp_path / "shard.sqlite"), Failure(code="server", message="no")
+    for one, rows in ((store, {2: 0.5, 3: None, 4: 0.5, 6: 0.125}), (shard, {1: 0.25, 2: 1.0, 3: 2.0, 4: None})):
+        for number, cost in rows.items():
+            one.put(key(number), failure if cost is None else Response(text=f"{number} for {cost}"), cost or 0.0)
+    for number, ceiling in ((5, 4.0), (6, 8.0)):
+        shard.open_call(key(number), ceiling)
+    for cost in (16.0, 32.0):
+        shard.put(key(7), Response(text="7"), cost, shard.open_call(key(7), 64.0))
+    rows = [shard._rows(f"SELECT * FROM {table}") for table in ("responses", "open_calls", "further_answers")]
+    for _ in range(2):
+        assert store.merge(shard.path) == [key(4)]
+        texts = [answer.text for answer, _ in store.get_many([*map(key, range(8))]).values()]  # type: ignore[union-attr]
+        assert sorted(texts) == ["1 for 0.25", "2 for 0.5", "3 for 2.0", "4 for 0.5", "6 for 0.125", "7"]
+        assert store.spending().answered_usd == 0.25 + 0.5 + 1.0 + 2.0 + 0.5 + 0.125 + 16.0 + 32.0
+        assert store.spending().unanswered_usd == 4.0 + 0.125
+    assert rows == [shard._rows(f"SELECT * FROM {table}") for table in ("responses", "open_calls", "further_answers")]
+    assert {*rows[0]} - {*store._rows("SELECT * FROM responses")} == {
+        row for row in rows[0] if row[0] in {key(2), key(4)}
+    }
+    shard._rows("UPDATE responses SET cost_usd = 'much' WHERE key = ?", key(1))
+    with pytest.raises(UserError, match=r"shard\.sqlite, row 1: cost_usd is not an amount"):
+        store.merge(shard.path)
+    store.put(key(9), Response(text="no transaction is open"), 0.0)
+    shard.close()
+
+
 def test_an_answer_that_json_cannot_hold_is_refused_and_changes_nothing(store: ResponseStore) -> None:
     note = store.open_call(key(1), 1.0)
     for answer in (Response(text="\ud800"), Response(text="x", tool_calls=({"n": 2**70},))):

@@ -113,6 +113,9 @@ class RunProgress(Progress, RungWatcher, AbstractContextManager["RunProgress"]):
             else:
                 self.note(self.summary())
 
+    def spend(self, cost_usd: float) -> None:
+        self.cost_usd += cost_usd
+
     def note(self, line: str) -> None:
         """Print a line for the user, above the live line."""
         if self._live:

@@ -103,6 +103,8 @@ def command(
         is_done = work(str(root), number, n_shards, note, run_async)
         note(f"Shard {number} of {n_shards} {'is complete' if is_done else 'has nothing to answer'}.")
         return 0
+    if engine and not n_shards:
+        raise click.UsageError("--engine needs --shard N.")
     project = load(root)
     check_rungs(project, rungs)
     fetch_models(project)

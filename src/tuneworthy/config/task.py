@@ -51,9 +51,9 @@ class DataPath(Section):
     """A file of cases or examples, or a folder of documents."""
 
     path: str
-    """Path below the project. Cases: JSONL, CSV, Excel, Parquet, promptfoo, Inspect, openai/evals or Langfuse.
-    Examples: JSONL, CSV, Excel or Parquet. Documents: a folder of text, Markdown, HTML, PDF and JSONL files, or one
-    such file."""
+    """Path below the project, or a URL for fsspec such as `s3://bucket/cases.jsonl`. Cases: JSONL, CSV, Excel, Parquet,
+    promptfoo, Inspect, openai/evals or Langfuse. Examples: JSONL, CSV, Excel or Parquet. Documents: a folder of text,
+    Markdown, HTML, PDF and JSONL files, or one such file."""
 
 
 class SplitSection(Section):

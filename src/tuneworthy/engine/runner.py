@@ -99,6 +99,9 @@ class Progress:
     def advance(self, cost_usd: float) -> None:
         """One more answer arrived."""
 
+    def spend(self, cost_usd: float) -> None:
+        """Answers arrived together."""
+
     def note(self, line: str) -> None:
         """Something happens that takes time."""
 

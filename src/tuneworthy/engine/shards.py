@@ -16,6 +16,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from math import fsum
 from pathlib import Path
@@ -32,7 +33,7 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models, OpenModel
 from tuneworthy.engine.rounds import Rounds, Wanted
 from tuneworthy.engine.runner import Runner
-from tuneworthy.errors import BudgetSpent, Undecided, UserError
+from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, Undecided, UserError
 from tuneworthy.executors import Engine, PooledTask, run_tasks
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.base import outgoing
@@ -45,8 +46,8 @@ from tuneworthy.types import Case, JsonObject, Paths, Request, Say, Variant, can
 
 # Requests per shard, at least: for fewer, a process takes longer to start than to answer.
 MIN_REQUESTS = 25
-# Part of the remaining budget that is divided: sums of parts are rounded.
-DIVIDED = 1 - 1e-9
+# Part of the remaining budget that is divided: the driver has calls of its own.
+DIVIDED = 0.9
 
 
 @frozen
@@ -146,15 +147,16 @@ class Shards:
             models={name: dict(model.provider.identity) for name, (model, _) in wanted.items()},
             budgets=[rest * one / total if is_limited else None for one in ceilings],
         )
-        before = store.spending()
+        before = spent = store.spending()
         try:
             collect(self.folder, store, self.runner.progress.note, ending=True)
             self._write(this, shares)
             await asyncio.to_thread(self._run, this)
             self.runner.gave_up(collect(self.folder, store, self.runner.progress.note, ending=True))
+            spent = store.spending()
+            self.runner.progress.spend(spent.usd - before.usd)
         finally:
             if is_limited:
-                spent = store.spending()
                 budget.settle(rest, spent.usd - before.usd)
                 budget.unanswered_usd += spent.unanswered_usd - before.unanswered_usd
 
@@ -177,13 +179,12 @@ class Shards:
         """Write a round; parts of the budget that are spent elsewhere count as open calls from here on."""
         folder = self.folder.path / "shards"
         with explained(folder):
-            for number, lines in enumerate(shares, 1):
+            for number, (lines, part) in enumerate(zip(shares, this.budgets, strict=True), 1):
                 if lines:
                     write_atomic(folder / f"{number}.jsonl", lines)
+                if part and this.engine == "slurm":
+                    self.runner.store.open_call(this.part_key(number), part)
             write_atomic(folder / "round.json", orjson.dumps(this))
-        for number, part in enumerate(this.budgets, 1):
-            if part and this.engine == "slurm":
-                self.runner.store.open_call(this.part_key(number), part)
         requests = count(sum(map(len, shares)), "request")
         self.runner.progress.note(f"A round of {requests} in {count(sum(map(bool, shares)), 'shard')}.")
 
@@ -243,8 +244,11 @@ def collect(
                 store.forget(this.part_key(number))
                 write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))
     if ending or this is None or this.engine != "slurm" or all(_is_done(folder, this, n) for n in _shares(folder)):
-        (folder.path / "shards/round.json").unlink(missing_ok=True)  # first, so that no worker finds half of a round
-        shutil.rmtree(folder.path / "shards", ignore_errors=True)
+        with explained(folder.path / "shards"), suppress(FileNotFoundError):
+            (folder.path / "shards/round.json").unlink(
+                missing_ok=True
+            )  # first: a worker finds a whole round or no round
+            shutil.rmtree(folder.path / "shards")
     return failed
 
 
@@ -278,7 +282,7 @@ def work(
 
     Raises:
         UserError: The round has another number of shards, a model differs from the driver's, or a request was changed.
-        OutsideFault: A provider is down; the answers so far are stored.
+        OutsideFault: On another machine than the driver, the provider gave no answer.
     """
     folder = Folder(Path(root))
     this = open_round(folder)
@@ -312,14 +316,14 @@ class ShardWorker:
     """
 
     def __init__(self, project: Project, this: OpenRound, store: ResponseStore, number: int) -> None:
-        self.project, self.this, self.number = project, this, number
+        self.project, self.this, self.store, self.number = project, this, store, number
         self.models = Models(project)
         spending = store.spending()
         budget = Budget(this.budgets[number - 1], spending.usd, spending.unanswered_usd)
         self.runner = Runner(store, budget, ShotPool(()), seed=project.split.seed + number, compares=False)
 
     async def answer(self, path: Path) -> None:
-        """Answer the requests of a file, as far as the budget allows; errors as in `work`."""
+        """Answer the requests of a file, as far as budget and provider allow; errors as in `work`."""
         require_grants(self.project)
         try:
             jobs = self._read(path)
@@ -327,7 +331,11 @@ class ShardWorker:
         finally:
             await self.models.close()
         for error in results:
-            if error is not None and not isinstance(error, BudgetSpent):
+            # the driver sees all shards: it repeats these calls, and blames the provider or not
+            is_down = (
+                isinstance(error, OutsideFault | ModelError) and self.this.engine == "slurm" and not len(self.store)
+            )
+            if error is not None and (is_down or not isinstance(error, BudgetSpent | OutsideFault | ModelError)):
                 raise error
 
     def _read(self, path: Path) -> dict[str, list[Job]]:
