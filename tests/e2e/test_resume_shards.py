@@ -20,6 +20,12 @@ from .resume_project import committed, openai, record, run_ladder, start, stop, 
 from .resume_server import Running
 
 CONCURRENCY, KILLS = 8, 10
+# Ray gives up a head that does not answer after seconds, not minutes.
+SOON = {
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+    "RAY_py_gcs_connect_timeout_s": "5",
+    "RAY_nums_py_gcs_reconnect_retry": "1",
+}
 
 
 def project(folder: Path, server: Running) -> Path:
@@ -107,7 +113,7 @@ def test_a_run_in_shards_that_was_killed_ends_with_the_record_of_one_that_was_no
         def begin(root: Path) -> Any:
             if engine == "ray" and not heads():
                 stack.close()
-                stack.enter_context(ray_cluster(4))
+                stack.enter_context(ray_cluster(4, **SOON))
             return start(root, "--shard", trial.rng.choice("234"), "--engine", engine)
 
         def kill(process: Any) -> bool:

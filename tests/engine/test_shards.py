@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -24,14 +25,16 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy import cli
 from tuneworthy.config import load
 from tuneworthy.engine import shards
+from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.rounds import Rounds
-from tuneworthy.engine.runner import Progress
+from tuneworthy.engine.runner import Progress, Runner
 from tuneworthy.engine.shards import DIVIDED, Shards, work
 from tuneworthy.errors import BudgetSpent, ModelError, TuneworthyError, Undecided, UserError
 from tuneworthy.executors import Engine, PooledTask, run_tasks
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import Session
+from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.responses import Expenses
 from tuneworthy.store.signatures import Keyring, MeasuredElsewhere
@@ -398,6 +401,18 @@ def test_no_command_waits_for_shards_on_other_machines(waiting: Path) -> None:
     with own.lock(pytest.fail), closing(ResponseStore(Folder(waiting).responses)) as store:
         shards.collect(Folder(waiting), store, pytest.fail)
     assert shards.open_round(Folder(waiting))
+
+
+def test_models_outside_the_project_file_and_trained_models_stay_with_the_driver(tmp_path: Path) -> None:
+    root = project(tmp_path / "p")
+    file = root / "tuneworthy.toml"
+    served = '[models.tuned]\nprovider = "scripted"\nfunction = "world.py:m"\n[serve]\nmodel = "tuned"\n'
+    file.write_text(file.read_text() + served)
+    found = load(root)
+    with closing(ResponseStore(Folder(root).responses)) as store:
+        accepts = Shards(found, Runner(store, Budget(None), ShotPool(())), 2).rounds().accepts
+    models = {name: Models(found)["m"] for name in ("m", "tuned", "classical:knn")}
+    assert [name for name, model in models.items() if accepts(replace(model, name=name))] == ["m"]
 
 
 def full(*_: object) -> None:
