@@ -38,6 +38,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.responses import Expenses
 from tuneworthy.store.signatures import Keyring, MeasuredElsewhere
+from tuneworthy.trust import VARIABLE, Untrusted
 
 WORLD = """
 import json
@@ -243,6 +244,13 @@ def test_only_a_worker_on_another_machine_reports_a_provider_that_gives_no_answe
         with pytest.raises(ModelError, match="rejects every call"):
             work(str(root), 1, 3)
     assert (file.with_name("1.done.json").exists()) is (engine == "local")
+
+
+def test_a_worker_needs_the_consent_of_its_user(waiting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(Untrusted, match=r"world\.py:m"):
+        work(str(waiting), 1, 3)
+    assert not calls(waiting)
 
 
 def test_a_worker_without_an_open_round_has_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
