@@ -529,6 +529,7 @@ class Response:
         seconds: Wall time of the successful attempt.
         fingerprint: Of the server's configuration, as OpenAI reports it; "" if not given.
         written_tokens: Those of the prompt that were written into a cache, at a price of their own.
+        endpoint: Address that answered, of a model with several; else "".
     """
 
     text: str
@@ -544,6 +545,7 @@ class Response:
     label_logprobs: NamedFloats | None = None
     fingerprint: str = ""
     written_tokens: int | None = None
+    endpoint: str = ""
 
 
 @frozen

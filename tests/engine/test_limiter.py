@@ -6,34 +6,45 @@ import asyncio
 import random
 
 import pytest
-from asking import play
+from asking import Played, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.engine.limiter import LEAST, LONGEST_PAUSE_S, Limiter
+from tuneworthy.engine.fleet import Fleet
+from tuneworthy.engine.limiter import LEAST, LONGEST_PAUSE_S
 
 
-class Watched(Limiter):
+class Slots(Fleet):
+    """A fleet of one endpoint."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__({"": Played(lambda text, nth: "")}, most)
+        self.limiter = self.endpoints[0].limiter
+
+    @property
+    def limit(self) -> float:
+        return self.limiter.limit
+
+    @property
+    def in_flight(self) -> int:
+        return self.limiter.in_flight
+
+
+class Watched(Slots):
     """Checks each time that slots are handed out that none is above the limit of that moment."""
-
-    async def acquire(self) -> int:
-        free = self.in_flight < int(self.limit)
-        mark = await super().acquire()
-        assert free or self.in_flight <= self.most
-        return mark
 
     def _grant(self) -> None:
         before = self.in_flight
         super()._grant()
         assert self.in_flight == before or self.in_flight <= int(self.limit)
-        assert 1 <= self.limit <= self.most
+        assert 1 <= self.limit <= self.limiter.most
 
 
-async def turn(limiter: Limiter, pushed_back: bool | None = False, wait_s: float | None = None) -> None:
+async def turn(limiter: Slots, pushed_back: bool | None = False, wait_s: float | None = None) -> None:
     limiter.release(await limiter.acquire(), pushed_back=pushed_back, wait_s=wait_s)
 
 
-async def heavy(limiter: Limiter, wait_s: float | None = 2.0) -> None:
+async def heavy(limiter: Slots, wait_s: float | None = 2.0) -> None:
     """One round of calls in flight that are all pushed back."""
     marks = [await limiter.acquire() for _ in range(int(limiter.limit))]
     for mark in marks:
@@ -42,7 +53,7 @@ async def heavy(limiter: Limiter, wait_s: float | None = 2.0) -> None:
 
 def test_one_pushback_in_ten_does_not_shrink_the_limit() -> None:
     async def main() -> None:
-        limiter = Limiter(64)
+        limiter = Slots(64)
         for i in range(2000):
             await turn(limiter, pushed_back=i % 10 == 0, wait_s=1.0)
         assert limiter.limit == 64
@@ -53,7 +64,7 @@ def test_one_pushback_in_ten_does_not_shrink_the_limit() -> None:
 
 def test_many_pushbacks_halve_the_limit_once_and_pause_all() -> None:
     async def main() -> None:
-        limiter = Limiter(64)
+        limiter = Slots(64)
         await heavy(limiter, wait_s=2.0)
         assert limiter.limit == 32  # once, though all 64 were refused: the others were sent before it was known
         await turn(limiter)
@@ -64,7 +75,7 @@ def test_many_pushbacks_halve_the_limit_once_and_pause_all() -> None:
 
 def test_a_pause_is_capped() -> None:
     async def main() -> None:
-        limiter = Limiter(64)
+        limiter = Slots(64)
         await heavy(limiter, wait_s=86_400.0)
         await turn(limiter)
         assert asyncio.get_running_loop().time() == pytest.approx(LONGEST_PAUSE_S)
@@ -74,7 +85,7 @@ def test_a_pause_is_capped() -> None:
 
 def test_the_limit_never_falls_below_one_and_grows_back_by_one_a_round() -> None:
     async def main() -> None:
-        limiter = Limiter(16)
+        limiter = Slots(16)
         for _ in range(LEAST * 20):
             await turn(limiter, pushed_back=True, wait_s=0.1)
         assert limiter.limit == 1.0
@@ -93,8 +104,8 @@ def test_the_limit_never_falls_below_one_and_grows_back_by_one_a_round() -> None
 
 def test_what_ends_without_a_word_neither_shrinks_nor_grows_the_limit() -> None:
     async def main() -> None:
-        limiter = Limiter(8)
-        limiter.limit = 4.0
+        limiter = Slots(8)
+        limiter.limiter.limit = 4.0
         for _ in range(100):
             await turn(limiter, pushed_back=None)
         assert limiter.limit == 4.0
@@ -104,7 +115,7 @@ def test_what_ends_without_a_word_neither_shrinks_nor_grows_the_limit() -> None:
 
 def test_slots_go_to_those_who_wait_in_their_order() -> None:
     async def main() -> None:
-        limiter, order = Limiter(2), []
+        limiter, order = Slots(2), list[int]()
 
         async def one(name: int) -> None:
             mark = await limiter.acquire()
@@ -120,7 +131,7 @@ def test_slots_go_to_those_who_wait_in_their_order() -> None:
 
 def test_a_waiter_that_is_cancelled_in_the_moment_it_is_served_passes_the_slot_on() -> None:
     async def main() -> None:
-        limiter = Limiter(1)
+        limiter = Slots(1)
         mark = await limiter.acquire()
         first, second = (asyncio.create_task(limiter.acquire()) for _ in range(2))
         await asyncio.sleep(0)
@@ -137,7 +148,7 @@ def test_a_waiter_that_is_cancelled_in_the_moment_it_is_served_passes_the_slot_o
 
 def test_those_who_wait_through_a_pause_are_all_served_though_nothing_is_in_flight() -> None:
     async def main() -> None:
-        limiter = Limiter(40)
+        limiter = Slots(40)
         await heavy(limiter, wait_s=5.0)
         waiting = [asyncio.create_task(turn(limiter)) for _ in range(100)]
         waiting[0].cancel()

@@ -55,6 +55,6 @@ def test_a_model_without_a_price_costs_nothing() -> None:
     assert free.ceiling_usd(ASKED) == free.settled(ASKED, Response(text="x"))[1] == 0.0
 
 
-def test_all_who_ask_a_model_share_one_limiter() -> None:
-    assert MODEL.limiter is MODEL.limiter
-    assert replace(MODEL, concurrency=3).limiter.most == 3
+def test_all_who_ask_a_model_share_its_slots() -> None:
+    assert MODEL.fleet is MODEL.fleet
+    assert replace(MODEL, concurrency=3).fleet.endpoints[0].limiter.most == 3

@@ -286,7 +286,7 @@ def fetch(root: Path, specs: Mapping[str, str | None]) -> None:
 def _own_key(model: ModelSection) -> bool:
     """Whether a key goes to its vendor, for which no trust is asked: what that costs is not for the project to say."""
     variable = model.key_variable
-    return bool(variable and os.environ.get(variable)) and key_grant(variable, getattr(model, "base_url", "")) is None
+    return bool(variable and os.environ.get(variable)) and None in [key_grant(variable, url) for url in model.addresses]
 
 
 def with_consent(text: str, project: Project, usd: float | None = None, *, unattended: bool = False) -> str:

@@ -72,12 +72,13 @@ def _sections(value: object) -> Iterator[Section]:
 def section_grants(section: Section, project: Project, *, priced: bool = False) -> Iterator[Grant | None]:
     variable, function = getattr(section, "key_variable", None), getattr(section, "function", None)
     root = project.root.resolve()
-    url = getattr(section, "base_url", None) or getattr(section, "url", "")
-    if isinstance(url, str) and url:
-        yield server_grant(url, any_path=not hasattr(section, "base_url"))
-    if isinstance(variable, str):
-        priced = priced or any(getattr(section, name, None) is not None for name in _PRICES)
-        yield key_grant(variable, str(url), priced=priced)
+    own = getattr(section, "base_url", None) or getattr(section, "url", "")
+    priced = priced or any(getattr(section, name, None) is not None for name in _PRICES)
+    for url in getattr(section, "addresses", None) or (own,):
+        if isinstance(url, str) and url:
+            yield server_grant(url, any_path=not hasattr(section, "base_url"))
+        if isinstance(variable, str):
+            yield key_grant(variable, str(url), priced=priced)
     if isinstance(function, str):
         yield (code := code_grant(function, root))
         yield content_grant(root, Path(code.where)) if os.path.isfile(code.where) else None  # noqa: PTH113 - it may be long

@@ -1,7 +1,7 @@
 """[models.NAME]: the language models, and the user's own pipelines, that variants run on."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SerializeAsAny, model_validator
@@ -10,7 +10,7 @@ from tuneworthy.config.base import Address, Count, FunctionSection, KeyedServer,
 from tuneworthy.config.strangers import tagged_section
 from tuneworthy.registry import Registry
 from tuneworthy.trust import LOOPBACK
-from tuneworthy.types import JsonMapping, TextPair
+from tuneworthy.types import JsonMapping, TextPair, TextTuple
 
 # Types that a GGUF file of 16 or 8 bits a weight is quantised to, the most bits first.
 QUANTISED = ("q8_0", "q5_0", "q4_0")
@@ -50,7 +50,7 @@ class ModelSection(Timed):
     retries: int = Field(default=6, ge=0, lt=2**31)
     """Further attempts after a failure that may pass."""
     concurrency: Count = 64
-    """Maximum number of calls in flight, lowered when the server refuses more; 8 for `llama_cpp` and `python`."""
+    """Maximum number of calls in flight to one server, lowered when it refuses more; 8 for `llama_cpp` and `python`."""
     input_usd_per_mtok: NonNegative | None = None
     """Price of a million input tokens; the built-in price table if not set."""
     output_usd_per_mtok: NonNegative | None = None
@@ -59,7 +59,19 @@ class ModelSection(Timed):
     @model_validator(mode="before")
     @classmethod
     def _with_defaults(cls, data: Any) -> Any:
-        return {**cls.defaults, **data} if isinstance(data, dict) else data
+        if not isinstance(data, dict):
+            return data
+        return {**cls.defaults, **({"base_url": ""} if data.get("endpoints") else {}), **data}
+
+    @property
+    def addresses(self) -> TextTuple:
+        """Addresses of the servers that answer, each with `concurrency` calls in flight; empty without a server."""
+        return ()
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Maximum number of calls in flight, over all servers."""
+        return self.concurrency * max(1, len(self.addresses))
 
     @property
     def hosted(self) -> bool:
@@ -100,12 +112,8 @@ class AddressedModel(ModelSection, KeyedServer):
     price and the constraints forbid hosted models."""
 
     @property
-    def address(self) -> str:
-        return str(getattr(self, "base_url", ""))
-
-    @property
     def hosted(self) -> bool:
-        return bool(self.forwards) or urlsplit(self.address).hostname not in LOOPBACK
+        return bool(self.forwards) or any(urlsplit(url).hostname not in LOOPBACK for url in self.addresses)
 
     @property
     def may_forward(self) -> bool:
@@ -133,6 +141,17 @@ class ServedModel(ModelWithId, AddressedModel):
     """Server address: of OpenAI's protocol with the version (`http://127.0.0.1:8080/v1`), of Anthropic's without; the
     vendor's API, or `http://127.0.0.1:8000/v1` for `vllm`, if not set. `/responses` at its end calls OpenAI's Responses
     API."""
+    endpoints: list[Address] = []
+    """Addresses of several servers of the same model, which share its calls, each with `concurrency` calls in flight.
+    They replace `base_url`; set next to them, it only names the server whose stored answers count for all."""
+
+    @property
+    def addresses(self) -> TextTuple:
+        return tuple(dict.fromkeys(self.endpoints)) or (self.base_url,)
+
+    def at(self, url: str) -> Self:
+        """Return the section of only the server at `url`."""
+        return self.model_copy(update={"base_url": url, "endpoints": []})
 
 
 class ChatServer(ServedModel):
@@ -202,8 +221,8 @@ class Http(AddressedModel):
     """Version of the pipeline: change it when the pipeline changes, so that no old answer is served for the new one."""
 
     @property
-    def address(self) -> str:
-        return self.url
+    def addresses(self) -> TextTuple:
+        return (self.url,)
 
 
 class FunctionModel(ModelSection, FunctionSection):

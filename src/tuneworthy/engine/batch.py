@@ -29,6 +29,8 @@ class Job:
         following: The next repeat of the same case; it is sent when this one is finished, well or not.
         attempts: Times that it was sent.
         rate_limited: Those that the provider pushed back.
+        moved: Those that were repeated at once at another endpoint.
+        avoid: Addresses of the endpoints that failed it.
         first_sent: When it was first sent, on the clock of the event loop.
         last_sent: When it was last sent.
     """
@@ -41,8 +43,15 @@ class Job:
     following: "Job | None" = None
     attempts: int = 0
     rate_limited: int = 0
+    moved: int = 0
+    avoid: TextTuple = ()
     first_sent: float = 0.0
     last_sent: float = 0.0
+
+    @property
+    def tries(self) -> int:
+        """Attempts that count as retries."""
+        return self.attempts - self.rate_limited - self.moved
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,7 @@
 """The project's models, opened when first needed, with their price and limits."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from tuneworthy.config.project import Project
-from tuneworthy.engine.limiter import Limiter
+from tuneworthy.engine.fleet import Fleet
 from tuneworthy.engine.served_model import ServedCalls, with_served
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.providers.base import Provider, open_provider
@@ -28,10 +28,11 @@ class OpenModel:
         provider: Answers requests.
         price: US dollars; None for models that cost nothing by the call.
         hosted: Whether the data leaves this machine.
-        concurrency: Calls in flight, at most.
+        concurrency: Calls in flight, at most, over all endpoints.
         timeout_s: Longest time of a call, seconds.
         retries: Further attempts at a call that failed.
         root: The project folder; None for a model whose answers no server gives.
+        endpoints: Providers by address, if several servers answer; `provider` is the first.
     """
 
     name: str
@@ -42,19 +43,28 @@ class OpenModel:
     timeout_s: float
     retries: int
     root: Path | None = None
+    endpoints: Mapping[str, Provider] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, config: Any, provider: Provider, root: Path | None = None) -> "OpenModel":
+    def of(
+        cls,
+        name: str,
+        config: Any,
+        provider: Provider,
+        root: Path | None = None,
+        endpoints: Mapping[str, Provider] | None = None,
+    ) -> "OpenModel":
         price = price_for(config)
         return cls(
             name=name,
             provider=provider,
             price=None if price is None or price.free else price,
             hosted=config.hosted,
-            concurrency=config.concurrency,
+            concurrency=config.calls_in_flight,
             timeout_s=config.timeout_s,
             retries=config.retries,
             root=root,
+            endpoints=endpoints or {},
         )
 
     @property
@@ -64,8 +74,9 @@ class OpenModel:
         return found if isinstance(found, Capabilities) else None
 
     @cached_property
-    def limiter(self) -> Limiter:
-        return Limiter(self.concurrency)
+    def fleet(self) -> Fleet:
+        endpoints = self.endpoints or {"": self.provider}
+        return Fleet(endpoints, self.concurrency // len(endpoints), self.served.expected)
 
     @cached_property
     def served(self) -> ServedCalls:
@@ -171,12 +182,13 @@ class Models:
         other = Models(project, self._add_others)
         for name, model in self._open.items():
             config = project.models.get(name)
-            other.add(OpenModel.of(name, config, model.provider, model.root) if config else model)
+            other.add(OpenModel.of(name, config, model.provider, model.root, model.endpoints) if config else model)
         return other
 
     async def close(self) -> None:
         for model in self._open.values():
-            await model.provider.close()
+            for provider in (model.provider, *model.endpoints.values()):
+                await provider.close()
         self._open.clear()
 
 
@@ -191,6 +203,9 @@ def open_model(name: str, config: Any, root: Path) -> OpenModel:
             f"The price of models.{name} is unknown.",
             hint="Set input_usd_per_mtok and output_usd_per_mtok for this model.",
         )
-    provider = open_provider(name, config, root)
+    endpoints = {url: open_provider(name, config.at(url), root) for url in getattr(config, "endpoints", ())}
+    provider = next(iter(endpoints.values()), None) or open_provider(name, config, root)
+    if endpoints:  # the same model on another server is the same model
+        provider.identity = {**provider.identity, "base_url": config.base_url}
     provider.identity = with_served(provider.identity, root)
-    return OpenModel.of(name, config, provider, root)
+    return OpenModel.of(name, config, provider, root, endpoints)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from tuneworthy.engine.batch import Answers, Batch, Job
 from tuneworthy.engine.budget import Budget
+from tuneworthy.engine.fleet import OF_ENDPOINT, Endpoint
 from tuneworthy.engine.limiter import LONGEST_PAUSE_S
 from tuneworthy.engine.models import OpenModel
 from tuneworthy.engine.ranking import ranked
@@ -38,7 +39,7 @@ from tuneworthy.errors import (
 from tuneworthy.prompts.passages import split_citations
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat, split_answer
-from tuneworthy.providers.base import outgoing
+from tuneworthy.providers.base import Provider, outgoing
 from tuneworthy.providers.drain import AT_ONCE, GRACE_S, drain
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.store import ResponseStore, response_key
@@ -73,6 +74,8 @@ RATE_LIMIT_RETRIES = 30
 UNSEEN_RETRIES = 2
 # Further attempts after a whole answer that cannot be read: each is billed, and the next one is mostly no better.
 MALFORMED_RETRIES = 1
+# Attempts at once at another endpoint, which do not count as retries.
+MAX_MOVES = 2
 # Cases in a row that failed for good before the provider, not the cases, is blamed.
 DOWN_AFTER = 8
 # How long calls in flight are waited for once the provider is known to be down or to refuse the key.
@@ -447,6 +450,7 @@ class Runner:
                 hint="Run `tuneworthy run` first.",
             )
         self.store.require_key()
+        model.fleet.say = self.progress.note
         workers = {
             number: asyncio.create_task(self._work(number, model, batch))
             for number in range(min(batch.wide, batch.remaining))
@@ -496,7 +500,7 @@ class Runner:
             batch.stop(error)
 
     async def _attempt(self, number: int, model: OpenModel, batch: Batch, job: Job) -> None:
-        mark = await model.limiter.acquire()
+        slot = await model.fleet.acquire(job.avoid, first=job.request.timing is not None)
         failure: ProviderError | None = None
         answered = False
         try:
@@ -508,7 +512,7 @@ class Runner:
                     self.budget.settle(ceiling, 0.0)
                 return
             batch.sending.add(number)
-            answer, cost = await self._send(model, batch, job, ceiling)
+            answer, cost = await self._send(model, batch, job, ceiling, slot.endpoint)
             self._count(model, job.key, answer, cost)
             if isinstance(answer, Response):
                 self._same_model(model, {job.key: (answer, job)})
@@ -525,13 +529,17 @@ class Runner:
         finally:
             batch.sending.discard(number)
             pushed_back, wait_s = _pushback(failure, answered)
-            model.limiter.release(mark, pushed_back=pushed_back, wait_s=wait_s)
+            code = failure.code if failure else None if answered else ""
+            model.fleet.release(slot, code=code, pushed_back=pushed_back, wait_s=wait_s)
         if job.attempts == 1:
             self._tries[model.identity, failure is not None] += 1
         if failure and not batch.ended.is_set():
+            job.avoid += (slot.endpoint.url,)
             await self._after_failure(model, batch, job, failure)
 
-    async def _send(self, model: OpenModel, batch: Batch, job: Job, ceiling: float) -> tuple[Answer, float]:
+    async def _send(
+        self, model: OpenModel, batch: Batch, job: Job, ceiling: float, endpoint: Endpoint
+    ) -> tuple[Answer, float]:
         """Make one attempt, and commit the response; the reservation of `ceiling` is settled whatever happens.
 
         Returns:
@@ -550,10 +558,12 @@ class Runner:
             clock = asyncio.get_running_loop().time
             job.last_sent = started = clock()
             job.first_sent = job.first_sent or started
-            answer = await _complete(model, job.request)
+            answer = await _complete(model, endpoint.provider, job.request)
             ended = clock()
-            if not answer.seconds:
-                answer = replace(answer, seconds=ended - started)
+            if fault := await model.fleet.fault_of(endpoint, answer):
+                raise ProviderError(fault, code="malformed", retryable=True)
+            if endpoint.url or not answer.seconds:
+                answer = replace(answer, seconds=answer.seconds or ended - started, endpoint=endpoint.url)
             answer, settled = model.settled(job.request, answer)
             try:
                 first = self.store.put(job.key, answer, settled, note)
@@ -591,6 +601,10 @@ class Runner:
 
     async def _after_failure(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         job.rate_limited += error.code == "rate_limit"
+        if error.code in OF_ENDPOINT and job.moved < MAX_MOVES and model.fleet.has_other(job.avoid):
+            job.moved += 1
+            batch.add(job)
+            return
         retries = model.retries
         if error.code == "connection" and model.name not in self._answered:
             retries = min(retries, UNSEEN_RETRIES)
@@ -610,9 +624,9 @@ class Runner:
         elif await self._fails_alone(model, batch, job, error, retries):
             self._failing.add((model.identity, job.case.id))
             self.store.put(job.key, self._fail(model, batch, job, error), 0.0)
-        elif error.retryable and job.attempts - job.rate_limited <= retries and job.rate_limited <= RATE_LIMIT_RETRIES:
+        elif error.retryable and job.tries <= retries and job.rate_limited <= RATE_LIMIT_RETRIES:
             loop = asyncio.get_running_loop()
-            delay = self._delay(error, job.attempts - job.rate_limited, loop.time() - job.last_sent)
+            delay = self._delay(error, job.tries, loop.time() - job.last_sent)
             self._warn_of_wait(model, error, loop.time())
             logger.info("%s: attempt %d of case %s failed (%s), the next one follows in %.2f s: %s",
                      model.name, job.attempts, job.case.id, error.code, delay, error.message)  # fmt: skip
@@ -635,21 +649,18 @@ class Runner:
         if (model.identity, job.case.id) in self._failing:
             return True
         if not error.retryable:
-            return await self._healthy(model, batch, job.last_sent)
+            return await self._healthy(model, batch, job)
         failed, fine = self._tries[model.identity, True], self._tries[model.identity, False]
         enough = ceil(natural_log(CHANCE) / natural_log((failed + 1) / (failed + fine + 2)))
-        tries = job.attempts - job.rate_limited
-        return tries >= min(max(FEWEST_ATTEMPTS, enough), retries + 1) and await self._healthy(
-            model, batch, job.last_sent
-        )
+        return job.tries >= min(max(FEWEST_ATTEMPTS, enough), retries + 1) and await self._healthy(model, batch, job)
 
-    async def _healthy(self, model: OpenModel, batch: Batch, since: float) -> bool:
-        """Whether the model has answered since then (clock of the loop); if not, repeat an answered request.
+    async def _healthy(self, model: OpenModel, batch: Batch, failed: Job) -> bool:
+        """Whether the model has answered since `failed` was sent; if not, repeat an answered request.
 
         The request was answered before and is paid for again. If the budget does not allow that,
         no provider is blamed.
         """
-        good = self._working.get(model.identity)
+        good, since = self._working.get(model.identity), failed.last_sent
         if good is None or batch.last_answer >= since:
             return good is not None
         async with self._probing:
@@ -660,7 +671,7 @@ class Runner:
             try:
                 if ceiling:
                     self.budget.take(ceiling)
-                await self._send(model, batch, probe, ceiling)
+                await self._send(model, batch, probe, ceiling, model.fleet.usable(failed.avoid)[0])
             except ProviderError as error:
                 logger.info("%s: a request that was answered before fails too: %s", model.name, error.message)
                 self._probed_at = asyncio.get_running_loop().time()
@@ -692,7 +703,7 @@ class Runner:
 
     async def _blame(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> TuneworthyError | None:
         if model.identity in self._working and error.code != "pipeline":
-            if batch.last_answer >= job.first_sent or await self._healthy(model, batch, job.last_sent):
+            if batch.last_answer >= job.first_sent or await self._healthy(model, batch, job):
                 return None
             why = f"{job.attempts} attempts failed, and a call that previously succeeded now fails too"
             return _down(model, error, why) if error.retryable else _wrong(model, error)
@@ -716,11 +727,11 @@ class Runner:
         return max(SHORTEST_DELAY_S, delay * (0.5 + 0.5 * self._jitter.random()) - took_s)
 
 
-async def _complete(model: OpenModel, request: Request) -> Response:
+async def _complete(model: OpenModel, provider: Provider, request: Request) -> Response:
     """Call the provider within its time; one that cancels itself has crashed, and must not take a worker with it."""
     try:
         async with asyncio.timeout(model.timeout_s):
-            return await model.provider.complete(request)
+            return await provider.complete(request)
     except TimeoutError:
         raise ProviderError(
             (f"{model.name} did not answer within {model.timeout_s:g} s. If it needs more time, raise timeout_s."),

@@ -48,6 +48,12 @@ class ServedCalls:
         self._error: OutsideFault | None = None
         self._present: list[str] = []
 
+    @property
+    def expected(self) -> list[str]:
+        """Names that an answer of the same model may have: those of earlier answers, or the configured name."""
+        known = self._identity.get(SERVED, [])[-1:] or sorted({name for name, _ in self._marks if name})
+        return known or [str(self._identity.get("model", ""))]
+
     def add(self, answered: Mapping[bytes, tuple[Response, Job]], store: ResponseStore) -> None:
         """Add answers of `store`, by key; those of the present model stay stored for the run that measures it.
 
@@ -56,7 +62,7 @@ class ServedCalls:
         """
         dates = store.dates([*answered.keys() - self._calls.keys()])
         calls = {
-            key: (dates[key], _mark(one.model), _mark(one.fingerprint), job.case.id)
+            key: (dates[key], mark_of(one.model), mark_of(one.fingerprint), job.case.id)
             for key, (one, job) in answered.items()
             if key in dates
         }
@@ -103,7 +109,8 @@ class ServedCalls:
         )
 
 
-def _mark(text: str) -> str:
+def mark_of(text: str) -> str:
+    """Return a name or a fingerprint as reported; "" if it is too long to be one."""
     return text if len(text) < MAX_CHARS else ""  # a fault of the server, and no name
 
 

@@ -299,7 +299,7 @@ def _client(session: Session, variant: Variant, shots: Examples, *, is_nearest: 
         variables=variables,
         name=variant.name,
         identity=variant.id,
-        base_url=getattr(config, "base_url", "http://127.0.0.1:8080/v1").removesuffix("/responses"),
+        base_url=(config.addresses or ("http://127.0.0.1:8080/v1",))[0].removesuffix("/responses"),
         call="responses.create(**body).output_text"
         if turns == "input"
         else 'chat.completions.create(**body).choices[0].message.content or ""',

@@ -30,9 +30,6 @@ FAMILIES = {
     "tii": r"falcon",
 }
 
-# Where a model is called: two models behind one address or function are one, as far as is known.
-PLACES = ("base_url", "url", "function")
-
 _PATTERNS = {family: re.compile(rf"(?<![a-z])(?:{pattern})") for family, pattern in FAMILIES.items()}
 
 
@@ -79,8 +76,8 @@ def _related(a: str, model_a: ModelSection, b: str, model_b: ModelSection) -> bo
     vendor = one.partition("/")[0] if "/" in one and "/" in other else None
     if one == other or (vendor is not None and vendor == other.partition("/")[0]):
         return True
-    places = (getattr(model_a, key, None) for key in PLACES), (getattr(model_b, key, None) for key in PLACES)
-    return any(here is not None and here == there for here, there in zip(*places, strict=True))
+    places = ({*model.addresses, getattr(model, "function", None)} - {None} for model in (model_a, model_b))
+    return not set.isdisjoint(*places)
 
 
 def _spec(name: str, model: ModelSection) -> str:

@@ -312,7 +312,7 @@ class _Estimating:
         if config.local_file is not None:
             together -= self._written(variant) * (1 / LOCAL_WRITE - 1 / LOCAL_READ) / self._speed(config.local_file)
         else:
-            together /= sqrt(config.concurrency * min(config.concurrency, FEWEST_IN_FLIGHT))
+            together /= sqrt(config.calls_in_flight * min(config.calls_in_flight, FEWEST_IN_FLIGHT))
         measured, _, seconds = self.observed.get(variant.model, (None, 0.0, 0.0))
         factor = seconds / max(self._alone(measured), 1e-9) if measured else 1.0
         return factor * (n_together * together + n_alone * alone)

@@ -50,6 +50,8 @@ class AnthropicProvider(ServedProvider):
         timeout_s: Limit of one attempt, seconds.
     """
 
+    models_path = "v1/models"
+
     def __init__(
         self,
         *,

@@ -163,7 +163,7 @@ def capabilities_of(provider: str, model: str, host: str = "") -> Capabilities:
 
 
 def capabilities_for(config: ModelSection) -> Capabilities:
-    provider, address = config.protocol or config.provider, urlsplit(str(getattr(config, "base_url", "")))
+    provider, address = config.protocol or config.provider, urlsplit("".join(config.addresses[:1]))
     found = capabilities_of(provider, str(getattr(config, "model", "")), address.hostname or "")
     named = provider == "openai" and address.path.rstrip("/").endswith("/responses")
     return for_responses(found) if named else found

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -309,13 +309,15 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
 
 
 class ServedProvider(BaseProvider):
-    """Provider behind one HTTP client.
+    """Provider behind one HTTP client; the list of models is at `models_path`.
 
     Args:
         http: The client.
         identity: See `Provider`.
         capabilities: Parameters and features that the model accepts.
     """
+
+    models_path: ClassVar[str] = "models"
 
     def __init__(self, http: HttpClient, identity: JsonMapping, capabilities: Capabilities) -> None:
         super().__init__(identity, capabilities)
@@ -353,8 +355,28 @@ class ServedProvider(BaseProvider):
         wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
         return replace(response, text=unwrap(text) if wrapped else text, dropped=dropped, seconds=seconds)
 
+    async def probe(self) -> str:
+        """Ask the server for its list of models, and return the name of the weights that it serves, "" if unknown.
+
+        Raises:
+            ProviderError: No answer came, or a fault of the server.
+        """
+        answer = await self.http.send("GET", self.models_path)
+        if answer.status >= 500:
+            self.http.read(answer)
+        return weights_of(answer.body, str(self.identity["model"]))
+
     async def close(self) -> None:
         await self.http.close()
+
+
+def weights_of(body: bytes, model: str) -> str:
+    """Return the last part of the path of a model's weights in a list of models, as vLLM names it; "" without one."""
+    with suppress(orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return next(
+            PurePath(str(row.get("root") or "")).name for row in orjson.loads(body)["data"] if row["id"] == model
+        )
+    return ""
 
 
 def server_options(name: str, config: ServedModel, root: Path) -> JsonObject:

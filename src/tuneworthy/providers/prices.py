@@ -174,8 +174,9 @@ def price_for(config: Any) -> Price | None:
     """
     provider = "local"
     if config.hosted:
-        host = urlsplit(getattr(config, "base_url", "")).hostname or ""
-        provider = config.provider if any(fnmatchcase(host, own) for own in config.vendor_hosts) else "gateway"
+        hosts = [urlsplit(url).hostname or "" for url in config.addresses]
+        is_vendor = any(fnmatchcase(host, own) for host in hosts for own in config.vendor_hosts)
+        provider = config.provider if is_vendor else "gateway"
     model = getattr(config, "model", "")
     price = price_of(provider, model, config.input_usd_per_mtok, config.output_usd_per_mtok)
     listed = _row_price(provider, model)

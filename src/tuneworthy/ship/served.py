@@ -67,7 +67,9 @@ def served_artifact(store: Folder, config: Model) -> Artifact | None:
         config: Section of the model in `[models]`.
     """
     if isinstance(config, ChatServer):
-        return _behind(store, config) if config.bearer else None
+        found = [_behind(store, config.at(url)) for url in config.addresses if config.bearer]
+        ids = {one and one.id for one in found}
+        return found[0] if len(ids) == 1 else None  # a server of another model is not this model
     if config.local_file is not None:
         path = find(config.local_file, store.root)
         return None if path is None else _named_in(store, path.resolve())

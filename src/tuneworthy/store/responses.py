@@ -365,6 +365,7 @@ _FIELDS = (
     "label_logprobs",
     "fingerprint",
     "written_tokens",
+    "endpoint",
 )
 
 

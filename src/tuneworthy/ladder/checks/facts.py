@@ -229,10 +229,10 @@ class Facts:
         return self.project.constraints.data_stays and self.project.models[name].hosted
 
     @cached_property
-    def servers(self) -> dict[str, ServerAnswer]:
-        """Answers of OpenAI-compatible servers to one GET; empty if no server may be contacted."""
+    def servers(self) -> list[tuple[str, ServerAnswer]]:
+        """Answers of OpenAI-compatible servers to one GET, by model; empty if no server may be contacted."""
         if not self.contact:
-            return {}
+            return []
         named = {
             name: config
             for name, config in self.project.models.items()

@@ -128,7 +128,7 @@ def server(facts: Facts) -> Sentences:
 
     The GET costs nothing; `--offline` leaves it out.
     """
-    for name, answer in facts.servers.items():
+    for name, answer in facts.servers:
         if answer.status is None or answer.status >= 500:
             yield f"models.{name}: {answer.url} is not responding ({answer.fault or f'status {answer.status}'})."
 
@@ -136,7 +136,7 @@ def server(facts: Facts) -> Sentences:
 @check(fix="Set the environment variable named in api_key_env to a valid API key.")
 def key_refused(facts: Facts) -> Sentences:
     """The server of an OpenAI-compatible model refuses the key."""
-    for name, answer in facts.servers.items():
+    for name, answer in facts.servers:
         variable = getattr(facts.project.models[name], "api_key_env", None)
         has_key = bool(variable and os.environ.get(variable))
         if answer.status in {401, 403} and (has_key or facts.opened[name][1] is None):
@@ -147,7 +147,7 @@ def key_refused(facts: Facts) -> Sentences:
 @check(severity="warning", fix="If calls fail, fix the model name.")
 def model_unknown(facts: Facts) -> Sentences:
     """The server lists its models, and this one is not among them. A warning: not every server lists all."""
-    for name, answer in facts.servers.items():
+    for name, answer in facts.servers:
         model = getattr(facts.project.models[name], "model", "")
         if answer.models and model not in answer.models:
             yield (f"models.{name}: {answer.url} does not list the model {model!r}. It lists {listed(answer.models)}.")
@@ -156,9 +156,21 @@ def model_unknown(facts: Facts) -> Sentences:
 @check(fix="Fix the server.")
 def model_refused(facts: Facts) -> Sentences:
     """The server of a free model refuses a completion of one token. No billed model is called."""
-    for name, answer in facts.servers.items():
+    for name, answer in facts.servers:
         if answer.refusal:
-            yield messages.say("about_model", name=name, error=answer.refusal)
+            where = f"{answer.url}: " if len(facts.project.models[name].addresses) > 1 else ""
+            yield messages.say("about_model", name=name, error=where + answer.refusal)
+
+
+@check(fix="Serve the same model at each of the endpoints, or remove one.")
+def endpoint_differs(facts: Facts) -> Sentences:
+    """An endpoint of a model serves other weights than the first, or answers under another name."""
+    answers = [(name, answer, served) for name, answer in facts.servers for served in enumerate(answer.serves)]
+    first = {(name, kind): (answer, model) for name, answer, (kind, model) in reversed(answers) if model}
+    for name, answer, (kind, model) in answers:
+        other, usual = first.get((name, kind), (answer, model))
+        if model and model != usual:
+            yield f"models.{name}: {answer.url} serves {model}, but {other.url} serves {usual}."
 
 
 @check(severity="warning")

@@ -16,11 +16,12 @@ from tuneworthy.config.models import ChatServer
 from tuneworthy.errors import AuthError, ProviderError, UserError
 from tuneworthy.providers.address import check_address
 from tuneworthy.providers.capabilities import capabilities_for
-from tuneworthy.providers.http_client import HttpClient, endpoint
+from tuneworthy.providers.http_client import HttpClient, endpoint, weights_of
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.prices import price_for
+from tuneworthy.providers.usage import mapping
 from tuneworthy.trust import Untrusted
-from tuneworthy.types import TextTuple
+from tuneworthy.types import TextPair, TextTuple
 
 TIMEOUT_S = 3.0
 MAX_BODY = 2**22
@@ -36,6 +37,7 @@ class ServerAnswer:
         fault: Why there was no answer.
         models: Ids that it lists.
         refusal: Why a free model refused a completion of one token; "" if it answered, or was not called.
+        serves: Weights in its list of models, and the name in that completion; "" if unknown.
     """
 
     url: str
@@ -43,19 +45,21 @@ class ServerAnswer:
     fault: str = ""
     models: TextTuple = ()
     refusal: str = ""
+    serves: TextPair = ("", "")
 
 
-def ask_servers(models: Mapping[str, ChatServer], root: Path) -> dict[str, ServerAnswer]:
-    """Ask the servers of all `models` at the same time; takes at most `TIMEOUT_S` and never raises.
+def ask_servers(models: Mapping[str, ChatServer], root: Path) -> list[tuple[str, ServerAnswer]]:
+    """Ask all servers of all `models` at the same time; takes at most `TIMEOUT_S` and never raises.
 
     A server whose key is not to be sent is not asked, and left out.
     """
-    return asyncio.run(_all(models, root)) if models else {}
+    return asyncio.run(_all(models, root)) if models else []
 
 
-async def _all(models: Mapping[str, ChatServer], root: Path) -> dict[str, ServerAnswer]:
-    answers = await asyncio.gather(*(_one(name, config, root) for name, config in models.items()))
-    return {name: answer for name, answer in zip(models, answers, strict=True) if answer is not None}
+async def _all(models: Mapping[str, ChatServer], root: Path) -> list[tuple[str, ServerAnswer]]:
+    servers = [(name, config.at(url)) for name, config in models.items() for url in config.addresses]
+    answers = await asyncio.gather(*(_one(name, config, root) for name, config in servers))
+    return [(name, answer) for (name, _), answer in zip(servers, answers, strict=True) if answer is not None]
 
 
 async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None:
@@ -72,21 +76,26 @@ async def _one(name: str, config: ChatServer, root: Path) -> ServerAnswer | None
     try:
         async with HttpClient(config.base_url, key=key, timeout_s=TIMEOUT_S, max_body=MAX_BODY) as client:
             answer = await client.send("GET", "models")
-            refusal = await _refusal(client, config.model) if answer.accepted and price and price.free else ""
+            is_free = answer.accepted and price and price.free
+            refusal, served = await _refusal(client, config.model) if is_free else ("", "")
     except (ProviderError, UserError) as error:
         return ServerAnswer(url, fault=error.message.removesuffix("."))
     models: TextTuple = ()
+    serves = weights_of(answer.body, config.model), served
     if answer.status == 200:
         with suppress(orjson.JSONDecodeError, KeyError, TypeError):  # any other JSON
             models = tuple(str(row["id"]) for row in orjson.loads(answer.body)["data"])
-    return ServerAnswer(url, answer.status, models=models, refusal=refusal)
+    return ServerAnswer(url, answer.status, models=models, refusal=refusal, serves=serves)
 
 
-async def _refusal(client: HttpClient, model: str) -> str:
-    """Return why the server refuses one token; "" if it answers, or needs more time (it may be loading the model)."""
+async def _refusal(client: HttpClient, model: str) -> TextPair:
+    """Return why the server refuses one token, and the name of its model.
+
+    No reason if it answers, or needs more time (it may be loading the model).
+    """
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     try:
-        client.read(await client.send("POST", "chat/completions", body))
+        answer = client.read(await client.send("POST", "chat/completions", body))
     except ProviderError as error:
-        return "" if error.retryable else error.message
-    return ""
+        return "" if error.retryable else error.message, ""
+    return "", str(mapping(answer).get("model") or "")
