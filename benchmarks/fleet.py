@@ -27,7 +27,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from engine import CLIENTS, CORE, HERE, Mock, write_cases, write_project
 
@@ -122,7 +122,7 @@ async def _ask(folder: Path, n: int) -> dict[str, Any]:
     from tuneworthy.types import Case, Request, Response, Variant
 
     class Instant:
-        identity = {"provider": "instant"}
+        identity: ClassVar = {"provider": "instant"}
         supports: frozenset[str] = frozenset()
 
         async def complete(self, request: Request) -> Response:
@@ -147,7 +147,7 @@ async def _ask(folder: Path, n: int) -> dict[str, Any]:
     assert all(trace.response for trace in traces) and len(traces) == n
     cpu_s = usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime
     return {"cases": n, "wall_us": round(1e6 * wall_s / n, 1), "cpu_us": round(1e6 * cpu_s / n, 1),
-            "rss_mb": round(usage.ru_maxrss / 1024), "kb_a_case": round((usage.ru_maxrss - before.ru_maxrss) / n, 2)}  # fmt: skip
+            "rss_mb": round(usage.ru_maxrss / 1024)}  # fmt: skip
 
 
 def main() -> None:

@@ -83,7 +83,8 @@ async def measure_latency(
 async def time_calls(runner: Runner, variant: Variant, model: OpenModel, cases: Cases) -> Latency:
     """Return the times of single calls to `cases`.
 
-    As wherever a variant is served, the start that all prompts share may be cached; the rest of a prompt is not. The
+    Of several endpoints only the first in use answers, so that times compare. As wherever a variant is served, the
+    start that all prompts share may be cached; the rest of a prompt is not. The
     first call warms the model up and is not counted. The search for passages is part of the time. The answers are
     stored like all others: latency is measured once.
     """

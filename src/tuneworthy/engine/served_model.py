@@ -44,14 +44,15 @@ class ServedCalls:
         self._name, self._identity, self._root = name, identity, root
         self._calls: dict[bytes, tuple[float, str, str, str]] = {}  # time, name, fingerprint, case
         self._latest: deque[tuple[Response, Job]] = deque(maxlen=2 * MIN_CALLS)
-        self._marks: set[tuple[str, str]] = set()
+        self._names, self._fingerprints = set[str](), set[str]()
+        self._step = self._due = MIN_CALLS  # answers between two looks at the fingerprints, and before the next
         self._error: OutsideFault | None = None
         self._present: list[str] = []
 
     @property
     def expected(self) -> list[str]:
         """Names that an answer of the same model may have: those of earlier answers, or the configured name."""
-        known = self._identity.get(SERVED, [])[-1:] or sorted({name for name, _ in self._marks if name})
+        known = self._identity.get(SERVED, [])[-1:] or sorted(self._names)
         return known or [str(self._identity.get("model", ""))]
 
     def add(self, answered: Mapping[bytes, tuple[Response, Job]], store: ResponseStore) -> None:
@@ -60,18 +61,25 @@ class ServedCalls:
         Raises:
             OutsideFault: They come from another model than earlier answers.
         """
-        dates = store.dates([*answered.keys() - self._calls.keys()])
+        dates = store.dates([key for key in answered if key not in self._calls])  # not all calls for each answer
         calls = {
             key: (dates[key], mark_of(one.model), mark_of(one.fingerprint), job.case.id)
             for key, (one, job) in answered.items()
             if key in dates
         }
-        marks = {call[1:3] for call in calls.values()}
+        names = {name for _, name, _, _ in calls.values()} - {""}
+        fingerprints = {mark for *_, mark, _ in calls.values()} - {""}
+        if not fingerprints <= self._fingerprints:
+            self._step, self._due = MIN_CALLS, min(self._due, len(self._calls) + MIN_CALLS)
         self._calls |= calls
         self._latest.extend(answered.values())
-        if self._error is None and (not marks <= self._marks or len(self._calls) % MIN_CALLS == 0):
-            self._marks |= marks
-            self._error = self._change(1, 1) or self._change(2, MIN_CALLS)
+        if self._error is None and not names <= self._names:
+            self._error = self._change(1, 1)
+        self._names, self._fingerprints = self._names | names, self._fingerprints | fingerprints
+        if self._error is None and len(self._calls) >= self._due:  # rarer and rarer: it reads all calls
+            self._step, self._due = 2 * self._step, len(self._calls) + self._step
+            if len(self._fingerprints) > 1:
+                self._error = self._change(2, MIN_CALLS)
         if self._error:
             identity = canonical(with_served(self._identity, self._root))
             for answer, job in (*self._latest, *answered.values()):
