@@ -399,6 +399,7 @@ SERVED: dict[str, tuple[int, dict[str, Any], str]] = {
     "key_refused": (401, {}, "error"),
     "model_unknown": (200, {"data": [{"id": "another"}]}, "warning"),
     "model_refused": (200, {"data": [{"id": "mine"}], "refuses": True}, "error"),
+    "endpoint_differs": (200, {"data": [{"id": "mine", "root": "/weights/One"}]}, "error"),
 }
 """Code to (status and body of the list of models, level)."""
 
@@ -420,6 +421,8 @@ def model_server(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[
 
         def answer(self, status: int) -> None:
             content = json.dumps(body).encode()
+            if self.path.startswith("/second/"):
+                content = content.replace(b"One", b"Two")
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -437,8 +440,11 @@ def model_server(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[
             thread.join()
 
 
-def served(folder: Folder, base_url: str) -> None:
-    """Add a model that a server on this machine answers."""
+def served(folder: Folder, base_url: str, *more: str) -> None:
+    """Add a model that a server on this machine answers, and further endpoints of it."""
+    folder.toml += (
+        f"[models.fleet]\nprovider = 'openai'\nmodel = 'mine'\nendpoints = {[base_url, *more]}\n" if more else ""
+    )
     folder.toml += (
         f'[models.two]\nprovider = "openai"\nmodel = "mine"\nbase_url = "{base_url}"\napi_key_env = "{KEY}"\n'
     )

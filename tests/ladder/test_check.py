@@ -139,7 +139,7 @@ def test_what_a_server_answers_is_told_by_its_check_and_by_no_other(
     status, body, level = SERVED[code]
     folder = clean(tmp_path / "project")
     with model_server(status, body) as (base_url, seen):
-        served(folder, base_url)
+        served(folder, base_url, *[base_url.replace("/v1", "/second/v1")] * (code == "endpoint_differs"))
         root = folder.write()
         assert told(check_project(root)) - quiet == {(code, level)}
         assert seen[0] == "GET /v1/models Bearer sk-test-secret-0000"
