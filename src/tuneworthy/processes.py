@@ -133,12 +133,13 @@ async def start_async(command: Sequence[str], log: IO[bytes]) -> asyncio.subproc
     )
 
 
-def send(child: Child, line: bytes) -> None:
-    """Write a line to a piped child, unless it has ended."""
-    with suppress(BrokenPipeError):
-        if child.stdin is not None:
-            child.stdin.write(line + b"\n")
-            child.stdin.flush()
+def send(children: Sequence[Child], line: bytes) -> None:
+    """Write a line to piped children, except to those that have ended."""
+    for child in children:
+        with suppress(BrokenPipeError):
+            if child.stdin is not None:
+                child.stdin.write(line + b"\n")
+                child.stdin.flush()
 
 
 def end(child: Child, grace_s: float) -> None:

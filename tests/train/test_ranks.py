@@ -157,6 +157,17 @@ def test_a_run_that_was_stopped_on_one_process_resumes_on_two(
 
 
 @pytest.mark.slow
+def test_dropout_is_drawn_again_where_a_run_resumes_on_as_many_processes(
+    base: Path, whole: tuple[Ran, Scores], tmp_path: Path
+) -> None:
+    expected = train(base, tmp_path / "whole", 2, Scores(), dropout=0.2)
+    with pytest.raises(KeyboardInterrupt):
+        train(base, tmp_path / "run", 2, Scores(3, lambda: os.kill(os.getpid(), signal.SIGINT)), dropout=0.2)
+    same(train(base, tmp_path / "run", 2, resumed(tmp_path / "run"), dropout=0.2), expected)
+    assert losses(expected) != pytest.approx(losses(whole[0]), abs=LOSS)
+
+
+@pytest.mark.slow
 def test_no_process_survives_a_command_that_was_killed(base: Path, whole: tuple[Ran, Scores], tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from tests.train.test_ranks import Scores, processes, train;"
@@ -223,6 +234,12 @@ def test_an_error_of_a_process_is_the_error_of_the_command(
     with pytest.raises(OutsideFault, match=r"process 2 of 2 failed: planted\. To resume .*processes\.log"):
         train(base, tmp_path, 2)
     assert "ValueError: planted" in (tmp_path / ranks.LOG).read_text()
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_on_two_processes_says_so(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(trainer.DivergedError, match=r"^Training diverged at step \d: .* Lower \[train\] learning_rate"):
+        train(base, tmp_path, 2, learning_rate=1e30)
 
 
 def test_processes_that_cannot_share_a_batch_are_refused() -> None:

@@ -82,15 +82,15 @@ def train_on_ranks(
                             places = range(len(evaluate.ids))
                             metric = evaluate.score([answers[at % n][at // n] for at in places])
                             answers.clear()
-                            for child in children:
-                                processes.send(child, orjson.dumps(metric))
+                            processes.send(children, orjson.dumps(metric))
                     case DivergedError.error_code:
                         raise DivergedError(content)
                     case _:
                         raise OutsideFault(f"{name} {content}.", hint=hint)
         except KeyboardInterrupt:
-            children[0].terminate()  # it writes the last whole step
-            children[0].wait()
+            for child in children[:1]:
+                child.terminate()  # it writes the last whole step
+                child.wait()
             raise
         finally:
             for child in children:
@@ -114,8 +114,7 @@ def _messages(
         command = processes.main_of("tuneworthy.train.ranks", *map(str, (rank, n, os.getpid(), meeting)))
         children.append(processes.start(command, log, piped=True, own_session=True, variables=variables))
         Thread(target=read, args=(rank, children[rank]), daemon=True).start()
-    for child in children:
-        processes.send(child, job)
+    processes.send(children, job)
     while True:
         yield inbox.get()
 
@@ -165,7 +164,7 @@ def main(number: str, count: str, parent: str, meeting: str) -> None:
                 say=lambda line: send("say", line),
             )
     except Exception as error:
-        time.sleep(1)  # it may come from the loss of another process, which is reported first
+        time.sleep(5)  # it may come from the loss of another process, which is reported first
         send(getattr(error, "error_code", "failed"), f"{error}" if hasattr(error, "hint") else f"failed: {error}")
         raise
     send("ran", asdict(ran))
