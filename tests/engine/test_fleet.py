@@ -25,6 +25,7 @@ from tuneworthy.engine.models import open_model
 from tuneworthy.engine.runner import Progress, Runner
 from tuneworthy.errors import OutsideFault
 from tuneworthy.prompts.shots import ShotPool
+from tuneworthy.providers.http_client import weights_of
 from tuneworthy.providers.prices import price_for, price_of
 from tuneworthy.store import ResponseStore
 from tuneworthy.store.responses import decoded, encoded
@@ -316,6 +317,18 @@ def test_the_endpoints_are_not_part_of_the_identity(tmp_path: Path) -> None:
     one = OpenAI(provider="openai", model="m", base_url="http://127.0.0.1:1/v1")
     grown = identity("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1", base_url=one.base_url)
     assert grown == open_model("m", one, tmp_path).identity, "answers of the first server still count"
+
+
+@pytest.mark.parametrize(
+    ("body", "weights"),
+    [
+        ({"data": [{"id": "x", "root": "/a/X"}, {"id": "m", "root": "/weights/Qwen3-8B"}]}, "Qwen3-8B"),
+        *[(body, "") for body in ({"data": [{"id": "x"}]}, {"data": [{"id": "m"}]}, {"data": [1]}, [], {"data": None},
+                                  {"data": [{"id": "m", "root": 7}]})],
+    ],
+)  # fmt: skip
+def test_the_weights_are_read_from_any_list_of_models(body: Any, weights: str) -> None:
+    assert weights_of(json.dumps(body).encode(), "m") == weights
 
 
 class Site(Server):

@@ -443,7 +443,9 @@ def model_server(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[
 def served(folder: Folder, base_url: str, *more: str) -> None:
     """Add a model that a server on this machine answers, and further endpoints of it."""
     folder.toml += (
-        f"[models.fleet]\nprovider = 'openai'\nmodel = 'mine'\nendpoints = {[base_url, *more]}\n" if more else ""
+        f"[models.fleet]\nprovider = 'openai'\nmodel = 'mine'\nendpoints = {[base_url, *more]}\napi_key_env = '{KEY}'\n"
+        if more
+        else ""
     )
     folder.toml += (
         f'[models.two]\nprovider = "openai"\nmodel = "mine"\nbase_url = "{base_url}"\napi_key_env = "{KEY}"\n'

@@ -373,9 +373,8 @@ class ServedProvider(BaseProvider):
 def weights_of(body: bytes, model: str) -> str:
     """Return the last part of the path of a model's weights in a list of models, as vLLM names it; "" without one."""
     with suppress(orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return next(
-            PurePath(str(row.get("root") or "")).name for row in orjson.loads(body)["data"] if row["id"] == model
-        )
+        roots = [row.get("root") or "" for row in orjson.loads(body)["data"] if row["id"] == model]
+        return PurePath("".join(roots[:1])).name
     return ""
 
 
