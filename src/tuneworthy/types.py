@@ -530,6 +530,7 @@ class Response:
         fingerprint: Of the server's configuration, as OpenAI reports it; "" if not given.
         written_tokens: Those of the prompt that were written into a cache, at a price of their own.
         endpoint: Address that answered, of a model with several; else "".
+        price_factor: Share of the price of a single call that was paid, as in a batch.
     """
 
     text: str
@@ -546,6 +547,7 @@ class Response:
     fingerprint: str = ""
     written_tokens: int | None = None
     endpoint: str = ""
+    price_factor: Annotated[float, Interval(gt=0, le=1)] = 1.0
 
 
 @frozen

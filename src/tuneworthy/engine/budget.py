@@ -6,6 +6,7 @@ not answered counts at its ceiling until the same request is answered, and then 
 """
 
 import asyncio
+import math
 from collections import deque
 
 from tuneworthy.errors import BudgetSpent
@@ -71,6 +72,18 @@ class Budget:
         self.spent_usd += cost_usd
         self.unanswered_usd += 0.0 if answered else cost_usd
         self._grant()
+
+    @property
+    def room_usd(self) -> float:
+        """What another call may cost now."""
+        return math.inf if self.limit_usd is None else self.limit_usd - self.spent_usd - self.reserved_usd
+
+    def resume(self, ceiling_usd: float) -> None:
+        """Reserve what an earlier process was charged for calls that may still be answered."""
+        self.spent_usd -= ceiling_usd
+        self.unanswered_usd -= ceiling_usd
+        self.reserved_usd += ceiling_usd
+        self.in_flight += 1
 
     def refund(self, usd: float) -> None:
         """Refund the charge of unanswered calls above the cost of the same request."""

@@ -100,6 +100,11 @@ class OpenModel:
             else 0.0
         )
 
+    @property
+    def batch_factor(self) -> float:
+        """Share of the price of a single call that a call in a batch costs; 1 if that is not known."""
+        return 1.0 if self.price is None or self.price.batch_factor is None else self.price.batch_factor
+
     def settled(self, request: Request, response: Response) -> tuple[Response, float]:
         """Return a response and its cost, US dollars; the ceiling and no usage if the reported usage cannot be true."""
         if self.price is None:

@@ -209,8 +209,9 @@ class Runner:
         if key not in self._counted:
             self._counted[key] = cost_usd
             self.doubtful[model.name] += model.doubtful(answer)
+            paid_usd = cost_usd * answer.price_factor if isinstance(answer, Response) else cost_usd
             for meter in self._meters:
-                meter.costs.append(cost_usd)
+                meter.costs.append(paid_usd)
 
     def _same_model(self, model: OpenModel, answered: Mapping[bytes, tuple[Response, Job]]) -> None:
         if self.compares:
@@ -278,12 +279,25 @@ class Runner:
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=alone)
         try:
             if missing:
+                self._refuse_open(model, missing.keys())
                 await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)
         finally:
             self.progress.end()
         # a step must follow from the answer as it is stored, where secrets are removed
         kept = self.store.get_many([*missing] if variant.tools else [])
         return answers | {key: (answer, answers[key][1]) for key, (answer, _) in kept.items()}, stored
+
+    def _refuse_open(self, model: OpenModel, keys: Set[bytes]) -> None:
+        """Refuse calls that would be paid twice.
+
+        Raises:
+            OutsideFault: Their answers are in a batch of the provider.
+        """
+        if self.calls and (n := self.store.in_batches(keys)):
+            raise OutsideFault(
+                f"Answers of {model.name} in a batch that was not fetched yet: {n}.",
+                hint="Fetch them with `tuneworthy run --batch`, or cancel it with `tuneworthy doctor --release`.",
+            )
 
     async def _in_rounds(
         self, rounds: Rounds, model: OpenModel, jobs: Sequence[Job], missing: dict[bytes, Job]
@@ -379,7 +393,8 @@ class Runner:
             open_steps = [one for one in open_steps if one.job.key in answers]
             for one in open_steps:
                 answer, cost = answers[one.job.key]
-                one.take(answer, self._counted.get(one.job.key, cost), stored=True)
+                single = cost / answer.price_factor if isinstance(answer, Response) else cost
+                one.take(answer, self._counted.get(one.job.key, single), stored=True)
             results = self._stored_results(open_steps)
             open_steps = [
                 one
@@ -587,9 +602,9 @@ class Runner:
         finally:
             if ceiling:
                 self.budget.settle(ceiling, cost, answered=answered)
-                self._settle_earlier(job.key, cost, answered=answered)
+                self.settle_earlier(job.key, cost, answered=answered)
 
-    def _settle_earlier(self, key: bytes, cost_usd: float, *, answered: bool) -> None:
+    def settle_earlier(self, key: bytes, cost_usd: float, *, answered: bool) -> None:
         """Set the cost of earlier interrupted calls to that of the same request; note this call if interrupted."""
         if self._cut_off is None:
             return

@@ -18,7 +18,7 @@ from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters
 from tuneworthy.providers.constraints import constraint, put
-from tuneworthy.providers.http_client import HttpClient, ServedProvider, server_options
+from tuneworthy.providers.http_client import ChatProtocol, HttpClient, ServedProvider, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.usage import Name, WireModel, read_usage
 from tuneworthy.types import JsonMapping, JsonObject, Message, Request, Response, Turns, calls_of, role_of
@@ -69,10 +69,8 @@ class AnthropicProvider(ServedProvider):
         super().__init__(http, identity, capabilities)
         self._model = model
 
-    async def complete(self, request: Request) -> Response:
-        return await self.exchange(
-            request, self.body(request), "v1/messages", read_message, "a message with content and stop_reason"
-        )
+    def protocol(self, request: Request) -> ChatProtocol:
+        return ChatProtocol("v1/messages", read_message, "a message with content and stop_reason")
 
     def body(self, request: Request) -> RequestParts:
         caps = self.capabilities

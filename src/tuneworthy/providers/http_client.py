@@ -19,7 +19,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -37,7 +37,7 @@ from tuneworthy.providers.constraints import unwrap
 from tuneworthy.providers.keys import Key, read_key
 from tuneworthy.providers.usage import cut, mapping, most_bytes
 from tuneworthy.redaction import redact_json
-from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Request, Response, positional
+from tuneworthy.types import JsonMapping, JsonObject, NamedTexts, Request, Response, TextTuple, positional
 
 # Largest answer that is read unless a client sets its own limit, bytes.
 MAX_BODY = 64 * 2**20
@@ -163,7 +163,14 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
         await self.close()
 
     async def send(
-        self, method: Method, path: str = "", content: Any = None, *, max_body: int | None = None
+        self,
+        method: Method,
+        path: str = "",
+        content: Any = None,
+        *,
+        kind: str = "",
+        max_body: int | None = None,
+        timeout_s: float | None = None,
     ) -> HttpAnswer:
         """Send one request and return the answer, whatever its status.
 
@@ -171,13 +178,15 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
             method: Of HTTP.
             path: Appended to the base URL.
             content: Sent as JSON unless None.
+            kind: Content type of `content` if that is bytes, sent as they are.
             max_body: Largest answer that is read, bytes; the client's limit if None.
+            timeout_s: Limit of this request; the client's if None.
 
         Raises:
             ProviderError: No answer came, or one that is too large.
         """
         try:
-            body = None if content is None else orjson.dumps(content)
+            body = content if kind or content is None else orjson.dumps(content)
         except TypeError as error:  # a lone surrogate, or not JSON at all
             raise ProviderError(
                 f"{self.host}: the request cannot be encoded as JSON: {error}.", code="bad_request", retryable=False
@@ -186,9 +195,14 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
         session = self._session
         if session is None or self._loop is not asyncio.get_running_loop():
             session = await self._open()
-        signed = self._sign(method, str(url), {**self._headers, **self.marks}, body or b"") if self._sign else None
+        own = {"Content-Type": kind} if kind else {}
+        if self._sign:
+            own |= self._sign(method, str(url), {**self._headers, **self.marks, **own}, body or b"")
+        timeout = self._limit(timeout_s or self._timeout_s)
         try:
-            async with session.request(method, url, data=body, headers=signed, allow_redirects=False) as answer:
+            async with session.request(
+                method, url, data=body, headers=own, allow_redirects=False, timeout=timeout
+            ) as answer:
                 return HttpAnswer(answer.status, answer.headers, redact_json(await self._read(answer, max_body)))
         except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, zlib.error) as error:
             raise self._fault(error) from None
@@ -253,14 +267,16 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
                 limit=0, ttl_dns_cache=300, keepalive_timeout=30, timeout_ceil_threshold=math.inf
             ),
             headers={**self._headers, **self.marks},
-            timeout=aiohttp.ClientTimeout(  # aiohttp would round times above 5 s up to whole seconds
-                total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s), ceil_threshold=math.inf
-            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # it unpacks without a limit
             proxy=self._proxy,
         )
         return self._session
+
+    @staticmethod
+    def _limit(seconds: float) -> aiohttp.ClientTimeout:
+        """Return a limit of one request; aiohttp would round times above 5 s up to whole seconds."""
+        return aiohttp.ClientTimeout(total=seconds, sock_connect=min(_CONNECT_S, seconds), ceil_threshold=math.inf)
 
     async def _read(self, answer: aiohttp.ClientResponse, max_body: int | None) -> bytes:
         limit = max_body or self._max_body
@@ -308,6 +324,20 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
         return ProviderError(message, code=code, retryable=code != "refused")
 
 
+class ChatProtocol(NamedTuple):
+    """How a request is answered.
+
+    Attributes:
+        path: Below the base URL.
+        read: ``(answer, request) -> Response``, which raises a `ValidationError` for another shape.
+        expected: The form of an answer, as a noun.
+    """
+
+    path: str
+    read: Callable[[JsonMapping, Request], Response]
+    expected: str
+
+
 class ServedProvider(BaseProvider):
     """Provider behind one HTTP client; the list of models is at `models_path`.
 
@@ -323,37 +353,34 @@ class ServedProvider(BaseProvider):
         super().__init__(identity, capabilities)
         self.http = http
 
-    async def exchange(
-        self,
-        request: Request,
-        sent: RequestParts,
-        path: str,
-        read: Callable[[JsonMapping, Request], Response],
-        expected: str,
-    ) -> Response:
-        """Send a request of a chat protocol and return the answer.
+    def body(self, request: Request) -> RequestParts:
+        """Return the JSON of a request, and the parts left out."""
+        raise NotImplementedError
 
-        Args:
-            request: The request.
-            sent: Its JSON, and the parts left out.
-            path: Below the base URL.
-            read: ``(answer, request) -> Response``, which raises a `ValidationError` for another shape.
-            expected: The form of an answer, as a noun.
+    def protocol(self, request: Request) -> "ChatProtocol":
+        raise NotImplementedError
+
+    async def complete(self, request: Request) -> Response:
+        body, dropped = self.body(request)
+        started = time.perf_counter()
+        answer = await self.http.post(body, self.protocol(request).path, max_body=most_bytes(request))
+        seconds = time.perf_counter() - started
+        return replace(self.read(answer, request, dropped), seconds=seconds)
+
+    def read(self, answer: JsonMapping, request: Request, dropped: TextTuple) -> Response:
+        """Return the answer to a request; `dropped` are the parts left out.
 
         Raises:
-            ProviderError: No answer came, or one that cannot be read.
+            ProviderError: It cannot be read.
         """
-        body, dropped = sent
-        started = time.perf_counter()
-        answer = await self.http.post(body, path, max_body=most_bytes(request))
-        seconds = time.perf_counter() - started
+        _, read, expected = self.protocol(request)
         try:
             response = read(answer, request)
         except ValidationError as error:
             raise self.http.unreadable(expected, answer, error) from None
         text = cut(response.text, request.max_tokens)
         wrapped = request.output.kind == "choice" and self.capabilities.choice == "wrapped_schema"
-        return replace(response, text=unwrap(text) if wrapped else text, dropped=dropped, seconds=seconds)
+        return replace(response, text=unwrap(text) if wrapped else text, dropped=dropped)
 
     async def probe(self) -> str:
         """Ask the server for its list of models, and return the name of the weights that it serves, "" if unknown.
@@ -476,12 +503,14 @@ def endpoint(base_url: str, path: str) -> str:
 
     >>> endpoint("https://host/v1/?api-version=3", "chat/completions")
     'https://host/v1/chat/completions?api-version=3'
-    >>> endpoint("https://host/v1/responses", "models")
-    'https://host/v1/models'
+    >>> endpoint("https://host/v1/responses?api-version=3", "batches?limit=2")
+    'https://host/v1/batches?api-version=3&limit=2'
     """
     parts = urlsplit(base_url)
     above = parts.path.rstrip("/").removesuffix("/responses").removesuffix("/chat/completions")
-    return urlunsplit((parts.scheme, parts.netloc, f"{above}/{path}", parts.query, ""))
+    path, _, query = path.partition("?")
+    query = "&".join(filter(None, (parts.query, query)))
+    return urlunsplit((parts.scheme, parts.netloc, f"{above}/{path}", query, ""))
 
 
 def retry_after_s(headers: NamedTexts, body: bytes = b"") -> float | None:

@@ -13,7 +13,7 @@ from tuneworthy.config.models import OpenAI
 from tuneworthy.providers.base import provider
 from tuneworthy.providers.capabilities import Capabilities, RequestParts, filter_parameters, for_responses
 from tuneworthy.providers.constraints import constraint, put
-from tuneworthy.providers.http_client import HttpClient, ServedProvider, Sign, server_options
+from tuneworthy.providers.http_client import ChatProtocol, HttpClient, ServedProvider, Sign, server_options
 from tuneworthy.providers.keys import Key
 from tuneworthy.providers.responses import MIN_TOKENS, as_responses, read_response
 from tuneworthy.providers.usage import Name, WireModel, WireToolCall, mapping, read_usage, token_logprobs
@@ -67,11 +67,10 @@ class OpenAIProvider(ServedProvider):
         self._for_responses = for_responses(capabilities)
         self.min_tokens = 0 if capabilities.responses == "never" else MIN_TOKENS
 
-    async def complete(self, request: Request) -> Response:
-        sent = self.body(request)
+    def protocol(self, request: Request) -> ChatProtocol:
         if self._accepts(request).responses == "always":
-            return await self.exchange(request, sent, "responses", read_response, "a response with output")
-        return await self.exchange(request, sent, "chat/completions", read_answer, "a chat completion with choices")
+            return ChatProtocol("responses", read_response, "a response with output")
+        return ChatProtocol("chat/completions", read_answer, "a chat completion with choices")
 
     def _accepts(self, request: Request) -> Capabilities:
         caps = self.capabilities

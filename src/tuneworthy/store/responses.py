@@ -17,7 +17,7 @@ a power cut can lose the last rows, never the file.
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from math import fsum
 from operator import attrgetter
@@ -28,6 +28,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from tuneworthy.redaction import redact_json
+from tuneworthy.store.batches import BatchFolder
 from tuneworthy.store.database import explained, open_database
 from tuneworthy.store.shapes import DamagedRecord, parsed, shaped
 from tuneworthy.store.signatures import UNSIGNED, Keyring, MeasuredElsewhere, parts_of
@@ -237,18 +238,28 @@ class ResponseStore:
             ValueError: The answer cannot be written as JSON (a lone surrogate, a huge number).
             UserError: The file cannot be written.
         """
-        try:
-            content, created = redact_json(encoded(answer)), time.time()
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-        row = (key, self._keyring.signed(content, key, float(cost_usd), created), cost_usd, created)
+        (first,) = self.put_many([(key, answer, cost_usd, note)])
+        return first
+
+    def put_many(self, answers: Iterable[tuple[bytes, Answer, float, int]]) -> list[bool]:
+        """Commit answers, and take the notes of their calls back, in one transaction (see `put`)."""
+        rows, first = [], []
+        for key, answer, cost_usd, note in answers:
+            try:
+                content, created = redact_json(encoded(answer)), time.time()
+            except TypeError as error:
+                raise ValueError(str(error)) from None
+            body = self._keyring.signed(content, key, float(cost_usd), created)
+            rows.append((note, (key, body, cost_usd, created)))
         with explained(self.path), self._db:  # commits, or rolls back
-            if note:
+            if any(note for note, _ in rows):
                 self._db.execute("BEGIN IMMEDIATE")
-                self._db.execute("DELETE FROM open_calls WHERE rowid = ?", (note,))
-            first = self._db.execute(_INSERT, row).rowcount > 0
-            if note and not first:
-                self._db.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (key, cost_usd, created))
+            for note, row in rows:
+                if note:
+                    self._db.execute("DELETE FROM open_calls WHERE rowid = ?", (note,))
+                first.append(self._db.execute(_INSERT, row).rowcount > 0)
+                if note and not first[-1]:
+                    self._db.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (row[0], *row[2:]))
         return first
 
     def merge(self, path: Path) -> list[bytes]:
@@ -308,6 +319,37 @@ class ResponseStore:
         """Take back the notes of all calls under a key."""
         self._rows("DELETE FROM open_calls WHERE key = ?", key)
 
+    def open_batch(self, calls: Iterable[tuple[bytes, float]], created: float) -> None:
+        """Note that calls are about to be sent together, in one transaction.
+
+        Args:
+            calls: Each with its ceiling, US dollars.
+            created: Of the batch, seconds since the epoch.
+        """
+        with explained(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(
+                "INSERT INTO open_calls VALUES (?, ?, ?)", ((key, ceiling, created) for key, ceiling in calls)
+            )
+
+    def batch_calls(self, created: float) -> dict[bytes, tuple[int, float]]:
+        """Return the open calls of a batch by key, each with its note and its ceiling in US dollars."""
+        rows = self._rows("SELECT key, rowid, ceiling_usd FROM open_calls WHERE created = ?", created)
+        return {key: (note, shaped(ceiling, Dollars, self.path)) for key, note, ceiling in rows}
+
+    def close_batch(self, created: float, doubtful: Iterable[int] = ()) -> None:
+        """Take the notes of a batch back; `doubtful` ones may have been billed, and become calls without an answer."""
+        with explained(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            now = ((time.time(), note) for note in doubtful)
+            self._db.executemany("UPDATE open_calls SET created = ? WHERE rowid = ?", now)
+            self._db.execute("DELETE FROM open_calls WHERE created = ?", (created,))
+
+    def in_batches(self, keys: Set[bytes]) -> int:
+        """Return how many of `keys` are in a batch that was not read yet."""
+        batches = BatchFolder(self.path.parent).all()
+        return sum(len(keys & self.batch_calls(batch.created).keys()) for batch in batches)
+
     def unanswered(self) -> list[OpenCall]:
         return [
             OpenCall(
@@ -366,6 +408,7 @@ _FIELDS = (
     "fingerprint",
     "written_tokens",
     "endpoint",
+    "price_factor",
 )
 
 
