@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -98,10 +98,12 @@ def calls(root: Path) -> Counter[str]:
     return Counter(log_of(root).read_text().splitlines())
 
 
-def in_shards(n: int, engine: Engine = "local", sizes: list[int] | None = None) -> Callable[[Session], Rounds | None]:
+def in_shards(
+    n: int, engine: Engine = "local", sizes: list[int] | None = None
+) -> Callable[[Session], Awaitable[Rounds | None]]:
     """Return what sends the rounds of a run to `n` shards; `sizes` gets the requests of each."""
 
-    def rounds(session: Session) -> Rounds:
+    async def rounds(session: Session) -> Rounds:
         found = Shards(session.project, session.runner, n, engine).rounds()
         send = found.send
 
@@ -118,7 +120,7 @@ def in_shards(n: int, engine: Engine = "local", sizes: list[int] | None = None) 
 
 def run(root: Path, n: int = 0, engine: Engine = "local", sizes: list[int] | None = None, **options: Any) -> Any:
     """Run the ladder, in shards or not, and return the record without times."""
-    asyncio.run(run_ladder(load(root), rounds=in_shards(n, engine, sizes) if n else lambda _: None, **options))
+    asyncio.run(run_ladder(load(root), rounds=in_shards(n, engine, sizes) if n else None, **options))
     return record(root)
 
 

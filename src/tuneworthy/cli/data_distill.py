@@ -12,6 +12,7 @@ from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import (
     PATH,
     POSITIVE,
+    batch_option,
     input_option,
     json_option,
     note,
@@ -29,6 +30,7 @@ from tuneworthy.dataset.distill.queries import open_queries
 from tuneworthy.dataset.distill.run import distill
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.records import ImportRequest
+from tuneworthy.engine.batch_rounds import batches_of
 from tuneworthy.ladder.commands.teacher import teaching_of
 from tuneworthy.ladder.distillation import distillation_steps
 from tuneworthy.ladder.record import RungRecord
@@ -48,12 +50,14 @@ from tuneworthy.types import Paths
     help="Maximum number of questions, drawn with the project's seed.",
 )
 @project_option
+@batch_option
 @spending_options
 @json_option
 def command(
     files: Paths,
     limit: int | None,
     root: Path,
+    batch: bool,
     max_usd: float | None,
     yes: bool,
     **request: Any,
@@ -66,7 +70,9 @@ def command(
     every dropped row with the reason. With `variant`, any variant of the last run teaches a model that gets only the
     question; a table compares the teacher with today's option on test.
 
-    To resume after an interruption, run the command again. Finished calls are cached and never paid for twice.
+    To resume after an interruption, run the command again. Finished calls are cached and never paid for twice. With
+    --batch, the answers come from batches of the provider; for a vLLM model, the command writes files for
+    `vllm run-batch`, and reads the results when it is run again.
 
     \b
     Example:
@@ -75,7 +81,7 @@ def command(
     """
     project = load(root)
     fetch_models(project)
-    made = run_async(_run(project, files, ImportRequest(**request), limit=limit, max_usd=max_usd, yes=yes))
+    made = run_async(_run(project, files, ImportRequest(**request), limit=limit, batch=batch, max_usd=max_usd, yes=yes))
     rows, calls, steps = made
     print_result({"path": str(rows.folder), "calls": calls, "steps": steps, **asdict(rows.record)}, _say, *made)
 
@@ -86,6 +92,7 @@ async def _run(
     request: ImportRequest,
     *,
     limit: int | None,
+    batch: bool,
     max_usd: float | None,
     yes: bool,
 ) -> tuple[Import, int, list[RungRecord]]:
@@ -93,6 +100,8 @@ async def _run(
         teaching = teaching_of(session)
         judges = {grader.model for grader in project.graders[:1] if isinstance(grader, Judge)}
         agree_to_spend(project, max_usd, yes, {teaching.variant.model, *judges})
+        if batch:
+            session.runner.rounds = await batches_of(session.runner, session.models)
         queries = open_queries(project, session.folder, files, request, note)
         made = await distill(project, session.folder, queries, teaching, limit=limit, say=note)
         steps = {"today": [current(session)], "teacher": [teaching.variant]}

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import click
 
+from tuneworthy.cli.interruption import run_async
 from tuneworthy.cli.options import json_option, note, print_result, project_option, say
 from tuneworthy.cli.spending import note_elsewhere
+from tuneworthy.config import Project, load
 from tuneworthy.doctor.examine import StoreReport, examine, repair
+from tuneworthy.engine.batch_rounds import BatchRounds
 from tuneworthy.errors import UserError
+from tuneworthy.ladder.session import open_runner
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder, ResponseStore
+from tuneworthy.store.batches import BatchFolder
 from tuneworthy.store.signatures import Keyring
 from tuneworthy.text import count
 
@@ -33,7 +38,7 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, rele
     again, until you pass --accept or --remeasure. Removed answers still count in the budget.
 
     An interrupted call counts at its maximum cost until the same request is answered. Pass --release if your provider
-    did not bill such calls.
+    did not bill such calls. It also cancels open batches of `run --batch`, and keeps the answers that they gave.
 
     \b
     Example:
@@ -56,6 +61,8 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, rele
                 )
             n_removed = store.set_aside() if remeasure else 0
             note(f"Accepted {count(n_accepted, 'answer')}, removed {n_removed}. Next: tuneworthy run")
+    if release and BatchFolder(folder.path).all():
+        run_async(_release_batches(load(root)))
     if release and folder.responses.exists():
         with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
             spending = store.spending()
@@ -68,6 +75,11 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, rele
     note_elsewhere(folder.root)
     print_result(report.to_dict(), _show, report)
     return 2 if report.damages else 0
+
+
+async def _release_batches(project: Project) -> None:
+    async with open_runner(project, waiting=note) as (runner, models):
+        await BatchRounds(runner, models).release(note)
 
 
 def _show(report: StoreReport) -> None:

@@ -105,6 +105,9 @@ def spending_options(function: F) -> F:
     return limit(click.option("--yes", is_flag=True, help="Skip the cost confirmation.")(function))
 
 
+batch_option = click.option("--batch", is_flag=True, help="Call models through batches: half the price, up to a day.")
+
+
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
     """Turn an error of the disk into one line that names the path.

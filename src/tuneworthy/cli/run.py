@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from math import ceil
 from pathlib import Path
@@ -13,19 +13,28 @@ import click
 
 from tuneworthy.classical.decision import SPEC
 from tuneworthy.cli.interruption import Result, run_async
-from tuneworthy.cli.options import FOLDER_PATH, json_option, note, print_result, project_option, spending_options
+from tuneworthy.cli.options import (
+    FOLDER_PATH,
+    batch_option,
+    json_option,
+    note,
+    print_result,
+    project_option,
+    spending_options,
+)
 from tuneworthy.cli.progress import AtTarget, RunProgress
 from tuneworthy.cli.tables import show_run
 from tuneworthy.config import Project, load
 from tuneworthy.config.graders import Choice, Exact, JsonGrader, Judge
 from tuneworthy.config.models import ModelSection
 from tuneworthy.config.retrieval import CrossEncoderReranker, LocalEncoder
+from tuneworthy.engine.batch_rounds import batches_of
 from tuneworthy.engine.rounds import Rounds
 from tuneworthy.engine.shards import Shards, open_round, work
 from tuneworthy.errors import NotStored, OutsideFault, Undecided, UserError
 from tuneworthy.executors import Engine
 from tuneworthy.ladder.cascade import large_of
-from tuneworthy.ladder.estimate import Estimate, estimate_run
+from tuneworthy.ladder.estimate import estimate_run
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import check_rungs, run_ladder
@@ -71,6 +80,7 @@ def shard_of(_: click.Context, option: click.Parameter, typed: str | None) -> tu
 @click.option(
     "--merge", "copies", type=FOLDER_PATH, multiple=True, metavar="DIR", help="Copy with answers of shards; repeatable."
 )
+@batch_option
 @spending_options
 @json_option
 def command(
@@ -81,6 +91,7 @@ def command(
     shard: tuple[int | None, int] | None,
     engine: Engine | None,
     copies: Paths,
+    batch: bool,
     max_usd: float | None,
     yes: bool,
 ) -> int:
@@ -89,6 +100,10 @@ def command(
     Each rung explores candidates on dev, compares the best one on test, and is adopted or not. To resume after an
     interruption, run the command again. Finished calls are never paid for twice. If a run has to
     stop (budget spent, provider down), it prints the rungs so far. With --json, `partial` gives the reason.
+
+    With --batch, calls that are not timed wait for batches of the provider (OpenAI, Anthropic) at its batch price, or
+    for files that you run with `vllm run-batch`. Each stage of a rung takes a batch. To stop waiting, interrupt the
+    command; the same command fetches the answers later.
 
     Once the target is met, a line says what the remaining rungs cost and can gain. On a terminal the command then asks
     whether to run them if they cost money. A run that stops there is complete; a later run continues it.
@@ -105,6 +120,8 @@ def command(
         return 0
     if engine and not n_shards:
         raise click.UsageError("--engine needs --shard N.")
+    if batch and (n_shards or copies):
+        raise click.UsageError("--batch cannot be combined with --shard or --merge.")
     project = load(root)
     check_rungs(project, rungs)
     fetch_models(project)
@@ -112,14 +129,16 @@ def command(
     if copies and before and not n_shards:
         n_shards, engine = len(before.budgets), before.engine
     if not asks_no_model(project, rungs):
-        agree_to_spend(project, max_usd, yes, estimate=lambda: estimate_run(project, read_data(project), {}))
+        agree_to_spend(project, max_usd, yes, estimate=lambda: _expected(project, batch))
 
     def show(record: RunRecord) -> None:
         print_result(record.to_dict(), show_run, record, project)
 
     at_target: AtTarget = "stop" if until else "run" if yes or not sys.stdin.isatty() else "ask"
 
-    def shards(session: Session) -> Rounds | None:
+    async def rounds(session: Session) -> Rounds | None:
+        if batch:
+            return await batches_of(session.runner, session.models)
         return Shards(project, session.runner, n_shards, engine or "local").rounds() if n_shards else None
 
     record = walk(
@@ -129,7 +148,7 @@ def command(
         max_usd=max_usd,
         stopped=show,
         at_target=at_target,
-        rounds=shards,
+        rounds=rounds,
         copies=copies,
     )
     show(record)
@@ -142,6 +161,11 @@ def command(
             ),
         )
     return Undecided.exit_status if quick else 0
+
+
+def _expected(project: Project, batch: bool) -> str:
+    found = estimate_run(project, read_data(project), {})
+    return "" if found is None else found.in_batches() if batch else str(found)
 
 
 def asks_no_model(project: Project, rungs: Texts) -> bool:
@@ -157,7 +181,7 @@ def walk(
     max_usd: float | None = None,
     stopped: Callable[[RunRecord], None] = lambda _: None,
     at_target: AtTarget = "run",
-    rounds: Callable[[Session], Rounds | None] = lambda _: None,
+    rounds: Callable[[Session], Awaitable[Rounds | None]] | None = None,
     copies: Paths = (),
 ) -> RunRecord:
     """Run the ladder and show how it goes; `stopped` gets the record if it has to stop.
@@ -322,7 +346,7 @@ def agree_to_spend(
     yes: bool,
     names: Container[str] | None = None,
     *,
-    estimate: Callable[[], Estimate | None] = lambda: None,
+    estimate: Callable[[], str] = str,
 ) -> None:
     """Ask before money is spent; without a terminal a budget or `--yes` is needed.
 

@@ -31,6 +31,7 @@ from tuneworthy.ship.served import NOTE, ServedNote
 from tuneworthy.stats.comparisons import ComparisonPlan
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import MANIFEST, Manifest
+from tuneworthy.store.batches import OpenBatch
 from tuneworthy.store.frozen import changed
 from tuneworthy.store.history import NAME as HISTORY
 from tuneworthy.store.shapes import ANOTHER_VERSION, Pointer
@@ -78,6 +79,7 @@ RECORDS: Final[Mapping[str, tuple[Any, str]]] = {
     ),
     "sweeps/*": (StoredSweep, "Run `tuneworthy decode sweep` to rebuild the record from the stored answers."),
     CURVE: (DatasetCurve, "Run `tuneworthy data curve` to measure the learning curves again."),
+    "batches/*": (OpenBatch, "The answers of this batch cannot be fetched. Its calls count at their maximum cost."),
     "models/latest-*": (
         Pointer,
         "The latest model of this kind is unknown until a new one is made. Until then, pass an ID.",

@@ -6,6 +6,7 @@ once; an answer and the end of its open call are one transaction. A request with
 """
 
 import asyncio
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -42,6 +43,8 @@ DOWNLOADS = 3
 CANCEL_S = 900.0
 # Answers in one transaction.
 _CHUNK = 500
+# A key of the store in the id of a request.
+_KEY = re.compile("[0-9a-f]{32}")
 _RELEASE = "To give up on its answers, run `tuneworthy doctor --release`."
 
 
@@ -50,6 +53,8 @@ class _Outcome:
     """The results of a batch as far as they were read.
 
     Attributes:
+        calls: The open calls of the batch by key, each with its note and its ceiling in US dollars.
+        requests: Its requests by key.
         answers: Those that wait to be stored: key, answer, cost at the batch price, note.
         answered: Keys with an answer.
         unread: Keys with an answer that cannot be read.
@@ -58,6 +63,8 @@ class _Outcome:
         usd: Cost of the answers.
     """
 
+    calls: dict[bytes, tuple[int, float]]
+    requests: dict[bytes, Request]
     answers: list[tuple[bytes, Response, float, int]] = field(default_factory=list)
     answered: set[bytes] = field(default_factory=set)
     unread: set[bytes] = field(default_factory=set)
@@ -165,8 +172,8 @@ class BatchRounds:
         try:
             uploaded = await self._patiently(lambda: api.upload(token, lines))
             batch = OpenBatch(token=token, model=model.name, endpoint=endpoint, n=len(lines), created=time.time())
-            self.folder.write_requests(token, ((job.key, replace(job.request, payload=None)) for job, _ in taken))
             self.folder.write(batch)
+            self.folder.write_requests(token, ((job.key, replace(job.request, payload=None)) for job, _ in taken))
             self.store.open_batch(((job.key, ceiling) for job, ceiling in taken), batch.created)
             try:
                 batch = self._named(batch, await self._create(batch, api, uploaded))
@@ -302,14 +309,14 @@ class BatchRounds:
         Raises:
             UserError: The results are those of other requests.
         """
-        calls, requests = self.store.batch_calls(batch.created), self.folder.requests(batch.token)
+        calls = self.store.batch_calls(batch.created)
         total = sum(ceiling for _, ceiling in calls.values())
-        outcome = _Outcome()
+        outcome = _Outcome(calls, self.folder.requests(batch.token))
         for attempt in range(DOWNLOADS):
             lines = await self._patiently(lambda: api.results(state))
             outcome.faults.clear()
-            for key, result in self._own(batch, requests, map(api.parse, lines), outcome):
-                self._add(model, requests[key], key, result, calls, outcome)
+            for key, result in _own(batch, map(api.parse, lines), outcome):
+                self._add(model, key, result, outcome)
             missing = calls.keys() - outcome.answered - outcome.unread - outcome.failures.keys()
             if not (missing and state.whole) or attempt + 1 == DOWNLOADS:
                 break
@@ -322,6 +329,8 @@ class BatchRounds:
         self.store.close_batch(batch.created, [calls[key][0] for key in doubtful])
         self._settle(total, outcome.usd + unanswered_usd)
         self.budget.unanswered_usd += unanswered_usd
+        for key in doubtful:
+            self.runner.settle_earlier(key, calls[key][1], answered=False)
         self.folder.end(batch.token)
         failed = calls.keys() - outcome.answered - doubtful
         faults = {
@@ -333,45 +342,13 @@ class BatchRounds:
         why = next((f" ({outcome.failures[key]})" for key in failed if key in outcome.failures), "")
         self.say(f"{model.name}: batch {batch.id} gave {count(len(outcome.answered), 'answer')}{said}{why}.")
 
-    def _own(
-        self,
-        batch: OpenBatch,
-        requests: dict[bytes, Request],
-        results: Iterator[BatchResult | None],
-        outcome: _Outcome,
-    ) -> Iterator[tuple[bytes, BatchResult]]:
-        """Yield the results that answer a request of this batch, the first per request; count the others."""
-        answered = set[bytes]()
-        for result in results:
-            if result is None:
-                outcome.faults["unreadable"] += 1
-                continue
-            token, _, name = result.custom_id.partition("-")
-            key = bytes.fromhex(name) if token == batch.token and len(name) == 32 and name.isalnum() else b""
-            if key not in requests:
-                outcome.faults["of other requests"] += 1
-            elif key in answered:
-                outcome.faults["repeated"] += 1
-            else:
-                if result.answer is not None:
-                    answered.add(key)
-                yield key, result
-
-    def _add(
-        self,
-        model: OpenModel,
-        request: Request,
-        key: bytes,
-        result: BatchResult,
-        calls: dict[bytes, tuple[int, float]],
-        outcome: _Outcome,
-    ) -> None:
-        if key not in calls or key in outcome.answered:  # stored before this process, or by an earlier download
+    def _add(self, model: OpenModel, key: bytes, result: BatchResult, outcome: _Outcome) -> None:
+        if key not in outcome.calls or key in outcome.answered:  # stored earlier, or read by an earlier download
             return
         if result.answer is None:
             outcome.failures[key] = result.error
             return
-        provider = model.provider
+        request, provider = outcome.requests[key], model.provider
         assert isinstance(provider, ServedProvider)
         try:
             answer = provider.read(result.answer, request, provider.body(request)[1])
@@ -380,7 +357,7 @@ class BatchRounds:
             return
         answer, usd = model.settled(request, replace(answer, price_factor=model.batch_factor))
         usd *= model.batch_factor
-        outcome.answers.append((key, answer, usd, calls[key][0]))
+        outcome.answers.append((key, answer, usd, outcome.calls[key][0]))
         outcome.answered.add(key)
         outcome.failures.pop(key, None)
         outcome.usd += usd
@@ -465,6 +442,27 @@ def _out_of_reach() -> Iterator[None]:
         raise OutsideFault(error.message, hint=f"Run the same command again. {_RELEASE}") from None
 
 
+def _own(
+    batch: OpenBatch, results: Iterator[BatchResult | None], outcome: _Outcome
+) -> Iterator[tuple[bytes, BatchResult]]:
+    """Yield the results that answer a request of this batch, the first answer per request; count the others."""
+    answered = set[bytes]()
+    for result in results:
+        if result is None:
+            outcome.faults["unreadable"] += 1
+            continue
+        token, _, name = result.custom_id.partition("-")
+        key = bytes.fromhex(name) if token == batch.token and _KEY.fullmatch(name) else b""
+        if key not in outcome.requests:
+            outcome.faults["of other requests"] += 1
+        elif key in answered:
+            outcome.faults["repeated"] += 1
+        else:
+            if result.answer is not None:
+                answered.add(key)
+            yield key, result
+
+
 async def _pause(tries: int) -> None:
     await asyncio.sleep(min(POLL_S, POLL_S / 12 * 2.0 ** min(tries, 10)))
 
@@ -476,8 +474,8 @@ def _refused(model: OpenModel, message: str) -> UserError:
     )
 
 
-async def answer_in_batches(runner: Runner, models: Models) -> None:
-    """Fetch the batches of earlier processes, and from now on answer rounds of calls in batches.
+async def batches_of(runner: Runner, models: Models) -> Rounds:
+    """Fetch the batches of earlier processes, and return rounds that are answered in batches.
 
     Raises:
         UserError: See `BatchRounds.fetch`.
@@ -485,4 +483,4 @@ async def answer_in_batches(runner: Runner, models: Models) -> None:
     """
     rounds = BatchRounds(runner, models)
     await rounds.fetch()
-    runner.rounds = Rounds(rounds.send, accepts=rounds.accepts, least=MIN_REQUESTS)
+    return Rounds(rounds.send, accepts=rounds.accepts, least=MIN_REQUESTS)

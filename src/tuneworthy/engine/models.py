@@ -102,7 +102,7 @@ class OpenModel:
 
     @property
     def batch_factor(self) -> float:
-        """Share of the price of a single call that a call in a batch costs; 1 if that is not known."""
+        """Share of the price of a single call that a call in a batch costs; 1 if there is no such price."""
         return 1.0 if self.price is None or self.price.batch_factor is None else self.price.batch_factor
 
     def settled(self, request: Request, response: Response) -> tuple[Response, float]:

@@ -7,6 +7,7 @@ most one open round.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from tuneworthy.engine.batch import Job
 from tuneworthy.engine.models import OpenModel
@@ -43,6 +44,7 @@ class Rounds:
         self._open: dict[str, tuple[OpenModel, list[Job]]] = {}
         self._last = 0.0
         self._task: asyncio.Task[bool] | None = None
+        self._sent: dict[bytes, asyncio.Task[Any]] = {}  # by key of a job: the round that asks it
 
     async def ask(self, model: OpenModel, jobs: Iterable[Job]) -> bool:
         """Send jobs with the next round and wait until it has ended; return whether there was one.
@@ -52,6 +54,15 @@ class Rounds:
         """
         if not self.accepts(model):
             return False
+        jobs = list(jobs)
+        earlier = {self._sent[job.key] for job in jobs if job.key in self._sent}
+        if new := [job for job in jobs if job.key not in self._sent]:
+            begun = await self._join(model, new)
+        if earlier:
+            await asyncio.wait(earlier)
+        return bool(earlier) or begun
+
+    async def _join(self, model: OpenModel, jobs: list[Job]) -> bool:
         _, wanted = self._open.setdefault(model.name, (model, []))
         keys = {job.key for job in wanted}
         wanted.extend(job for job in jobs if job.key not in keys)
@@ -75,5 +86,13 @@ class Rounds:
         if sum(len(jobs) for _, jobs in wanted.values()) < self.least:
             return False
         self.sent += 1
-        await self.send(wanted)
+        task = asyncio.current_task()
+        assert task is not None
+        keys = dict.fromkeys((job.key for _, jobs in wanted.values() for job in jobs), task)
+        self._sent |= keys
+        try:
+            await self.send(wanted)
+        finally:
+            for key in keys:
+                del self._sent[key]
         return True

@@ -34,12 +34,13 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
 from tuneworthy.providers.base import Provider
+from tuneworthy.providers.batches import VENDORS
 from tuneworthy.providers.capabilities import capabilities_for
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.providers.models import find
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.retrieval.oracle import ROOM
-from tuneworthy.search.racing import schedule
+from tuneworthy.search.racing import LOOKS, schedule
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.types import Cases, Texts, Variant, frozen, text_of
@@ -90,6 +91,8 @@ class Estimate:
         rungs: By name.
         models: By name, servers of the search included.
         assumptions: Of the numbers, in sentences.
+        batch_usd: In all, where calls that are not timed go through batches.
+        batches: Rounds of such calls, each of which waits for a batch.
     """
 
     calls: float
@@ -98,6 +101,17 @@ class Estimate:
     rungs: Mapping[str, Work] = field(default_factory=dict)
     models: Mapping[str, Work] = field(default_factory=dict)
     assumptions: Texts = ()
+    batch_usd: float = 0.0
+    batches: int = 0
+
+    def in_batches(self) -> str:
+        """Return the price and the time of single calls and of batches, in words."""
+        minutes = count(max(1, round(self.minutes)), "minute")
+        return (
+            f"A run costs about ${self.usd:.2f} and takes about {minutes} with single calls, or about "
+            f"${self.batch_usd:.2f} in up to {count(self.batches, 'batch', 'batches')}, each of which takes up to 24 "
+            "hours"
+        )
 
     def __str__(self) -> str:
         dollars = f"costs about ${self.usd:.2f}" if self.usd else "costs nothing"
@@ -184,6 +198,7 @@ class _Estimating:
         self.pool, self.observed = ShotPool(self.split.pool), observed(project)
         self.silent = {model.provider for name, model in project.models.items() if name in uncounted}
         self.used: dict[str, Work] = {}
+        self.batch_usd, self.batches = 0.0, dict[str, int]()
         sizes = [len(answer_text(c.expected).encode()) for c in self.split.test if c.expected is not None]
         self.answer = 2 + (sum(sizes) / len(sizes) if sizes else 40.0) / BYTES_A_TOKEN
         shots = [len((e.question + e.answer).encode()) for e in self.split.pool[:1000]]
@@ -206,12 +221,15 @@ class _Estimating:
         if self.library and "retrieval" in rungs:
             for name, use in self.library.use(len(self.split.dev), len(self.split.asked), N_CASES + 1).items():
                 self.used[name] = Work(*use)
+                self.batch_usd += self.used[name].usd
         return Estimate(
             calls=sum(work.calls for work in self.used.values()),
             usd=sum(work.usd for work in self.used.values()),
             minutes=minutes,
             rungs=rungs,
             models=self.used,
+            batch_usd=self.batch_usd,
+            batches=sum(self.batches.values()),
             assumptions=[
                 *messages.estimate_assumptions(
                     list(self.observed), [model.provider for model in self.project.models.values()]
@@ -274,6 +292,11 @@ class _Estimating:
         candidates = [winner, *(one for one in raced if one is not winner)]
         asked = [*candidates, *candidates[:1] * (proposal.more_candidates if split.explore else 0)]
         heads = [0] * len(asked)
+        rounds = bool(split.asked) + split.explore * LOOKS * len(schedule(len(asked), len(split.dev)))
+        judged = any(isinstance(grader, Judge) for grader in self.project.graders)
+        if any(self._has_batches(one.model) for one in asked):
+            rounds *= 1 + max(map(_results, asked)) + judged
+            self.batches[name] = max(rounds, self.batches.get(name, 0))
         if split.explore:
             for n, head in schedule(len(asked), len(split.dev)):
                 heads[:n] = [head] * n
@@ -288,9 +311,14 @@ class _Estimating:
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
         steps = 1 + _results(variant)
         calls = steps * chance * (together + alone)
+        factor = self.models[variant.model].batch_factor if self._has_batches(variant.model) else 1.0
+        self.batch_usd += steps * chance * (factor * together + alone) * self._usd(variant)
         work = Work(calls, calls * self._usd(variant), steps * chance * self._seconds(variant, together, alone))
         self.used[variant.model] = self.used.get(variant.model, Work()).plus(work)
         return work
+
+    def _has_batches(self, model: str) -> bool:
+        return self.models[model].provider.identity.get("provider") in VENDORS
 
     def _usd(self, variant: Variant) -> float:
         price = self.models[variant.model].price

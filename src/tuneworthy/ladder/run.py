@@ -7,7 +7,7 @@ model twice for the same.
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -125,7 +125,7 @@ async def run_ladder(
     watcher: RungWatcher | None = None,
     waiting: Say = lambda _: None,
     stopped: Callable[[RunRecord], None] = lambda _: None,
-    rounds: Callable[[Session], Rounds | None] = lambda _: None,
+    rounds: Callable[[Session], Awaitable[Rounds | None]] | None = None,
     copies: Paths = (),
 ) -> RunRecord:
     """Run the ladder of `project` and leave the record in its folder.
@@ -152,7 +152,7 @@ async def run_ladder(
     check_rungs(project, rungs)
     opening = open_session(project, progress=progress, max_usd=max_usd, waiting=waiting, copies=copies)
     async with opening as session:
-        session.runner.rounds = rounds(session)
+        session.runner.rounds = await rounds(session) if rounds else None
         refuse_faulty(session.graders, session.data.cases)
         run = LadderRun(session, quick=quick, watcher=watcher)
         try:

@@ -345,10 +345,10 @@ class VllmBatches(BatchApi):
         return self.folder / f"{token}.out.jsonl"
 
 
-_VENDORS = {"openai": OpenAIBatches, "anthropic": AnthropicBatches, "vllm": VllmBatches}
+VENDORS = {"openai": OpenAIBatches, "anthropic": AnthropicBatches, "vllm": VllmBatches}
 
 
 def batch_api(provider: Provider, folder: Path) -> BatchApi | None:
     """Return the batch interface of a provider; None if it has no such interface."""
-    vendor = _VENDORS.get(str(provider.identity.get("provider")))
+    vendor = VENDORS.get(str(provider.identity.get("provider")))
     return vendor(provider, folder) if vendor and isinstance(provider, ServedProvider) else None

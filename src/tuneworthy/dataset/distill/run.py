@@ -168,6 +168,7 @@ async def distill(
         session.store, session.budget, shots, session.progress, library=session.library, toolbox=session.toolbox,
         mask=mask, compares=False,
     )  # fmt: skip
+    runner.rounds = session.rounds
     answered = await _ask(runner, teacher, teaching, sifted.rows, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, description)) is not None]
     names = {pin(one): name_of(one) for one in map(teacher_of, rows) if one}
@@ -193,7 +194,7 @@ async def distill(
             hint=messages.say("reasons_in", path=done.folder / "rejects.jsonl"),
         )
     store.write("imports/latest", {"id": done.id})
-    return done, runner.sent
+    return done, max(runner.sent, sum(not trace.stored for one in answered for trace in one.traces))
 
 
 # --- before the teacher -------------------------------------------------------------------------------------------
