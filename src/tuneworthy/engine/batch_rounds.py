@@ -49,7 +49,7 @@ _RELEASE = "To give up on its answers, run `tuneworthy doctor --release`."
 
 
 @dataclass(slots=True)
-class _Outcome:
+class _ReadBatch:
     """The results of a batch as far as they were read.
 
     Attributes:
@@ -311,7 +311,7 @@ class BatchRounds:
         """
         calls = self.store.batch_calls(batch.created)
         total = sum(ceiling for _, ceiling in calls.values())
-        outcome = _Outcome(calls, self.folder.requests(batch.token))
+        outcome = _ReadBatch(calls, self.folder.requests(batch.token))
         for attempt in range(DOWNLOADS):
             lines = await self._patiently(lambda: api.results(state))
             outcome.faults.clear()
@@ -342,7 +342,7 @@ class BatchRounds:
         why = next((f" ({outcome.failures[key]})" for key in failed if key in outcome.failures), "")
         self.say(f"{model.name}: batch {batch.id} gave {count(len(outcome.answered), 'answer')}{said}{why}.")
 
-    def _add(self, model: OpenModel, key: bytes, result: BatchResult, outcome: _Outcome) -> None:
+    def _add(self, model: OpenModel, key: bytes, result: BatchResult, outcome: _ReadBatch) -> None:
         if key not in outcome.calls or key in outcome.answered:  # stored earlier, or read by an earlier download
             return
         if result.answer is None:
@@ -364,7 +364,7 @@ class BatchRounds:
         if len(outcome.answers) == _CHUNK:
             self._flush(outcome)
 
-    def _flush(self, outcome: _Outcome) -> None:
+    def _flush(self, outcome: _ReadBatch) -> None:
         self.store.put_many(outcome.answers)
         for key, _, usd, _ in outcome.answers:
             self.runner.settle_earlier(key, usd, answered=True)
@@ -443,7 +443,7 @@ def _out_of_reach() -> Iterator[None]:
 
 
 def _own(
-    batch: OpenBatch, results: Iterator[BatchResult | None], outcome: _Outcome
+    batch: OpenBatch, results: Iterator[BatchResult | None], outcome: _ReadBatch
 ) -> Iterator[tuple[bytes, BatchResult]]:
     """Yield the results that answer a request of this batch, the first answer per request; count the others."""
     answered = set[bytes]()

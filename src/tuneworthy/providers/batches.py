@@ -131,7 +131,7 @@ class BatchApi:
         raise NotImplementedError
 
     def parse(self, line: bytes) -> BatchResult | None:
-        """Return a result; None if the line is none."""
+        """Return a result; None if the line cannot be read."""
         with suppress(ValidationError, orjson.JSONDecodeError):
             found = _FileLine.model_validate(orjson.loads(line))
             response = found.response or _LineResponse()
