@@ -42,7 +42,6 @@ def local_copy(root: Path, url: str) -> Path:
         facts = {key.lower(): value for key, value in system.info(name).items()}
         version = canonical([str(facts.get(key)) for key in VERSION])
         if not (path.exists() and mark.exists() and mark.read_bytes() == version):
-            mark.unlink(missing_ok=True)
             part = folder / f".{token_hex(4)}"
             system.get_file(name, str(part))
             part.replace(path)

@@ -89,6 +89,7 @@ def test_a_file_is_copied_again_only_if_it_has_changed(
 def test_a_copy_that_was_cut_off_is_not_read(tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     memory.pipe("/bucket/data/cases.jsonl", b"one")
     again(tmp_path)
+    copy = local_copy(tmp_path, URL)
 
     def cut_off(self: Any, _: str, path: str) -> None:
         Path(path).write_bytes(b"t")
@@ -99,7 +100,7 @@ def test_a_copy_that_was_cut_off_is_not_read(tmp_path: Path, memory: Any, monkey
         patch.setattr(type(memory), "get_file", cut_off)
         with pytest.raises(OutsideFault, match="cannot be read: TimeoutError"):
             again(tmp_path)
-    assert again(tmp_path) == b"two"
+    assert copy.read_bytes() == b"one" and again(tmp_path) == copy.read_bytes() == b"two"
 
 
 @pytest.mark.parametrize(("url", "error", "message"), [

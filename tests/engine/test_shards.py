@@ -33,7 +33,7 @@ from tuneworthy.engine.shards import DIVIDED, Shards, work
 from tuneworthy.errors import BudgetSpent, ModelError, TuneworthyError, Undecided, UserError
 from tuneworthy.executors import Engine, PooledTask, run_tasks
 from tuneworthy.ladder.run import run_ladder
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, open_runner
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.responses import Expenses
@@ -261,6 +261,11 @@ def test_a_worker_without_an_open_round_has_nothing_to_do(tmp_path: Path, capsys
     assert "Shard 2 of 4 has nothing to answer." in capsys.readouterr().err
 
 
+def test_a_worker_without_requests_has_nothing_to_do(waiting: Path) -> None:
+    (waiting / ".tuneworthy" / "shards" / "2.jsonl").unlink()
+    assert not work(str(waiting), 2, 3) and work(str(waiting), 1, 3)
+
+
 @pytest.mark.parametrize("typed", ["0", "0/4", "5/4", "4/", "a", "-1", "1/2/3"])
 def test_a_shard_is_a_number_or_one_of_a_number(typed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke(["run", "--project", str(tmp_path), "--shard", typed]) == 2
@@ -403,6 +408,26 @@ def test_whoever_finds_a_worker_at_its_shard_waits_for_its_end(reader: str, wait
             assert told.wait(10) and not done.done() and not calls(waiting)
         done.result(10)
     assert bool(calls(waiting)) is (reader == "worker")
+
+
+def test_answers_of_shards_that_were_left_behind_are_there_for_other_commands(waiting: Path) -> None:
+    work(str(waiting), 1, 3)
+    (waiting / ".tuneworthy" / "shards" / "round.json").unlink()
+
+    async def stored() -> int:
+        async with open_runner(load(waiting)) as (runner, _):
+            return len(runner.store)
+
+    assert asyncio.run(stored()) == calls(waiting).total()
+    assert not (waiting / ".tuneworthy" / "shards").exists()
+
+
+def test_a_round_that_cannot_be_removed_is_not_open_any_more(waiting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards.shutil, "rmtree", full)
+    unwritable = pytest.raises(UserError, match="shards cannot be read or written")
+    with closing(ResponseStore(Folder(waiting).responses)) as store, unwritable:
+        shards.collect(Folder(waiting), store, pytest.fail, ending=True)
+    assert shards.open_round(Folder(waiting)) is None and not work(str(waiting), 1, 3)
 
 
 def test_no_command_waits_for_shards_on_other_machines(waiting: Path) -> None:

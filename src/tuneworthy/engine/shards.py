@@ -130,15 +130,14 @@ class Shards:
 
         Raises:
             Undecided: The round waits for workers on other machines.
+            BudgetSpent: More than the budget is spent.
             UserError: The folder cannot be written, or a worker has another model.
         """
         store, budget = self.runner.store, self.runner.budget
         shares, ceilings = self._divide(wanted)
         total, rest = fsum(ceilings), 0.0
         if is_limited := budget.limit_usd is not None and total > 0:
-            rest = (budget.limit_usd - budget.spent_usd - budget.reserved_usd) * DIVIDED
-            if rest <= 0:
-                return  # the next call of the driver reports it
+            rest = max(0.0, budget.limit_usd - budget.spent_usd - budget.reserved_usd) * DIVIDED
             budget.take(rest)
         this = OpenRound(
             id=token_hex(8),
