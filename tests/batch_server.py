@@ -27,6 +27,14 @@ INPUT, OUTPUT, FACTOR = 100.0, 400.0, 0.5
 USD = (20 * INPUT + 5 * OUTPUT) / 1e6
 
 
+def usd_of(answer: Line) -> float:
+    """Return the price of a single call with this answer, US dollars."""
+    usage = answer["usage"]
+    read, written = (usage.get(f"{old}_tokens", usage.get(f"{new}_tokens")) for old, new in
+                     (("prompt", "input"), ("completion", "output")))  # fmt: skip
+    return float(read * INPUT + written * OUTPUT) / 1e6
+
+
 class BatchServer(ThreadingHTTPServer):
     """The server.
 
@@ -83,7 +91,7 @@ class BatchServer(ThreadingHTTPServer):
             self.submitted[question] += 1
             run = ending == "completed" or (ending in {"expired", "cancelled"} and place < len(lines) * self.ran)
             state = "failed" if question in self.broken else "run" if run else ending
-            self.bill += FACTOR * USD if state == "run" else 0.0
+            self.bill += FACTOR * usd_of(self.answer(body, kind)) if state == "run" else 0.0
             rows.append({"id": line["custom_id"], "state": state, "body": body})
         batch["rows"] = [] if ending == "failed" else rows
         return batch
@@ -267,8 +275,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _chat(self, body: Line, path: str) -> Line:
         self.server.single[str(body["messages"][-1]["content"])] += 1
-        self.server.bill += USD
-        return self.server.answer(body, "anthropic" if path == "/messages" else "openai")
+        answer = self.server.answer(body, "anthropic" if path == "/messages" else "openai")
+        self.server.bill += usd_of(answer)
+        return answer
 
 
 @contextmanager

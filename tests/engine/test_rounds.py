@@ -106,3 +106,27 @@ def test_a_race_whose_candidates_are_asked_together_has_the_same_result() -> Non
         raced = play(race(candidates, questions(120), measure, together=together))
         results.append((raced.calls, [(one.variant.name, one.n, one.dropped) for one in raced.entries], heads))
     assert results[0] == results[1]
+
+
+def test_a_question_of_an_open_round_is_not_asked_in_another(tmp_path: Path) -> None:
+    world, sent, gate = World(tmp_path), list[list[str]](), asyncio.Event()
+
+    async def send(wanted: Wanted) -> None:
+        jobs = wanted["m"][1]
+        sent.append([job.case.id for job in jobs])
+        if len(sent) == 1:
+            await gate.wait()
+        gate.set()
+        for job in jobs:
+            world.store.put(job.key, Response(text="round"), 0.0)
+
+    world.runner.rounds = Rounds(send)
+
+    async def both() -> list[list[str]]:
+        first = asyncio.create_task(world.ask(questions(4)))
+        await asyncio.sleep(5)
+        second = await world.ask(questions(4, first=2))
+        return [[trace.text for trace in traces] for traces in (await first, second)]
+
+    assert play(both()) == [["round"] * 4] * 2
+    assert sent == [["c0", "c1", "c2", "c3"], ["c4", "c5"]] and not world.provider.calls

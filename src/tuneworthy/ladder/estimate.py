@@ -292,8 +292,10 @@ class _Estimating:
         candidates = [winner, *(one for one in raced if one is not winner)]
         asked = [*candidates, *candidates[:1] * (proposal.more_candidates if split.explore else 0)]
         heads = [0] * len(asked)
-        rounds = bool(split.asked) + split.explore * LOOKS * len(schedule(len(asked), len(split.dev)))
+        rounds = int(bool(split.asked))
         judged = any(isinstance(grader, Judge) for grader in self.project.graders)
+        if split.explore:  # the winner of several answers the rest of dev
+            rounds += LOOKS * len(schedule(len(asked), len(split.dev))) + (len(asked) > 1)
         if any(self._has_batches(one.model) for one in asked):
             rounds *= 1 + max(map(_results, asked)) + judged
             self.batches[name] = max(rounds, self.batches.get(name, 0))
