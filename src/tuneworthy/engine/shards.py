@@ -204,8 +204,8 @@ class Shards:
         except Undecided as error:
             raise Undecided(
                 error.message,
-                hint=f"{error.hint} Machines without this disk need a copy of the project: run `tuneworthy run --shard "
-                f"I/{n}` in it for each shard I, then `tuneworthy run --merge COPY` here.",
+                hint=f"{error.hint} Machines without this disk need a copy of the project: run it there with `--shard "
+                f"I/{n}` for each shard I, then here with `--merge COPY`.",
             ) from None
 
 
