@@ -18,10 +18,6 @@ LOCAL = frozenset({"file", "local"})
 VERSION = ("etag", "size", "mtime", "lastmodified", "last_modified", "created", "updated")
 
 
-def is_url(name: str) -> bool:
-    return "://" in name
-
-
 @cache
 def local_copy(root: Path, url: str) -> Path:
     """Return a copy of the file at `url`, below the project folder `root`; it is made again if the file has changed.

@@ -18,7 +18,6 @@ from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.cases.writer import case_row, json_lines
 from tuneworthy.config.project import Project
 from tuneworthy.errors import UserError
-from tuneworthy.remote_files import is_url
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count, plural
 from tuneworthy.types import Case, Cases, Ids, Texts, frozen
@@ -85,7 +84,7 @@ def add_cases(
     added = [case for case in candidates if case.id not in overlapping]
     if rows := [case for case in new if case.id not in overlapping]:
         path = project.path(project.cases.path)
-        if is_url(project.cases.path) or read_cases(path).format != "jsonl/native":
+        if "://" in project.cases.path or read_cases(path).format != "jsonl/native":
             raise UserError(
                 f"Rows cannot be appended to {project.cases.path}.",
                 hint="Append the rows to this file yourself, then run `tuneworthy cases add` without a file.",

@@ -23,7 +23,7 @@ from tuneworthy.config.tools import Tool
 from tuneworthy.config.train import Serve, Train
 from tuneworthy.errors import ConfigError, UserError, did_you_mean
 from tuneworthy.input_files import read_input_text
-from tuneworthy.remote_files import is_url, local_copy
+from tuneworthy.remote_files import local_copy
 from tuneworthy.text import verbatim
 from tuneworthy.trust import own_path, path_of
 from tuneworthy.types import JsonMapping, JsonObject, Variant
@@ -164,7 +164,7 @@ class Project(Section):
             OutsideFault: The file behind a URL cannot be read.
         """
         path = path_of(self.root, name)
-        return local_copy(self.root, name) if is_url(name) else path
+        return local_copy(self.root, name) if "://" in name else path
 
     def template_path(self, value: str | None) -> Path | None:
         """Return the path that a template value may be; None if it can only be a text. A name has at most 255 bytes."""

@@ -16,7 +16,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from hashlib import blake2b
 from math import fsum
 from pathlib import Path
@@ -86,15 +86,13 @@ def open_round(folder: Folder) -> OpenRound | None:
     return folder.read("shards/round", OpenRound)
 
 
-def spread(project: Project, model: OpenModel, n: int) -> int:
-    """Return the number of shards that call a model: each of them opens a file, and together they share a server."""
-    return n if project.models[model.name].local_file else min(n, model.concurrency)
+def slots(project: Project, model: OpenModel, n: int) -> list[int]:
+    """Return the calls in flight, at most, of each shard that calls a model, of `n` at most.
 
-
-def slots(project: Project, model: OpenModel, n: int, number: int) -> int:
-    """Return the calls in flight, at most, of a shard: together, the shards keep to the limit of a server."""
-    wide = spread(project, model, n)
-    return max(1, model.concurrency // wide + (number <= model.concurrency % wide))
+    Each opens a model file of its own; together, they keep to the limit of a server.
+    """
+    wide = n if project.models[model.name].local_file else min(n, model.concurrency)
+    return [max(1, (model.concurrency + place) // wide) for place in range(wide)]
 
 
 class Shards:
@@ -119,11 +117,9 @@ class Shards:
         """
         if (before := open_round(self.folder)) and self.engine == "slurm":
             self._run(before)
-        return Rounds(self.send, accepts=self._accepts, least=MIN_REQUESTS * self.n)
-
-    def _accepts(self, model: OpenModel) -> bool:
-        """Whether a worker can open a model: it reads the project file, and knows no model that was trained."""
-        return model.name in self.project.models and model.name != self.project.serve.model
+        # a worker reads the project file, and knows no model that was trained
+        names = self.project.models.keys() - {self.project.serve.model}
+        return Rounds(self.send, accepts=lambda model: model.name in names, least=MIN_REQUESTS * self.n)
 
     async def send(self, wanted: Wanted) -> None:
         """Let workers answer all jobs, and merge their answers.
@@ -163,7 +159,7 @@ class Shards:
         shares: list[list[bytes]] = [[] for _ in range(self.n)]
         ceilings = [0.0] * self.n
         for model, jobs in wanted.values():
-            wide = spread(self.project, model, self.n)
+            wide = len(slots(self.project, model, self.n))
             for job in jobs:
                 place = int(rank(0, job.case.id)[:13], 16) % wide
                 row = ShardRequest(
@@ -243,9 +239,8 @@ def collect(
                 write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))
     if ending or this is None or this.engine != "slurm" or all(_is_done(folder, this, n) for n in _shares(folder)):
         with explained(folder.path / "shards"), suppress(FileNotFoundError):
-            (folder.path / "shards/round.json").unlink(
-                missing_ok=True
-            )  # first: a worker finds a whole round or no round
+            # first, as a worker must find a whole round or no round
+            (folder.path / "shards/round.json").unlink(missing_ok=True)
             shutil.rmtree(folder.path / "shards")
     return failed
 
@@ -293,12 +288,8 @@ def work(
     if this is None or not path.exists() or _is_done(folder, this, number):
         return ""
     own = Folder(folder.path / f"shards/{number}")
-    with own.lock(say):
-        store = ResponseStore(own.responses)
-        try:
-            play(ShardWorker(load(Path(root)), this, store, number).answer(path))
-        finally:
-            store.close()
+    with own.lock(say), closing(ResponseStore(own.responses)) as store:
+        play(ShardWorker(load(Path(root)), this, store, number).answer(path))
         write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))
     return this.id
 
@@ -354,7 +345,6 @@ class ShardWorker:
 
     async def _ask(self, name: str, jobs: Sequence[Job]) -> None:
         """Answer the requests to one model, with this worker's part of its concurrency."""
-        model = self.models[name]
-        concurrency = slots(self.project, model, len(self.this.budgets), self.number)
+        concurrency = slots(self.project, self.models[name], len(self.this.budgets))[self.number - 1]
         variant = Variant(name=f"shard {self.number}", model=name, model_identity={}, system=None, user="")
-        await self.runner.answer(variant, model, jobs, concurrency)
+        await self.runner.answer(variant, self.models[name], jobs, concurrency)

@@ -18,6 +18,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass
 from math import fsum
 from operator import attrgetter
@@ -277,12 +278,9 @@ class ResponseStore:
         Raises:
             UserError: A file is damaged, or cannot be read or written.
         """
-        other = ResponseStore(path)
-        try:
+        with closing(ResponseStore(path)) as other:
             other.spending()  # checks the amounts
             failed = [key for (key,) in other._rows("SELECT key FROM responses WHERE substr(body, 1, 1) = x'7b'")]
-        finally:
-            other.close()
         self._rows("ATTACH ? AS shard", str(path))
         try:
             with explained(self.path), self._db:  # rolls back where it did not commit
