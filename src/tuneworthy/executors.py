@@ -17,8 +17,8 @@ import sys
 import threading
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -100,11 +100,22 @@ def run_tasks(
     return [orjson.loads(task.marker.read_bytes()) for task in tasks]
 
 
-def full_disk(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"{folder}: {os.strerror(error.errno or errno.ENOSPC)}.",
-        hint="Free some space, then run the same command again. Finished tasks are not repeated.",
-    )
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Let a full disk be an error that names the folder.
+
+    Raises:
+        UserError: The disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(
+            f"{folder}: {os.strerror(error.errno)}.",
+            hint="Free some space, then run the same command again. Finished tasks are not repeated.",
+        ) from None
 
 
 class _Pool:
@@ -230,10 +241,10 @@ def perform(task: JsonObject) -> JsonObject | None:
     try:
         if not marker.exists():
             module, _, name = task["function"].partition(":")
-            result = getattr(import_module(module), name)(**task["arguments"])
-            write_atomic(marker, orjson.dumps(result))
-    except Exception as raised:
-        error = full_disk(marker.parent, raised) if isinstance(raised, OSError) and raised.errno in _FULL else raised
+            with writing_to(marker.parent):
+                result = getattr(import_module(module), name)(**task["arguments"])
+                write_atomic(marker, orjson.dumps(result))
+    except Exception as error:
         if not isinstance(error, TuneworthyError):
             traceback.print_exc()
         return {

@@ -13,7 +13,7 @@ from tuneworthy.cases import normalize
 from tuneworthy.cases.normalize import folded
 from tuneworthy.dataset import CheckContext
 from tuneworthy.dataset.checks import duplicates
-from tuneworthy.dataset.checks.duplicates import NearCheck, exact
+from tuneworthy.dataset.checks.duplicates import ExactCheck, NearCheck
 from tuneworthy.types import Example
 
 LONG = ("Go to the page of the order, choose the item that you wish to send back and print the label; then hand the "
@@ -94,7 +94,7 @@ FORMULAS = ("12-3*4", "123*4", "12-34", "1.5 > 1", "15 > 1", "C#", "C", "C++", "
 
 
 def copies(texts: Sequence[str]) -> set[int]:
-    return {finding.row for finding in exact([row(f"Is it {text}?", "yes") for text in texts], CheckContext())}
+    return {finding.row for finding in ExactCheck()([row(f"Is it {text}?", "yes") for text in texts], CheckContext())}
 
 
 def test_operators_points_and_signs_tell_rows_apart() -> None:

@@ -12,7 +12,7 @@ from tests.real_data import REAL_DATA, needs_real_data
 from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.pii import iban_length, is_card
 from tuneworthy.dataset import CheckContext
-from tuneworthy.dataset.checks.contamination import contamination
+from tuneworthy.dataset.checks.contamination import ContaminationCheck
 from tuneworthy.dataset.checks.label_errors import LabelErrors
 from tuneworthy.dataset.checks.personal_data import PersonalData
 from tuneworthy.types import Case, Example
@@ -64,7 +64,7 @@ def test_overlaps_that_are_equal_or_edited_are_found(
 ) -> None:
     planted = [*overlaps.exact, *overlaps.case, *overlaps.edited]
     rows = [*train, *planted]
-    found = {finding.row: finding for finding in contamination(rows, CheckContext(cases=cases))}
+    found = {finding.row: finding for finding in ContaminationCheck()(rows, CheckContext(cases=cases))}
     recall = sum(len(train) + i in found for i in range(len(planted))) / len(planted)
     assert recall >= 0.98
     assert all(found[len(train) + i].code == "overlap_exact" for i in range(150))

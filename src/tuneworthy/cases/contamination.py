@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tuneworthy.cases.splits import OverlapHit
 from tuneworthy.cases.task_kind import guess_kind, parse_object
 from tuneworthy.types import Case, CaseOrExample, Example, Examples, NamedInts, grouped, positional
+
+if TYPE_CHECKING:
+    from tuneworthy.cases.contamination_index import Match
 
 R = TypeVar("R", Case, Example)
 
@@ -71,19 +74,25 @@ def search(
         cases: Cases that no row may overlap.
         among: All rows, which show how frequent words are, if `rows` is a part.
     """
-    from tuneworthy.cases.contamination_index import COMMON, REASONS, ContaminationIndex
+    from tuneworthy.cases.contamination_index import ContaminationIndex
 
     cases = list(cases)
     if not len(rows) or not cases:
         return []
-    by_row = grouped(ContaminationIndex(cases, rows if among is None else among).matches(rows))
+    return hits_of(ContaminationIndex(cases, rows if among is None else among).matches(rows), cases)
+
+
+def hits_of(matches: Iterable[tuple[int, "Match"]], cases: Sequence[Case]) -> list[OverlapHit]:
+    """Return the decision about each row with matches, in order."""
+    from tuneworthy.cases.contamination_index import COMMON, REASONS
+
+    by_row = grouped(matches)
     quotes = Counter(one.case for some in by_row.values() for one in some if REASONS[one.rank] == "prompt")
     shared = {case for case, n in quotes.items() if n > COMMON}  # a prompt of many rows is no copy of a case
     hits = []
-    for row, matches in sorted(by_row.items()):
+    for row, own in sorted(by_row.items()):
         some = sorted(
-            one._replace(doubtful=True) if REASONS[one.rank] == "prompt" and one.case in shared else one
-            for one in matches
+            one._replace(doubtful=True) if REASONS[one.rank] == "prompt" and one.case in shared else one for one in own
         )
         first = some[0]
         alike = [cases[one.case].id for one in some if first.doubtful or one[:2] == first[:2]]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -28,7 +28,9 @@ from tuneworthy.dataset.freeze import Version
 from tuneworthy.dataset.importing.folder import Import
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.records import ImportRequest, Recipe
+from tuneworthy.dataset.stages import StagedBatches
 from tuneworthy.errors import UserError
+from tuneworthy.executors import Engine
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_state import state_of
 from tuneworthy.report.text import clean
@@ -43,11 +45,23 @@ from tuneworthy.types import Paths
 @expected_option
 @click.option("--replace", is_flag=True, help="Forget files imported before.")
 @click.option("--unsafe", is_flag=True, help="Freeze despite failed gates; the version and the verdict show it.")
+@click.option("--stages", type=PATH, metavar="DIR", help="Folder for a build in stages, shared by all machines.")
+@click.option(
+    "--engine", type=click.Choice(get_args(Engine)), default="local", show_default=True, help="Engine of the stages."
+)
 @spending_options
 @project_option
 @json_option
 def command(
-    files: Paths, replace: bool, unsafe: bool, max_usd: float | None, yes: bool, root: Path, **request: Any
+    files: Paths,
+    replace: bool,
+    unsafe: bool,
+    stages: Path | None,
+    engine: Engine,
+    max_usd: float | None,
+    yes: bool,
+    root: Path,
+    **request: Any,
 ) -> int:
     """Import data files, check their rows, and freeze those that pass as a version.
 
@@ -59,10 +73,14 @@ def command(
     The checks drop, mask or report rows, depending on [data]; rejects.jsonl has each dropped row with its reason. If a
     gate fails, nothing is frozen and the exit status is 3. Only the judge in [data.judge] is billed.
 
+    With --stages, checks run as tasks on all processors, on a Ray cluster, or as Slurm arrays (exit status 4 until they
+    ran). The version is the same.
+
     \b
     Example:
       tuneworthy data build logs-*.jsonl.gz
       tuneworthy data build faq.csv --input question --expected answer
+      tuneworthy data build --stages /shared/stages --engine ray
     """
     asked = ImportRequest(**request)
     if not files and (replace or asked != ImportRequest()):
@@ -70,6 +88,8 @@ def command(
             "--input, --expected and --replace need FILES.",
             hint="Name the files to import.",
         )
+    if engine != "local" and stages is None:
+        raise UserError(f"--engine {engine} needs --stages.", hint="Name a folder that all machines share.")
     project = load(root)
     store = Folder(project.root)
     progress = None
@@ -82,7 +102,10 @@ def command(
         done = import_files(store, files, asked, note, fresh=replace) if files else None
         if done and not wants_json():
             say_import(done)
-        version, recipe = build_version(project, store, unsafe=unsafe, max_usd=max_usd, progress=progress, say=note)
+        staged = StagedBatches(stages, engine, say=note) if stages else None
+        version, recipe = build_version(
+            project, store, unsafe=unsafe, max_usd=max_usd, staged=staged, progress=progress, say=note
+        )
     frozen = {"version": version.id, "path": str(version.folder)} if version else {"version": None}
     imported = {"import": {"path": str(done.folder), **asdict(done.record)}} if done else {}
     document = {**frozen, **imported, "failed_gates": list(recipe.failed), **recipe.to_dict()}

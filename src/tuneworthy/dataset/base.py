@@ -39,6 +39,8 @@ from tuneworthy.types import (
 
 # The `row` of a finding that is about all rows together.
 WHOLE_SET = -1
+# Rows that a check gets at a time if it does not need all of them.
+BATCH = 20_000
 # Share of the rows above which a finding may be the task; of fewer rows, as many as of so many, or more than half.
 MANY, MIN_ROWS = 0.1, 100
 
@@ -82,6 +84,7 @@ class DataCheck(Rule[RowFinding]):
         asks: Code to the share of the rows above which the finding may be the task: then the build asks.
         certain: Whether its rows leave whatever that costs; those of any other check are reported where it is shown
             that leaving them out costs accuracy (see `effect`).
+        calls: Whether it calls graders or models of the project, and so runs in the process of the command.
         version: Raise it whenever the check finds something else in the same rows. A build that was interrupted takes
             up findings of this version only.
     """
@@ -90,6 +93,7 @@ class DataCheck(Rule[RowFinding]):
     gate: Collection[str] = ()
     asks: NamedFloats = field(default_factory=dict)
     certain: bool = False
+    calls: bool = False
     version: int = 1
 
     def configured(self, **settings: Any) -> DataCheck:

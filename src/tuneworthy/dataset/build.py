@@ -31,6 +31,7 @@ from tuneworthy.dataset.judge_auditor import auditor_of, pair_scorer
 from tuneworthy.dataset.records import BuildTimes, DataGate, Depends, Effect, LabelRow, Recipe, row_of
 from tuneworthy.dataset.rows import ROWS, StoredRows, rows_with
 from tuneworthy.dataset.sources import BuildInputs, encoder_of, gather
+from tuneworthy.dataset.stages import StagedBatches
 from tuneworthy.engine.runner import Progress
 from tuneworthy.errors import UserError, did_you_mean
 from tuneworthy.store import Folder
@@ -46,6 +47,7 @@ def build_version(
     *,
     unsafe: bool,
     max_usd: float | None = None,
+    staged: StagedBatches | None = None,
     progress: Progress | None = None,
     say: Say = lambda _: None,
 ) -> tuple[Version | None, Recipe]:
@@ -56,6 +58,7 @@ def build_version(
         store: Its folder; the caller holds the lock.
         unsafe: Whether to freeze although gates failed; the version records it.
         max_usd: Limit of what the judge may spend now, besides the project's own budget.
+        staged: Runs batches of rows as tasks; all in this process if None. The version is the same.
         progress: Notified of calls to the judge.
         say: Gets a sentence now and then.
 
@@ -96,7 +99,7 @@ def build_version(
     for old in cache.parent.iterdir() if cache.parent.is_dir() else ():
         if old != cache:
             shutil.rmtree(old)
-    run = partial(run_checks, path, checks, context, meter=meter, say=say)
+    run = partial(run_checks, path, checks, context, meter=meter, staged=staged, say=say)
     held, reporting = dict(policy), list[str]()
     while True:
         checked = run(policy=held, cache=None if reporting else cache)
@@ -134,6 +137,8 @@ def build_version(
             replace(recipe, n_rows=recipe.n_rows + len(more), gates=gates, honest=version.id),
         )
     shutil.rmtree(cache.parent, ignore_errors=True)
+    if staged:
+        staged.clear()
     return version, version.recipe
 
 

@@ -22,7 +22,17 @@ import numpy as np
 
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.dataset import messages
-from tuneworthy.dataset.base import WHOLE_SET, CheckContext, DataCheck, RowFinding, RowFindings, are_many, data_checks
+from tuneworthy.dataset.base import (
+    BATCH,
+    WHOLE_SET,
+    CheckContext,
+    DataCheck,
+    RowFinding,
+    RowFindings,
+    are_many,
+    data_checks,
+)
+from tuneworthy.dataset.columns import batches_of
 from tuneworthy.dataset.effect import EffectMeter
 from tuneworthy.dataset.records import (
     Action,
@@ -35,13 +45,12 @@ from tuneworthy.dataset.records import (
     SetFinding,
 )
 from tuneworthy.dataset.rows import StoredRows
+from tuneworthy.dataset.stages import StagedBatches
 from tuneworthy.errors import UserError
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.types import Example, Say, grouped, positional
 
-# Rows that a check gets at a time if it does not need all of them.
-BATCH = 20_000
 # Details of a finding that a question lists.
 _SHOWN = 8
 # Seconds between two sentences on how far a check is, and rows after which the time is looked at.
@@ -228,6 +237,7 @@ def run_checks(
     meter: EffectMeter | None = None,
     cache: Path | None = None,
     some: StoredRows | None = None,
+    staged: StagedBatches | None = None,
     say: Say = lambda _: None,
 ) -> CheckedRows:
     """Run `checks` over the rows of a file.
@@ -242,6 +252,7 @@ def run_checks(
             the policy says of them that they leave.
         cache: Folder of what an interrupted run found; named by all that the result depends on.
         some: Rows of the file instead of all.
+        staged: Runs batches as tasks; all in this process if None. The findings are the same.
         say: Gets a sentence now and then.
 
     Raises:
@@ -259,7 +270,7 @@ def run_checks(
             started = time.perf_counter()
             decisions = [
                 _decide(check, one, rows, policy)
-                for one in _findings(check, rows.viewed(_counted(check.name, len(rows), say, view)), context)
+                for one in _findings(check, rows.viewed(_counted(check.name, len(rows), say, view)), context, staged)
             ]
             stage = Stage(check, len(rows), decisions, time.perf_counter() - started)
             if meter is not None and stage.dropped:
@@ -291,17 +302,19 @@ def _counted(check: str, n_rows: int, say: Say, view: View | None) -> Callable[[
     return read
 
 
-def _findings(check: DataCheck, rows: StoredRows, context: CheckContext) -> RowFindings:
+def _findings(check: DataCheck, rows: StoredRows, context: CheckContext, staged: StagedBatches | None) -> RowFindings:
     """Yield what `check` finds, about positions in `rows`; a finding on the set that several batches repeat, once."""
-    if check.whole:
-        yield from check.run(rows, context)
-        return
+    found, step = (staged.findings(check, rows, context), staged.batch) if staged else (None, BATCH)
+    if found is None:
+        parts, step = ([rows] if check.whole else batches_of(rows)), BATCH
+        found = (check.run(some, context) for some in parts)
     on_set = set()
-    for first in range(0, len(rows), BATCH):
-        for one in check.run(rows.keep(rows.places[first : first + BATCH], rows.changed), context):
+    for number, some in enumerate(found):
+        first = number * step
+        for one in some:
             if one.row != WHOLE_SET:
                 yield replace(one, row=one.row + first, other=None if one.other is None else one.other + first)
-            elif (one.code, one.message) not in on_set:
+            elif check.whole or (one.code, one.message) not in on_set:
                 on_set.add((one.code, one.message))
                 yield one
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -45,17 +46,18 @@ class StoredRows(StoredSequence[Example]):
 
     Args:
         path: A file of rows as an import has it. It must not change.
+        starts: Where each row begins, and the end, if another process has read and checked the rows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, starts: Ints | None = None) -> None:
         self.path = path
         with path.open("rb") as file:
             self._bytes: bytes | mmap.mmap = (
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
             )
-            self._starts = np.append(0, np.cumsum(np.fromiter(map(len, file), np.int64)))
-        self.places: Ints = np.arange(len(self._starts) - 1)
-        self._checked = bytearray(len(self.places))
+            self.starts = np.append(0, np.cumsum(np.fromiter(map(len, file), np.int64))) if starts is None else starts
+        self.places: Ints = np.arange(len(self.starts) - 1)
+        self._checked = bytearray([starts is not None]) * len(self.places)
         self.changed: Mapping[int, Example] = {}
         self._view: Callable[[Example], Example] | None = None
 
@@ -81,7 +83,7 @@ class StoredRows(StoredSequence[Example]):
     def _line(self, place: int) -> bytes:
         if place % _RELEASED == 0 and isinstance(self._bytes, mmap.mmap):
             self._bytes.madvise(mmap.MADV_DONTNEED)  # the lines before leave memory
-        return self._bytes[self._starts[place] : self._starts[place + 1]]
+        return self._bytes[self.starts[place] : self.starts[place + 1]]
 
     def at(self, place: int) -> Example:
         """Return the row at `place` of the file, as it is now, whether it is one of these or not."""
@@ -98,7 +100,8 @@ class StoredRows(StoredSequence[Example]):
         return len(self.places)
 
     def __iter__(self) -> Iterator[Example]:
-        return map(self._seen, self.places.tolist())
+        firsts = range(0, len(self.places), _RELEASED)
+        return map(self._seen, chain.from_iterable(self.places[n : n + _RELEASED].tolist() for n in firsts))
 
     def item(self, number: int) -> Example:
         return self._seen(int(self.places[number]))

@@ -5,14 +5,20 @@
 
 from collections import Counter
 
-from tuneworthy.cases.contamination import answer_losses, search
+import numpy as np
+
+from tuneworthy.cases.contamination import answer_losses, hits_of
+from tuneworthy.cases.contamination_index import ContaminationIndex, Match
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns
 from tuneworthy.types import Examples
 
 # Code of a row that may well mean something else than the case: no gate bars it.
 POSSIBLE = "overlap_possible"
 _ON_SET = frozenset({"overlap_price"})
+# A `Match` as numbers.
+_MATCH = np.dtype([("doubtful", "?"), ("rank", "i1"), ("minus_score", "f8"), ("case", "i4")])
 # Answers whose price is shown, the dearest.
 _SHOWN = 5
 
@@ -24,7 +30,7 @@ _SHOWN = 5
     version=8,
     certain=True,
 )
-def contamination(rows: Examples, context: CheckContext) -> RowFindings:
+class ContaminationCheck(MappedCheck):
     """Rows whose question overlaps with a question of dev or test.
 
     A score on test means nothing if the model was trained on its questions. Rows with the same letters and digits
@@ -38,33 +44,53 @@ def contamination(rows: Examples, context: CheckContext) -> RowFindings:
     Bad: a training row "Where's my card?" and the test question "where is my card".
     """
 
-    hits = search(rows, context.cases)
-    shared: Counter[str] = Counter()
-    for hit in hits:
-        if hit.reason == "prompt" and not hit.certain:
-            shared[hit.case_id] += 1
-            continue
-        yield RowFinding(
-            row=hit.row,
-            code=f"overlap_{hit.reason}" if hit.certain else POSSIBLE,
-            message=messages.say("case", case=hit.case_id),
-            score=hit.score,
-            action="drop" if hit.certain else "report",
-        )
-    for case, n in shared.items():
-        yield RowFinding(
-            code=POSSIBLE,
-            message=(
-                f"The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the "
-                "question from the prompt. These rows are kept."
+    def mapper(self, rows: Examples, context: CheckContext) -> Mapper:
+        index = ContaminationIndex(context.cases, rows) if context.cases and len(rows) else None
+
+        def read(some: Examples) -> Arrays:
+            found = [*index.matches(some)] if index else []
+            return {
+                "rows": np.array([row for row, _ in found], np.int64),
+                "matches": np.array([match for _, match in found], _MATCH),
+            }
+
+        return read
+
+    def join(self, columns: RowColumns, rows: Examples, context: CheckContext) -> RowFindings:
+        hits = hits_of(
+            (
+                (number * columns.batch + row, Match(*match))
+                for number, part in enumerate(columns.parts)
+                for row, match in zip(part["rows"].tolist(), part["matches"].tolist(), strict=True)
             ),
+            list(context.cases),
         )
-    n_dropped = sum(hit.certain for hit in hits)
-    if losses := answer_losses(rows, context.cases, hits):
-        dearest = "; ".join(
-            f"{one.answer[:60]}: {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses[:_SHOWN]
-        )
-        yield RowFinding(
-            code="overlap_price",
-            message=messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest),
-        )
+        shared: Counter[str] = Counter()
+        for hit in hits:
+            if hit.reason == "prompt" and not hit.certain:
+                shared[hit.case_id] += 1
+                continue
+            yield RowFinding(
+                row=hit.row,
+                code=f"overlap_{hit.reason}" if hit.certain else POSSIBLE,
+                message=messages.say("case", case=hit.case_id),
+                score=hit.score,
+                action="drop" if hit.certain else "report",
+            )
+        for case, n in shared.items():
+            yield RowFinding(
+                code=POSSIBLE,
+                message=(
+                    f"The system prompt or an earlier turn of {n} rows quotes the question of case {case}. Remove the "
+                    "question from the prompt. These rows are kept."
+                ),
+            )
+        n_dropped = sum(hit.certain for hit in hits)
+        if losses := answer_losses(rows, context.cases, hits):
+            dearest = "; ".join(
+                f"{one.answer[:60]}: {one.n_dropped} of {one.n_rows} ({one.share:.1%})" for one in losses[:_SHOWN]
+            )
+            yield RowFinding(
+                code="overlap_price",
+                message=messages.say("price", n=n_dropped, share=n_dropped / len(rows), dearest=dearest),
+            )

@@ -180,7 +180,6 @@ _DETECTORS = {
     "degenerate",
     gate=frozenset({"template_token"}),
     asks=dict.fromkeys(_TASKS, MANY),
-    whole=True,
     version=3,
 )
 def degenerate(rows: Examples, context: CheckContext) -> RowFindings:

@@ -4,19 +4,19 @@ A row repeats another one only if its answer does too. The same question with an
 contradiction, which other checks report; questions that only share a canned answer are different questions.
 """
 
-from array import array
 from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
 from xxhash import xxh3_64_intdigest, xxh3_128_digest, xxh3_128_hexdigest
 
-from tuneworthy.arrays import Ints
+from tuneworthy.arrays import Hashes, Ints
 from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, signed, words
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
+from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns, first_equal
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with
 from tuneworthy.extras import require
-from tuneworthy.store.own_file import OwnTexts
+from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.types import Example, Examples, TextPair, calls_of, frozen
 
 
@@ -29,16 +29,12 @@ def exact_duplicates(texts: Iterable[str]) -> Ints:
     >>> exact_duplicates(["Hello!", "bye", "  hello"]).tolist()
     [-1, -1, 0]
     """
-    first: dict[bytes, int] = {}
-    same = np.fromiter(
-        (
-            first.setdefault(key, row)
-            for row, key in enumerate(xxh3_128_digest(normalised_bytes(text)) for text in texts)
-        ),
-        np.int64,
-    )
-    same[same == np.arange(len(same))] = -1
-    return same
+    return first_equal(_digests(texts))
+
+
+def _digests(texts: Iterable[str]) -> Hashes:
+    """Return (n_texts, 2) hashes of the normalised texts."""
+    return np.frombuffer(b"".join(xxh3_128_digest(normalised_bytes(text)) for text in texts), np.uint64).reshape(-1, 2)
 
 
 # Words of an answer up to which it must be the same, and may not only be like the other one.
@@ -63,7 +59,7 @@ def _key(row: Example) -> str:
 
 
 @data_check("exact", whole=True, version=2)
-def exact(rows: Examples, context: CheckContext) -> RowFindings:
+class ExactCheck(MappedCheck):
     """Rows whose question has the same letters and digits as an earlier one, with the same answer.
 
     Texts are compared after Unicode normalisation and case folding; punctuation counts only where it is part of a
@@ -72,15 +68,19 @@ def exact(rows: Examples, context: CheckContext) -> RowFindings:
 
     Bad: the same chat, logged twice.
     """
-    same = exact_duplicates(_key(row) for row in rows)
-    for row, other in enumerate(same.tolist()):
-        if other >= 0:
-            yield RowFinding(row=row, code="exact_duplicate", other=other)
+
+    def mapper(self, rows: Examples, context: CheckContext) -> Mapper:
+        return lambda some: {"digests": _digests(map(_key, some))}
+
+    def join(self, columns: RowColumns, rows: Examples, context: CheckContext) -> RowFindings:
+        same = first_equal(columns.whole("digests"))
+        for row in np.flatnonzero(same >= 0).tolist():
+            yield RowFinding(row=row, code="exact_duplicate", other=int(same[row]))
 
 
 @data_check("near", whole=True, version=3)
 @frozen
-class NearCheck:
+class NearCheck(MappedCheck):
     """Rows that repeat an earlier one but for words that say nothing, and typing errors.
 
     Two rows are near copies if question and answer have the same words in the same order once filler (please, so,
@@ -96,44 +96,95 @@ class NearCheck:
     def __post_init__(self) -> None:
         require("numba")
 
-    def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
-        from tuneworthy.dataset.dedup.near import near_duplicates
+    def mapper(self, rows: Examples, context: CheckContext) -> Mapper:
+        from tuneworthy.dataset.dedup.near import sign
 
-        first: dict[int, int] = {}
-        contents, left, keys = OwnTexts(), array("q"), array("Q")
-        of = {}
-        for row, (text, short) in enumerate(map(_content, rows)):
-            other = first.setdefault(_hash(f"{short}\0{text}"), row)
-            if other != row:
-                of[row] = other, 1.0
-                continue
-            left.append(row)
-            contents.add(text)
-            keys.append(_hash(short))
-        first.clear()
-        same = near_duplicates(contents, keys=np.array(keys), threshold=self.threshold)
+        def read(some: Examples) -> Arrays:
+            pairs = [*map(_content, some)]
+            texts = [text.encode("utf-8", "surrogatepass") for text, _ in pairs]
+            keys = np.array([_hash(short) for _, short in pairs], np.uint64)
+            signed = sign([text for text, _ in pairs], keys)
+            return {
+                "contents": np.array([_hash(f"{short}\0{text}") for text, short in pairs], np.uint64),
+                "texts": np.frombuffer(b"".join(texts), np.uint8),
+                "lengths": np.fromiter(map(len, texts), np.int64),
+                "sets": signed.sets,
+                "sizes": np.diff(signed.starts),
+                "bands": signed.bands,
+            }
+
+        return read
+
+    def join(self, columns: RowColumns, rows: Examples, context: CheckContext) -> RowFindings:
+        from tuneworthy.dataset.dedup.near import BANDS, BandPairs, resolve
+
+        other = first_equal(columns.whole("contents"))
+        columns.put("compared", other < 0)
+        columns.put("starts", np.append(0, np.cumsum(columns.whole("sizes"))))
+        columns.whole("sets")
+        bands = columns.each(compare_band, [(band, self.threshold) for band in range(BANDS)])
+        same = resolve(len(other), [BandPairs(band["pairs"], band["scores"], int(band["cut"][0])) for band in bands])
+        texts = ContentTexts(columns)
         pairs = {
             row: differences
             for row in np.flatnonzero(same.of >= 0).tolist()
-            if (differences := mistyped(contents[row], contents[same.of[row]]))
+            if (differences := mistyped(texts[row], texts[int(same.of[row])]))
         }
-        counts = rows_with(contents, frozenset(chain.from_iterable(chain.from_iterable(pairs.values()))))
-        # The rows that repeat an earlier one but for typing errors, with that row and the similarity.
-        typed = {
-            left[row]: (left[same.of[row]], float(same.score[row]))
+        counts = rows_with(
+            (texts[row] for row in np.flatnonzero(other < 0).tolist()) if pairs else (),
+            frozenset(chain.from_iterable(chain.from_iterable(pairs.values()))),
+        )
+        # The rows that repeat an earlier one but for typing errors.
+        typed = [
+            row
             for row, differences in pairs.items()
             if all(min(counts[one], counts[two]) == 1 < max(counts[one], counts[two]) for one, two in differences)
-        }
-        of = {row: (typed.get(other, (other,))[0], score) for row, (other, score) in of.items()} | typed
-        for row in sorted(of):
-            other, score = of[row]
+        ]
+        score = (other >= 0).astype(float)
+        score[typed] = same.score[typed]
+        root = np.arange(len(other))
+        root[typed] = same.of[typed]
+        for row in np.flatnonzero(score).tolist():
             yield RowFinding(
                 row=row,
                 code="near_duplicate",
-                message=f"similarity {score:.2f}",
-                other=other,
-                score=score,
+                message=f"similarity {score[row]:.2f}",
+                other=int(root[other[row]] if other[row] >= 0 else root[row]),
+                score=float(score[row]),
             )
+
+
+def compare_band(columns: RowColumns, band: int, threshold: float) -> Arrays:
+    """Return the pairs of a band: see `near.BandPairs`."""
+    from tuneworthy.dataset.dedup.near import band_pairs
+
+    keys = np.concatenate([part["bands"][band] for part in columns.parts])
+    found = band_pairs(
+        keys,
+        columns.whole("compared"),
+        columns.whole("sets"),
+        columns.whole("starts"),
+        threshold,
+        columns.release,
+    )
+    return {"pairs": found.pairs, "scores": found.scores, "cut": np.array([found.cut])}
+
+
+class ContentTexts(StoredSequence[str]):
+    """The contents of rows."""
+
+    def __init__(self, columns: RowColumns) -> None:
+        self._batch = columns.batch
+        self._texts = [part["texts"] for part in columns.parts]
+        self._ends = [np.append(0, np.cumsum(part["lengths"])) for part in columns.parts]
+
+    def __len__(self) -> int:
+        return sum(len(ends) - 1 for ends in self._ends)
+
+    def item(self, number: int) -> str:
+        part, row = divmod(number, self._batch)
+        start, end = self._ends[part][row : row + 2]
+        return self._texts[part][start:end].tobytes().decode("utf-8", "surrogatepass")
 
 
 def _content(row: Example) -> TextPair:

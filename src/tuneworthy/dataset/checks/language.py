@@ -6,14 +6,17 @@ The language is recognised by the script, and among those in Latin letters by th
 
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from itertools import chain, repeat
 
+import numpy as np
 import orjson
 
 from tuneworthy.cases.normalize import question_of, words
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check
+from tuneworthy.dataset.columns import MappedCheck, Mapper, RowColumns
 from tuneworthy.stats.intervals import upper_bound
 from tuneworthy.types import Example, Examples, TextPair, Texts, grouped
 
@@ -78,7 +81,7 @@ def _latin(tokens: Texts) -> str:
 
 
 @data_check("language", whole=True, version=3, asks={"answered_in_another": MANY})
-def language(rows: Examples, context: CheckContext) -> RowFindings:
+class LanguageCheck(MappedCheck):
     """Rows in a language that no case and, with few cases, hardly any other row uses, or answered in another language.
 
     Rows that are answered in a language in which no case is answered leave if there are more than the cases explain.
@@ -86,30 +89,41 @@ def language(rows: Examples, context: CheckContext) -> RowFindings:
 
     Bad: an answer in German to a question in English, where the others are English.
     """
-    if len(rows) < MIN_ROWS:
-        return
-    pairs = [*map(_languages, rows)]
-    expected = Counter(filter(all, map(_languages, as_rows(context.cases))))
-    usual = {language_of(question_of(case)) for case in context.cases}
-    asked, _ = map(Counter, zip(*pairs, strict=True))
-    known = {*expected, *(("", answer) for _, answer in expected)}
-    unseen = Counter(pair for pair in pairs if pair[1] not in {"", pair[0]} and pair not in known)
-    # Source: Good 1953, "The population frequencies of species" (what is seen once measures what is not seen).
-    missing = upper_bound([*expected.values()].count(1), expected.total(), _ALPHA) if expected else 1
-    surely = unseen.total() > missing * len(rows)
-    most, most_pairs = (
-        len(rows) if n >= MIN_ROWS else max(1, _RARE * len(rows)) for n in (len(context.cases), expected.total())
-    )
-    for row, (question, answer) in enumerate(pairs):
-        if question not in {"", *usual} and asked[question] <= most:
-            yield RowFinding(row=row, code="rare_language", message=question, action="report")
-        elif (n := unseen[question, answer]) and (surely or (question and n <= most_pairs)):
-            yield RowFinding(
-                row=row,
-                code="answered_in_another",
-                message=f"question language {question or 'unclear'}, answer language {answer}",
-                action="drop" if surely and ("", answer) not in known else "report",
-            )
+
+    def mapper(self, rows: Examples, context: CheckContext) -> Mapper:
+        return lambda some: {"pairs": np.array(["\t".join(_languages(row)) for row in some], "S24")}
+
+    def join(self, columns: RowColumns, rows: Examples, context: CheckContext) -> RowFindings:
+        if len(rows) < MIN_ROWS:
+            return
+        names, number_of, n_rows = np.unique(columns.whole("pairs"), return_inverse=True, return_counts=True)
+        pairs = [tuple(name.decode().split("\t")) for name in names.tolist()]
+        counts = dict(zip(pairs, n_rows.tolist(), strict=True))
+        expected = Counter(filter(all, map(_languages, as_rows(context.cases))))
+        usual = {language_of(question_of(case)) for case in context.cases}
+        asked: Counter[str] = Counter()
+        for (question, _), n in counts.items():
+            asked[question] += n
+        known = {*expected, *(("", answer) for _, answer in expected)}
+        unseen = Counter({pair: n for pair, n in counts.items() if pair[1] not in {"", pair[0]} and pair not in known})
+        # Source: Good 1953, "The population frequencies of species" (what is seen once measures what is not seen).
+        missing = upper_bound([*expected.values()].count(1), expected.total(), _ALPHA) if expected else 1
+        surely = unseen.total() > missing * len(rows)
+        most, most_pairs = (
+            len(rows) if n >= MIN_ROWS else max(1, _RARE * len(rows)) for n in (len(context.cases), expected.total())
+        )
+        found: dict[int, RowFinding] = {}
+        for number, (question, answer) in enumerate(pairs):
+            if question not in {"", *usual} and asked[question] <= most:
+                found[number] = RowFinding(code="rare_language", message=question, action="report")
+            elif (n := unseen[question, answer]) and (surely or (question and n <= most_pairs)):
+                found[number] = RowFinding(
+                    code="answered_in_another",
+                    message=f"question language {question or 'unclear'}, answer language {answer}",
+                    action="drop" if surely and ("", answer) not in known else "report",
+                )
+        for row in np.flatnonzero(np.isin(number_of, [*found])).tolist():
+            yield replace(found[number_of[row]], row=row)
 
 
 def _languages(row: Example) -> TextPair:

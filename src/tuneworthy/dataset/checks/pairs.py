@@ -13,7 +13,7 @@ from tuneworthy.types import Examples
 _MOST = 0.7
 
 
-@data_check("pairs")
+@data_check("pairs", calls=True)
 def pairs(rows: Examples, context: CheckContext) -> RowFindings:
     """Pairs that say the same twice, or whose worse answer the project's first grader scores higher.
 

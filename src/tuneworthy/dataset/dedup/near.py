@@ -1,26 +1,32 @@
 """Near duplicates: MinHash bands propose, the exact Jaccard similarity of the word shingles decides.
 
-Rows are taken in order. A row that is similar enough to an earlier row that was kept repeats it; else it is unique.
-So a kept row never represents a chain of rows that grow apart, and the result does not depend on buffers or threads.
+Three steps, each a pure function of arrays. `sign` makes a signature of each row. `band_pairs` compares the rows that
+agree in one band: in order, each with the latest rows of its bucket that resemble no earlier row of it. `resolve` takes
+the pairs of all bands: a row that is similar enough to an earlier row that was kept repeats it; else it is kept. So a
+kept row never represents a chain of rows that grow apart, and the result depends neither on the order in which bands
+are compared nor on buffers.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tuneworthy.arrays import Floats, Hashes, Ints
+from tuneworthy.arrays import Bools, Floats, Hashes, Ints
 from tuneworthy.dataset.dedup.minhash import band_keys, pack, shingles
-from tuneworthy.types import Texts
+from tuneworthy.types import Texts, positional
 
-# Kept rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
+# Rows of one bucket that a row is compared with, the latest first: a template in every row stays affordable.
 LIMIT = 256
-# Places in `UniqueRows.counts`.
-ROWS, SHINGLES, CUT = 0, 1, 2
+# Of a signature.
+BANDS = 20
+# Rows after which the pages of shingles that were read leave memory.
+_RELEASED = 1 << 16
 _U = np.uint64
+Sets = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,14 +35,43 @@ class NearDuplicates:
 
     Attributes:
         of: (n,) int64, the number of the kept row that each row repeats, or -1 for a row that is unique.
-        score: (n,) float64, the highest similarity to an earlier kept row among those compared (0 if none was);
-            that to `of` for a row that repeats one.
-        cut: Buckets that held more than `LIMIT` rows when a row was looked up in them.
+        score: (n,) float64, the similarity to that row, 0 for a row that is unique.
+        cut: Searches of buckets with more than `LIMIT` rows.
     """
 
     of: Ints
     score: Floats
     cut: int = 0
+
+
+@positional
+class SignedRows:
+    """Signatures of rows.
+
+    Attributes:
+        sets: (n_shingles,) the shingles of each row, sorted, each once.
+        starts: (n_rows + 1,) where each row begins.
+        bands: (bands, n_rows) keys.
+    """
+
+    sets: Sets
+    starts: Ints
+    bands: Hashes
+
+
+@positional
+class BandPairs:
+    """Rows that resemble an earlier row in the same bucket of a band.
+
+    Attributes:
+        pairs: (n_pairs, 2) a row, and the earlier row.
+        scores: (n_pairs,) their similarity.
+        cut: See `NearDuplicates`.
+    """
+
+    pairs: NDArray[np.int32]
+    scores: Floats
+    cut: int
 
 
 def near_duplicates(
@@ -45,7 +80,7 @@ def near_duplicates(
     keys: Hashes | None = None,
     threshold: float = 0.7,
     shingle: int = 3,
-    bands: int = 20,
+    bands: int = BANDS,
     rows: int = 6,
     seed: int = 7,
 ) -> NearDuplicates:
@@ -69,73 +104,103 @@ def near_duplicates(
     if not 0 < threshold <= 1 or min(shingle, bands, rows) < 1:
         raise ValueError(f"expected 0 < threshold <= 1 and at least 1 of the others, got {threshold}, "
                          f"{shingle}, {bands}, {rows}")  # fmt: skip
-    n = len(texts)
-    slots = 1 << max(6, math.ceil(math.log2(max(1, 1.5 * bands * n))))
-    unique = UniqueRows(
-        tags=np.zeros(slots, np.uint32),
-        heads=np.empty(slots, np.int32),
-        before=np.empty((n, bands), np.int32),
-        shingles=np.empty(0, np.uint64),  # grows with the rows
-        starts=np.zeros(n + 1, np.int64),
-        numbers=np.empty(n, np.int64),
-        compared=np.full(n, -1, np.int64),
-        counts=np.zeros(3, np.int64),
-        limit=LIMIT,
+    signed = sign(texts, keys, shingle=shingle, bands=bands, rows=rows, seed=seed)
+    compared = np.ones(len(texts), bool)
+    return resolve(
+        len(texts), [band_pairs(band, compared, signed.sets, signed.starts, threshold) for band in signed.bands]
     )
-    of, score = np.full(n, -1, np.int64), np.zeros(n)
+
+
+def sign(
+    texts: Texts, keys: Hashes | None = None, *, shingle: int = 3, bands: int = BANDS, rows: int = 6, seed: int = 7
+) -> SignedRows:
+    """Return the signatures of rows (see `near_duplicates`)."""
+    parts, ends, columns = [np.empty(0, np.uint32)], [np.zeros(1, np.int64)], [np.empty((0, bands), np.uint64)]
     for packed in pack(texts):
         hashes, starts = shingles(packed, shingle)
         if keys is not None:
             hashes ^= np.repeat(keys[packed.first : packed.first + len(packed)], np.diff(starts))
-        need = int(unique.counts[SHINGLES]) + len(hashes)
-        if need > len(unique.shingles):
-            unique.shingles.resize(max(need, len(unique.shingles) * 5 // 4), refcheck=False)  # in place: no second copy
-        batch = HashedRows(packed.first, hashes, starts, band_keys(hashes, starts, bands, rows, seed))
-        here = slice(packed.first, packed.first + len(packed))
-        _match(batch, unique, threshold, of[here], score[here])
-    return NearDuplicates(of, score, int(unique.counts[CUT]))
+        columns.append(band_keys(hashes, starts, bands, rows, seed))
+        own, own_ends = np.empty(len(hashes), np.uint32), np.empty(len(packed), np.int64)
+        _sets(hashes, starts, own, own_ends)
+        parts.append(own[: own_ends[-1]])
+        ends.append(own_ends + ends[-1][-1])
+    return SignedRows(np.concatenate(parts), np.concatenate(ends), np.ascontiguousarray(np.concatenate(columns).T))
 
 
-class HashedRows(NamedTuple):
-    """Some rows.
+def band_pairs(
+    keys: Hashes,
+    compared: Bools,
+    sets: Sets,
+    starts: Ints,
+    threshold: float,
+    release: Callable[[], object] = lambda: None,
+) -> BandPairs:
+    """Compare the rows whose keys of one band are equal.
 
-    Attributes:
-        first: Number of the first one.
-        hashes: Shingles, one row after the other.
-        starts: (n_rows + 1,) where each row begins.
-        keys: (n_rows, bands).
+    Args:
+        keys: (n_rows,) of the band.
+        compared: (n_rows,) whether each row takes part.
+        sets: See `SignedRows`.
+        starts: See `SignedRows`.
+        threshold: Least similarity of a pair.
+        release: Called now and then, to free memory of `sets`.
     """
+    n = len(keys)
+    slots = 1 << max(6, math.ceil(math.log2(max(1, 1.5 * n))))
+    tags, heads, before = np.zeros(slots, np.uint32), np.empty(slots, np.int32), np.empty(n, np.int32)
+    found, cut = [(np.empty((0, 2), np.int32), np.empty(0))], 0
+    for first in range(0, n, _RELEASED):
+        last = min(n, first + _RELEASED)
+        pairs, scores, n_cut = _match(first, last, keys, compared, sets, starts, threshold, LIMIT, tags, heads, before)
+        found.append((pairs, scores))
+        cut += n_cut
+        release()
+    pairs, scores = (np.concatenate(some) for some in zip(*found, strict=True))
+    return BandPairs(pairs, scores, cut)
 
-    first: int
-    hashes: Hashes
-    starts: Ints
-    keys: Hashes
 
+def resolve(n: int, bands: Sequence[BandPairs]) -> NearDuplicates:
+    """Take the rows in order: each repeats the most similar kept row (of equal ones the first), or is kept.
 
-class UniqueRows(NamedTuple):
-    """The kept rows, findable by the key of each band.
-
-    Attributes:
-        tags: (slots,) part of a key, an open hash table; 0 is free. A wrong candidate shows by its Jaccard similarity.
-        heads: (slots,) the latest kept row of the bucket.
-        before: (n, bands) for each kept row the one before it in its buckets.
-        shingles: Of the kept rows, one row after the other.
-        starts: (n + 1,) where each kept row begins.
-        numbers: (n,) the number of each kept row.
-        compared: (n,) the last row that each kept row was compared with.
-        counts: Kept rows, their shingles, and searches that were cut; see `ROWS`, `SHINGLES`, `CUT`.
-        limit: Kept rows of one bucket that a row is compared with.
+    Args:
+        n: Number of rows.
+        bands: The pairs of each band.
     """
+    pairs = np.concatenate([np.empty((0, 2), np.int32), *(band.pairs for band in bands)])
+    scores = np.concatenate([np.empty(0), *(band.scores for band in bands)])
+    of, score = np.full(n, -1, np.int64), np.zeros(n)
+    _resolve(pairs, scores, np.lexsort((pairs[:, 1], pairs[:, 0])), of, score)
+    return NearDuplicates(of, score, sum(band.cut for band in bands))
 
-    tags: NDArray[np.uint32]
-    heads: NDArray[np.int32]
-    before: NDArray[np.int32]
-    shingles: Hashes
-    starts: Ints
-    numbers: Ints
-    compared: Ints
-    counts: Ints
-    limit: int
+
+@njit(cache=True, nogil=True)
+def _sets(hashes: Hashes, starts: Ints, out: Sets, ends: Ints) -> None:
+    """Write the set of each row's hashes, sorted, and where it ends; 32 bits tell those of two rows apart.
+
+    A hash table by the first bits is almost sorted.
+    """
+    n = 0
+    for row in range(len(starts) - 1):
+        bits, first = 6, n
+        while 1 << bits < 2 * (starts[row + 1] - starts[row]):
+            bits += 1
+        table = np.zeros(1 << bits, np.uint32)
+        for k in range(starts[row], starts[row + 1]):
+            value = np.uint32(hashes[k] >> _U(32)) | np.uint32(1)
+            place = np.int64(value) >> (32 - bits)
+            while table[place] != 0 and table[place] != value:
+                place = (place + 1) & (len(table) - 1)
+            table[place] = value
+        for value in table:
+            if value != 0:
+                place = np.int64(n)
+                while place > first and out[place - 1] > value:
+                    out[place] = out[place - 1]
+                    place -= 1
+                out[place] = value
+                n += 1
+        ends[row] = n
 
 
 @njit(cache=True, nogil=True)
@@ -155,100 +220,72 @@ def _slot(tags: NDArray[np.uint32], key: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _place(table: Hashes, value: np.uint64) -> np.uint64:
-    """Return where `value` is in the open hash table, or the free place (0) where it belongs."""
-    mask = _U(len(table) - 1)
-    place = (value >> _U(20)) & mask
-    while table[place] != _U(0) and table[place] != value:
-        place = (place + _U(1)) & mask
-    return place
-
-
-@njit(cache=True, nogil=True)
-def _set(table: Hashes, hashes: Hashes, out: Hashes) -> int:
-    """Make `table` the set of `hashes`, write its members to `out` and return how many they are."""
-    table[:] = _U(0)
-    n = 0
-    for shingle in hashes:
-        value = shingle | _U(1)
-        place = _place(table, value)
-        if table[place] == _U(0):
-            table[place] = out[n] = value
-            n += 1
-    return n
-
-
-@njit(cache=True, nogil=True)
-def _jaccard(table: Hashes, n: int, other: Hashes) -> float:
-    """Return the similarity of the set in `table`, of `n` members, and the set `other`."""
-    common = 0
-    for value in other:
-        if table[_place(table, value)] == value:
-            common += 1
-    return common / (n + len(other) - common)
-
-
-@njit(cache=True, nogil=True)
-def _nearest(row: int, keys: Hashes, table: Hashes, n: int, unique: UniqueRows) -> tuple[int, float]:
-    """Return the most similar kept row among those in the buckets of `keys` (of equal ones the first); -1 if none."""
-    best, best_score = -1, 0.0
-    for band in range(len(keys)):
-        slot = _slot(unique.tags, keys[band])
-        other, steps = unique.heads[slot] if unique.tags[slot] != 0 else -1, 0
-        while other >= 0:
-            if steps == unique.limit:
-                unique.counts[CUT] += 1
-                break
-            steps += 1
-            if unique.compared[other] != row:
-                unique.compared[other] = row
-                similarity = _jaccard(table, n, unique.shingles[unique.starts[other] : unique.starts[other + 1]])
-                if similarity > best_score or (similarity == best_score and other < best):
-                    best, best_score = other, similarity
-            other = unique.before[other, band]
-        if best_score == 1.0:
-            break
-    return best, best_score
+def _jaccard(one: Sets, other: Sets, threshold: float) -> float:
+    """Return the similarity of two sorted sets; 0 if their sizes exclude `threshold`."""
+    if min(len(one), len(other)) < threshold * max(len(one), len(other)):
+        return 0.0
+    i = j = common = 0
+    while i < len(one) and j < len(other):
+        a, b = one[i], other[j]
+        common += a == b
+        i += a <= b
+        j += b <= a
+    return common / (len(one) + len(other) - common)
 
 
 @njit(cache=True, nogil=True)
 def _match(
-    batch: HashedRows,
-    unique: UniqueRows,
+    first: int,
+    last: int,
+    keys: Hashes,
+    compared: Bools,
+    sets: Sets,
+    starts: Ints,
     threshold: float,
-    of: Ints,
-    score: Floats,
-) -> None:
-    """Compare each row with the kept rows of its buckets, then drop or keep it.
+    limit: int,
+    tags: NDArray[np.uint32],
+    heads: NDArray[np.int32],
+    before: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], Floats, int]:
+    """Compare rows `first` to `last` with the earlier rows of their buckets; return pairs, scores and cut searches.
 
     Args:
-        batch: The rows.
-        unique: Those that are kept so far; those of the batch are added.
-        threshold: See `near_duplicates`.
-        of: (n_rows,) filled in as in `NearDuplicates`.
-        score: (n_rows,) likewise.
+        tags: (slots,) part of a key, an open hash table; 0 is free. A wrong candidate shows by its similarity.
+        heads: (slots,) the latest row of the bucket that resembles no earlier one.
+        before: (n_rows,) for each such row the one before it.
     """
-    table = np.zeros(64, np.uint64)  # the row's shingles
-    for row in range(len(of)):
-        own = batch.hashes[batch.starts[row] : batch.starts[row + 1]]
-        if len(own) == 0:
+    pairs, scores = np.empty((64, 2), np.int32), np.empty(64)
+    n = cut = 0
+    for row in range(first, last):
+        own = sets[starts[row] : starts[row + 1]]
+        if len(own) == 0 or not compared[row]:
             continue
-        size = len(table)
-        while size < 4 * len(own):
-            size *= 2
-        if size > len(table):
-            table = np.zeros(size, np.uint64)
-        n = _set(table, own, unique.shingles[unique.counts[SHINGLES] :])
-        best, score[row] = _nearest(batch.first + row, batch.keys[row], table, n, unique)
-        if score[row] >= threshold:
-            of[row] = unique.numbers[best]
-            continue
-        number = unique.counts[ROWS]
-        for band in range(batch.keys.shape[1]):
-            slot = _slot(unique.tags, batch.keys[row, band])
-            unique.before[number, band] = unique.heads[slot] if unique.tags[slot] != 0 else -1
-            unique.tags[slot], unique.heads[slot] = _tag(batch.keys[row, band]), number
-        unique.numbers[number] = batch.first + row
-        unique.counts[ROWS] += 1
-        unique.counts[SHINGLES] += n
-        unique.starts[number + 1] = unique.counts[SHINGLES]
+        slot = _slot(tags, keys[row])
+        latest = heads[slot] if tags[slot] != 0 else -1
+        other, steps, begin = latest, 0, n
+        while other >= 0:
+            if steps == limit:
+                cut += 1
+                break
+            steps += 1
+            similarity = _jaccard(own, sets[starts[other] : starts[other + 1]], threshold)
+            if similarity >= threshold:
+                if n == len(scores):
+                    more_pairs, more_scores = np.empty((2 * n, 2), np.int32), np.empty(2 * n)
+                    more_pairs[:n], more_scores[:n] = pairs, scores
+                    pairs, scores = more_pairs, more_scores
+                pairs[n, 0], pairs[n, 1], scores[n] = row, other, similarity
+                n += 1
+            other = before[other]
+        if n == begin:
+            before[row], heads[slot], tags[slot] = latest, row, _tag(keys[row])
+    return pairs[:n].copy(), scores[:n].copy(), cut
+
+
+@njit(cache=True, nogil=True)
+def _resolve(pairs: NDArray[np.int32], scores: Floats, order: Ints, of: Ints, score: Floats) -> None:
+    """Fill in `of` and `score` from pairs in the order of their rows."""
+    for place in order:
+        row, other = pairs[place, 0], pairs[place, 1]
+        if of[other] < 0 and scores[place] > score[row]:
+            of[row], score[row] = other, scores[place]

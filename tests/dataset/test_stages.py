@@ -1,0 +1,276 @@
+"""A build in stages is equal to a build in one process to the byte, whatever its engine, and whatever dies."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from tests.ray_cluster import ray_cluster
+from tests.test_executors import sbatch
+from tuneworthy import executors
+from tuneworthy.config import load
+from tuneworthy.dataset.build import build_version
+from tuneworthy.dataset.dedup.near import band_pairs
+from tuneworthy.dataset.importing.importer import import_files
+from tuneworthy.dataset.stages import StagedBatches
+from tuneworthy.errors import Undecided, UserError
+from tuneworthy.executors import Engine
+from tuneworthy.store import Folder
+
+PROJECT = """[task]
+name = "stages"
+target = 0.9
+[[graders]]
+type = "chrf"
+[models.m]
+provider = "openai"
+model = "m"
+base_url = "http://127.0.0.1:9/v1"
+[ladder]
+baseline = "m"
+[data]
+encoder = "off"
+policy = { contamination = "report" }
+"""
+N = 1_200
+WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in ("nde", "lter", "sk", "rm", "ving")]
+# Runs a build in stages with small batches; its arguments are the project, the folder, the engine and the workers.
+CHILD = """
+import sys
+from pathlib import Path
+from tuneworthy.cli import invoke
+from tuneworthy.config import load
+from tuneworthy.dataset.build import build_version
+from tuneworthy.dataset.stages import StagedBatches
+from tuneworthy.store import Folder
+root, folder, engine, workers = sys.argv[1:]
+staged = StagedBatches(Path(folder), engine, int(workers), batch=150)
+build_version(load(Path(root)), Folder(Path(root)), unsafe=True, staged=staged)
+"""
+
+
+def write_project(root: Path, n: int = N) -> None:
+    """Write a project whose rows have faults of many checks, and a third of which share a long template."""
+    rng = random.Random(5)
+    template = " ".join(rng.choices(WORDS, k=120))
+    rows: list[tuple[str, str]] = []
+    for number in range(n):
+        question, answer = (" ".join(rng.choices(WORDS, k=k)) for k in (12, 40))
+        if rng.random() < 0.3:
+            answer = f"{template} {answer}"
+        if rows and rng.random() < 0.3:
+            question, answer = rng.choice(rows)
+            kind = rng.randrange(4)
+            answer += [
+                "",
+                " please",
+                " Where is M\u00c3\u00bcller&#39;s card?",
+                f" write to {WORDS[number % 90]}@example.org",
+            ][kind]
+            if kind == 1:
+                answer = answer.replace("nder", "nedr", 1)
+        rows.append((question, answer + (" and" if number % 61 == 0 else "")))
+    lines = [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in rows]
+    root.mkdir()
+    (root / "tuneworthy.toml").write_text(PROJECT)
+    (root / "rows.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    cases = dict(rows[:: n // 60])
+    (root / "cases.jsonl").write_bytes(
+        b"".join(orjson.dumps({"input": q, "expected": a}) + b"\n" for q, a in cases.items())
+    )
+    import_files(Folder(root), [root / "rows.jsonl"])
+
+
+def content(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.glob(".tuneworthy/datasets/*/*.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """A project, and the version that one process builds of it."""
+    root = tmp_path_factory.mktemp("stages") / "project"
+    write_project(root)
+    version, _ = build_version(load(root), Folder(root), unsafe=True)
+    assert version is not None
+    return root, content(root)
+
+
+@pytest.fixture
+def fresh(built: tuple[Path, dict[str, bytes]], tmp_path: Path) -> Path:
+    """The project without a version."""
+    import shutil
+
+    shutil.copytree(built[0], tmp_path / "project", ignore=shutil.ignore_patterns("datasets"))
+    return tmp_path / "project"
+
+
+def build(root: Path, folder: Path, engine: Engine = "local", workers: int = 2, batch: int = 150) -> None:
+    staged = StagedBatches(folder, engine, workers, batch=batch)
+    build_version(load(root), Folder(root), unsafe=True, staged=staged)
+
+
+def test_the_rows_have_what_the_stages_find(built: tuple[Path, dict[str, bytes]]) -> None:
+    (rejects,) = (text for name, text in built[1].items() if name.endswith("rejects.jsonl"))
+    (findings,) = (text for name, text in built[1].items() if name.endswith("findings.jsonl"))
+    for code in (b"exact_duplicate", b"near_duplicate", b"cut_off"):
+        assert code in rejects
+    for code in (b"escaped_text", b"personal_data", b"overlap_"):
+        assert code in findings
+
+
+def test_local_processes_build_what_one_process_builds_and_leave_nothing(
+    built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path
+) -> None:
+    build(fresh, tmp_path / "stages")
+    assert content(fresh) == built[1]
+    assert list((tmp_path / "stages").iterdir()) == []
+
+
+def test_ray_builds_what_one_process_builds(built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path) -> None:
+    with ray_cluster(4):
+        build(fresh, tmp_path / "stages", "ray")
+    assert content(fresh) == built[1]
+
+
+def test_slurm_builds_what_one_process_builds(
+    built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = sbatch(tmp_path)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "argv", ["tuneworthy", "--version"])
+    for _ in range(40):
+        try:
+            build(fresh, tmp_path / "stages", "slurm", batch=1000)
+            break
+        except Undecided as error:
+            command = re.search("`(sbatch .*) && sbatch", str(error))
+            assert command
+            subprocess.run(["bash", "-c", command[1]], check=True)
+    assert content(fresh) == built[1]
+    assert len((program.parent / "ran").read_text().split("\n")) > 10
+
+
+def test_a_build_goes_on_from_its_markers_with_another_number_of_workers(
+    built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, ran = executors.run_tasks, 0
+
+    def stopped(tasks: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal ran
+        ran += 1
+        if ran == 8:
+            run(tasks[:3], *arguments, **named)
+            raise KeyboardInterrupt
+        return run(tasks, *arguments, **named)
+
+    monkeypatch.setattr("tuneworthy.dataset.stages.run_tasks", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        build(fresh, tmp_path / "stages", workers=2)
+    build(fresh, tmp_path / "stages", workers=3)
+    assert content(fresh) == built[1]
+
+
+def test_a_full_disk_names_the_folder_and_the_build_goes_on_later(
+    built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "stages"
+    small.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "x", small], check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        with pytest.raises(UserError, match=rf"{small}[^:]*: No space left on device\. Free some space"):
+            build(fresh, small)
+        subprocess.run(["mount", "-o", "remount,size=500m", small], check=True)
+        build(fresh, small)
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert content(fresh) == built[1]
+
+
+def test_a_band_with_a_third_of_all_rows_takes_little_time_and_memory() -> None:
+    """30,000 of 100,000 rows have one key: each is compared with the latest `LIMIT` rows at most."""
+    rng = np.random.default_rng(3)
+    n, size = 100_000, 8
+    keys = rng.integers(2**63, size=n, dtype=np.uint64)
+    keys[rng.random(n) < 0.3] = 7
+    sets = np.sort(rng.integers(2**32, size=(n, size), dtype=np.uint32)).ravel()
+    sets.reshape(n, size)[1000:1010] = sets[:size]
+    keys[[0, *range(1000, 1010)]] = 7
+    found = band_pairs(keys, np.ones(n, bool), sets, np.arange(0, size * n + 1, size), 0.7)
+    assert found.cut > 0.25 * n
+    assert found.pairs.tolist() == [[row, 1000] for row in range(1001, 1010)]  # row 0 is too far from row 1000
+
+
+def killed(
+    root: Path, folder: Path, engine: Engine, kill: Callable[[subprocess.Popen[bytes]], object], after: int
+) -> int:
+    """Start a build, call `kill` when `after` markers exist, and return the status of the build."""
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(root), str(folder), engine, "2"])
+    while child.poll() is None:
+        if sum(1 for _ in folder.glob("*/*.done")) >= after:
+            kill(child)
+            break
+    return child.wait()
+
+
+def kill_worker(child: subprocess.Popen[bytes]) -> None:
+    """Kill a child of the build."""
+    own = subprocess.run(["pgrep", "-P", str(child.pid)], capture_output=True, text=True, check=False).stdout.split()
+    if own:
+        os.kill(int(own[0]), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["worker", "driver"])
+def test_a_killed_process_changes_nothing(
+    victim: str, built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    rng = random.Random(11)
+    for moment in range(10):
+        folder = tmp_path / f"stages{moment}"
+        folder.mkdir()
+        shutil.rmtree(fresh / ".tuneworthy" / "datasets", ignore_errors=True)
+        after = rng.randrange(1, 110)
+        if victim == "worker":
+            assert killed(fresh, folder, "local", kill_worker, after) == 0
+        else:
+            assert killed(fresh, folder, "local", lambda child: child.kill(), after) in {0, -9}
+            build(fresh, folder, workers=1 + moment % 3)
+        assert content(fresh) == built[1], moment
+
+
+@pytest.mark.slow
+def test_a_lost_head_of_ray_is_a_fault_outside_and_the_build_goes_on(
+    built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    rng = random.Random(12)
+    for moment in range(10):
+        shutil.rmtree(fresh / ".tuneworthy" / "datasets", ignore_errors=True)
+        folder = tmp_path / f"stages{moment}"
+        folder.mkdir()
+        with ray_cluster(4, RAY_gcs_rpc_server_reconnect_timeout_s="2") as cluster:
+            status = killed(
+                fresh,
+                folder,
+                "ray",
+                lambda _: cluster.head_node.kill_gcs_server(check_alive=False),
+                rng.randrange(1, 100),
+            )
+            assert status in {0, 1}
+        build(fresh, folder)
+        assert content(fresh) == built[1], moment
