@@ -450,11 +450,11 @@ def test_a_build_that_goes_on_runs_no_finished_check_again(tmp_path: Path, monke
     ran: list[str] = []
     real = check_runner._findings
 
-    def failing(check: Any, rows: Any, context: Any) -> Any:
+    def failing(check: Any, rows: Any, context: Any, staged: Any) -> Any:
         ran.append(check.name)
         if check.name == "personal_data" and ran.count("personal_data") == 1:
             raise KeyboardInterrupt
-        return real(check, rows, context)
+        return real(check, rows, context, staged)
 
     monkeypatch.setattr(check_runner, "_findings", failing)
     assert invoke(["data", "build", "--project", str(root)]) == 130
