@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 HERE = Path(__file__).parent
 QUESTION = "Where is the card that I ordered on the third of May, number {}, and when will it arrive at my address?"
@@ -68,7 +68,7 @@ def run(n: int, folder: Path) -> dict[str, float]:
     from tuneworthy.types import Case, Request, Response, Variant
 
     class Instant:
-        identity = {"provider": "instant"}
+        identity: ClassVar[dict[str, str]] = {"provider": "instant"}
         supports: frozenset[str] = frozenset()
 
         async def complete(self, request: Request) -> Response:
