@@ -4,7 +4,7 @@
 
 Builds mock_openai.c with gcc into the temporary folder at first use and becomes it. MOCK_CPU pins it to a core
 (default 1; run the client on another). FAULTS is 0 or 1: 10 % 429 with Retry-After 1, 5 % 500, 1 % hang for 60 s,
-1 % truncated JSON. Control: GET /_stats, /_reset, /_set?latency=200&faults=1&dspy=1&model=NAME. It counts every `#ID<n>`
+1 % truncated JSON. Control: GET /_stats, /_reset, /_set?latency=200&faults=1&dspy=1&model=NAME. It counts each `#ID<n>`
 that it finds in a body, so that repeated calls show.
 """
 
