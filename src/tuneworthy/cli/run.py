@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -135,12 +136,6 @@ def command(
         print_result(record.to_dict(), show_run, record, project)
 
     at_target: AtTarget = "stop" if until else "run" if yes or not sys.stdin.isatty() else "ask"
-
-    async def rounds(session: Session) -> Rounds | None:
-        if batch:
-            return await batches_of(session.runner, session.models)
-        return Shards(project, session.runner, n_shards, engine or "local").rounds() if n_shards else None
-
     record = walk(
         project,
         rungs,
@@ -148,7 +143,7 @@ def command(
         max_usd=max_usd,
         stopped=show,
         at_target=at_target,
-        rounds=rounds,
+        rounds=partial(_rounds, batch=batch, n_shards=n_shards, engine=engine),
         copies=copies,
     )
     show(record)
@@ -161,6 +156,12 @@ def command(
             ),
         )
     return Undecided.exit_status if quick else 0
+
+
+async def _rounds(session: Session, *, batch: bool, n_shards: int | None, engine: Engine | None) -> Rounds | None:
+    if batch:
+        return await batches_of(session.runner, session.models)
+    return Shards(session.project, session.runner, n_shards, engine or "local").rounds() if n_shards else None
 
 
 def _expected(project: Project, batch: bool) -> str:

@@ -129,17 +129,17 @@ def build_version(
     version = freeze(store, _contents(checked), recipe)
     if len(more := _only_overlapping(checked, checks, context, held, path)):
         say(f"Writing them with {len(more):,} rows that overlap with cases")
-        gate = DataGate("contamination", False, f"rows that overlap with cases: {len(more)}")
-        gates = [gate if one.check == gate.check else one for one in recipe.gates]
-        freeze(
-            store,
-            _contents(checked, more),
-            replace(recipe, n_rows=recipe.n_rows + len(more), gates=gates, honest=version.id),
-        )
+        freeze(store, _contents(checked, more), _with_overlapping(recipe, len(more), version.id))
     shutil.rmtree(cache.parent, ignore_errors=True)
     if staged:
         staged.clear()
     return version, version.recipe
+
+
+def _with_overlapping(recipe: Recipe, n: int, honest: str) -> Recipe:
+    gate = DataGate("contamination", False, f"rows that overlap with cases: {n}")
+    gates = [gate if one.check == gate.check else one for one in recipe.gates]
+    return replace(recipe, n_rows=recipe.n_rows + n, gates=gates, honest=honest)
 
 
 def _contents(checked: CheckedRows, more: Collection[Example] = ()) -> dict[str, Iterator[bytes]]:

@@ -6,7 +6,7 @@ and answers are about as long as the expected answers. Lengths and times are tho
 it measured.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -292,13 +292,8 @@ class _Estimating:
         candidates = [winner, *(one for one in raced if one is not winner)]
         asked = [*candidates, *candidates[:1] * (proposal.more_candidates if split.explore else 0)]
         heads = [0] * len(asked)
-        rounds = int(bool(split.asked))
-        judged = any(isinstance(grader, Judge) for grader in self.project.graders)
-        if split.explore:  # the winner of several answers the rest of dev
-            rounds += LOOKS * len(schedule(len(asked), len(split.dev))) + (len(asked) > 1)
         if any(self._has_batches(one.model) for one in asked):
-            rounds *= 1 + max(map(_results, asked)) + judged
-            self.batches[name] = max(rounds, self.batches.get(name, 0))
+            self.batches[name] = max(self._rounds_of(asked), self.batches.get(name, 0))
         if split.explore:
             for n, head in schedule(len(asked), len(split.dev)):
                 heads[:n] = [head] * n
@@ -309,6 +304,14 @@ class _Estimating:
             (one, float(n), alone if not place or (self.project.constraints.p95_ms and one.model in forms) else 0)
             for place, (one, n) in enumerate(zip(asked, heads, strict=True))
         ] + [(replace(winner, model=model), float(n), 0) for model, n in proposal.more_calls.items()]
+
+    def _rounds_of(self, asked: Sequence[Variant]) -> int:
+        """Return the number of times that a rung waits for answers."""
+        rounds = int(bool(self.split.asked))
+        if self.split.explore:  # the winner of several answers the rest of dev
+            rounds += LOOKS * len(schedule(len(asked), len(self.split.dev))) + (len(asked) > 1)
+        judged = any(isinstance(grader, Judge) for grader in self.project.graders)
+        return rounds * (1 + max(map(_results, asked)) + judged)
 
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
         steps = 1 + _results(variant)

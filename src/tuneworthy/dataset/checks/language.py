@@ -6,6 +6,7 @@ The language is recognised by the script, and among those in Latin letters by th
 
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -96,9 +97,18 @@ class LanguageCheck(MappedCheck):
     def join(self, columns: RowColumns, rows: Examples, context: CheckContext) -> RowFindings:
         if len(rows) < MIN_ROWS:
             return
-        names, number_of, n_rows = np.unique(columns.whole("pairs"), return_inverse=True, return_counts=True)
+        names, number_of, sizes = np.unique(columns.whole("pairs"), return_inverse=True, return_counts=True)
         pairs = [tuple(name.decode().split("\t")) for name in names.tolist()]
-        counts = dict(zip(pairs, n_rows.tolist(), strict=True))
+        counts = dict(zip(pairs, sizes.tolist(), strict=True))
+        found = self._faults(pairs, counts, len(rows), context)
+        for row in np.flatnonzero(np.isin(number_of, [*found])).tolist():
+            yield replace(found[number_of[row]], row=row)
+
+    @staticmethod
+    def _faults(
+        pairs: Sequence[TextPair], counts: Mapping[TextPair, int], n_rows: int, context: CheckContext
+    ) -> dict[int, RowFinding]:
+        """Return the finding on each pair of languages that is unusual, by its place."""
         expected = Counter(filter(all, map(_languages, as_rows(context.cases))))
         usual = {language_of(question_of(case)) for case in context.cases}
         asked: Counter[str] = Counter()
@@ -108,9 +118,9 @@ class LanguageCheck(MappedCheck):
         unseen = Counter({pair: n for pair, n in counts.items() if pair[1] not in {"", pair[0]} and pair not in known})
         # Source: Good 1953, "The population frequencies of species" (what is seen once measures what is not seen).
         missing = upper_bound([*expected.values()].count(1), expected.total(), _ALPHA) if expected else 1
-        surely = unseen.total() > missing * len(rows)
+        surely = unseen.total() > missing * n_rows
         most, most_pairs = (
-            len(rows) if n >= MIN_ROWS else max(1, _RARE * len(rows)) for n in (len(context.cases), expected.total())
+            n_rows if n >= MIN_ROWS else max(1, _RARE * n_rows) for n in (len(context.cases), expected.total())
         )
         found: dict[int, RowFinding] = {}
         for number, (question, answer) in enumerate(pairs):
@@ -122,8 +132,7 @@ class LanguageCheck(MappedCheck):
                     message=f"question language {question or 'unclear'}, answer language {answer}",
                     action="drop" if surely and ("", answer) not in known else "report",
                 )
-        for row in np.flatnonzero(np.isin(number_of, [*found])).tolist():
-            yield replace(found[number_of[row]], row=row)
+        return found
 
 
 def _languages(row: Example) -> TextPair:
