@@ -285,7 +285,7 @@ def test_timed_calls_all_go_to_the_first_endpoint_in_use(tmp_path: Path) -> None
 def test_an_answer_names_its_endpoint_and_rows_of_before_are_read() -> None:
     answer = Response(text="x", endpoint="http://a/v1")
     assert decoded(encoded(answer), "here") == answer
-    before = json.dumps(json.loads(encoded(answer))[:-1])
+    before = json.dumps(json.loads(encoded(answer))[:-2])  # neither endpoint nor price factor
     assert decoded(before, "here") == replace(answer, endpoint="")
 
 

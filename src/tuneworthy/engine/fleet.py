@@ -14,7 +14,7 @@ waiter loses no slot.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -177,23 +177,14 @@ class Fleet:
 
     def _judge(self) -> bool:
         """Compare what the endpoints serve; return False while an answer may still change the result."""
-        if any(one.is_new for one in self.endpoints):
+        votes = [one.vote for one in self.endpoints if one.vote]
+        if any(one.is_new for one in self.endpoints) or self._is_open(votes):
             return False
-        n, voters = len(self.endpoints), [one.vote for one in self.endpoints if one.vote]
-        self._root = _winner(Counter(one.root for one in self.endpoints if one.root), n, self._root)
-        names = Counter(name for name, _ in voters if name)
-        is_open = any(not one.vote and not one.failures and one.limiter.in_flight for one in self.endpoints)
-        if is_open and not self._name and 2 * max(Counter(voters).values(), default=0) <= n:
-            return False
-        self._name = _winner(names, n, self._name, *self._expected)
-        marks = Counter(mark for name, mark in voters if mark and name == self._name)
-        mark = _winner(marks, n)
-        if marks[mark] > 1 and (2 * marks[mark] > n or not self._fingerprints) and mark not in self._fingerprints:
-            self._fingerprints = {mark}
-        faults = [self._fault(one) for one in self.endpoints]
+        self._elect(votes)
+        faults = [*map(self._fault, self.endpoints)]
         if all(faults):  # each was started again, and no two agree
             self._fingerprints = set()
-            faults = [self._fault(one) for one in self.endpoints]
+            faults = [*map(self._fault, self.endpoints)]
         for one, fault in zip(self.endpoints, faults, strict=True):
             if fault and not one.fault:
                 self.say(f"{fault} It gets no further calls.")
@@ -203,6 +194,20 @@ class Fleet:
                 held.set_result(None)
         self._held.clear()
         return True
+
+    def _is_open(self, votes: Sequence[tuple[str, str]]) -> bool:
+        is_asked = any(not one.vote and not one.failures and one.limiter.in_flight for one in self.endpoints)
+        return is_asked and not self._name and 2 * max(Counter(votes).values(), default=0) <= len(self.endpoints)
+
+    def _elect(self, votes: Sequence[tuple[str, str]]) -> None:
+        """Find root, name and fingerprint of the fleet's model."""
+        n = len(self.endpoints)
+        self._root = _winner(Counter(one.root for one in self.endpoints if one.root), n, self._root)
+        self._name = _winner(Counter(name for name, _ in votes if name), n, self._name, *self._expected)
+        marks = Counter(mark for name, mark in votes if mark and name == self._name)
+        mark = _winner(marks, n)
+        if marks[mark] > 1 and (2 * marks[mark] > n or not self._fingerprints) and mark not in self._fingerprints:
+            self._fingerprints = {mark}
 
     def _fault(self, endpoint: Endpoint) -> str:
         name, mark = endpoint.vote or ("", "")
