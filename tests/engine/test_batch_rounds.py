@@ -202,20 +202,17 @@ def without_texts(lines: list[Line]) -> list[Any]:
     return lines
 
 
-def half(server: BatchServer) -> None:
-    """The first batch ends early; a later one is whole."""
+def ends(status: str, ran: float = 0.5, *, silent: bool = False) -> Callable[[BatchServer], None]:
+    """The first batch ends early, and a later one is whole; if `silent`, requests that were not run have no line."""
 
-    def then(lines: list[Line]) -> list[Line]:
-        server.ending = "completed"
-        return lines
-
-    server.distort = then
-
-
-def ends(status: str, ran: float = 0.5) -> Callable[[BatchServer], None]:
     def change(server: BatchServer) -> None:
         server.ending, server.ran = status, ran
-        half(server)
+
+        def then(lines: list[Line]) -> list[Line]:
+            server.ending = "completed"
+            return [line for line in lines if line["response"]] if silent else lines
+
+        server.distort = then
 
     return change
 
@@ -253,6 +250,7 @@ FAULTS = {
     "expired as a whole": Fault(ends("expired", 0.0), single=N),
     "half expired": Fault(ends("expired"), single=N // 2),
     "cancelled by another user": Fault(ends("cancelled"), single=N // 2),
+    "cancelled, and silent on the rest": Fault(ends("cancelled", silent=True), single=N // 2, kinds="openai"),
     "some requests failed": Fault(set_to(broken={"q1", "q7"}), single=2),
     "all requests failed": Fault(set_to(broken={f"q{n}" for n in range(N)}), single=N),
     "ids are repeated": Fault(lines_from(lambda lines: lines + lines[:4])),
@@ -345,6 +343,22 @@ def test_results_of_another_batch_are_refused(tmp_path: Path, server: BatchServe
     server.distort = lambda lines: lines
     world = World(tmp_path, server, "anthropic")
     assert is_whole(world.ask()) and max(server.submitted.values()) == 1 and world.usd == pytest.approx(server.bill)
+
+
+def test_results_that_answer_nothing_are_counted_and_told(tmp_path: Path, server: BatchServer) -> None:
+    server.broken = {"q5"}
+    server.distort = lambda lines: [*lines, lines[0], {**lines[0], "custom_id": "x"}, b"{"]
+    world = World(tmp_path, server)
+    assert is_whole(world.ask()) and world.usd == pytest.approx(server.bill)
+    said = next(line for line in world.notes.lines if " gave " in line)
+    for words in (
+        "11 answers",
+        " repeated",
+        " of other requests",
+        " unreadable",
+        "1 failed or not run (the model crashed)",
+    ):
+        assert words in said, said
 
 
 def test_a_file_of_results_that_is_gone_is_not_paid_again(tmp_path: Path, server: BatchServer) -> None:

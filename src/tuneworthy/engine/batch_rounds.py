@@ -197,16 +197,13 @@ class BatchRounds:
     async def _create(self, batch: OpenBatch, api: BatchApi, uploaded: object) -> str:
         """Create a batch; after a fault that leaves open whether it was created, look for it first."""
         known = {one.id for one in self.folder.all()} - {""}
-        for tries in range(MAX_TRIES):
+        for _ in range(MAX_TRIES):
             try:
                 if (identity := await api.create(batch.token, batch.endpoint, uploaded)) not in known:
                     return identity
             except ProviderError as error:
                 if not error.retryable:
                     raise
-                if error.code == "rate_limit":
-                    await _pause(tries)
-                    continue
                 fault = error.message
             else:
                 fault = f"the provider named the batch {identity} twice"
