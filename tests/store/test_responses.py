@@ -237,3 +237,17 @@ def test_the_day_of_an_answer_is_that_of_its_commit(tmp_path: Path) -> None:
     store.put(b"a", Response(text="y"), 0.0)
     assert store.dates([b"a"]) == first
     store.close()
+
+
+def test_answers_of_a_batch_are_stored_with_the_ends_of_their_calls_or_not_at_all(tmp_path: Path) -> None:
+    store = ResponseStore(tmp_path / "r.sqlite")
+    store.open_batch([(b"a", 1.0), (b"b", 1.0)], 5.0)
+    notes = {key: note for key, (note, _) in store.batch_calls(5.0).items()}
+    good, bad = (b"a", Response(text="a"), 0.5, notes[b"a"]), (b"b", Response(text="b"), float("nan"), notes[b"b"])
+    with pytest.raises(UserError):
+        store.put_many([good, bad])
+    assert len(store) == 0 and store.batch_calls(5.0).keys() == {b"a", b"b"}
+    assert store.put_many([good]) == [True] and store.batch_calls(5.0).keys() == {b"b"}
+    store.close_batch(5.0, [notes[b"b"]])
+    assert not store.batch_calls(5.0) and store.spending().usd == 1.5
+    store.close()
