@@ -134,7 +134,7 @@ def test_setup_and_ci_install_from_the_constraints() -> None:
     assert "--require-hashes -r requirements-dev.lock" in (ROOT / "Makefile").read_text()
     jobs = (ROOT / ".ci" / "run").read_text()
     assert "make test ;;" in jobs and "make test-extras ;;" in jobs
-    assert "-e '.[local,dev,train,rag,optimise,sweep,tools]'" in (ROOT / "Makefile").read_text()
+    assert "-e '.[local,dev,train,rag,optimise,ray,sweep,tools]'" in (ROOT / "Makefile").read_text()
 
 
 def test_a_library_whose_inside_is_relied_on_is_bounded_above() -> None:

@@ -343,7 +343,7 @@ def _write_array(tasks: Sequence[PooledTask], folder: Path, workers: int | None)
     limit = f"%{workers}" if workers else ""
     run = shlex.join(processes.main_of(__name__, "slurm", str(listed)))
     write_atomic(array, f'{head}#SBATCH --array=0-{n - 1}{limit}\nexec {run} "$SLURM_ARRAY_TASK_ID" {n}\n'.encode())
-    command = shlex.join([sys.executable, "-P", "-m", "tuneworthy", *sys.argv[1:]])
+    command = shlex.join(processes.python("-m", "tuneworthy", *sys.argv[1:]))
     write_atomic(
         again,
         (

@@ -98,7 +98,7 @@ ELSEWHERE |= {
     ("how-to/distil.md", "tuneworthy data build --project big"): BOOKINGS,
     ("how-to/serve.md", "tuneworthy serve"): SERVE,
     ("how-to/serve.md", "tuneworthy serve --what merged --port 8000"): SERVE,
-    ("how-to/serve.md", "tuneworthy export card --out README.md"): "shadow/test_releases.py::"
+    ("how-to/serve.md", "tuneworthy export card"): "shadow/test_releases.py::"
     "test_a_shipped_model_becomes_a_release_once",
     ("how-to/serve.md", "tuneworthy train --only parity --server tuned@http://127.0.0.1:8000"): SERVE,
     ("how-to/train.md", "tuneworthy train"): "train/test_preference.py::"

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tuneworthy.cli import train_steps
-from tuneworthy.cli.options import json_option, note, print_json, project_option, say, wants_json
+from tuneworthy.cli.options import POSITIVE, json_option, note, print_json, project_option, say, wants_json
 from tuneworthy.cli.run import agree_to_spend
 from tuneworthy.config import load
 from tuneworthy.dataset.freeze import latest_version
@@ -30,10 +30,11 @@ from tuneworthy.types import JsonObject
 @click.option("--server", metavar="NAME@URL", help="Model or adapter of a running vLLM server, for --only parity.")
 @click.option(
     "--processes",
-    type=click.IntRange(min=1),
+    type=POSITIVE,
     default=1,
+    show_default=True,
     metavar="N",
-    help="Processes to train on, each with a GPU if there are any [default: 1].",
+    help="Processes to train on, each with a GPU if there are any.",
 )
 @project_option
 @json_option
