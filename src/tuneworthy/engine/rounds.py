@@ -41,7 +41,7 @@ class Rounds:
     ) -> None:
         self.send, self.accepts, self.least, self.quiet_s = send, accepts, least, quiet_s
         self.sent = 0
-        self._open: dict[str, tuple[OpenModel, list[Job]]] = {}
+        self._open: dict[str, tuple[OpenModel, dict[bytes, Job]]] = {}
         self._last = 0.0
         self._task: asyncio.Task[bool] | None = None
         self._sent: dict[bytes, asyncio.Task[Any]] = {}  # by key of a job: the round that asks it
@@ -63,9 +63,9 @@ class Rounds:
         return bool(earlier) or begun
 
     async def _join(self, model: OpenModel, jobs: list[Job]) -> bool:
-        _, wanted = self._open.setdefault(model.name, (model, []))
-        keys = {job.key for job in wanted}
-        wanted.extend(job for job in jobs if job.key not in keys)
+        _, wanted = self._open.setdefault(model.name, (model, {}))
+        for job in jobs:
+            wanted.setdefault(job.key, job)
         self._last = asyncio.get_running_loop().time()
         if self._task is None:
             self._task = asyncio.create_task(self._round())
@@ -82,7 +82,8 @@ class Rounds:
             while (rest := self._last + self.quiet_s - clock()) > 0:
                 await asyncio.sleep(rest)
         finally:
-            wanted, self._open, self._task = self._open, {}, None
+            wanted = {name: (model, [*jobs.values()]) for name, (model, jobs) in self._open.items()}
+            self._open, self._task = {}, None
         if sum(len(jobs) for _, jobs in wanted.values()) < self.least:
             return False
         self.sent += 1
