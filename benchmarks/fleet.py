@@ -2,7 +2,7 @@
 
     python benchmarks/fleet.py [--cases 100000] [--rounds 1] [--sizes 1000 10000 100000 1000000] [--save]
 
-Throughput: the mock servers run on core 1, each in a process of its own; the client (`clients/ours.py`) runs on core 0.
+Throughput: the mock servers run on core 1, each in a process of its own; the client runs on core 0.
 A server answers after a fixed time, so its capacity is its calls in flight over that time. The ideal is the sum of the
 capacities of the honest servers while they live. Goal: at least 0.9 of the ideal, each case answered once, no answer
 from the server of the other model.
@@ -29,10 +29,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from engine import CLIENTS, CORE, HERE, Mock, write_cases, write_project
+from engine import CORE, HERE, Mock
 
 N_ENDPOINTS, CONCURRENCY = 8, 32
-LATENCY_MS, SLOW_MS = 150, 750
+LATENCY_MS, SLOW_MS = 500, 2500
 SLOW, LIAR, DYING = 1, 3, 5
 # When the dying server dies, as a share of the cases, and for how long, seconds.
 DIES_AT, DEAD_S = 0.25, 15.0
@@ -75,13 +75,8 @@ def throughput(folder: Path, n: int) -> dict[str, Any]:
     settings = {SLOW: f"latency={SLOW_MS}", LIAR: f"latency={LATENCY_MS}&model=another"}
     servers = [MortalServer(settings.get(number, f"latency={LATENCY_MS}")) for number in range(N_ENDPOINTS)]
     try:
-        root = folder / "project"
-        write_project(root, write_cases(folder, n), servers[0].mock, CONCURRENCY)
-        project = root / "tuneworthy.toml"
         urls = [server.mock.base_url for server in servers]
-        line = f'base_url = "{urls[0]}"'
-        project.write_text(project.read_text().replace(line, f"endpoints = {json.dumps(urls)}"))
-        command = ["taskset", "-c", CORE, sys.executable, CLIENTS / "ours.py", root]
+        command = ["taskset", "-c", CORE, sys.executable, __file__, "--child", str(n), "--at", str(folder), *urls]
         client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         while sum(server.count() for server in servers) < DIES_AT * n and client.poll() is None:
             time.sleep(0.1)
@@ -91,31 +86,30 @@ def throughput(folder: Path, n: int) -> dict[str, Any]:
         servers[DYING].start()
         dead_s = time.perf_counter() - dead
         output = json.loads(client.communicate()[0])
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        answers = Counter(server.count() for server in servers)
         answered = sum(server.count() for number, server in enumerate(servers) if number != LIAR)
         by_liar = servers[LIAR].count()
     finally:
         for server in servers:
             server.process.kill()
-    database = sqlite3.connect(root / ".tuneworthy" / "responses.sqlite")
+    database = sqlite3.connect(folder / "responses.sqlite")
     bodies = (body.partition(b"\n")[0] for (body,) in database.execute("SELECT body FROM responses"))
     stored = Counter(json.loads(body)[-1] for body in bodies)
-    seconds = output["asking_s"]
+    seconds = output["wall_us"] * n / 1e6
     fast = CONCURRENCY / LATENCY_MS * 1000
     ideal = seconds * (fast * (N_ENDPOINTS - 3) + CONCURRENCY / SLOW_MS * 1000) + (seconds - dead_s) * fast
     return {
         "cases": n, "seconds": round(seconds, 1), "per_s": round(n / seconds), "of_ideal": round(n / ideal, 3),
-        "answered": output["answered"], "calls": output["asked"], "answered_by_servers": answered,
+        "cpu_us": output["cpu_us"], "rss_mb": output["rss_mb"], "calls": output["calls"],
+        "answered_by_servers": answered,
         "calls_of_the_liar": by_liar, "stored_of_the_liar": stored[urls[LIAR]],
-        "stored": [stored[url] for url in urls], "rss_mb": round(usage.ru_maxrss / 1024), "dead_s": round(dead_s, 1),
-        "servers": len(answers),
+        "stored": [stored[url] for url in urls], "dead_s": round(dead_s, 1),
     }  # fmt: skip
 
 
-async def _ask(folder: Path, n: int) -> dict[str, Any]:
+async def _ask(folder: Path, n: int, urls: list[str]) -> dict[str, Any]:
+    from tuneworthy.config.models import OpenAI
     from tuneworthy.engine.budget import Budget
-    from tuneworthy.engine.models import OpenModel
+    from tuneworthy.engine.models import OpenModel, open_model
     from tuneworthy.engine.runner import Runner
     from tuneworthy.prompts.shots import ShotPool
     from tuneworthy.store import ResponseStore
@@ -135,19 +129,24 @@ async def _ask(folder: Path, n: int) -> dict[str, Any]:
         name="m", provider=next(iter(endpoints.values())), price=None, hosted=False, timeout_s=60.0, retries=6,
         concurrency=CONCURRENCY * N_ENDPOINTS, endpoints=endpoints,
     )  # fmt: skip
-    variant = Variant(name="v", model="m", model_identity=Instant.identity, system=None, user="{{ input }}",
+    if urls:
+        config = OpenAI(provider="openai", model="mock", endpoints=urls, concurrency=CONCURRENCY)
+        model = open_model("m", config, folder)
+    variant = Variant(name="v", model="m", model_identity=model.provider.identity, system=None, user="{{ input }}",
                       max_tokens=8)  # fmt: skip
     runner = Runner(ResponseStore(folder / "responses.sqlite"), Budget(None), ShotPool([]))
-    cases = [Case(id=f"c{number}", input=f"question {number}", expected="42") for number in range(n)]
+    cases = [Case(id=f"c{number}", input=f"#ID{number} which river?", expected="42") for number in range(n)]
     before = resource.getrusage(resource.RUSAGE_SELF)
     started = time.perf_counter()
     traces = await runner.run(variant, model, cases)
     wall_s = time.perf_counter() - started
     usage = resource.getrusage(resource.RUSAGE_SELF)
     assert all(trace.response for trace in traces) and len(traces) == n
+    for provider in model.endpoints.values():
+        await provider.close()
     cpu_s = usage.ru_utime + usage.ru_stime - before.ru_utime - before.ru_stime
     return {"cases": n, "wall_us": round(1e6 * wall_s / n, 1), "cpu_us": round(1e6 * cpu_s / n, 1),
-            "rss_mb": round(usage.ru_maxrss / 1024)}  # fmt: skip
+            "calls": runner.sent, "rss_mb": round(usage.ru_maxrss / 1024)}  # fmt: skip
 
 
 def main() -> None:
@@ -157,11 +156,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--sizes", type=int, nargs="*", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--at", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("urls", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/fleet.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.child:
-            print(json.dumps(asyncio.run(_ask(Path(folder), options.child))))
+            print(json.dumps(asyncio.run(_ask(options.at or Path(folder), options.child, options.urls))))
             return
     saved: dict[str, Any] = {"load_before": os.getloadavg(), "throughput": [], "overhead": []}
     print(f"{os.cpu_count()} cores, load average before: {saved['load_before'][0]:.1f}")

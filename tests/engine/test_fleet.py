@@ -254,6 +254,19 @@ def test_a_liar_that_comes_back_from_an_outage_is_found(tmp_path: Path) -> None:
     assert world.answered(400)["a"] <= 20 and len(world.notes.lines) == 1
 
 
+def test_an_endpoint_that_was_quickly_restarted_with_another_model_is_found(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def script(text: str, nth: int) -> Any:
+        calls.append(text)
+        if len(calls) == 21:
+            return fault("connection")
+        return Response(text=text, model="m", fingerprint="f1" if len(calls) < 21 else "f2")
+
+    world = FleetWorld(tmp_path, script, serving("m", "f1"), serving("m", "f1"))
+    assert world.answered(400)["a"] <= 20 and len(world.notes.lines) == 1
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_the_model_of_earlier_answers_counts_without_a_majority(tmp_path: Path, known: bool) -> None:
     async def main() -> list[str]:
