@@ -499,7 +499,9 @@ def test_a_process_that_is_killed_twice_on_the_way_pays_nothing_twice(tmp_path: 
 
 def test_a_process_that_is_killed_at_random_times_pays_nothing_twice(tmp_path: Path, server: BatchServer) -> None:
     rng, killed = random.Random(7), 0
-    for run in range(8):
+    for run in range(40):  # a fast machine ends before many of the moments
+        if killed == 8:
+            break
         server.polls, folder, before = 3, tmp_path / str(run), server.bill
         server.submitted.clear()
         child = os.fork()
@@ -514,7 +516,7 @@ def test_a_process_that_is_killed_at_random_times_pays_nothing_twice(tmp_path: P
         world = World(folder, server, "openai" if run % 2 else "anthropic")
         assert is_whole(world.ask()) and set(server.submitted.values()) == {1} and not server.single
         assert world.usd == pytest.approx(server.bill - before)
-    assert killed >= 4
+    assert killed == 8
 
 
 def open_batch(tmp_path: Path, server: BatchServer, kind: str = "openai") -> None:

@@ -436,6 +436,24 @@ def test_no_command_waits_for_shards_on_other_machines(waiting: Path) -> None:
     assert shards.open_round(Folder(waiting))
 
 
+def test_no_other_run_asks_what_shards_on_other_machines_ask(waiting: Path) -> None:
+    with pytest.raises(Undecided, match=r"shards on other machines will give: \d+.*doctor --release"):
+        run(waiting)
+    with pytest.raises(Undecided, match=r"Shards on other machines have not ended.*doctor --release"):
+        run(waiting, 3, "local")
+    assert not calls(waiting) and shards.open_round(Folder(waiting))
+
+
+def test_a_release_gives_up_on_shards_elsewhere_and_keeps_their_answers(
+    waiting: Path, expected: tuple[Any, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    work(str(waiting), 1, 3)
+    before = calls(waiting).total()
+    assert cli.invoke(["doctor", "--release", "--project", str(waiting)]) == 0
+    assert shards.open_round(Folder(waiting)) is None
+    assert run(waiting) == expected[0] and before and set(calls(waiting).values()) == {1}
+
+
 def test_models_outside_the_project_file_and_trained_models_stay_with_the_driver(tmp_path: Path) -> None:
     root = project(tmp_path / "p")
     file = root / "tuneworthy.toml"

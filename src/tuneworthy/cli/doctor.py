@@ -11,6 +11,7 @@ from tuneworthy.cli.spending import note_elsewhere
 from tuneworthy.config import Project, load
 from tuneworthy.doctor.examine import StoreReport, examine, repair
 from tuneworthy.engine.batch_rounds import BatchRounds
+from tuneworthy.engine.shards import collect
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.session import open_runner
 from tuneworthy.report.text import clean
@@ -38,7 +39,8 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, rele
     again, until you pass --accept or --remeasure. Removed answers still count in the budget.
 
     An interrupted call counts at its maximum cost until the same request is answered. Pass --release if your provider
-    did not bill such calls. It also cancels open batches of `run --batch`, and keeps the answers that they gave.
+    did not bill such calls. It also cancels open batches of `run --batch` and open rounds of `run --shard`, and keeps
+    the answers that they gave.
 
     \b
     Example:
@@ -65,6 +67,7 @@ def command(root: Path, repairs: bool, signer: str | None, remeasure: bool, rele
         run_async(_release_batches(load(root)))
     if release and folder.responses.exists():
         with folder.lock(note), closing(ResponseStore(folder.responses)) as store:
+            collect(folder, store, note, ending=True)
             spending = store.spending()
             store.release()
         note(

@@ -34,6 +34,7 @@ from tuneworthy.errors import (
     OutsideFault,
     ProviderError,
     TuneworthyError,
+    Undecided,
     UserError,
 )
 from tuneworthy.prompts.passages import split_citations
@@ -149,6 +150,7 @@ class Runner:
     Attributes:
         calls: Whether models may be called.
         rounds: Answers calls that are not timed, if set, before single calls are made.
+        elsewhere: Returns the keys of requests that shards on other machines have.
         sent: Calls that were sent to a provider.
         spending: All that this runner needed so far.
         lost: Failures that another run may not meet: it makes these calls again.
@@ -178,6 +180,7 @@ class Runner:
         self.grace_s = grace_s
         self.sent, self.calls = 0, True
         self.rounds: Rounds | None = None
+        self.elsewhere: Callable[[], Set[bytes]] = frozenset
         self.spending = Spending()
         self.lost: list[Failure] = []
         self.doubtful: Counter[str] = Counter()
@@ -279,7 +282,7 @@ class Runner:
         self.progress.begin(variant.name, len(jobs), len(jobs) - len(missing), alone=alone)
         try:
             if missing:
-                self._refuse_open(model, missing.keys())
+                self.refuse_open(model, missing.keys())
                 await self._ask(model, Batch(missing.values(), concurrency or model.concurrency), answers)
         finally:
             self.progress.end()
@@ -287,12 +290,19 @@ class Runner:
         kept = self.store.get_many([*missing] if variant.tools else [])
         return answers | {key: (answer, answers[key][1]) for key, (answer, _) in kept.items()}, stored
 
-    def _refuse_open(self, model: OpenModel, keys: Set[bytes]) -> None:
+    def refuse_open(self, model: OpenModel, keys: Set[bytes]) -> None:
         """Refuse calls that would be paid twice.
 
         Raises:
             OutsideFault: Their answers are in a batch of the provider.
+            Undecided: Shards on other machines have these requests.
         """
+        if self.calls and (n := len(keys & self.elsewhere())):
+            raise Undecided(
+                f"Answers of {model.name} that shards on other machines will give: {n}.",
+                hint="When these have ended, run `tuneworthy run --merge COPY`, or `tuneworthy run --shard N --engine "
+                "slurm` if the disk is shared. To give up on them, run `tuneworthy doctor --release`.",
+            )
         if self.calls and (n := self.store.in_batches(keys)):
             raise OutsideFault(
                 f"Answers of {model.name} in a batch that was not fetched yet: {n}.",

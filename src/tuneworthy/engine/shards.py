@@ -115,7 +115,13 @@ class Shards:
         Raises:
             Undecided: Workers on other machines have not completed the open round.
         """
-        if (before := open_round(self.folder)) and self.engine == "slurm":
+        before = open_round(self.folder)
+        if before and before.engine == "slurm" != self.engine:
+            raise Undecided(
+                "Shards on other machines have not ended yet.",
+                hint="Go on with `--engine slurm` or `--merge`, or give up on them with `tuneworthy doctor --release`.",
+            )
+        if before and self.engine == "slurm":
             self._run(before)
         # a worker reads the project file, and knows no model that was trained
         names = self.project.models.keys() - {self.project.serve.model}
@@ -130,6 +136,8 @@ class Shards:
             UserError: The folder cannot be written, or a worker has another model.
         """
         store, budget = self.runner.store, self.runner.budget
+        for model, jobs in wanted.values():
+            self.runner.refuse_open(model, {job.key for job in jobs})
         shares, ceilings = self._divide(wanted)
         total, rest = fsum(ceilings), 0.0
         if is_limited := budget.limit_usd is not None and total > 0:
@@ -243,6 +251,15 @@ def collect(
             (folder.path / "shards/round.json").unlink(missing_ok=True)
             shutil.rmtree(folder.path / "shards")
     return failed
+
+
+def keys_elsewhere(folder: Folder) -> frozenset[bytes]:
+    """Return the keys of the requests of an open round that runs on other machines."""
+    this, shards = open_round(folder), folder.path / "shards"
+    if this is None or this.engine != "slurm":
+        return frozenset()
+    rows = (row for n in _shares(folder) for row in read_lines(shards / f"{n}.jsonl", ShardRequest))
+    return frozenset(bytes.fromhex(row.key) for row in rows)
 
 
 def _shares(folder: Folder) -> list[int]:

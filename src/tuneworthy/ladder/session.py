@@ -4,7 +4,7 @@ from asyncio import current_task
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -17,7 +17,7 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.request_batcher import RequestBatcher
 from tuneworthy.engine.runner import Progress, Runner, usage
-from tuneworthy.engine.shards import collect
+from tuneworthy.engine.shards import collect, keys_elsewhere
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
@@ -287,6 +287,7 @@ async def open_session(
             collect(folder, store, waiting, copies)
         session = Session(project, data, store, progress, _budget(project, store, max_usd))
         session.runner.calls = calls
+        session.runner.elsewhere = partial(keys_elsewhere, folder)
         try:
             yield session
         finally:
@@ -339,7 +340,9 @@ async def open_runner(
         collect(folder, store, waiting)
         budget = _budget(project, store, max_usd)
         try:
-            yield Runner(store, budget, ShotPool(()), progress, mask=mask, compares=False), models
+            runner = Runner(store, budget, ShotPool(()), progress, mask=mask, compares=False)
+            runner.elsewhere = partial(keys_elsewhere, folder)
+            yield runner, models
         finally:
             await models.close()
             store.close()
