@@ -91,6 +91,7 @@ def opened(fleet: Fleet) -> list[Endpoint]:
     """Put all endpoints in use, as if each had answered."""
     for one in fleet.endpoints:
         one.back_at, one.vote, one.ejections = None, ("m", ""), 1
+    fleet.is_decided = True
     return fleet.endpoints
 
 
@@ -222,6 +223,35 @@ def test_an_endpoint_of_another_model_gets_no_further_call_and_none_of_its_answe
     assert world.played[liar].calls.total() <= 1
     (line,) = world.notes.lines
     assert line.startswith(f"{liar} serves ")
+
+
+def test_no_answer_of_a_fast_liar_counts_while_slow_servers_have_not_answered(tmp_path: Path) -> None:
+    async def slow(text: str, nth: int) -> Response:
+        await asyncio.sleep(10)
+        return Response(text=text, model="right")
+
+    world = FleetWorld(tmp_path, serving("wrong"), slow, slow)
+
+    async def both() -> list[Any]:
+        async def later() -> Any:
+            await asyncio.sleep(3)  # the first answer of the liar waits
+            return await world.ask(questions(20, first=20))
+
+        return [trace for some in await asyncio.gather(world.ask(questions(20)), later()) for trace in some]
+
+    counts = Counter(trace.response.endpoint for trace in play(both()))
+    assert counts.total() == 40 and counts["a"] == 0 and world.played["a"].calls.total() == 1
+
+
+@pytest.mark.parametrize("code", ["bad_request", "rate_limit"])
+def test_a_first_call_that_fails_for_its_case_holds_up_no_answer(tmp_path: Path, code: str) -> None:
+    async def first_fails(text: str, nth: int) -> Any:
+        await asyncio.sleep(5)
+        return fault(code, retryable=code == "rate_limit") if nth == 1 else Response(text=text, model="m")
+
+    world = FleetWorld(tmp_path, serving("m"), first_fails)
+    traces = play(asyncio.wait_for(world.ask(questions(2)), 100))
+    assert traces[0].text == "q0" and world.played["b"].calls.total()
 
 
 def test_single_calls_reach_all_endpoints_and_models_that_differ_are_not_mixed(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ class Fleet:
 
     Attributes:
         say: Shown which endpoint serves another model.
+        is_decided: Whether enough endpoints have named their model; until then, all answers wait.
     """
 
     def __init__(self, providers: Mapping[str, Provider], most: int, expected: Collection[str] = ()) -> None:
@@ -104,6 +105,7 @@ class Fleet:
         self.endpoints = [Endpoint(url, one, Limiter(most), back_at=back_at) for url, one in providers.items()]
         self._root, self._name, self._fingerprints = "", "", set[str]()
         self._held: list[asyncio.Future[None]] = []
+        self.is_decided = False
         self._waiting: deque[Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -145,6 +147,7 @@ class Fleet:
                 endpoint.vote = None
             if endpoint.failures >= EJECT_AFTER and endpoint.back_at is None:
                 self._eject(endpoint)
+        if code is not None and not self._is_one:  # answers may wait for this call
             self._judge()
         self._grant()
 
@@ -165,7 +168,7 @@ class Fleet:
         if self._is_one:
             return ""
         name, fingerprint = mark_of(answer.model), mark_of(answer.fingerprint)
-        if endpoint.vote is not None and endpoint.vote[0] == name:
+        if self.is_decided and endpoint.vote is not None and endpoint.vote[0] == name:
             if self._fingerprints and not endpoint.fault:  # a server that balances load mixes them
                 self._fingerprints.add(fingerprint)
             return endpoint.fault
@@ -180,6 +183,7 @@ class Fleet:
         votes = [one.vote for one in self.endpoints if one.vote]
         if any(one.is_new for one in self.endpoints) or self._is_open(votes):
             return False
+        self.is_decided = True
         self._elect(votes)
         faults = [*map(self._fault, self.endpoints)]
         if all(faults):  # each was started again, and no two agree
@@ -243,7 +247,7 @@ class Fleet:
         free = [
             one
             for one in (usable[:1] if waiter.first else usable)
-            if one.limiter.is_free and (one.vote or self._is_one or not one.limiter.in_flight)
+            if one.limiter.is_free and (self._is_one or (one.vote and self.is_decided) or not one.limiter.in_flight)
         ]
         return min(free, key=lambda one: (one.limiter.in_flight / one.limiter.limit, one.calls), default=None)
 
