@@ -183,7 +183,7 @@ class Fleet:
         votes = [one.vote for one in self.endpoints if one.vote]
         if any(one.is_new for one in self.endpoints) or self._is_open(votes):
             return False
-        self.is_decided = True
+        self.is_decided |= bool(votes)
         self._elect(votes)
         faults = [*map(self._fault, self.endpoints)]
         if all(faults):  # each was started again, and no two agree
