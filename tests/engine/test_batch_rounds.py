@@ -24,7 +24,7 @@ from tuneworthy.engine.batch_rounds import BatchRounds, batches_of
 from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models, OpenModel, open_model
 from tuneworthy.engine.runner import Progress, Runner
-from tuneworthy.errors import BudgetSpent, OutsideFault, TuneworthyError, UserError
+from tuneworthy.errors import AuthError, BudgetSpent, OutsideFault, ProviderError, TuneworthyError, UserError
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers import batches
 from tuneworthy.providers.http_client import HttpClient
@@ -590,6 +590,50 @@ def test_a_release_forgets_a_batch_whose_model_is_gone_and_waits_for_a_provider_
     assert "could not be cancelled" in world.notes.lines[-1] and world.store.spending().usd == 0.0
 
 
+def test_a_release_with_a_refused_key_forgets_nothing(tmp_path: Path, server: BatchServer) -> None:
+    open_batch(tmp_path, server)
+    server.faults |= {"cancel": [401], "state": [401]}
+    with pytest.raises(AuthError):
+        World(tmp_path, server).release()
+    server.polls = 0
+    assert is_whole(World(tmp_path, server).ask()) and set(server.submitted.values()) == {1} and not server.single
+
+
+def test_a_release_of_a_batch_that_does_not_end_forgets_nothing(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_batch(tmp_path, server)
+    server.faults["cancel"] = [500]  # it goes on
+    monkeypatch.setattr(batch_rounds, "CANCEL_S", 0.1)
+    with pytest.raises(OutsideFault, match=r"batch_openai_1 of m was cancelled and has not ended"):
+        World(tmp_path, server).release()
+    assert BatchFolder(tmp_path / ".tuneworthy").all()
+
+
+def test_a_batch_whose_file_never_appears_can_be_released(tmp_path: Path, server: BatchServer) -> None:
+    server.late = 10**6
+    with pytest.raises(OutsideFault, match=r"The file of results of batch batch_openai_1 is missing.*--release"):
+        World(tmp_path, server).ask()
+    World(tmp_path, server).release()
+    assert not BatchFolder(tmp_path / ".tuneworthy").all() and set(server.submitted.values()) == {1}
+
+
+def test_a_batch_is_looked_for_after_any_fault_of_the_server(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, faults = batches.OpenAIBatches.create, [ProviderError("500", code="server", retryable=False)]
+
+    async def created(*arguments: Any) -> str:
+        identity = await create(*arguments)
+        if faults:
+            raise faults.pop()
+        return identity
+
+    monkeypatch.setattr(batches.OpenAIBatches, "create", created)
+    world = World(tmp_path, server)
+    assert is_whole(world.ask()) and set(server.submitted.values()) == {1} and world.usd == pytest.approx(server.bill)
+
+
 def test_a_key_that_is_refused_ends_the_run_and_keeps_the_batch(tmp_path: Path, server: BatchServer) -> None:
     server.faults["state"] = [401]
     with pytest.raises(TuneworthyError, match="Check the API key"):
@@ -611,7 +655,9 @@ def run_vllm(server: BatchServer, path: Path, cut: int | None = None) -> None:
          "response": {"status_code": 200, "request_id": "r", "body": server.answer(row["body"], "openai")}}
         for row in rows
     ]  # fmt: skip
-    path.with_name(path.name.replace(".in.", ".out.")).write_text("\n".join(map(json.dumps, lines))[:cut])
+    path.with_name(path.name.replace(".in.", ".out.")).write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)[:cut]
+    )
 
 
 def test_requests_for_vllm_are_written_to_files_and_a_broken_file_costs_only_itself(
@@ -626,6 +672,9 @@ def test_requests_for_vllm_are_written_to_files_and_a_broken_file_costs_only_its
     assert all(f"vllm run-batch -i {one} -o " in stopped.value.hint for one in files)
     run_vllm(server, files[0])
     run_vllm(server, files[1], cut=100)
+    with pytest.raises(OutsideFault, match=r"no results yet: 2\."):  # it may still be copied
+        World(tmp_path, server, "vllm").ask(n)
+    os.utime(files[1].with_name(files[1].name.replace(".in.", ".out.")), (0, 0))
     with pytest.raises(OutsideFault, match=r"no results yet: 1\.") as stopped:
         World(tmp_path, server, "vllm").ask(n)
     assert str(files[2]) in stopped.value.hint and len(World(tmp_path, server, "vllm").store) == 11

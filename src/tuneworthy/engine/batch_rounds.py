@@ -138,8 +138,16 @@ class BatchRounds:
                         await api.cancel(found.id)
                     if state := await self._ended(found, api, limit_s=CANCEL_S):
                         await self._take(found, model, api, replace(state, whole=False))
+                    elif not api.offline:
+                        raise OutsideFault(
+                            f"The batch {found.id} of {model.name} was cancelled and has not ended after "
+                            f"{CANCEL_S / 60:.0f} min.",
+                            hint="Run the same command again.",
+                        )
+            except AuthError:
+                raise  # it goes on, and is billed
             except (UserError, ProviderError) as error:
-                say(f"The batch {batch.token} of {batch.model} could not be cancelled: {error.message}")
+                say(f"The batch {batch.id or batch.token} of {batch.model} could not be cancelled: {error.message}")
             self.store.close_batch(batch.created)
             self.folder.end(batch.token)
 
@@ -202,7 +210,7 @@ class BatchRounds:
                 if (identity := await api.create(batch.token, batch.endpoint, uploaded)) not in known:
                     return identity
             except ProviderError as error:
-                if not error.retryable:
+                if not error.retryable and error.code != "server":  # else it may have been created
                     raise
                 fault = error.message
             else:
@@ -277,6 +285,8 @@ class BatchRounds:
             name = model.provider.identity.get("model")
             return f"vllm run-batch -i {files[0]} -o {files[1]} --model {name}"
         assert state is not None
+        if state.lacks_file:
+            raise OutsideFault(f"The file of results of batch {batch.id} is missing.", hint=_RELEASE)
         if state.failed:
             total = sum(ceiling for _, ceiling in self.store.batch_calls(batch.created).values())
             self._drop(batch)
@@ -290,7 +300,7 @@ class BatchRounds:
         done, tries, start = -1, 0, time.monotonic()
         while True:
             state = await self._patiently(lambda: api.state(batch.id))
-            if state.ended or state.failed:
+            if state.failed or (state.ended and (not state.lacks_file or limit_s or tries > MAX_TRIES)):
                 return state
             if api.offline or (limit_s is not None and time.monotonic() - start > limit_s):
                 return None

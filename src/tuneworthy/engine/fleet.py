@@ -168,7 +168,7 @@ class Fleet:
         if self._is_one:
             return ""
         name, fingerprint = mark_of(answer.model), mark_of(answer.fingerprint)
-        if self.is_decided and endpoint.vote is not None and endpoint.vote[0] == name:
+        if endpoint.vote is not None and endpoint.vote[0] == name:
             if self._fingerprints and not endpoint.fault:  # a server that balances load mixes them
                 self._fingerprints.add(fingerprint)
             return endpoint.fault

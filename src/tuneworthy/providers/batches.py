@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from time import time
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import orjson
 from pydantic import ValidationError
 
-from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.http_client import HttpAnswer, Method, ServedProvider
 from tuneworthy.providers.usage import WireModel, mapping
@@ -26,6 +26,8 @@ from tuneworthy.types import JsonMapping, Request, TextTuple, positional
 
 # Limit of an upload, of the creation of a batch and of a download, seconds.
 TRANSFER_S = 900.0
+# Time after which a file of results that has too few lines counts as written, seconds.
+COPY_S = 60.0
 # Largest file of results that is read, bytes.
 MAX_RESULTS = 2**30
 _BOUNDARY = "tuneworthy-7c0c5a0f4d0e4c1b"
@@ -45,6 +47,7 @@ class BatchState:
         whole: Whether every request was run, so that a missing result is lost.
         failed: Why it was refused as a whole.
         files: Ids of the files of results.
+        lacks_file: Whether it has ended with results whose file is not there yet.
     """
 
     id: str
@@ -56,6 +59,7 @@ class BatchState:
     whole: bool = True
     failed: str = ""
     files: TextTuple = ()
+    lacks_file: bool = False
 
 
 @positional
@@ -214,16 +218,11 @@ class _FileBatch(_VendorBatch):
         reason = api.http.excerpt("; ".join(str(mapping(one).get("message")) for one in faults), 400)
         ended = self.status in {"completed", "expired", "cancelled"}
         files = (*filter(None, (self.output_file_id, self.error_file_id)),)
-        if ended and ((completed and not self.output_file_id) or (failed and not files)):
-            raise ProviderError(
-                f"{api.http.host}: the batch {self.id} has ended, and its file of results is missing.",
-                code="incomplete",
-                retryable=True,
-            )
         token = str(mapping(self.metadata).get("token") or "")
         return BatchState(
             self.id, int(counts.get("total") or 0), completed + failed, self.created_at, token, ended=ended,
             whole=self.status == "completed", failed=reason if self.status == "failed" else "", files=files,
+            lacks_file=ended and bool((completed and not self.output_file_id) or (failed and not files)),
         )  # fmt: skip
 
 
@@ -327,7 +326,12 @@ class VllmBatches(BatchApi):
         return token
 
     async def state(self, identity: str) -> BatchState:
-        return BatchState(identity, 0, 0, 0.0, identity, ended=self.results_path(identity).is_file(), whole=False)
+        results, n = self.results_path(identity), 0
+        ended = results.is_file() and time() - results.stat().st_mtime > COPY_S
+        if results.is_file() and not ended:  # it may still be written
+            n, written = (path.read_bytes().count(b"\n") for path in (self.requests_path(identity), results))
+            ended = written >= n
+        return BatchState(identity, n, 0, 0.0, identity, ended=ended, whole=False)
 
     async def results(self, state: BatchState) -> list[bytes]:
         return self.results_path(state.id).read_bytes().splitlines()
