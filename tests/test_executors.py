@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,14 +148,16 @@ def test_slurm_gets_scripts_that_run_each_task_once_and_the_command_again(
     again = folder / "again.sh"
     assert "-m tuneworthy 'it'\"'\"'s me'\n" in again.read_text() and "dependency=singleton" in again.read_text()
     listed = folder / "tasks.jsonl"
-    again.write_text(
-        re.sub(
-            r".* -m tuneworthy .*",
-            # the command that runs again: the third task is left, and then the same one
-            f"head -n 3 '{listed}' | tail -n 1 > '{listed}.new'; mv '{listed}.new' '{listed}'; (exit 4)",
-            again.read_text(),
-        )
+    # the command that runs again: the third task is left, and then the same one
+    code = (
+        "from pathlib import Path; from tuneworthy.executors import *; import orjson; "
+        f"rows = map(orjson.loads, Path({str(listed)!r}).read_bytes().splitlines()); "
+        "tasks = [PooledTask(row['function'], row['arguments'], Path(row['marker'])) for row in rows]; "
+        f"run_tasks(tasks, 'slurm', Path({str(folder)!r}))"
     )
+    repeat = f"{shlex.join([sys.executable, '-c', code])}; cp {str(again)!r}.kept {str(again)!r}; (exit 4)"
+    again.write_text(re.sub(r".* -m tuneworthy .*", lambda _: repeat, again.read_text()))
+    shutil.copy(again, f"{again}.kept")
     environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", command[1]], env=environment, capture_output=True, text=True, check=False)
     assert tries(tmp_path) == [1, 1, 2, 1, 1, 1], done  # the task that failed ran in both arrays

@@ -6,7 +6,7 @@ called again after it was killed, and twice at a time. It writes its files under
 
     <folder>/tasks.log      output of the tasks
     <folder>/tasks.jsonl    for Slurm: the tasks that are left, a line each
-    <folder>/array.sh       for Slurm: runs them; `again.sh` then runs the command again
+    <folder>/array.sh       for Slurm: runs them; `again.sh` then runs the command again, and submits what it writes
 """
 
 import errno
@@ -39,6 +39,8 @@ Engine = Literal["local", "ray", "slurm"]
 MAX_TRIES = 3
 # Indices of an array, the default limit of Slurm (MaxArraySize); each runs several tasks if there are more.
 MAX_ARRAY = 1000
+# File that gets the next submission, for a command that a job of Slurm repeats.
+REPEATED = "TUNEWORTHY_NEXT"
 # Seconds between two looks at whether the command was stopped.
 _LOOK_S = 0.5
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -336,6 +338,8 @@ def _pass_on(tasks: IO[bytes], answer: Callable[..., None], workers: str, *names
 def _write_array(tasks: Sequence[PooledTask], folder: Path, workers: int | None) -> Undecided:
     """Write the scripts that run `tasks` with Slurm, and return the error that says how to start them."""
     listed, array, again = folder / "tasks.jsonl", folder / "array.sh", folder / "again.sh"
+    rows = listed.read_bytes().splitlines() if listed.exists() else []
+    before = [Path(orjson.loads(row)["marker"]) for row in rows]
     write_atomic(listed, [task.line() for task in tasks])
     n, name = min(len(tasks), MAX_ARRAY), f"tuneworthy-{content_hash(str(folder))}"
     submit = f"sbatch {shlex.quote(str(array))} && sbatch {shlex.quote(str(again))}"
@@ -349,12 +353,12 @@ def _write_array(tasks: Sequence[PooledTask], folder: Path, workers: int | None)
         (
             f"{head}#SBATCH --dependency=singleton\n"  # after all jobs of this name
             f"cd {shlex.quote(str(Path.cwd()))} || exit 1\n"
-            f"before=$(cksum < {shlex.quote(str(listed))})\n{command}\nstatus=$?\n"
-            # goes on as long as tasks are done
-            f'if [ $status = 4 ] && [ "$before" != "$(cksum < {shlex.quote(str(listed))})" ]; then\n'
-            f"  {submit}\nfi\nexit $status\n"
+            f'export {REPEATED}={shlex.quote(str(folder / "next.sh"))}\nrm -f "${REPEATED}"\n{command}\nstatus=$?\n'
+            f'if [ -e "${REPEATED}" ]; then bash "${REPEATED}"; fi\nexit $status\n'
         ).encode(),
     )
+    if (following := os.environ.get(REPEATED)) and (not before or any(marker.exists() for marker in before)):
+        write_atomic(Path(following), f"{submit}\n".encode())  # unless no task was done since
     return Undecided(
         f"Slurm has to run {len(tasks)} tasks first.",
         hint=f"Run `{submit}`. The second job runs this command again when the tasks are done.",

@@ -10,7 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -369,6 +369,27 @@ def test_a_part_of_the_budget_that_is_elsewhere_counts_until_its_shard_is_comple
     with pytest.raises(BudgetSpent):
         run(root, max_usd=0.0)
     assert spending(root) == Expenses(pytest.approx(calls(root).total() * CALL_USD))
+
+
+def test_a_command_that_slurm_repeats_gets_no_further_allowance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project(tmp_path / "p", price=PRICE)
+    monkeypatch.setenv("TUNEWORTHY_NEXT", str(tmp_path / "next.sh"))
+    rounds = 0
+
+    def repeat() -> None:
+        nonlocal rounds
+        while rounds < 100:
+            rounds += 1
+            with suppress(Undecided):
+                run(root, 2, "slurm", max_usd=0.3)
+            for number in (1, 2):
+                work(str(root), number, 2)
+
+    with pytest.raises(BudgetSpent):
+        repeat()
+    assert rounds > 2 and spending(root).usd <= 0.3 and (tmp_path / "next.sh").exists()
 
 
 def test_a_call_that_a_worker_gave_up_is_not_repeated_by_the_driver(tmp_path: Path) -> None:

@@ -58,12 +58,14 @@ class OpenRound:
         engine: Where its shards run; those of `slurm` may run where no lock shows it.
         models: Identities by name.
         budgets: Most that each shard may spend, US dollars; None for no limit.
+        limit_usd: That of the whole project, in the command that wrote the round.
     """
 
     id: str
     engine: Engine
     models: dict[str, JsonObject]
     budgets: list[float | None]
+    limit_usd: float | None = None
 
     def part_key(self, shard: int) -> bytes:
         """Return the key of the open call that stands for the part of a shard on another machine."""
@@ -148,6 +150,7 @@ class Shards:
             engine=self.engine,
             models={name: dict(model.provider.identity) for name, (model, _) in wanted.items()},
             budgets=[rest * one / total if is_limited else None for one in ceilings],
+            limit_usd=budget.limit_usd,
         )
         before = spent = store.spending()
         try:

@@ -1,5 +1,6 @@
 """An opened project: its data read and split, its store and models at hand. What all commands that ask share."""
 
+import os
 from asyncio import current_task
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -17,9 +18,10 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.request_batcher import RequestBatcher
 from tuneworthy.engine.runner import Progress, Runner, usage
-from tuneworthy.engine.shards import collect, keys_elsewhere
+from tuneworthy.engine.shards import collect, keys_elsewhere, open_round
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import OutsideFault, UserError
+from tuneworthy.executors import REPEATED
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder.cascade import is_sent, joined, large_of
@@ -283,9 +285,11 @@ async def open_session(
             folder.write("split", split)
             data.dataset.write_dropped(folder)
         store = ResponseStore(folder.responses)
+        earlier = open_round(folder) if REPEATED in os.environ else None  # its --max-usd is no further allowance
         if folder.writable and not beside:
             collect(folder, store, waiting, copies)
-        session = Session(project, data, store, progress, _budget(project, store, max_usd))
+        budget = _budget(project, store, max_usd, earlier.limit_usd if earlier else None)
+        session = Session(project, data, store, progress, budget)
         session.runner.calls = calls
         session.runner.elsewhere = partial(keys_elsewhere, folder)
         try:
@@ -303,9 +307,9 @@ def _check_amount(max_usd: float | None) -> None:
         raise UserError(f"max_usd must be a number from 0, but it is {max_usd}.")
 
 
-def _budget(project: Project, store: ResponseStore, max_usd: float | None) -> Budget:
+def _budget(project: Project, store: ResponseStore, max_usd: float | None, limit_usd: float | None = None) -> Budget:
     spending = store.spending()
-    limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd]
+    limits = [project.ladder.budget_usd, None if max_usd is None else spending.usd + max_usd, limit_usd]
     limit = min((one for one in limits if one is not None), default=None)
     return Budget(limit, spending.usd, spending.unanswered_usd, max_usd if limit == limits[1] else None)
 
