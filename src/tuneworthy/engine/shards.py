@@ -143,7 +143,10 @@ class Shards:
         shares, ceilings = self._divide(wanted)
         total, rest = fsum(ceilings), 0.0
         if is_limited := budget.limit_usd is not None and total > 0:
-            rest = max(0.0, budget.limit_usd - budget.spent_usd - budget.reserved_usd) * DIVIDED
+            rest = max(0.0, budget.room_usd) * DIVIDED
+            least = min(model.ceiling_usd(job.request) for model, jobs in wanted.values() for job in jobs)
+            if rest * max(ceilings) / total < least:
+                return  # no worker could ask anything: the rest is asked here, as far as it goes
             budget.take(rest)
         this = OpenRound(
             id=token_hex(8),
