@@ -297,6 +297,22 @@ def test_an_endpoint_that_was_quickly_restarted_with_another_model_is_found(tmp_
     assert world.answered(400)["a"] <= 20 and len(world.notes.lines) == 1
 
 
+def test_an_endpoint_that_was_restarted_with_other_weights_under_the_same_name_is_found(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def script(text: str, nth: int) -> Any:
+        calls.append(text)
+        if len(calls) == 21:
+            world.played["a"].weights = "Other-8B"
+            return fault("connection")
+        return Response(text=text, model="m")
+
+    world = FleetWorld(tmp_path, script, serving("m"), serving("m"))
+    for one in world.played.values():
+        one.weights = "Right-8B"
+    assert world.answered(400)["a"] <= 20 + 3 and len(world.notes.lines) == 1
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_the_model_of_earlier_answers_counts_without_a_majority(tmp_path: Path, known: bool) -> None:
     async def main() -> list[str]:
@@ -442,7 +458,7 @@ def test_eight_servers_of_which_one_is_slow_one_lies_and_one_dies_and_returns(tm
                 while len(dying.calls) < 40:
                     await asyncio.sleep(0.005)
                 dying.down = True
-                while dying.listed < 3:
+                while dying.listed < 4:  # a client tries each probe twice, the first one at once
                     await asyncio.sleep(0.005)
                 dying.down = False
                 before = len(dying.calls)

@@ -28,6 +28,8 @@ from tuneworthy.types import Response, Say, TextTuple
 EJECT_AFTER = 3
 EJECT_S, MAX_EJECT_S = 1.0, 30.0
 PROBE_S = 3.0
+# `back_at` of an endpoint that was never probed.
+NEVER = -1.0
 # Codes of failures that another endpoint may not have.
 OF_ENDPOINT = frozenset({"connection", "timeout", "server", "incomplete", "malformed", "crash", "refused"})
 
@@ -67,7 +69,7 @@ class Endpoint:
     @property
     def is_new(self) -> bool:
         """Whether it was never probed."""
-        return self.back_at is not None and not self.ejections
+        return self.back_at == NEVER
 
 
 class Slot(NamedTuple):
@@ -101,7 +103,7 @@ class Fleet:
     def __init__(self, providers: Mapping[str, Provider], most: int, expected: Collection[str] = ()) -> None:
         self.say: Say = lambda _: None
         self._is_one, self._expected = len(providers) == 1, expected
-        back_at = None if self._is_one else 0.0
+        back_at = None if self._is_one else NEVER
         self.endpoints = [Endpoint(url, one, Limiter(most), back_at=back_at) for url, one in providers.items()]
         self._root, self._name, self._fingerprints = "", "", set[str]()
         self._held: list[asyncio.Future[None]] = []
@@ -141,14 +143,13 @@ class Fleet:
         endpoint.limiter.release(mark, pushed_back=pushed_back, wait_s=wait_s)
         if code is None:
             endpoint.failures, endpoint.back_at = 0, None
-        elif code in OF_ENDPOINT and not self._is_one:
-            endpoint.failures += 1
-            if code == "connection":  # it may come back with another model
-                endpoint.vote = None
+        elif not self._is_one:
+            endpoint.failures += code in OF_ENDPOINT
             if endpoint.failures >= EJECT_AFTER and endpoint.back_at is None:
                 self._eject(endpoint)
-        if code is not None and not self._is_one:  # answers may wait for this call
-            self._judge()
+            elif code == "connection" and endpoint.back_at is None:  # it may come back with another model: probe it
+                endpoint.back_at = 0.0
+            self._judge()  # answers may wait for this call
         self._grant()
 
     def usable(self, avoid: TextTuple = ()) -> list[Endpoint]:
