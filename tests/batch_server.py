@@ -53,6 +53,7 @@ class BatchServer(ThreadingHTTPServer):
         page: Batches on a page of the list.
         repeats_id: Whether the creator of a batch gets the id of the first one.
         served: The name of the model.
+        room: Requests in OpenAI's queue, at most.
     """
 
     daemon_threads, request_queue_size = True, 128
@@ -66,7 +67,7 @@ class BatchServer(ThreadingHTTPServer):
         self.polls, self.late, self.ending, self.ran, self.broken = 0, 0, "completed", 0.5, set[str]()
         self.distort: Callable[[list[Line]], list[Any]] = lambda lines: lines
         self.hidden, self.page, self.repeats_id, self.served = 0, 100, False, "gpt-6-luna"
-        self.reason = "the input file is invalid"
+        self.reason, self.room = "the input file is invalid", 10**6
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
 
@@ -81,19 +82,21 @@ class BatchServer(ThreadingHTTPServer):
     def add(self, kind: str, lines: list[Line], **about: Any) -> dict[str, Any]:
         name = f"batch_{kind}_{1 + len(self.batches)}"
         batch = {"id": name, "kind": kind, "n": len(lines), "at": time.time(), "polls": 0, "cancelled": False, **about}
-        self.batches[name] = batch
-        ending = self.ending
-        batch["ending"] = ending
+        n_open = sum(one["n"] for one in self.batches.values() if one["rows"] and not self.ended(one))
+        is_full = kind == "openai" and n_open + len(lines) > self.room
+        batch["ending"] = ending = "failed" if is_full else self.ending
+        batch["code"], batch["rows"] = "token_limit_exceeded" if is_full else "x", []
         rows: list[Line] = []
         for place, line in enumerate(lines):
             body = line["body"] if kind == "openai" else line["params"]
             question = str(body["messages"][-1]["content"])
-            self.submitted[question] += 1
+            self.submitted[question] += not is_full
             run = ending == "completed" or (ending in {"expired", "cancelled"} and place < len(lines) * self.ran)
             state = "failed" if question in self.broken else "run" if run else ending
             self.bill += FACTOR * usd_of(self.answer(body, kind)) if state == "run" else 0.0
             rows.append({"id": line["custom_id"], "state": state, "body": body})
         batch["rows"] = [] if ending == "failed" else rows
+        self.batches[name] = batch
         return batch
 
     def ended(self, batch: dict[str, Any]) -> bool:
@@ -113,7 +116,7 @@ class BatchServer(ThreadingHTTPServer):
         done = sum(row["state"] == "run" for row in rows)
         here = ended and not self.late
         self.late -= bool(ended and self.late)
-        errors = {"object": "list", "data": [{"code": "x", "message": self.reason, "line": 1}]}
+        errors = {"object": "list", "data": [{"code": batch["code"], "message": self.reason, "line": 1}]}
         return {
             "id": batch["id"], "object": "batch", "endpoint": batch["endpoint"], "completion_window": "24h",
             "input_file_id": batch["input_file_id"], "status": status, "created_at": int(batch["at"]),

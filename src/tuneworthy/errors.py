@@ -198,13 +198,15 @@ class ProviderError(TuneworthyError):
             user's own failed).
         retryable: Whether the same call may succeed later.
         retry_after_s: How long the provider asks to wait, seconds; None if it does not say.
+        status: Of HTTP; 0 without an answer.
     """
 
-    def __init__(self, message: str, *, code: str, retryable: bool, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str, retryable: bool, retry_after_s: float | None = None, status: int = 0
+    ) -> None:
         super().__init__(message)
-        self.code = code
-        self.retryable = retryable
-        self.retry_after_s = retry_after_s
+        self.code, self.retryable = code, retryable
+        self.retry_after_s, self.status = retry_after_s, status
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:

@@ -24,9 +24,18 @@ from .resume_server import say
 
 
 class Colours(BatchServer):
-    """Names colours."""
+    """Names colours.
+
+    Attributes:
+        systems: System prompts by question.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.systems: dict[str, str] = {}
 
     def answer(self, body: Line, kind: str) -> Line:
+        self.systems[str(body["messages"][-1]["content"])] = str(body["messages"][0]["content"])
         found = super().answer(body, kind)
         found["choices"][0]["message"]["content"] = say(body)
         found["usage"]["prompt_tokens"] = len(json.dumps(body["messages"])) // 4
@@ -76,6 +85,17 @@ def test_a_run_in_batches_costs_the_batch_price_and_ends_like_one_with_single_ca
     assert found and found.batches >= server.asked["create"] and found.usd > found.batch_usd > FACTOR * found.usd
     assert re.search(r"\$\d+\.\d\d and takes about .* with single calls, or about \$\d+\.\d\d in up to \d+ batches",
                      found.in_batches())  # fmt: skip
+
+
+def test_the_judge_is_asked_in_batches_as_well(project: Any) -> None:
+    root, server = project
+    text = (root / "tuneworthy.toml").read_text()
+    judge = 'type = "judge"\nmodel = "m"\nrubric = "The colour is right."'
+    (root / "tuneworthy.toml").write_text(text.replace('type = "exact"', judge).replace(' "few_shot"', ""))
+    assert invoke(["run", "--batch", "--yes", "--project", str(root)]) in {0, 4}
+    judged = [question for question in server.submitted if "What makes an answer good" in server.systems[question]]
+    assert len(judged) >= 100 and not set(judged) & server.single.keys()
+    assert {*map(server.submitted.get, judged)} == {1} and spent(root) == pytest.approx(server.bill)
 
 
 def test_a_teacher_on_vllm_answers_in_files(project: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,13 +49,15 @@ class Notes(Progress):
 class World:
     """A project's store and one model, opened like a process does."""
 
-    def __init__(self, folder: Path, server: BatchServer, kind: str = "openai", limit_usd: float | None = None) -> None:
+    def __init__(
+        self, folder: Path, server: BatchServer, kind: str = "openai", limit_usd: float | None = None, name: str = "m"
+    ) -> None:
         self.store = ResponseStore(folder / ".tuneworthy" / "responses.sqlite")
         spending = self.store.spending()
         self.budget = Budget(limit_usd, spending.usd, spending.unanswered_usd)
         self.notes = Notes()
         self.runner = Runner(self.store, self.budget, ShotPool(()), self.notes)
-        section = SECTIONS[kind].model_validate({"provider": kind, "model": "m", "base_url": server.url})
+        section = SECTIONS[kind].model_validate({"provider": kind, "model": name, "base_url": server.url})
         model = open_model("m", section, folder)
         self.model: OpenModel = replace(model, price=PRICE if kind != "vllm" else None, retries=2)
         self.models = cast(Models, {"m": self.model})
@@ -105,7 +107,7 @@ def server() -> Iterator[BatchServer]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"POLL_S": 0.02, "FIND_S": 0.4, "MAX_TRIES": 6}.items():
+    for name, value in {"POLL_S": 0.02, "MAX_TRIES": 6}.items():
         monkeypatch.setattr(batch_rounds, name, value)
     monkeypatch.setattr(batches, "TRANSFER_S", 5.0)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-0123456789abcdef")
@@ -196,9 +198,15 @@ def with_usage(**usage: Any) -> Callable[[list[Line]], list[Any]]:
 
 
 def without_texts(lines: list[Line]) -> list[Any]:
-    for line in lines[:10]:
+    for line in [one for one in lines if one.get("response") or "message" in one.get("result", ())][:10]:
         body = body_of(line)
         body.pop("choices", None) or body.pop("content")
+    return lines
+
+
+def without_bodies(lines: list[Line]) -> list[Any]:
+    for line, body in zip(lines[:10], [7, "x", [], None, ["x"]] * 2, strict=True):
+        (line.get("response") or line.get("result"))[("body" if "response" in line else "message")] = body
     return lines
 
 
@@ -273,7 +281,12 @@ FAULTS = {
     "all results are lost": Fault(lines_from(lambda lines: [], 3), single=N, lost=N, usd=N * USD * 2),
     "the last line is cut": Fault(lines_from(lambda lines: [*lines[:-1], json.dumps(lines[-1]).encode()[:40]])),
     "the file is cut": Fault(fails(results=["half"])),
-    "answers have another form": Fault(lines_from(without_texts), most=2, lost=10),
+    "answers have another form": Fault(lines_from(without_texts, 3), most=2, lost=10),
+    "answers have another form in one download": Fault(lines_from(without_texts)),
+    "bodies are no objects": Fault(lines_from(without_bodies, 3), most=2, lost=10),
+    "half expired, and the answers have another form": Fault(
+        both(ends("expired"), lines_from(without_texts, 3)), single=N, lost=N // 2, usd=USD * (N + N // 2)
+    ),
     "usage that cannot be true": Fault(lines_from(with_usage(prompt_tokens=10**9, input_tokens=10**9)), usd=-1.0),
     "no usage": Fault(
         lines_from(with_usage(prompt_tokens=None, input_tokens=None, completion_tokens=None, output_tokens=None)),
@@ -291,7 +304,7 @@ FAULTS = {
     "the list is late": Fault(both(fails(create=["lost"]), set_to(hidden=2))),
     "the file of results is late": Fault(set_to(late=3), kinds="openai"),
     "many looks": Fault(set_to(polls=5)),
-    "no interface": Fault(fails(upload=[404], create=[404]), single=N),
+    **{f"no interface ({n})": Fault(fails(upload=[n], create=[n]), single=N) for n in (404, 405, 501)},
 }
 ERRORS = [
     {
@@ -325,15 +338,101 @@ def test_a_fault_loses_nothing_and_nothing_is_paid_twice(
 def test_a_batch_that_is_refused_as_a_whole_ends_the_run_with_the_words_of_the_provider(
     tmp_path: Path, server: BatchServer
 ) -> None:
-    for plant in (set_to(ending="failed"), fails(create=[400]), fails(upload=[400])):
+    for plant in (set_to(ending="failed"), fails(create=[400]), fails(upload=[400]), fails(upload=[403])):
         plant(server)
         world = World(tmp_path, server)
-        with pytest.raises(UserError, match=r"the input file is invalid|played 400"):
+        with pytest.raises(UserError, match=r"the input file is invalid|played 40"):
             world.ask()
         assert world.usd == server.bill == 0.0 and not server.single
         assert not BatchFolder(tmp_path / ".tuneworthy").all()
         server.ending = "completed"
     assert is_whole(World(tmp_path, server).ask()) and server.asked["create"] == 3
+
+
+@pytest.mark.parametrize(("room", "sizes"), [(6, [5, 5, 2]), (3, [3, 3, 3, 3])])
+def test_batches_that_a_full_queue_refuses_are_sent_again_and_smaller_if_it_takes_none(
+    tmp_path: Path, server: BatchServer, room: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches.BatchApi, "max_requests", 5)
+    server.room, server.polls = room, 2
+    world = World(tmp_path, server)
+    assert is_whole(world.ask()) and world.usd == pytest.approx(server.bill)
+    assert not server.single and set(server.submitted.values()) == {1}
+    assert [batch["n"] for batch in server.batches.values() if batch["rows"]] == sizes
+
+
+def test_a_queue_that_stays_full_ends_the_run_and_leads_to_no_single_call(tmp_path: Path, server: BatchServer) -> None:
+    server.room = 0
+    world = World(tmp_path, server)
+    with pytest.raises(OutsideFault, match="queue of batches is full"):
+        world.ask()
+    assert world.usd == 0.0 and not server.single and not BatchFolder(tmp_path / ".tuneworthy").all()
+
+
+def test_a_full_queue_that_another_process_met_is_no_fault(tmp_path: Path, server: BatchServer) -> None:
+    open_batch(tmp_path, server)
+    server.polls, server.batches["batch_openai_1"]["rows"] = 0, []
+    server.batches["batch_openai_1"] |= {"ending": "failed", "code": "token_limit_exceeded"}
+    world = World(tmp_path, server)
+    assert is_whole(world.ask()) and server.asked["create"] == 2 and world.usd * 2 == pytest.approx(server.bill)
+
+
+def test_a_creation_that_is_rate_limited_for_good_ends_the_run(tmp_path: Path, server: BatchServer) -> None:
+    server.faults["create"] = [429] * 6
+    with pytest.raises(OutsideFault, match=r"No batch of m could be created: .*played 429"):
+        World(tmp_path, server).ask()
+    assert is_whole((world := World(tmp_path, server)).ask())
+    assert set(server.submitted.values()) == {1} and world.usd == pytest.approx(server.bill)
+
+
+def test_a_batch_is_not_read_with_the_price_and_the_server_of_another_model(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    open_batch(tmp_path, server)
+    server.polls = 0
+    with pytest.raises(UserError, match=r"no longer the model of its open batch.*openai m http"):
+        World(tmp_path, server, name="other").ask()
+    assert is_whole(World(tmp_path, server).ask()) and set(server.submitted.values()) == {1}
+
+
+def test_a_fleet_has_no_batches_as_its_endpoints_are_compared_by_single_answers(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    world = World(tmp_path, server)
+    provider = world.model.provider
+    world.model = replace(world.model, endpoints={"a": provider, "b": provider})
+    assert is_whole(world.ask()) and not server.submitted and sum(server.single.values()) == N
+
+
+def test_two_names_of_one_model_ask_once(tmp_path: Path, server: BatchServer) -> None:
+    world = World(tmp_path, server)
+    variant, other = replace(VARIANT, model_identity=world.model.provider.identity), replace(world.model, name="other")
+
+    async def run() -> list[list[Trace]]:
+        await world.batched()
+        asked = [world.runner.run(variant, model, questions(N)) for model in (world.model, other)]
+        both = await asyncio.gather(*asked)
+        await world.model.provider.close()
+        return both
+
+    assert all(map(is_whole, asyncio.run(run()))) and set(server.submitted.values()) == {1}
+    assert world.usd == pytest.approx(server.bill)
+
+
+def test_the_results_of_one_batch_at_a_time_are_in_memory(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, active = BatchRounds._take, [0, 0]
+
+    async def taken(*arguments: Any) -> None:
+        active[0] += 1
+        active[1] = max(active)
+        await take(*arguments)
+        active[0] -= 1
+
+    monkeypatch.setattr(BatchRounds, "_take", taken)
+    monkeypatch.setattr(batches.BatchApi, "max_requests", 4)
+    assert is_whole(World(tmp_path, server).ask()) and active == [0, 1] and server.asked["create"] == 3
 
 
 def test_results_of_another_batch_are_refused(tmp_path: Path, server: BatchServer) -> None:
@@ -621,7 +720,7 @@ def test_a_batch_whose_file_never_appears_can_be_released(tmp_path: Path, server
 def test_a_batch_is_looked_for_after_any_fault_of_the_server(
     tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create, faults = batches.OpenAIBatches.create, [ProviderError("500", code="server", retryable=False)]
+    create, faults = batches.BatchApi.create, [ProviderError("500", code="server", retryable=False)]
 
     async def created(*arguments: Any) -> str:
         identity = await create(*arguments)
@@ -629,7 +728,7 @@ def test_a_batch_is_looked_for_after_any_fault_of_the_server(
             raise faults.pop()
         return identity
 
-    monkeypatch.setattr(batches.OpenAIBatches, "create", created)
+    monkeypatch.setattr(batches.BatchApi, "create", created)
     world = World(tmp_path, server)
     assert is_whole(world.ask()) and set(server.submitted.values()) == {1} and world.usd == pytest.approx(server.bill)
 

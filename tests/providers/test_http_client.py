@@ -329,3 +329,27 @@ def test_a_key_with_a_line_break_is_refused_without_showing_it(monkeypatch: pyte
     assert "Evil" not in str(caught.value)
     monkeypatch.setenv("TW_KEY", " abc \n")
     assert read_key("TW_KEY", url="http://127.0.0.1:9/v1", root=Path(), owner="models.a").reveal() == "abc"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_accepted_answer_goes_into_a_file_and_a_refusal_or_too_large_an_answer_is_an_error(
+    tmp_path: Path, packed: bool
+) -> None:
+    lines = b'{"a": 1}\n' * 1000
+
+    def whole(_: web.Request) -> web.Response:
+        headers = {"Content-Encoding": "gzip"} if packed else {}
+        return web.Response(body=gzip.compress(lines) if packed else lines, headers=headers)
+
+    async def run() -> None:
+        async with Server(whole, whole, error(404, "gone")) as server, HttpClient(server.url, timeout_s=5) as client:
+            with (tmp_path / "x").open("wb") as file:
+                answer = await client.send("POST", "x", {}, into=file)
+                assert answer.accepted and answer.body == b""
+            assert (tmp_path / "x").read_bytes() == lines
+            with (tmp_path / "x").open("wb") as file:
+                with pytest.raises(ProviderError, match="larger than"):
+                    await client.send("POST", "x", {}, into=file, max_body=len(lines) - 1)
+                assert b"gone" in (await client.send("POST", "x", {}, into=file)).body
+
+    asyncio.run(run())

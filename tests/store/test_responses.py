@@ -251,3 +251,15 @@ def test_answers_of_a_batch_are_stored_with_the_ends_of_their_calls_or_not_at_al
     store.close_batch(5.0, [notes[b"b"]])
     assert not store.batch_calls(5.0) and store.spending().usd == 1.5
     store.close()
+
+
+def test_only_the_calls_of_a_batch_wait_for_the_disk(tmp_path: Path) -> None:
+    store, statements = ResponseStore(tmp_path / "r.sqlite"), list[str]()
+    store._db.set_trace_callback(statements.append)
+    store.open_batch([(b"a", 1.0)], 5.0)
+    store.put(b"a", Response(text="a"), 0.5)
+    places = [n for n, one in enumerate(statements) for word in ("=FULL", "INSERT INTO open", "COMMIT", "=NORMAL",
+                                                                 "INSERT INTO resp") if word in one][:5]  # fmt: skip
+    assert len(places) == 5 and places == sorted(places) and "=FULL" in statements[places[0]]
+    assert "=NORMAL" in statements[places[3]] and "responses" in statements[places[4]]
+    store.close()

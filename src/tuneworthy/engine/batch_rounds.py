@@ -6,12 +6,12 @@ once; an answer and the end of its open call are one transaction. A request with
 """
 
 import asyncio
-import re
+import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from secrets import token_hex
 from typing import TypeVar
 
@@ -20,19 +20,20 @@ from tuneworthy.engine.models import Models, OpenModel
 from tuneworthy.engine.rounds import Rounds, Wanted
 from tuneworthy.engine.runner import Runner
 from tuneworthy.errors import AuthError, OutsideFault, ProviderError, UserError
-from tuneworthy.providers.batches import BatchApi, BatchResult, BatchState, VllmBatches, batch_api
+from tuneworthy.providers.batches import QUEUE_IS_FULL, BatchApi, BatchResult, BatchState, batch_api
 from tuneworthy.providers.http_client import ServedProvider
 from tuneworthy.store.batches import BatchFolder, OpenBatch
 from tuneworthy.text import count
 from tuneworthy.types import Request, Response, Say
 
 T = TypeVar("T")
+Asked = tuple[OpenModel, Job]
 # Requests of a round, at least; fewer are answered one by one.
 MIN_REQUESTS = 10
 # Longest pause between two looks at a batch, seconds; the first is a twelfth, and each is twice the one before.
 POLL_S = 60.0
-# How long a batch whose creation was not confirmed may take to appear in the provider's list, seconds.
-FIND_S = 60.0
+# Looks at the provider's list for a batch whose creation was not confirmed; with the pauses, these take five minutes.
+LOOKS = 8
 # Difference of the clocks of this machine and the provider, at most, seconds.
 SKEW_S = 300.0
 # Attempts at a step that fails for a reason that may pass; with the pauses, these take about half an hour.
@@ -41,20 +42,21 @@ MAX_TRIES = 30
 DOWNLOADS = 3
 # How long a cancelled batch may take to end, seconds.
 CANCEL_S = 900.0
+# Answers of HTTP that mean that the server has no batches.
+NO_INTERFACE = frozenset({404, 405, 501})
 # Answers in one transaction.
 _CHUNK = 500
-# A key of the store in the id of a request.
-_KEY = re.compile("[0-9a-f]{32}")
 _RELEASE = "To give up on its answers, run `tuneworthy doctor --release`."
 
 
-@dataclass(slots=True)
 class _ReadBatch:
     """The results of a batch as far as they were read.
 
-    Attributes:
+    Args:
         calls: The open calls of the batch by key, each with its note and its ceiling in US dollars.
         requests: Its requests by key.
+
+    Attributes:
         answers: Those that wait to be stored: key, answer, cost at the batch price, note.
         answered: Keys with an answer.
         unread: Keys with an answer that cannot be read.
@@ -63,14 +65,10 @@ class _ReadBatch:
         usd: Cost of the answers.
     """
 
-    calls: dict[bytes, tuple[int, float]]
-    requests: dict[bytes, Request]
-    answers: list[tuple[bytes, Response, float, int]] = field(default_factory=list)
-    answered: set[bytes] = field(default_factory=set)
-    unread: set[bytes] = field(default_factory=set)
-    failures: dict[bytes, str] = field(default_factory=dict)
-    faults: Counter[str] = field(default_factory=Counter)
-    usd: float = 0.0
+    def __init__(self, calls: Mapping[bytes, tuple[int, float]], requests: Mapping[bytes, Request]) -> None:
+        self.calls, self.requests = calls, requests
+        self.answers, self.faults = list[tuple[bytes, Response, float, int]](), Counter[str]()
+        self.answered, self.unread, self.failures, self.usd = set[bytes](), set[bytes](), dict[bytes, str](), 0.0
 
 
 class BatchRounds:
@@ -85,33 +83,38 @@ class BatchRounds:
         self.runner, self.models = runner, models
         self.store, self.budget, self.say = runner.store, runner.budget, runner.progress.note
         self.folder = BatchFolder(runner.store.path.parent)
-        self._without: set[str] = set()  # models whose server has no batches
-        self._unpriced: set[str] = set()
+        self._without, self._unpriced = set[str](), set[str]()  # names of models whose server has no batches, or price
+        self._reserved = dict[str, float]()  # by token of a batch, US dollars
+        self._refused = set[bytes]()  # keys in batches for which the provider's queue had no room
+        self._reading = asyncio.Lock()  # one batch in memory at a time
 
     def accepts(self, model: OpenModel) -> bool:
-        return model.name not in self._without and batch_api(model.provider, self.folder.path) is not None
+        """Whether a model has batches. A fleet has not: its endpoints are compared by single answers."""
+        return model.name not in self._without and len(model.endpoints) < 2 and bool(self._api(model))
 
     async def send(self, wanted: Wanted) -> None:
-        """Put the answers of batches into the store; as many at once as the budget allows.
+        """Put the answers of batches into the store; as many at once as the budget and the provider's queue allow.
 
         Raises:
             BudgetSpent: Not even one request fits.
             UserError: A provider refused a batch as a whole.
-            OutsideFault: A provider is down, or the user has to run the files first.
+            OutsideFault: A provider is down or busy, or the user has to run the files first.
         """
         self.store.require_key()
-        with self._left_running():
-            begun: list[OpenBatch] = []
-            for model, jobs in wanted.values():
-                api = self._api(model)
-                queue = deque(sorted(jobs, key=lambda job, api=api: api.endpoint(job.request)))  # type: ignore[misc]
-                while queue and self.accepts(model):
-                    if begun and self._ceiling(model, queue[0]) > self.budget.room_usd:
-                        await self._finish(begun)
-                        begun = []
-                    if batch := await self._submit(model, api, queue):
-                        begun.append(batch)
-            await self._finish(begun)
+        rest = [(model, job) for model, jobs in wanted.values() for job in jobs]
+        n = len(rest)
+        with _out_of_reach():
+            while rest:
+                first, later = rest[:n], rest[n:]
+                self._refused.clear()
+                await self._send(first)
+                again = [one for one in first if one[1].key in self._refused]
+                if len(again) == len(first):  # the queue has other batches, or this one is larger than the queue
+                    n //= 2
+                    await asyncio.sleep(POLL_S)
+                if not n:
+                    raise OutsideFault("The provider's queue of batches is full.", hint="Run this command again later.")
+                rest = again + later
 
     async def fetch(self) -> None:
         """Read the batches of earlier processes; those that were never created are forgotten.
@@ -120,8 +123,8 @@ class BatchRounds:
             UserError: The model of a batch is missing, or as `send`.
             OutsideFault: As `send`.
         """
-        with self._left_running():
-            await self._finish([batch for batch in self.folder.all() if await self._resumed(batch)])
+        with _out_of_reach():
+            await self._finish([named for batch in self.folder.all() if (named := await self._resumed(batch))])
 
     async def release(self, say: Say) -> None:
         """Cancel the open batches, keep the results that are there, and forget the other requests.
@@ -131,13 +134,12 @@ class BatchRounds:
         """
         for batch in self.folder.all():
             try:
-                if await self._resumed(batch):
-                    found, model = self._current(batch), self.models[batch.model]
-                    api = self._api(model)
+                if found := await self._resumed(batch):
+                    model, api = self._opened(found)
                     with suppress(ProviderError):  # it may have ended already
                         await api.cancel(found.id)
                     if state := await self._ended(found, api, limit_s=CANCEL_S):
-                        await self._take(found, model, api, replace(state, whole=False))
+                        await self._take(found, model, api, state.model_copy(update={"status": "cancelled"}))
                     elif not api.offline:
                         raise OutsideFault(
                             f"The batch {found.id} of {model.name} was cancelled and has not ended after "
@@ -148,53 +150,66 @@ class BatchRounds:
                 raise  # it goes on, and is billed
             except (UserError, ProviderError) as error:
                 say(f"The batch {batch.id or batch.token} of {batch.model} could not be cancelled: {error.message}")
-            self.store.close_batch(batch.created)
-            self.folder.end(batch.token)
+            self._end(batch)
 
     # --- submitting -----------------------------------------------------------------------------------------------
 
-    async def _submit(self, model: OpenModel, api: BatchApi, queue: deque[Job]) -> OpenBatch | None:
+    async def _send(self, asked: Iterable[Asked]) -> None:
+        begun: list[OpenBatch] = []
+        queue = deque(sorted(asked, key=lambda one: (one[0].name, self._endpoint(one))))
+        while queue:
+            model, job = queue[0]
+            if not self.accepts(model):
+                queue.popleft()
+                continue
+            if begun and self._ceiling(model, job) > self.budget.room_usd:
+                await self._finish(begun)
+                begun = []
+            if batch := await self._submit(model, queue):
+                begun.append(batch)
+        await self._finish(begun)
+
+    async def _submit(self, model: OpenModel, queue: deque[Asked]) -> OpenBatch | None:
         """Create a batch of the first requests that fit into one, and take them from the queue."""
-        token, endpoint = token_hex(8), ""
-        lines: list[bytes] = []
-        taken: list[tuple[Job, float]] = []
+        token, api, endpoint = token_hex(8), self._api(model), self._endpoint(queue[0])
+        assert api
+        lines, taken = list[bytes](), list[tuple[Job, float]]()
         size, total = 0, 0.0
-        while queue and len(lines) < api.max_requests:
-            job = queue[0]
+        while queue and queue[0][0] is model and self._endpoint(queue[0]) == endpoint and len(lines) < api.max_requests:
+            job = queue[0][1]
             try:
                 line = api.line(f"{token}-{job.key.hex()}", job.request)
             except ProviderError:  # a single call reports it
                 queue.popleft()
                 continue
-            ceiling, path = self._ceiling(model, job), api.endpoint(job.request)
+            ceiling = self._ceiling(model, job)
             size += len(line) + 1
-            if lines and (path != endpoint or size > api.max_bytes or total + ceiling > self.budget.room_usd):
+            if lines and (size > api.max_bytes or total + ceiling > self.budget.room_usd):
                 break
-            endpoint, total = path, total + ceiling
+            total += ceiling
             lines.append(line)
-            taken.append((queue.popleft(), ceiling))
+            taken.append((queue.popleft()[1], ceiling))
         if not lines:
             return None
         if total:
             await self.budget.reserve(total)
+            self._reserved[token] = total
+        batch = OpenBatch(
+            token=token, model=model.name, endpoint=endpoint, n=len(lines), created=time.time(), address=_address(model)
+        )
         try:
             uploaded = await self._patiently(lambda: api.upload(token, lines))
-            batch = OpenBatch(token=token, model=model.name, endpoint=endpoint, n=len(lines), created=time.time())
             self.folder.write(batch)
             self.folder.write_requests(token, ((job.key, replace(job.request, payload=None)) for job, _ in taken))
             self.store.open_batch(((job.key, ceiling) for job, ceiling in taken), batch.created)
-            try:
-                batch = self._named(batch, await self._create(batch, api, uploaded))
-            except ProviderError:  # it was refused, and is not there
-                self._drop(batch)
-                raise
-        except (ProviderError, UserError) as error:
-            self._settle(total, 0.0)
-            if isinstance(error, ProviderError) and error.code == "refused":
-                self._without.add(model.name)
-                self.say(f"{model.name} is called without batches, at the full price: {error.message}")
-                return None
-            raise _refused(model, error.message) if isinstance(error, ProviderError) else error from None
+            self.folder.write(batch := replace(batch, id=await self._create(batch, api, uploaded)))
+        except ProviderError as error:  # it was refused, and is not there
+            self._end(batch)
+            if error.status not in NO_INTERFACE:
+                raise _refused(model, error.message) from None
+            self._without.add(model.name)
+            self.say(f"{model.name} is called without batches, at the full price: {error.message}")
+            return None
         self.runner.sent += batch.n
         if model.price and model.price.batch_factor is None and model.name not in self._unpriced:
             self._unpriced.add(model.name)
@@ -209,12 +224,11 @@ class BatchRounds:
             try:
                 if (identity := await api.create(batch.token, batch.endpoint, uploaded)) not in known:
                     return identity
+                fault = f"the provider named the batch {identity} twice"
             except ProviderError as error:
                 if not error.retryable and error.code != "server":  # else it may have been created
                     raise
                 fault = error.message
-            else:
-                fault = f"the provider named the batch {identity} twice"
             if identity := await self._find(batch, api):
                 return identity
         raise OutsideFault(f"No batch of {batch.model} could be created: {fault}", hint="Run the command again later.")
@@ -222,40 +236,36 @@ class BatchRounds:
     async def _find(self, batch: OpenBatch, api: BatchApi) -> str:
         """Return the id of a batch whose creation was not confirmed; "" if the provider does not have it."""
         others = {one.id for one in self.folder.all()} - {""}
-        until, tries = time.time() + FIND_S, 0
         with _out_of_reach():
-            while True:
+            for tries in range(1 if api.offline else LOOKS):
                 for state in await self._patiently(lambda: api.listed(batch.created - SKEW_S)):
                     if state.id not in others and await self._is_of(batch, api, state):
                         return state.id
                     others.add(state.id)
-                if api.offline or time.time() > until:
-                    return ""
                 await _pause(tries)
-                tries += 1
+        return ""
 
     async def _is_of(self, batch: OpenBatch, api: BatchApi, state: BatchState) -> bool:
         """Whether a listed batch was created for `batch`; if only its results can tell, they are waited for."""
         if api.names_token or state.n != batch.n:
             return state.token == batch.token
         ended = await self._ended(replace(batch, id=state.id), api)
-        lines = await self._patiently(lambda: api.results(ended or state))
-        return any(result and result.custom_id.startswith(batch.token) for result in map(api.parse, lines))
+        await self._patiently(lambda: api.fetch(ended or state, batch.token))
+        return any(result and result.custom_id.startswith(batch.token) for result in api.results(batch.token))
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    async def _resumed(self, batch: OpenBatch) -> bool:
-        """Reserve the calls of a batch of an earlier process, and find its id; return whether it has to be read."""
-        calls = self.store.batch_calls(batch.created)
-        if calls:
+    async def _resumed(self, batch: OpenBatch) -> OpenBatch | None:
+        """Reserve the calls of a batch of an earlier process, and find its id; None if it was never created."""
+        if calls := self.store.batch_calls(batch.created):
             if total := sum(ceiling for _, ceiling in calls.values()):
                 self.budget.resume(total)
-            if identity := batch.id or await self._find(batch, self._api(self.models[batch.model])):
-                self._named(batch, identity)
-                return True
-            self._settle(total, 0.0)
-        self._drop(batch)
-        return False
+                self._reserved[batch.token] = total
+            if identity := batch.id or await self._find(batch, self._opened(batch)[1]):
+                self.folder.write(named := replace(batch, id=identity))
+                return named
+        self._end(batch)
+        return None
 
     async def _finish(self, batches: Sequence[OpenBatch]) -> None:
         """Wait for batches and store their answers.
@@ -263,9 +273,15 @@ class BatchRounds:
         Raises:
             OutsideFault: The user has to run files first.
         """
-        tasks = [asyncio.ensure_future(self._read(self._current(batch))) for batch in batches]
+        tasks = [asyncio.ensure_future(self._read(batch)) for batch in batches]
         try:
             waiting = [*filter(None, await asyncio.gather(*tasks))]
+        except asyncio.CancelledError:
+            self.say(
+                "The batches go on at the provider. Run the same command again to fetch the answers, or cancel them "
+                "with `tuneworthy doctor --release`."
+            )
+            raise
         finally:
             for task in tasks:
                 task.cancel()
@@ -277,38 +293,40 @@ class BatchRounds:
 
     async def _read(self, batch: OpenBatch) -> str:
         """Read a batch when it has ended; return the command that the user has to run, if that is missing."""
-        model = self.models[batch.model]
-        api = self._api(model)
+        model, api = self._opened(batch)
         state = await self._ended(batch, api)
-        if isinstance(api, VllmBatches) and state is None:
-            files = api.requests_path(batch.token), api.results_path(batch.token)
-            name = model.provider.identity.get("model")
-            return f"vllm run-batch -i {files[0]} -o {files[1]} --model {name}"
-        assert state is not None
+        if state is None:
+            return api.command(batch.token)
         if state.lacks_file:
             raise OutsideFault(f"The file of results of batch {batch.id} is missing.", hint=_RELEASE)
-        if state.failed:
-            total = sum(ceiling for _, ceiling in self.store.batch_calls(batch.created).values())
-            self._drop(batch)
-            self._settle(total, 0.0)
-            raise _refused(model, state.failed)
-        await self._take(batch, model, api, state)
+        if state.faults:
+            keys = self.store.batch_calls(batch.created).keys()
+            self._end(batch)
+            reason = api.http.excerpt("; ".join(state.faults.values()), 400)
+            if QUEUE_IS_FULL not in state.faults:
+                raise _refused(model, reason)
+            self._refused |= keys
+            self.say(f"The batch {batch.id} is sent again later: {reason}")
+        else:
+            async with self._reading:
+                await self._take(batch, model, api, state)
         return ""
 
     async def _ended(self, batch: OpenBatch, api: BatchApi, *, limit_s: float | None = None) -> BatchState | None:
         """Return the state of a batch once it has ended; None if the user has to run it, or after a time."""
-        done, tries, start = -1, 0, time.monotonic()
-        while True:
+        done, late, start = -1, 0, time.monotonic()
+        for tries in itertools.count():
             state = await self._patiently(lambda: api.state(batch.id))
-            if state.failed or (state.ended and (not state.lacks_file or limit_s or tries > MAX_TRIES)):
+            late += state.lacks_file
+            if state.faults or (state.ended and (not state.lacks_file or limit_s or late > MAX_TRIES)):
                 return state
             if api.offline or (limit_s is not None and time.monotonic() - start > limit_s):
-                return None
+                break
             if state.done != done:
                 done = state.done
                 self.say(f"{batch.model}: batch {batch.id} has answered {done:,} of {batch.n:,} requests.")
             await _pause(tries)
-            tries += 1
+        return None
 
     async def _take(self, batch: OpenBatch, model: OpenModel, api: BatchApi, state: BatchState) -> None:
         """Store the answers of a batch that has ended, and close its calls.
@@ -316,91 +334,96 @@ class BatchRounds:
         Raises:
             UserError: The results are those of other requests.
         """
-        calls = self.store.batch_calls(batch.created)
-        total = sum(ceiling for _, ceiling in calls.values())
-        outcome = _ReadBatch(calls, self.folder.requests(batch.token))
+        calls, is_own = self.store.batch_calls(batch.created), False
+        found = _ReadBatch(calls, self.folder.requests(batch.token))
         for attempt in range(DOWNLOADS):
-            lines = await self._patiently(lambda: api.results(state))
-            outcome.faults.clear()
-            for key, result in _own(batch, map(api.parse, lines), outcome):
-                self._add(model, key, result, outcome)
-            missing = calls.keys() - outcome.answered - outcome.unread - outcome.failures.keys()
-            if not (missing and state.whole) or attempt + 1 == DOWNLOADS:
+            await self._patiently(lambda: api.fetch(state, batch.token))
+            found.faults.clear()
+            for key, result in _own(batch, api.results(batch.token), found):
+                self._add(model, key, result, found)
+                is_own = True
+            missing = calls.keys() - found.answered - found.failures.keys()
+            if not (missing and state.whole):
                 break
             await _pause(attempt)
-        self._flush(outcome)
-        if lines and outcome.faults["of other requests"] == len(lines):
+        self._flush(found)
+        if found.faults["of other requests"] and not is_own:
             raise UserError(f"The results of batch {batch.id} are those of other requests.", hint=_RELEASE)
-        doubtful = outcome.unread | (missing if state.whole else set())
+        doubtful = missing if state.whole else missing & found.unread
         unanswered_usd = sum(calls[key][1] for key in doubtful)
-        self.store.close_batch(batch.created, [calls[key][0] for key in doubtful])
-        self._settle(total, outcome.usd + unanswered_usd)
+        self._end(batch, found.usd + unanswered_usd, [calls[key][0] for key in doubtful])
         self.budget.unanswered_usd += unanswered_usd
         for key in doubtful:
             self.runner.settle_earlier(key, calls[key][1], answered=False)
-        self.folder.end(batch.token)
-        failed = calls.keys() - outcome.answered - doubtful
+        failed = calls.keys() - found.answered - doubtful
         faults = {
-            **outcome.faults,
+            **found.faults,
             "without a result that can be read": len(doubtful),
             "failed or not run": len(failed),
         }
         said = "".join(f", {n} {words}" for words, n in faults.items() if n)
-        why = next((f" ({outcome.failures[key]})" for key in failed if key in outcome.failures), "")
-        self.say(f"{model.name}: batch {batch.id} gave {count(len(outcome.answered), 'answer')}{said}{why}.")
+        why = next((f" ({found.failures[key]})" for key in failed if key in found.failures), "")
+        self.say(f"{model.name}: batch {batch.id} gave {count(len(found.answered), 'answer')}{said}{why}.")
 
-    def _add(self, model: OpenModel, key: bytes, result: BatchResult, outcome: _ReadBatch) -> None:
-        if key not in outcome.calls or key in outcome.answered:  # stored earlier, or read by an earlier download
+    def _add(self, model: OpenModel, key: bytes, result: BatchResult, found: _ReadBatch) -> None:
+        if key not in found.calls or key in found.answered:  # stored earlier, or read by an earlier download
             return
-        if result.answer is None:
-            outcome.failures[key] = result.error
-            return
-        request, provider = outcome.requests[key], model.provider
+        request, provider = found.requests[key], model.provider
         assert isinstance(provider, ServedProvider)
+        if result.answer is None:
+            found.failures[key] = provider.http.excerpt(result.reason)
+            return
         try:
             answer = provider.read(result.answer, request, provider.body(request)[1])
         except ProviderError:
-            outcome.unread.add(key)
+            found.unread.add(key)
             return
         answer, usd = model.settled(request, replace(answer, price_factor=model.batch_factor))
         usd *= model.batch_factor
-        outcome.answers.append((key, answer, usd, outcome.calls[key][0]))
-        outcome.answered.add(key)
-        outcome.failures.pop(key, None)
-        outcome.usd += usd
-        if len(outcome.answers) == _CHUNK:
-            self._flush(outcome)
+        found.answers.append((key, answer, usd, found.calls[key][0]))
+        found.answered.add(key)
+        found.failures.pop(key, None)
+        found.usd += usd
+        if len(found.answers) == _CHUNK:
+            self._flush(found)
 
-    def _flush(self, outcome: _ReadBatch) -> None:
-        self.store.put_many(outcome.answers)
-        for key, _, usd, _ in outcome.answers:
+    def _flush(self, found: _ReadBatch) -> None:
+        self.store.put_many(found.answers)
+        for key, _, usd, _ in found.answers:
             self.runner.settle_earlier(key, usd, answered=True)
-        outcome.answers.clear()
+        found.answers.clear()
 
     # --- small steps ----------------------------------------------------------------------------------------------
 
-    def _api(self, model: OpenModel) -> BatchApi:
-        if (api := batch_api(model.provider, self.folder.path)) is None:
-            raise UserError(f"models.{model.name} has an open batch, but its provider has no batches.", hint=_RELEASE)
-        return api
+    def _api(self, model: OpenModel) -> BatchApi | None:
+        return batch_api(model.provider, self.folder.path)
+
+    def _endpoint(self, asked: Asked) -> str:
+        api = self._api(asked[0])
+        return api.endpoint(asked[1].request) if api else ""
+
+    def _opened(self, batch: OpenBatch) -> tuple[OpenModel, BatchApi]:
+        """Return the model of an open batch, and its interface.
+
+        Raises:
+            UserError: The model is missing, or is another one by now: its price and its server are not the batch's.
+        """
+        model = self.models[batch.model]
+        if not (api := self._api(model)) or batch.address != _address(model):
+            raise UserError(
+                f"models.{model.name} is no longer the model of its open batch ({batch.address}).",
+                hint=f"Restore it, and fetch the answers with `tuneworthy run --batch`. {_RELEASE}",
+            )
+        return model, api
 
     def _ceiling(self, model: OpenModel, job: Job) -> float:
         return model.ceiling_usd(job.request) * model.batch_factor
 
-    def _settle(self, ceiling_usd: float, cost_usd: float) -> None:
-        if ceiling_usd:  # calls without a price are never reserved
-            self.budget.settle(ceiling_usd, cost_usd)
-
-    def _current(self, batch: OpenBatch) -> OpenBatch:
-        return next(one for one in self.folder.all() if one.token == batch.token)
-
-    def _named(self, batch: OpenBatch, identity: str) -> OpenBatch:
-        named = replace(batch, id=identity)
-        self.folder.write(named)
-        return named
-
-    def _drop(self, batch: OpenBatch) -> None:
-        self.store.close_batch(batch.created)
+    def _end(self, batch: OpenBatch, usd: float = 0.0, doubtful: Iterable[int] = ()) -> None:
+        """Close the calls of a batch that cost `usd`, and remove its files; see `ResponseStore.close_batch`."""
+        self.store.close_batch(batch.created, doubtful)
+        if reserved := self._reserved.pop(batch.token, 0.0):  # calls without a price are never reserved
+            self.budget.settle(reserved, usd)
         self.folder.end(batch.token)
 
     async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
@@ -425,20 +448,6 @@ class BatchRounds:
             await _pause(tries)
         raise OutsideFault(fault, hint=f"The batch goes on: run the same command later. {_RELEASE}")
 
-    @contextmanager
-    def _left_running(self) -> Iterator[None]:
-        """Say what happens to the batches if the user stops."""
-        try:
-            with _out_of_reach():
-                yield
-        except asyncio.CancelledError:
-            if self.folder.all():
-                self.say(
-                    "The batches go on at the provider. Run the same command again to fetch the answers, or cancel "
-                    "them with `tuneworthy doctor --release`."
-                )
-            raise
-
 
 @contextmanager
 def _out_of_reach() -> Iterator[None]:
@@ -450,20 +459,16 @@ def _out_of_reach() -> Iterator[None]:
 
 
 def _own(
-    batch: OpenBatch, results: Iterator[BatchResult | None], outcome: _ReadBatch
+    batch: OpenBatch, results: Iterator[BatchResult | None], found: _ReadBatch
 ) -> Iterator[tuple[bytes, BatchResult]]:
     """Yield the results that answer a request of this batch, the first answer per request; count the others."""
-    answered = set[bytes]()
+    keys, answered = {f"{batch.token}-{key.hex()}": key for key in found.requests}, set[bytes]()
     for result in results:
-        if result is None:
-            outcome.faults["unreadable"] += 1
-            continue
-        token, _, name = result.custom_id.partition("-")
-        key = bytes.fromhex(name) if token == batch.token and _KEY.fullmatch(name) else b""
-        if key not in outcome.requests:
-            outcome.faults["of other requests"] += 1
+        key = keys.get(result.custom_id) if result else None
+        if result is None or key is None:
+            found.faults["of other requests" if result else "unreadable"] += 1
         elif key in answered:
-            outcome.faults["repeated"] += 1
+            found.faults["repeated"] += 1
         else:
             if result.answer is not None:
                 answered.add(key)
@@ -472,6 +477,10 @@ def _own(
 
 async def _pause(tries: int) -> None:
     await asyncio.sleep(min(POLL_S, POLL_S / 12 * 2.0 ** min(tries, 10)))
+
+
+def _address(model: OpenModel) -> str:
+    return " ".join(str(model.provider.identity.get(name)) for name in ("provider", "model", "base_url"))
 
 
 def _refused(model: OpenModel, message: str) -> UserError:

@@ -41,7 +41,7 @@ class Rounds:
     ) -> None:
         self.send, self.accepts, self.least, self.quiet_s = send, accepts, least, quiet_s
         self.sent = 0
-        self._open: dict[str, tuple[OpenModel, dict[bytes, Job]]] = {}
+        self._open: dict[bytes, tuple[OpenModel, Job]] = {}  # by key: two names of a model share it
         self._last = 0.0
         self._task: asyncio.Task[bool] | None = None
         self._sent: dict[bytes, asyncio.Task[Any]] = {}  # by key of a job: the round that asks it
@@ -63,9 +63,8 @@ class Rounds:
         return bool(earlier) or begun
 
     async def _join(self, model: OpenModel, jobs: list[Job]) -> bool:
-        _, wanted = self._open.setdefault(model.name, (model, {}))
         for job in jobs:
-            wanted.setdefault(job.key, job)
+            self._open.setdefault(job.key, (model, job))
         self._last = asyncio.get_running_loop().time()
         if self._task is None:
             self._task = asyncio.create_task(self._round())
@@ -82,18 +81,20 @@ class Rounds:
             while (rest := self._last + self.quiet_s - clock()) > 0:
                 await asyncio.sleep(rest)
         finally:
-            wanted = {name: (model, [*jobs.values()]) for name, (model, jobs) in self._open.items()}
+            asked = self._open
             self._open, self._task = {}, None
-        if sum(len(jobs) for _, jobs in wanted.values()) < self.least:
+        if len(asked) < self.least:
             return False
+        wanted: dict[str, tuple[OpenModel, list[Job]]] = {}
+        for model, job in asked.values():
+            wanted.setdefault(model.name, (model, []))[1].append(job)
         self.sent += 1
         task = asyncio.current_task()
         assert task is not None
-        keys = dict.fromkeys((job.key for _, jobs in wanted.values() for job in jobs), task)
-        self._sent |= keys
+        self._sent |= dict.fromkeys(asked, task)
         try:
             await self.send(wanted)
         finally:
-            for key in keys:
+            for key in asked:
                 del self._sent[key]
         return True

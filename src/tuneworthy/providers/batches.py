@@ -1,28 +1,28 @@
 """Batch interfaces of three vendors: many requests at once, answered within a day and at a lower price.
 
-A batch is created once, has a state, and ends with lines of results in any order. For a vLLM server, both files are
-local: the user runs `vllm run-batch`. Nothing is retried here.
+A batch is created once, has a state, and ends with lines of results in any order, which are read from a file. For a
+vLLM server, the requests are a file as well: the user runs `vllm run-batch`. Nothing is retried here.
 
 Source: types/batch.py of OpenAI's and types/messages/message_batch.py of Anthropic's Python SDK;
 https://docs.vllm.ai/en/latest/examples/offline_inference/openai_batch.html
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import orjson
-from pydantic import ValidationError
+from pydantic import AliasChoices, AliasPath, Field, ValidationError
 
 from tuneworthy.providers.base import Provider
-from tuneworthy.providers.http_client import HttpAnswer, Method, ServedProvider
-from tuneworthy.providers.usage import WireModel, mapping
+from tuneworthy.providers.http_client import Method, ServedProvider
+from tuneworthy.providers.usage import WireModel, mapping, token_count
+from tuneworthy.redaction import redact_json
 from tuneworthy.store.folder import write_atomic
-from tuneworthy.types import JsonMapping, Request, TextTuple, positional
+from tuneworthy.types import JsonMapping, NamedInts, NamedTexts, Request, TextTuple
 
 # Limit of an upload, of the creation of a batch and of a download, seconds.
 TRANSFER_S = 900.0
@@ -30,69 +30,119 @@ TRANSFER_S = 900.0
 COPY_S = 60.0
 # Largest file of results that is read, bytes.
 MAX_RESULTS = 2**30
+# OpenAI's code for a batch with more tokens than its queue has room for.
+QUEUE_IS_FULL = "token_limit_exceeded"
 _BOUNDARY = "tuneworthy-7c0c5a0f4d0e4c1b"
 
 
-@positional
-class BatchState:
-    """A batch at its vendor.
-
-    Attributes:
-        id: At the vendor.
-        n: Its requests.
-        done: Those that have ended, as far as the vendor says.
-        created: Seconds since the epoch.
-        token: That it was created with; "" if the vendor does not report it.
-        ended: Whether there are results.
-        whole: Whether every request was run, so that a missing result is lost.
-        failed: Why it was refused as a whole.
-        files: Ids of the files of results.
-        lacks_file: Whether it has ended with results whose file is not there yet.
-    """
+class BatchState(WireModel):
+    """A batch at its vendor, in the fields of OpenAI or Anthropic."""
 
     id: str
-    n: int
-    done: int
-    created: float
-    token: str = ""
-    ended: bool = False
-    whole: bool = True
-    failed: str = ""
-    files: TextTuple = ()
-    lacks_file: bool = False
+    status: str = Field(validation_alias=AliasChoices("status", "processing_status"))
+    created_at: datetime = datetime.fromtimestamp(0, UTC)
+    request_counts: Any = None
+    metadata: Any = None
+    errors: Any = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+
+    @property
+    def counts(self) -> NamedInts:
+        return {name: n for name, n in mapping(self.request_counts).items() if token_count(n)}
+
+    @property
+    def n(self) -> int:
+        """Number of its requests, as far as the vendor says."""
+        return self.counts.get("total", sum(self.counts.values()))
+
+    @property
+    def done(self) -> int:
+        """Number of requests that have ended."""
+        return sum(n for name, n in self.counts.items() if name not in {"total", "processing"})
+
+    @property
+    def token(self) -> str:
+        """Token that it was created with; "" if the vendor does not report it."""
+        return str(mapping(self.metadata).get("token") or "")
+
+    @property
+    def ended(self) -> bool:
+        """Whether there are results."""
+        return self.whole or self.status in {"expired", "cancelled"}
+
+    @property
+    def whole(self) -> bool:
+        """Whether every request was run, so that a missing result is lost."""
+        return self.status in {"completed", "ended"}
+
+    @property
+    def faults(self) -> NamedTexts:
+        """Reasons by code why it was refused as a whole; empty if it was not."""
+        rows = mapping(self.errors).get("data") or [{"message": "the provider gives no reason"}]
+        said = {str(mapping(row).get("code")): str(mapping(row).get("message")) for row in rows}
+        return said if self.status == "failed" else {}
+
+    @property
+    def files(self) -> TextTuple:
+        """Ids of OpenAI's files of results."""
+        return (*filter(None, (self.output_file_id, self.error_file_id)),)
+
+    @property
+    def lacks_file(self) -> bool:
+        """Whether it has ended with results whose file is not there yet."""
+        n_failed, lacks_output = self.counts.get("failed"), "completed" in self.counts and not self.output_file_id
+        return self.ended and bool(lacks_output or (n_failed and not self.files))
 
 
-@positional
-class BatchResult:
-    """One line of the results.
+class BatchResult(WireModel):
+    """One line of the results, in the fields of OpenAI or Anthropic.
 
     Attributes:
         custom_id: As it was sent; to be matched, not trusted.
-        answer: What a single call would return; None if the request failed or was not run.
-        error: Why.
     """
 
     custom_id: str
-    answer: JsonMapping | None
-    error: str = ""
+    status: Any = Field(
+        None, validation_alias=AliasChoices(AliasPath("response", "status_code"), AliasPath("result", "type"))
+    )
+    body: Any = Field(
+        None, validation_alias=AliasChoices(AliasPath("response", "body"), AliasPath("result", "message"))
+    )
+    error: Any = Field(None, validation_alias=AliasChoices(AliasPath("result", "error", "error"), "error"))
+
+    @property
+    def answer(self) -> JsonMapping | None:
+        """What a single call would return; None if the request failed or was not run."""
+        return mapping(self.body) if self.status in (200, "succeeded") and not self.error else None
+
+    @property
+    def reason(self) -> str:
+        """Why there is no answer."""
+        said = mapping(self.error) or mapping(mapping(self.body).get("error"))
+        return str(said.get("message") or said or self.status)
 
 
 class BatchApi:
-    """The batch interface of one model's provider.
+    """The batch interface of one model's provider: ``POST /files``, ``POST /batches``, and files of results.
 
     Args:
         provider: Of the model.
-        folder: Where a vendor without an interface has its files.
+        folder: Where the files are.
 
     Attributes:
-        max_requests: In a batch.
-        max_bytes: Of its lines.
+        max_requests: In a batch: the least limit of a vendor.
+        max_bytes: Of its lines. OpenAI takes 200 MB and Anthropic 256; a batch must fit into memory several times.
+        path: Of the batches.
+        cursor: Name of the parameter for the next page of a list.
         names_token: Whether a listed batch names its token; else its results do.
         offline: Whether the user has to run it.
     """
 
     max_requests: ClassVar[int] = 50_000
-    max_bytes: ClassVar[int] = 190_000_000
+    max_bytes: ClassVar[int] = 64_000_000
+    path: ClassVar[str] = "batches"
+    cursor: ClassVar[str] = "after"
     names_token: ClassVar[bool] = True
     offline: ClassVar[bool] = False
 
@@ -113,7 +163,14 @@ class BatchApi:
 
     async def upload(self, token: str, lines: Sequence[bytes]) -> Any:
         """Send the requests ahead, if that is a step of its own; return what `create` needs."""
-        return lines
+        head = (
+            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{_BOUNDARY}\r\n'
+            f'Content-Disposition: form-data; name="file"; filename="{token}.jsonl"\r\n'
+            "Content-Type: application/jsonl\r\n\r\n"
+        )
+        content = b"".join([head.encode(), b"\n".join(lines), f"\r\n--{_BOUNDARY}--\r\n".encode()])
+        made = await self._send("POST", "files", content, kind=f"multipart/form-data; boundary={_BOUNDARY}")
+        return str(mapping(made).get("id"))
 
     async def create(self, token: str, endpoint: str, uploaded: Any) -> str:
         """Create a batch and return its id.
@@ -121,226 +178,54 @@ class BatchApi:
         Raises:
             ProviderError: It was refused; unless the error is retryable, no batch was created.
         """
-        raise NotImplementedError
+        about = {"completion_window": "24h", "metadata": {"token": token}}
+        made = await self._send("POST", self.path, {"input_file_id": uploaded, "endpoint": endpoint, **about})
+        return self._state(made).id
 
     async def state(self, identity: str) -> BatchState:
-        raise NotImplementedError
+        return self._state(await self._send("GET", self._path(identity)))
 
-    async def results(self, state: BatchState) -> list[bytes]:
-        """Return the lines of a batch that has ended.
+    async def cancel(self, identity: str) -> None:
+        """End a batch early; results that are there stay."""
+        await self._send("POST", f"{self._path(identity)}/cancel", {})
+
+    async def listed(self, since: float) -> list[BatchState]:
+        """Return the batches that were created since a time, seconds since the epoch; the newest are listed first."""
+        found: dict[str, BatchState] = {}
+        page: JsonMapping = {"has_more": True}
+        more, oldest = "", since
+        while page.get("has_more") and oldest >= since:
+            page = mapping(await self._send("GET", f"{self.path}?limit=100{more}"))
+            fresh = {state.id: state for state in map(self._state, page.get("data") or ()) if state.id not in found}
+            found |= fresh
+            more = f"&{self.cursor}={quote(next(reversed(found), ''), safe='')}"
+            oldest = min((state.created_at.timestamp() for state in fresh.values()), default=0.0)
+        return [state for state in found.values() if state.created_at.timestamp() >= since]
+
+    async def fetch(self, state: BatchState, token: str) -> None:
+        """Write the lines of a batch that has ended to the file of its results.
 
         Raises:
             ProviderError: A file is missing or broken off.
         """
-        raise NotImplementedError
+        with self.results_path(token).open("wb") as file:
+            for path in self._results(state):
+                await self._send("GET", path, into=file)
+                file.write(b"\n")
 
-    def parse(self, line: bytes) -> BatchResult | None:
-        """Return a result; None if the line cannot be read."""
-        with suppress(ValidationError, orjson.JSONDecodeError):
-            found = _FileLine.model_validate(orjson.loads(line))
-            response = found.response or _LineResponse()
-            if response.status_code == 200 and response.body and not found.error:
-                return BatchResult(found.custom_id, response.body)
-            said = mapping(found.error) or mapping(mapping(response.body).get("error"))
-            return BatchResult(found.custom_id, None, self.http.excerpt(str(said.get("message") or said)))
-        return None
+    def results(self, token: str) -> Iterator[BatchResult | None]:
+        """Yield the lines of the file of results; None for a line that cannot be read."""
+        with self.results_path(token).open("rb") as file:
+            for line in filter(bytes.strip, file):
+                try:
+                    yield BatchResult.model_validate_json(redact_json(line))
+                except ValidationError:
+                    yield None
 
-    async def cancel(self, identity: str) -> None:
-        """End a batch early; results that are there stay."""
-
-    async def listed(self, since: float) -> list[BatchState]:
-        """Return the batches that were created since a time, seconds since the epoch."""
-        raise NotImplementedError
-
-    async def _json(self, method: Method, path: str, content: Any = None, *, kind: str = "") -> Any:
-        return self.http.read(await self._send(method, path, content, kind))
-
-    async def _lines(self, path: str) -> list[bytes]:
-        answer = await self._send("GET", path)
-        if not answer.accepted:
-            self.http.read(answer)
-        return answer.body.splitlines()
-
-    async def _send(self, method: Method, path: str, content: Any = None, kind: str = "") -> HttpAnswer:
-        return await self.http.send(method, path, content, kind=kind, max_body=MAX_RESULTS, timeout_s=TRANSFER_S)
-
-    def _read(self, shape: type["_VendorBatch"], value: Any) -> BatchState:
-        try:
-            return shape.model_validate(value).state(self)
-        except ValidationError as error:
-            raise self.http.unreadable("a batch with a status", mapping(value), error) from None
-
-    async def _pages(self, path: str, shape: type["_VendorBatch"], cursor: str, since: float) -> list[BatchState]:
-        """Return the batches of a list whose newest are first, up to the page with one from before `since`."""
-        found: dict[str, BatchState] = {}
-        more = ""
-        while True:
-            page = mapping(await self._json("GET", f"{path}?limit=100{more}"))
-            states = [self._read(shape, one) for one in page.get("data") or ()]
-            fresh = {state.id: state for state in states if state.id not in found}
-            found |= fresh
-            if not page.get("has_more") or not fresh or min(state.created for state in states) < since:
-                return [state for state in found.values() if state.created >= since]
-            more = f"&{cursor}={quote(states[-1].id, safe='')}"
-
-
-class _LineResponse(WireModel):
-    status_code: int = 0
-    body: Any = None
-
-
-class _FileLine(WireModel):
-    custom_id: str
-    response: _LineResponse | None = None
-    error: Any = None
-
-
-class _VendorBatch(WireModel):
-    id: str
-
-    def state(self, api: BatchApi) -> BatchState:
-        raise NotImplementedError
-
-
-class _FileBatch(_VendorBatch):
-    status: str
-    created_at: float = 0.0
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    errors: Any = None
-    request_counts: Any = None
-    metadata: Any = None
-
-    def state(self, api: BatchApi) -> BatchState:
-        counts = mapping(self.request_counts)
-        completed, failed = (int(counts.get(name) or 0) for name in ("completed", "failed"))
-        faults = mapping(self.errors).get("data") or [{"message": "the provider gives no reason"}]
-        reason = api.http.excerpt("; ".join(str(mapping(one).get("message")) for one in faults), 400)
-        ended = self.status in {"completed", "expired", "cancelled"}
-        files = (*filter(None, (self.output_file_id, self.error_file_id)),)
-        token = str(mapping(self.metadata).get("token") or "")
-        return BatchState(
-            self.id, int(counts.get("total") or 0), completed + failed, self.created_at, token, ended=ended,
-            whole=self.status == "completed", failed=reason if self.status == "failed" else "", files=files,
-            lacks_file=ended and bool((completed and not self.output_file_id) or (failed and not files)),
-        )  # fmt: skip
-
-
-class OpenAIBatches(BatchApi):
-    """``POST /files``, then ``POST /batches``; results in a file of answers and a file of errors."""
-
-    async def upload(self, token: str, lines: Sequence[bytes]) -> str:
-        head = (
-            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{_BOUNDARY}\r\n'
-            f'Content-Disposition: form-data; name="file"; filename="{token}.jsonl"\r\n'
-            "Content-Type: application/jsonl\r\n\r\n"
-        )
-        content = b"".join([head.encode(), b"\n".join(lines), f"\r\n--{_BOUNDARY}--\r\n".encode()])
-        made = await self._json("POST", "files", content, kind=f"multipart/form-data; boundary={_BOUNDARY}")
-        return str(mapping(made).get("id"))
-
-    async def create(self, token: str, endpoint: str, uploaded: str) -> str:
-        about = {"completion_window": "24h", "metadata": {"token": token}}
-        made = await self._json("POST", "batches", {"input_file_id": uploaded, "endpoint": endpoint, **about})
-        return self._read(_FileBatch, made).id
-
-    async def state(self, identity: str) -> BatchState:
-        return self._read(_FileBatch, await self._json("GET", f"batches/{quote(identity, safe='')}"))
-
-    async def results(self, state: BatchState) -> list[bytes]:
-        return [line for name in state.files for line in await self._lines(f"files/{quote(name, safe='')}/content")]
-
-    async def cancel(self, identity: str) -> None:
-        await self._json("POST", f"batches/{quote(identity, safe='')}/cancel", {})
-
-    async def listed(self, since: float) -> list[BatchState]:
-        return await self._pages("batches", _FileBatch, "after", since)
-
-
-class _MessageResult(WireModel):
-    type: str
-    message: Any = None
-    error: Any = None
-
-
-class _MessageLine(WireModel):
-    custom_id: str
-    result: _MessageResult
-
-
-class _MessageBatch(_VendorBatch):
-    processing_status: str
-    created_at: datetime
-    request_counts: dict[str, int]
-
-    def state(self, api: BatchApi) -> BatchState:
-        n, ended = sum(self.request_counts.values()), self.processing_status == "ended"
-        done = n - self.request_counts.get("processing", 0)
-        return BatchState(self.id, n, done, self.created_at.timestamp(), ended=ended)
-
-
-class AnthropicBatches(BatchApi):
-    """``POST /v1/messages/batches``; the ids of the results name the batch, as nothing else does."""
-
-    max_requests = 100_000
-    max_bytes = 240_000_000
-    names_token = False
-
-    def line(self, custom_id: str, request: Request) -> bytes:
-        return orjson.dumps({"custom_id": custom_id, "params": self.provider.body(request)[0]})
-
-    async def create(self, token: str, endpoint: str, uploaded: Sequence[bytes]) -> str:
-        content = b'{"requests":[' + b",".join(uploaded) + b"]}"
-        made = await self._json("POST", "v1/messages/batches", content, kind="application/json")
-        return self._read(_MessageBatch, made).id
-
-    async def state(self, identity: str) -> BatchState:
-        return self._read(_MessageBatch, await self._json("GET", f"v1/messages/batches/{quote(identity, safe='')}"))
-
-    async def results(self, state: BatchState) -> list[bytes]:
-        return await self._lines(f"v1/messages/batches/{quote(state.id, safe='')}/results")
-
-    def parse(self, line: bytes) -> BatchResult | None:
-        with suppress(ValidationError, orjson.JSONDecodeError):
-            found = _MessageLine.model_validate(orjson.loads(line))
-            if found.result.type == "succeeded" and isinstance(found.result.message, dict):
-                return BatchResult(found.custom_id, found.result.message)
-            said = mapping(mapping(found.result.error).get("error"))
-            return BatchResult(found.custom_id, None, self.http.excerpt(str(said.get("message") or found.result.type)))
-        return None
-
-    async def cancel(self, identity: str) -> None:
-        await self._json("POST", f"v1/messages/batches/{quote(identity, safe='')}/cancel", {})
-
-    async def listed(self, since: float) -> list[BatchState]:
-        return await self._pages("v1/messages/batches", _MessageBatch, "after_id", since)
-
-
-class VllmBatches(BatchApi):
-    """Files for `vllm run-batch`, which reads OpenAI's lines and loads the model itself."""
-
-    offline = True
-
-    async def create(self, token: str, endpoint: str, uploaded: Sequence[bytes]) -> str:
-        write_atomic(self.requests_path(token), b"\n".join(uploaded) + b"\n")
-        return token
-
-    async def state(self, identity: str) -> BatchState:
-        results, n = self.results_path(identity), 0
-        ended = results.is_file() and time() - results.stat().st_mtime > COPY_S
-        if results.is_file() and not ended:  # it may still be written
-            n, written = (path.read_bytes().count(b"\n") for path in (self.requests_path(identity), results))
-            ended = written >= n
-        return BatchState(identity, n, 0, 0.0, identity, ended=ended, whole=False)
-
-    async def results(self, state: BatchState) -> list[bytes]:
-        return self.results_path(state.id).read_bytes().splitlines()
-
-    async def listed(self, since: float) -> list[BatchState]:
-        return [await self.state(token) for token in self._tokens()]
-
-    def _tokens(self) -> Iterator[str]:
-        return (path.name.removesuffix(".in.jsonl") for path in self.folder.glob("*.in.jsonl"))
+    def command(self, token: str) -> str:
+        """Return the command that runs a batch which the user has to run."""
+        name, files = self.provider.identity["model"], (self.requests_path(token), self.results_path(token))
+        return f"vllm run-batch -i {files[0]} -o {files[1]} --model {name}"
 
     def requests_path(self, token: str) -> Path:
         return self.folder / f"{token}.in.jsonl"
@@ -348,8 +233,72 @@ class VllmBatches(BatchApi):
     def results_path(self, token: str) -> Path:
         return self.folder / f"{token}.out.jsonl"
 
+    def _results(self, state: BatchState) -> list[str]:
+        return [f"files/{quote(name, safe='')}/content" for name in state.files]
 
-VENDORS = {"openai": OpenAIBatches, "anthropic": AnthropicBatches, "vllm": VllmBatches}
+    def _path(self, identity: str) -> str:
+        return f"{self.path}/{quote(identity, safe='')}"
+
+    async def _send(self, method: Method, path: str, content: Any = None, **options: Any) -> Any:
+        answer = await self.http.send(method, path, content, max_body=MAX_RESULTS, timeout_s=TRANSFER_S, **options)
+        return None if answer.accepted and "into" in options else self.http.read(answer)
+
+    def _state(self, value: Any) -> BatchState:
+        try:
+            return BatchState.model_validate(value)
+        except ValidationError as error:
+            raise self.http.unreadable("a batch with a status", mapping(value), error) from None
+
+
+class AnthropicBatches(BatchApi):
+    """``POST /v1/messages/batches``; the ids of the results name the batch, as nothing else does."""
+
+    path = "v1/messages/batches"
+    cursor = "after_id"
+    names_token = False
+
+    def line(self, custom_id: str, request: Request) -> bytes:
+        return orjson.dumps({"custom_id": custom_id, "params": self.provider.body(request)[0]})
+
+    async def upload(self, token: str, lines: Sequence[bytes]) -> bytes:
+        return b'{"requests":[' + b",".join(lines) + b"]}"
+
+    async def create(self, token: str, endpoint: str, uploaded: bytes) -> str:
+        return self._state(await self._send("POST", self.path, uploaded, kind="application/json")).id
+
+    def _results(self, state: BatchState) -> list[str]:
+        return [f"{self._path(state.id)}/results"]
+
+
+class VllmBatches(BatchApi):
+    """Files for `vllm run-batch`, which reads OpenAI's lines and loads the model itself."""
+
+    offline = True
+
+    async def upload(self, token: str, lines: Sequence[bytes]) -> bytes:
+        return b"\n".join(lines) + b"\n"
+
+    async def create(self, token: str, endpoint: str, uploaded: bytes) -> str:
+        write_atomic(self.requests_path(token), uploaded)
+        return token
+
+    async def state(self, identity: str) -> BatchState:
+        results, ended = self.results_path(identity), False
+        if results.is_file():  # it may still be written
+            n, written = (path.read_bytes().count(b"\n") for path in (self.requests_path(identity), results))
+            ended = written >= n or time() - results.stat().st_mtime > COPY_S
+        status = "cancelled" if ended else "in_progress"  # a missing line was not paid for
+        return self._state({"id": identity, "status": status, "metadata": {"token": identity}})
+
+    async def fetch(self, state: BatchState, token: str) -> None: ...
+
+    async def cancel(self, identity: str) -> None: ...
+
+    async def listed(self, since: float) -> list[BatchState]:
+        return [await self.state(path.name.removesuffix(".in.jsonl")) for path in self.folder.glob("*.in.jsonl")]
+
+
+VENDORS = {"openai": BatchApi, "anthropic": AnthropicBatches, "vllm": VllmBatches}
 
 
 def batch_api(provider: Provider, folder: Path) -> BatchApi | None:

@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import IO, Any, ClassVar, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -171,6 +172,7 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
         kind: str = "",
         max_body: int | None = None,
         timeout_s: float | None = None,
+        into: IO[bytes] | None = None,
     ) -> HttpAnswer:
         """Send one request and return the answer, whatever its status.
 
@@ -181,6 +183,7 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
             kind: Content type of `content` if that is bytes, sent as they are.
             max_body: Largest answer that is read, bytes; the client's limit if None.
             timeout_s: Limit of this request; the client's if None.
+            into: Gets the body of an accepted answer as it comes, keys included; the body of the result is then empty.
 
         Raises:
             ProviderError: No answer came, or one that is too large.
@@ -203,7 +206,7 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
             async with session.request(
                 method, url, data=body, headers=own, allow_redirects=False, timeout=timeout
             ) as answer:
-                return HttpAnswer(answer.status, answer.headers, redact_json(await self._read(answer, max_body)))
+                return HttpAnswer(answer.status, answer.headers, redact_json(await self._read(answer, max_body, into)))
         except (TimeoutError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, zlib.error) as error:
             raise self._fault(error) from None
 
@@ -278,24 +281,24 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
         """Return a limit of one request; aiohttp would round times above 5 s up to whole seconds."""
         return aiohttp.ClientTimeout(total=seconds, sock_connect=min(_CONNECT_S, seconds), ceil_threshold=math.inf)
 
-    async def _read(self, answer: aiohttp.ClientResponse, max_body: int | None) -> bytes:
-        limit = max_body or self._max_body
+    async def _read(self, answer: aiohttp.ClientResponse, max_body: int | None, into: IO[bytes] | None) -> bytes:
+        limit, file = max_body or self._max_body, into if into and answer.ok else BytesIO()
         packed = answer.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
-        if (answer.content_length or limit) < limit and not packed:
+        if (answer.content_length or limit) < limit and not packed and file is not into:
             return await answer.read()
         unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed else None
-        body = bytearray()
+        size = 0
         async for part in answer.content.iter_any():
-            body += unpack.decompress(part, limit + 1 - len(body)) if unpack else part
-            if len(body) > limit:
+            size += file.write(unpack.decompress(part, limit + 1 - size) if unpack else part)
+            if size > limit:
                 raise ProviderError(
                     f"{self.host}: the response is larger than {limit >> 10:,} KiB.", code="malformed", retryable=False
                 )
-        return bytes(body)
+        return file.getvalue() if isinstance(file, BytesIO) else b""
 
     def _refusal(self, status: int, headers: NamedTexts, body: bytes) -> ProviderError:
         no_money = status == 402 or any(word in body for word in _NO_MONEY)  # waiting does not help
-        passes = status in _RETRYABLE or status >= 500
+        passes = status in _RETRYABLE or (status >= 500 and status != 501)
         codes = {
             "auth": status == 401 or b'"API_KEY_INVALID"' in body,
             "rate_limit": status in _RATE_LIMIT or no_money,
@@ -313,6 +316,7 @@ class HttpClient(AbstractAsyncContextManager["HttpClient"]):
             code=code,
             retryable=retryable,
             retry_after_s=retry_after_s(headers, body) if retryable else None,
+            status=status,
         )
 
     def _fault(self, error: Exception) -> ProviderError:

@@ -11,8 +11,9 @@ import orjson
 
 from tuneworthy.redaction import redact_json
 from tuneworthy.store.folder import write_atomic
-from tuneworthy.store.shapes import parsed, shaped
-from tuneworthy.types import JsonMapping, Request, frozen
+from tuneworthy.store.lines import read_lines
+from tuneworthy.store.shapes import parsed
+from tuneworthy.types import Request, frozen
 
 
 @frozen
@@ -25,6 +26,7 @@ class OpenBatch:
         endpoint: Path that answers the requests.
         n: Number of requests.
         created: When it was written down, seconds since the epoch: the time of its open calls.
+        address: Provider, model and server that it was sent to.
         id: At the provider; "" until that is known.
     """
 
@@ -33,6 +35,7 @@ class OpenBatch:
     endpoint: str
     n: int
     created: float
+    address: str = ""
     id: str = ""
 
 
@@ -68,12 +71,7 @@ class BatchFolder:
         Raises:
             UserError: The file is missing or damaged.
         """
-        path, found = self._requests(token), dict[bytes, Request]()
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                key, request = parsed(line, tuple[str, JsonMapping], f"{path}:{number}")
-                found[bytes.fromhex(key)] = shaped(request, Request, f"{path}:{number}")
-        return found
+        return {bytes.fromhex(key): one for key, one in read_lines(self._requests(token), tuple[str, Request])}
 
     def end(self, token: str) -> None:
         """Remove the files of a batch, the record last."""

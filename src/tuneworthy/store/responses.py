@@ -10,8 +10,8 @@ cost that is not a number at or above 0 is a damaged row: `doctor` repairs it.
 Each body ends with a mark of who measured it (`signatures`), over its key, answer, cost and time: an answer that
 another machine measured, or that was changed, is neither used nor requested again until the user chooses.
 
-A commit survives the death of the process at any point. It does not wait for the disk (`synchronous=NORMAL`):
-a power cut can lose the last rows, never the file.
+A commit survives the death of the process at any point. It does not wait for the disk (`synchronous=NORMAL`),
+except for that of a batch: a power cut can lose the last rows, never the file.
 """
 
 import hashlib
@@ -318,17 +318,19 @@ class ResponseStore:
         self._rows("DELETE FROM open_calls WHERE key = ?", key)
 
     def open_batch(self, calls: Iterable[tuple[bytes, float]], created: float) -> None:
-        """Note that calls are about to be sent together, in one transaction.
+        """Note that calls are about to be sent together, in one transaction that outlasts a power cut.
 
         Args:
             calls: Each with its ceiling, US dollars.
             created: Of the batch, seconds since the epoch.
         """
+        self._rows("PRAGMA synchronous=FULL")
         with explained(self.path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(
                 "INSERT INTO open_calls VALUES (?, ?, ?)", ((key, ceiling, created) for key, ceiling in calls)
             )
+        self._rows("PRAGMA synchronous=NORMAL")
 
     def batch_calls(self, created: float) -> dict[bytes, tuple[int, float]]:
         """Return the open calls of a batch by key, each with its note and its ceiling in US dollars."""
