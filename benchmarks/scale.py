@@ -1,12 +1,13 @@
 """Time, bytes and memory by size: constants from two small sizes, and how well they predict three larger ones.
 
-    python benchmarks/scale.py [--parts store run build files] [--small 2000 20000] [--large 50000 200000 1000000]
-                               [--folder DIR] [--save]
+    python benchmarks/scale.py [--parts store run files build] [--small 2000 20000] [--large 50000 200000 1000000]
+                               [--vocabulary vocab.txt] [--folder DIR] [--save]
 
 Each measurement is a process of its own. `store` commits answers one by one, as a run does, then reads all of them, as
 a resumed run does, then sums what they cost, as `status` does. `run` asks a provider that answers at once. `build` is
-`data build --stages` with two workers. `files` writes the request files of a batch and reads its results. A model is a
-line through the two small sizes; the table shows the predicted and the measured seconds, bytes on disk and peak memory.
+`data build --stages` with two workers, its peak that of the largest process. `files` is `data distill --batch`: it
+writes the request files for vLLM, then reads their results. A model is a line through the two small sizes; the table
+shows the predicted and the measured seconds, bytes on disk and peak memory.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+
+from stages import PROJECT, watched, write
 
 HERE = Path(__file__).parent
 QUESTION = "Where is the card that I ordered on the third of May, number {}, and when will it arrive at my address?"
@@ -92,7 +97,61 @@ def run(n: int, folder: Path) -> dict[str, float]:
     return {"ask_s": asked - started, "resume_s": time.perf_counter() - asked}
 
 
-PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {"store": store, "run": run}
+class Listed(BaseHTTPRequestHandler):
+    """Lists a model; the answers come in files."""
+
+    def do_GET(self) -> None:
+        body = b'{"object": "list", "data": [{"id": "big"}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def files(n: int, folder: Path) -> dict[str, float]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Listed)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    teacher = f"""[teacher]
+model = "t"
+[models.t]
+provider = "vllm"
+model = "big"
+base_url = "http://127.0.0.1:{server.server_port}/v1"
+"""
+    (folder / "tuneworthy.toml").write_text(PROJECT + teacher)
+    with (folder / "cases.jsonl").open("w") as lines:
+        lines.writelines(json.dumps({"input": f"Is {k * 7919} here?", "expected": "Yes."}) + "\n" for k in range(100))
+    with (folder / "q.jsonl").open("w") as lines:
+        lines.writelines(json.dumps({"input": QUESTION.format(number)}) + "\n" for number in range(n))
+    command = [sys.executable, "-m", "tuneworthy", "data", "distill", str(folder / "q.jsonl"), "--batch", "--yes"]
+    written_s, first = watched(command, cwd=folder, status=5)
+    for path in (folder / ".tuneworthy" / "batches").glob("*.in.jsonl"):
+        with path.open() as requests, path.with_name(path.name.replace(".in.", ".out.")).open("w") as results:
+            for line in requests:
+                choice = {"index": 0, "message": {"role": "assistant", "content": "Tomorrow."}, "finish_reason": "stop"}
+                body = {"model": "big", "choices": [choice], "usage": {"prompt_tokens": 30, "completion_tokens": 3}}
+                row = {"id": "v", "custom_id": json.loads(line)["custom_id"], "error": None,
+                       "response": {"status_code": 200, "body": body}}  # fmt: skip
+                results.write(json.dumps(row) + "\n")
+    read_s, second = watched(command, cwd=folder)
+    server.shutdown()
+    return {"write_s": written_s, "read_s": read_s, "peak_mib": max(first, second)}
+
+
+def build(n: int, folder: Path) -> dict[str, float]:
+    write(folder, n, argparse.Namespace(generator=HERE / "corpus" / "dedup_corpus.py", workers=2,
+                                        vocabulary=os.environ["VOCAB"]))  # fmt: skip
+    project, rows = folder / "project", folder / "rows.jsonl"
+    command = [sys.executable, "-m", "tuneworthy", "data", "build", "--unsafe", "--stages", str(folder / "stages")]
+    wall_s, peak = watched([*command, str(rows)], cwd=project)
+    for path in (*folder.glob("*.npz"), *folder.glob("*.jsonl"), *folder.glob("peer/*")):
+        path.unlink()
+    return {"build_s": wall_s, "peak_mib": peak}
+
+
+PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {"store": store, "run": run, "files": files, "build": build}
 
 
 def measured(part: str, n: int, folder: Path) -> dict[str, float]:
@@ -101,7 +160,7 @@ def measured(part: str, n: int, folder: Path) -> dict[str, float]:
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True)
     words = [sys.executable, __file__, "--child", part, "--small", str(n), "--folder", str(own)]
-    found: dict[str, float] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    found: dict[str, float] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)
     found["bytes"] = size_of(own)
     shutil.rmtree(own)
     return found
@@ -129,13 +188,15 @@ def main() -> None:
     parser.add_argument("--small", nargs="+", type=int, default=[2_000, 20_000])
     parser.add_argument("--large", nargs="+", type=int, default=[50_000, 200_000, 1_000_000])
     parser.add_argument("--folder", type=Path, default=Path("/tmp/tuneworthy-scale"))
+    parser.add_argument("--vocabulary", help="words for the rows of `build`, a line each")
     parser.add_argument("--child", choices=[*PARTS])
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("XDG_CONFIG_HOME", str(options.folder / "config"))
+    os.environ.setdefault("VOCAB", options.vocabulary or "")
     if options.child:
         found = PARTS[options.child](options.small[0], options.folder)
-        print(json.dumps({**found, "peak_mib": peak_mib()}))
+        print(json.dumps({"peak_mib": peak_mib(), **found}))
         return
     rows = [row for part in options.parts for row in table(part, options.small, options.large, options.folder)]
     if options.save:

@@ -64,7 +64,7 @@ if __name__ == "__main__":
 """
 
 
-def watched(command: list[str], **options: object) -> tuple[float, float]:
+def watched(command: list[str], status: int = 0, **options: object) -> tuple[float, float]:
     """Run a command; return its wall time in seconds, and the highest VmHWM of it and its descendants in MB."""
     started, peak = time.monotonic(), 0
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
@@ -85,7 +85,7 @@ def watched(command: list[str], **options: object) -> tuple[float, float]:
         peak = max([peak, *(parents[pid][1] for pid in own if pid in parents)])
         time.sleep(0.5)
     reader.join()
-    if child.returncode:
+    if child.returncode != status:
         raise SystemExit(f"{command[:3]} ended with {child.returncode}: {errors[0].decode()[-2000:]}")
     return time.monotonic() - started, peak / 1024
 
