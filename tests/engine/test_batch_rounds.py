@@ -349,8 +349,8 @@ def test_a_batch_that_is_refused_as_a_whole_ends_the_run_with_the_words_of_the_p
     assert is_whole(World(tmp_path, server).ask()) and server.asked["create"] == 3
 
 
-@pytest.mark.parametrize(("room", "sizes"), [(6, [5, 5, 2]), (3, [3, 3, 3, 3])])
-def test_batches_that_a_full_queue_refuses_are_sent_again_and_smaller_if_it_takes_none(
+@pytest.mark.parametrize(("room", "sizes"), [(6, [5, 5, 1, 1]), (3, [2, 1, 3, 3, 3])])
+def test_batches_that_a_full_queue_refuses_are_sent_again_and_fewer_if_it_took_less_than_half(
     tmp_path: Path, server: BatchServer, room: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches.BatchApi, "max_requests", 5)

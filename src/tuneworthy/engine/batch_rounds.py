@@ -109,7 +109,7 @@ class BatchRounds:
                 self._refused.clear()
                 await self._send(first)
                 again = [one for one in first if one[1].key in self._refused]
-                if len(again) == len(first):  # the queue has other batches, or this one is larger than the queue
+                if 2 * len(again) > len(first):  # the queue has other batches, or these are larger than the queue
                     n //= 2
                     await asyncio.sleep(POLL_S)
                 if not n:
