@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from tests.batch_server import FACTOR, INPUT, OUTPUT, BatchServer, Line, batch_server
@@ -127,6 +128,30 @@ def test_a_teacher_on_vllm_answers_in_files(project: Any, capsys: pytest.Capture
     )
     assert any("v0" in note and "v1" in note for note in made.record.notes)  # the weights changed on the way
     assert invoke(["doctor", "--release", "--project", str(root)]) == 0
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_distillation_says_what_it_costs_both_ways_before_it_asks_anything(
+    project: Any, batch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, server = project
+    with (root / "tuneworthy.toml").open("a") as file:
+        file.write('[data]\nencoder = "off"\n[teacher]\nmodel = "m"\nsamples = 3\nself_consistency = 0.5\n')
+    write_lines(root / "q.jsonl", [{"input": f"Which shade has thing {i}?"} for i in range(30)])
+    asked: list[str] = []
+
+    def confirm(text: str, **_: Any) -> None:
+        asked.append(text)
+        raise click.Abort
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.confirm", confirm)
+    command = ["data", "distill", str(root / "q.jsonl"), *["--batch"] * batch, "--limit", "20", "--project", str(root)]
+    assert invoke(command) != 0 and not server.single and not server.submitted
+    (said,) = asked
+    found = re.search(r"\$(.*) and takes about .* with single calls, or about \$(.*) in up to 1 batch", said)
+    assert ("makes about 60 calls" in said) is not batch and bool(found) is batch
+    assert not found or float(found[1]) * FACTOR == pytest.approx(float(found[2]), abs=0.01)
 
 
 def test_batches_and_shards_exclude_each_other(project: Any, capsys: pytest.CaptureFixture[str]) -> None:

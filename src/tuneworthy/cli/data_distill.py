@@ -33,6 +33,7 @@ from tuneworthy.dataset.records import ImportRequest
 from tuneworthy.engine.batch_rounds import batches_of
 from tuneworthy.ladder.commands.teacher import teaching_of
 from tuneworthy.ladder.distillation import distillation_steps
+from tuneworthy.ladder.estimate import Estimate, estimate_teacher
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import current
@@ -99,10 +100,14 @@ async def _run(
     async with open_session(project, progress=RunProgress(), max_usd=max_usd, waiting=note) as session:
         teaching = teaching_of(session)
         judges = {grader.model for grader in project.graders[:1] if isinstance(grader, Judge)}
-        agree_to_spend(project, max_usd, yes, {teaching.variant.model, *judges})
+        queries = open_queries(project, session.folder, files, request, note)
+        n, words = min(limit or queries.record.n_kept, queries.record.n_kept), Estimate.in_batches if batch else str
+        agree_to_spend(
+            project, max_usd, yes, {teaching.variant.model, *judges},
+            estimate=lambda: words(estimate_teacher(project, session.data, session.models, teaching.variant, n)),
+        )  # fmt: skip
         if batch:
             session.runner.rounds = await batches_of(session.runner, session.models)
-        queries = open_queries(project, session.folder, files, request, note)
         made = await distill(project, session.folder, queries, teaching, limit=limit, say=note)
         steps = {"today": [current(session)], "teacher": [teaching.variant]}
         return *made, await distillation_steps(session, steps)

@@ -83,7 +83,7 @@ class BatchRounds:
         self.runner, self.models = runner, models
         self.store, self.budget, self.say = runner.store, runner.budget, runner.progress.note
         self.folder = BatchFolder(runner.store.path.parent)
-        self._without, self._unpriced = set[str](), set[str]()  # names of models whose server has no batches, or price
+        self._without = set[str]()  # names of models whose server has no batches
         self._reserved = dict[str, float]()  # by token of a batch, US dollars
         self._refused = set[bytes]()  # keys in batches for which the provider's queue had no room
         self._reading = asyncio.Lock()  # one batch in memory at a time
@@ -211,10 +211,9 @@ class BatchRounds:
             self.say(f"{model.name} is called without batches, at the full price: {error.message}")
             return None
         self.runner.sent += batch.n
-        if model.price and model.price.batch_factor is None and model.name not in self._unpriced:
-            self._unpriced.add(model.name)
-            self.say(f"The batch price of {model.name} is unknown: its batches count at the full price.")
-        self.say(f"Sent {count(batch.n, 'request')} to {model.name} as batch {batch.id}.")
+        is_unknown = model.price is not None and model.price.batch_factor is None
+        booked = " It counts at the full price, as the batch price is unknown." * is_unknown
+        self.say(f"Sent {count(batch.n, 'request')} to {model.name} as batch {batch.id}.{booked}")
         return batch
 
     async def _create(self, batch: OpenBatch, api: BatchApi, uploaded: object) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from math import sqrt
+from math import ceil, sqrt
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -34,7 +34,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS
 from tuneworthy.providers.base import Provider
-from tuneworthy.providers.batches import VENDORS
+from tuneworthy.providers.batches import VENDORS, BatchApi
 from tuneworthy.providers.capabilities import capabilities_for
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.providers.models import find
@@ -42,7 +42,7 @@ from tuneworthy.retrieval.library import open_library
 from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.search.racing import LOOKS, schedule
 from tuneworthy.store import Folder
-from tuneworthy.text import count
+from tuneworthy.text import count, readable_minutes
 from tuneworthy.types import Cases, Texts, Variant, frozen, text_of
 
 SAMPLED_CASES = 50
@@ -106,11 +106,10 @@ class Estimate:
 
     def in_batches(self) -> str:
         """Return the price and the time of single calls and of batches, in words."""
-        minutes = count(max(1, round(self.minutes)), "minute")
         return (
-            f"A run costs about ${self.usd:.2f} and takes about {minutes} with single calls, or about "
-            f"${self.batch_usd:.2f} in up to {count(self.batches, 'batch', 'batches')}, each of which takes up to 24 "
-            "hours"
+            f"A run costs about ${self.usd:.2f} and takes about {readable_minutes(max(1.0, self.minutes))} with single "
+            f"calls, or about ${self.batch_usd:.2f} in up to {count(self.batches, 'batch', 'batches')}, each of which "
+            "takes up to 24 hours"
         )
 
     def __str__(self) -> str:
@@ -183,9 +182,21 @@ def estimate_run(
     for name, config in project.models.items():
         models.add(opened.get(name) or OpenModel.of(name, config, _described(config)))
     try:
-        return _Estimating(project, data, models, uncounted, best).run()
+        found = _Estimating(project, data, models, uncounted, best)
+        return found.total(found.rungs())
     except UserError:
         return None  # the check that finds the reason reports it
+
+
+def estimate_teacher(project: Project, data: TaskData, models: Models, variant: Variant, n: int) -> Estimate:
+    """Estimate the answers of `[teacher]` to `n` questions, and their judge's if all references count as right."""
+    settings = project.teacher
+    assert settings is not None
+    judged = project.model_copy(update={"graders": project.graders[: settings.references == "all"]})
+    found, n_calls = _Estimating(judged, data, models, (), None), n * settings.samples
+    rounds = found.steps(variant) * found._has_batches(variant.model)
+    found.batches["teacher"] = rounds * ceil(n_calls / BatchApi.max_requests)
+    return found.total({"teacher": found._work(variant, n_calls)})
 
 
 class _Estimating:
@@ -204,8 +215,8 @@ class _Estimating:
         shots = [len((e.question + e.answer).encode()) for e in self.split.pool[:1000]]
         self.shot = 8 + (sum(shots) / len(shots) if shots else 0.0) / BYTES_A_TOKEN
 
-    def run(self) -> Estimate:
-        rungs = self._rungs()
+    def total(self, rungs: Mapping[str, Work]) -> Estimate:
+        """Return the estimate of the work of rungs, with that of judges and of the search."""
         answers = sum(work.calls for work in rungs.values())
         for grader in [one for one in self.project.graders if isinstance(one, Judge)]:
             judge = Variant(
@@ -239,7 +250,7 @@ class _Estimating:
             ],
         )
 
-    def _rungs(self) -> dict[str, Work]:
+    def rungs(self) -> dict[str, Work]:
         """Return the estimates by rung: of its proposals on today's variant, and on that of the rungs before."""
         rungs: dict[str, Work] = {}
         today: Variant | None = None
@@ -310,8 +321,11 @@ class _Estimating:
         rounds = int(bool(self.split.asked))
         if self.split.explore:  # the winner of several answers the rest of dev
             rounds += LOOKS * len(schedule(len(asked), len(self.split.dev))) + (len(asked) > 1)
-        judged = any(isinstance(grader, Judge) for grader in self.project.graders)
-        return rounds * (1 + max(map(_results, asked)) + judged)
+        return rounds * max(map(self.steps, asked))
+
+    def steps(self, variant: Variant) -> int:
+        """Return the number of batches, one after the other, until an answer is there and judged."""
+        return 1 + _results(variant) + any(isinstance(grader, Judge) for grader in self.project.graders)
 
     def _work(self, variant: Variant, together: float, alone: int = 0, *, chance: float = 1.0) -> Work:
         steps = 1 + _results(variant)
@@ -323,7 +337,8 @@ class _Estimating:
         return work
 
     def _has_batches(self, model: str) -> bool:
-        return self.models[model].provider.identity.get("provider") in VENDORS
+        is_fleet = len(config_of(self.project, model).addresses) > 1
+        return self.models[model].provider.identity.get("provider") in VENDORS and not is_fleet
 
     def _usd(self, variant: Variant) -> float:
         price = self.models[variant.model].price
