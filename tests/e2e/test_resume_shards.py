@@ -7,14 +7,14 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ray_cluster import ray_cluster
+from tests.ray_cluster import heads, ray_cluster, workers
 
 from .resume_project import committed, openai, record, run_ladder, start, stop, words, write_project
 from .resume_server import Running
@@ -26,35 +26,6 @@ SOON = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
 
 def project(folder: Path, server: Running) -> Path:
     return write_project(folder, openai(server.base_url), n_cases=500, rungs="baseline few_shot")
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """Yield the processes that a process started, and those that they started."""
-    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, listed.read_text().split()):
-                yield child
-                yield from descendants(child)
-
-
-def command_of(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return ""
-
-
-def workers(pid: int) -> list[int]:
-    """Return the processes that answer shards, below `pid`."""
-    return [
-        one
-        for one in descendants(pid)
-        if "tuneworthy.executors local" in command_of(one) or command_of(one).startswith("ray::remote")
-    ]
-
-
-def heads() -> list[int]:
-    """Return the process that coordinates the Ray cluster of this process."""
-    return [one for one in descendants(os.getpid()) if "gcs_server" in command_of(one).split(" ")[0]]
 
 
 class Trial:
