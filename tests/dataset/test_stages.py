@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ from tests.ray_cluster import heads, ray_cluster, workers
 from tests.test_executors import sbatch
 from tuneworthy import executors
 from tuneworthy.config import load
+from tuneworthy.dataset.base import CheckContext, data_checks
 from tuneworthy.dataset.build import build_version
+from tuneworthy.dataset.check_runner import run_checks
 from tuneworthy.dataset.dedup.near import band_pairs
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.dataset.stages import StagedBatches
 from tuneworthy.errors import Undecided, UserError
 from tuneworthy.executors import Engine
 from tuneworthy.store import Folder
+from tuneworthy.types import Example
 
 PROJECT = """[task]
 name = "stages"
@@ -48,7 +52,7 @@ N = 2_000
 # Tasks of a build with batches of 150 rows, and how often it is killed.
 N_TASKS, KILLS = 163, 10
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in ("nde", "lter", "sk", "rm", "ving")]
-# Runs a build in stages with small batches, whose files stay; its arguments are the project, the folder, the engine and the workers.
+# Runs a build in stages with small batches, whose files stay. Arguments: project, folder, engine, workers.
 CHILD = """
 import sys
 from pathlib import Path
@@ -139,6 +143,27 @@ def test_local_processes_build_what_one_process_builds_and_leave_nothing(
     build(fresh, tmp_path / "stages")
     assert content(fresh) == built[1]
     assert list((tmp_path / "stages").iterdir()) == []
+
+
+def test_files_of_another_version_are_not_used_and_a_view_is_kept(
+    built: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = built[0].glob(".tuneworthy/imports/*/rows.jsonl")
+    staged, check = StagedBatches(tmp_path, "local", 1, batch=N), data_checks()["truncation"]
+
+    def found(**options: Any) -> int:
+        checked = run_checks(path, [check], CheckContext(cases=()), policy={"truncation": "report"}, **options)
+        return len(checked.stages[0].decisions)
+
+    for version in ("1", "2"):
+        monkeypatch.setattr("tuneworthy.dataset.stages.__version__", version)
+        assert found(staged=staged) == found() > found(view=whole, staged=staged)
+    assert len([*tmp_path.glob("truncation-*")]) == 2
+
+
+def whole(_: str, row: Example) -> Example:
+    """Return a row whose answer ends with a full sentence."""
+    return replace(row, messages=(*row.messages[:-1], {"role": "assistant", "content": "It is the best."}))
 
 
 def test_ray_builds_what_one_process_builds(built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def run_checks(
             the policy says of them that they leave.
         cache: Folder of what an interrupted run found; named by all that the result depends on.
         some: Rows of the file instead of all.
-        staged: Runs batches as tasks; all in this process if None. The findings are the same.
+        staged: Runs batches as tasks; all in this process if None, or with a view. The findings are the same.
         say: Gets a sentence now and then.
 
     Raises:
@@ -270,7 +270,9 @@ def run_checks(
             started = time.perf_counter()
             decisions = [
                 _decide(check, one, rows, policy)
-                for one in _findings(check, rows.viewed(_counted(check.name, len(rows), say, view)), context, staged)
+                for one in _findings(
+                    check, rows.viewed(_counted(check.name, len(rows), say, view)), context, None if view else staged
+                )
             ]
             stage = Stage(check, len(rows), decisions, time.perf_counter() - started)
             if meter is not None and stage.dropped:

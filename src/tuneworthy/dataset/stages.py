@@ -29,6 +29,7 @@ import orjson
 from numpy.typing import NDArray
 from xxhash import xxh3_128
 
+from tuneworthy import __version__
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.dataset.base import BATCH, CheckContext, DataCheck, RowFinding, RowFindings, data_checks
 from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns
@@ -85,7 +86,7 @@ class StagedBatches:
         lines = [*json_lines(row_of(rows.changed[place]) for place in changed)]
         about = {"check": check.name, "version": check.version, "settings": check.settings, "rows": str(rows.path),
                  "labels": list(context.labels), "rated": context.rated, "seed": context.seed,
-                 "batch": self.batch}  # fmt: skip
+                 "batch": self.batch, "tuneworthy": __version__}  # fmt: skip
         stage = orjson.dumps(about)
         key = xxh3_128(stage)
         for part in (cases, rows.places.tobytes(), *lines):
