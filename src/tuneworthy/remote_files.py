@@ -1,12 +1,14 @@
 """Files of a project behind URLs, such as `s3://bucket/cases.jsonl`: copied below `.tuneworthy/remote/`, read there.
 
-Invariant: a copy is whole, and of the version that the server has now. A process copies a file once.
+Invariant: a copy is whole, and of the version that the server has now. A process copies a file once
+at most.
 """
 
 from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
+from urllib.parse import urlsplit
 
 from tuneworthy.errors import OutsideFault, UserError
 from tuneworthy.trust import origin_of
@@ -14,8 +16,11 @@ from tuneworthy.types import canonical
 
 # Protocols of fsspec that read files of this machine, which have a path of their own.
 LOCAL = frozenset({"file", "local"})
-# Where servers report the version of a file.
-VERSION = ("etag", "size", "mtime", "lastmodified", "last_modified", "created", "updated")
+# Where servers report the version of a file; without one, each process reads the file.
+VERSION = (
+    "etag", "content-md5", "digest", "last-modified", "lastmodified", "last_modified", "mtime", "modify", "updated",
+    "created", "blob_id",
+)  # fmt: skip
 
 
 @cache
@@ -28,16 +33,17 @@ def local_copy(root: Path, url: str) -> Path:
     """
     import fsspec  # slow
 
-    if not (origin := origin_of(url)) or origin.split(":")[0] in LOCAL:
+    own_name = PurePosixPath(urlsplit(url).path).name
+    if not ((origin := origin_of(url)) and own_name) or origin.split(":")[0] in LOCAL:
         raise UserError(f"{url} is not PROTOCOL://HOST/PATH.", hint="Write a file of this machine as a plain path.")
     folder = root / ".tuneworthy" / "remote" / sha256(url.encode()).hexdigest()[:16]
-    path, mark = folder / PurePosixPath(url).name, folder / ".version"
+    path, mark = folder / own_name, folder / ".version"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         system, name = fsspec.url_to_fs(url)
         facts = {key.lower(): value for key, value in system.info(name).items()}
-        version = canonical([str(facts.get(key)) for key in VERSION])
-        if not (path.exists() and mark.exists() and mark.read_bytes() == version):
+        version = canonical({key: str(facts[key]) for key in VERSION if facts.get(key)})
+        if version == b"{}" or not (path.exists() and mark.exists() and mark.read_bytes() == version):
             part = folder / f".{token_hex(4)}"
             system.get_file(name, str(part))
             part.replace(path)

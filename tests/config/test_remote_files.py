@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import fsspec
@@ -86,6 +88,41 @@ def test_a_file_is_copied_again_only_if_it_has_changed(
     assert [again(tmp_path), len(fetched)] == [b"two", 2]
 
 
+@pytest.mark.parametrize("facts", [
+    ("ETag", '"{}"'), ("Last-Modified", "Wed, 02 Dec 2026 10:00:0{} GMT"), ("Content-Type", "text/plain")])  # fmt: skip
+def test_a_server_that_reports_a_version_or_not_gives_the_present_file_without_the_query_in_its_name(
+    facts: tuple[str, str], tmp_path: Path
+) -> None:
+    content, n_read = b"one", 0
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            nonlocal n_read
+            n_read += self.command == "GET"
+            self.send_response(200)
+            self.send_header("Content-Length", "3")
+            self.send_header(facts[0], facts[1].format(len(set(content)) - 1))
+            self.end_headers()
+            self.wfile.write(content if self.command == "GET" else b"")
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/a/cases.jsonl?token=x/y.csv"
+        try:
+            assert [again(tmp_path, url), again(tmp_path, url)] == [b"one"] * 2
+            assert local_copy(tmp_path, url).name == "cases.jsonl"
+            assert n_read == (1 if facts[0] != "Content-Type" else 2)
+            content = b"twt"
+            assert again(tmp_path, url) == b"twt"
+        finally:
+            server.shutdown()
+
+
 def test_a_copy_that_was_cut_off_is_not_read(tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     memory.pipe("/bucket/data/cases.jsonl", b"one")
     again(tmp_path)
@@ -105,6 +142,7 @@ def test_a_copy_that_was_cut_off_is_not_read(tmp_path: Path, memory: Any, monkey
 
 @pytest.mark.parametrize(("url", "error", "message"), [
     (URL, OutsideFault, "cannot be read: .*No such file|cannot be read: .*cases.jsonl"),
+    ("memory://bucket/?file=1", UserError, "is not PROTOCOL://HOST/PATH"),
     ("file:///etc/passwd", UserError, "is not PROTOCOL://HOST/PATH"),
     ("file://host/etc/passwd", UserError, "is not PROTOCOL://HOST/PATH"),
     ("simplecache::file:///etc/passwd", UserError, "is not PROTOCOL://HOST/PATH"),

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneworthy.errors import UserError
-from tuneworthy.store import ResponseStore, response_key
+from tuneworthy.store import Expenses, ResponseStore, response_key
 from tuneworthy.store.responses import _FIELDS, decoded, encoded
 from tuneworthy.types import Failure, Response
 
@@ -149,6 +149,23 @@ def test_a_merge_adds_answers_costs_and_open_calls_once(store: ResponseStore, tm
     with pytest.raises(UserError, match=r"shard\.sqlite, row 1: cost_usd is not an amount"):
         store.merge(shard.path)
     store.put(key(9), Response(text="no transaction is open"), 0.0)
+    shard.close()
+
+
+def test_an_open_call_of_a_shard_that_is_answered_later_counts_once(store: ResponseStore, tmp_path: Path) -> None:
+    for number in range(2):
+        store.open_call(key(number), 8.0)  # before the round
+    shard, since = ResponseStore(tmp_path / "shard.sqlite"), time.time()
+    for number in (1, 2):
+        shard.open_call(key(number), 2.0)  # of a worker that was killed
+    notes = [shard.open_call(key(number), 4.0) for number in range(3)]
+    store.merge(shard.path, since)
+    assert store.spending().unanswered_usd == 8.0 * 2 + 2.0 * 2 + 4.0 * 3
+    for number, note in enumerate(notes[:2]):
+        shard.put(key(number), Response(text="a"), 1.0, note)
+    for _ in range(2):
+        store.merge(shard.path, since)
+        assert store.spending() == Expenses(2.0, 1.0 * 3 + 2.0 + 4.0, 5)
     shard.close()
 
 

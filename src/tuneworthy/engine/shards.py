@@ -15,6 +15,7 @@ the remaining budget. A part that runs on another machine counts as spent until 
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing, suppress
 from hashlib import blake2b
@@ -58,6 +59,7 @@ class OpenRound:
         engine: Where its shards run; those of `slurm` may run where no lock shows it.
         models: Identities by name.
         budgets: Most that each shard may spend, US dollars; None for no limit.
+        created: When it was written, seconds since the epoch.
         limit_usd: That of the whole project, in the command that wrote the round.
     """
 
@@ -65,6 +67,7 @@ class OpenRound:
     engine: Engine
     models: dict[str, JsonObject]
     budgets: list[float | None]
+    created: float
     limit_usd: float | None = None
 
     def part_key(self, shard: int) -> bytes:
@@ -153,6 +156,7 @@ class Shards:
             engine=self.engine,
             models={name: dict(model.provider.identity) for name, (model, _) in wanted.items()},
             budgets=[rest * one / total if is_limited else None for one in ceilings],
+            created=time.time(),
             limit_usd=budget.limit_usd,
         )
         before = spent = store.spending()
@@ -247,7 +251,7 @@ def collect(
             if this and this.engine == "slurm" and place is folder and not is_done and not ending:
                 continue  # its worker goes on
             with Folder(path.parents[1]).lock(waiting):
-                failed += store.merge(path)
+                failed += store.merge(path, *([this.created] if this else []))
             if this and is_done:
                 store.forget(this.part_key(number))
                 write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))

@@ -77,9 +77,12 @@ _SET_ASIDE = f"""
 INSERT INTO further_answers SELECT key, cost_usd, created FROM responses {_ELSEWHERE};
 DELETE FROM responses {_ELSEWHERE};
 """
-# Rows differ in their key and time, so that a merge may be repeated. A further answer to a request costs as well.
+# Rows differ in their key and time, so that a merge may be repeated. A further answer to a request costs as well. An
+# open call that an earlier merge took from the shard has gone there since: it was answered.
 _MERGE = f"""
 BEGIN IMMEDIATE;
+DELETE FROM open_calls WHERE created >= %r AND key IN (SELECT key FROM shard.responses)
+AND (key, created) NOT IN (SELECT key, created FROM shard.open_calls);
 INSERT INTO responses SELECT * FROM shard.responses WHERE TRUE {_REPLACE};
 INSERT INTO further_answers
 SELECT key, cost_usd, created FROM shard.further_answers
@@ -263,7 +266,7 @@ class ResponseStore:
                     self._db.execute("INSERT INTO further_answers VALUES (?, ?, ?)", (row[0], *row[2:]))
         return first
 
-    def merge(self, path: Path) -> list[bytes]:
+    def merge(self, path: Path, since: float = MAX_AMOUNT) -> list[bytes]:
         """Add the rows of another store, as they are: answers, costs and open calls; rows that are here stay.
 
         A merge may be repeated. No process may write to the other store meanwhile. Answers that the user has not
@@ -271,6 +274,7 @@ class ResponseStore:
 
         Args:
             path: File of the other store.
+            since: Open calls of the same requests that are younger come from that store, seconds since the epoch.
 
         Returns:
             The keys of the calls that it gave up.
@@ -284,7 +288,7 @@ class ResponseStore:
         self._rows("ATTACH ? AS shard", str(path))
         try:
             with explained(self.path), self._db:  # rolls back where it did not commit
-                self._db.executescript(_MERGE)
+                self._db.executescript(_MERGE % since)
         finally:
             self._rows("DETACH shard")
         return failed
