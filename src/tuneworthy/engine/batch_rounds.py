@@ -27,7 +27,7 @@ from tuneworthy.text import count
 from tuneworthy.types import Request, Response, Say
 
 T = TypeVar("T")
-Asked = tuple[OpenModel, Job]
+Asked = tuple[OpenModel, BatchApi, Job]
 # Requests of a round, at least; fewer are answered one by one.
 MIN_REQUESTS = 10
 # Longest pause between two looks at a batch, seconds; the first is a twelfth, and each is twice the one before.
@@ -55,8 +55,11 @@ class _ReadBatch:
     Args:
         calls: The open calls of the batch by key, each with its note and its ceiling in US dollars.
         requests: Its requests by key.
+        token: Of the batch.
 
     Attributes:
+        keys: By the id of a request.
+        read: Keys with an answer in this download, the first answer per request.
         answers: Those that wait to be stored: key, answer, cost at the batch price, note.
         answered: Keys with an answer.
         unread: Keys with an answer that cannot be read.
@@ -65,9 +68,10 @@ class _ReadBatch:
         usd: Cost of the answers.
     """
 
-    def __init__(self, calls: Mapping[bytes, tuple[int, float]], requests: Mapping[bytes, Request]) -> None:
+    def __init__(self, calls: Mapping[bytes, tuple[int, float]], requests: Mapping[bytes, Request], token: str) -> None:
         self.calls, self.requests = calls, requests
-        self.answers, self.faults = list[tuple[bytes, Response, float, int]](), Counter[str]()
+        self.keys = {f"{token}-{key.hex()}": key for key in requests}
+        self.answers, self.faults, self.read = list[tuple[bytes, Response, float, int]](), Counter[str](), set[bytes]()
         self.answered, self.unread, self.failures, self.usd = set[bytes](), set[bytes](), dict[bytes, str](), 0.0
 
 
@@ -90,7 +94,7 @@ class BatchRounds:
 
     def accepts(self, model: OpenModel) -> bool:
         """Whether a model has batches. A fleet has not: its endpoints are compared by single answers."""
-        return model.name not in self._without and len(model.endpoints) < 2 and bool(self._api(model))
+        return model.name not in self._without and len(model.endpoints) < 2 and self._api(model) is not None
 
     async def send(self, wanted: Wanted) -> None:
         """Put the answers of batches into the store; as many at once as the budget and the provider's queue allow.
@@ -101,14 +105,14 @@ class BatchRounds:
             OutsideFault: A provider is down or busy, or the user has to run the files first.
         """
         self.store.require_key()
-        rest = [(model, job) for model, jobs in wanted.values() for job in jobs]
+        rest = [(model, api, job) for model, jobs in wanted.values() if (api := self._api(model)) for job in jobs]
         n = len(rest)
         with _out_of_reach():
             while rest:
                 first, later = rest[:n], rest[n:]
                 self._refused.clear()
                 await self._send(first)
-                again = [one for one in first if one[1].key in self._refused]
+                again = [one for one in first if one[2].key in self._refused]
                 if 2 * len(again) > len(first):  # the queue has other batches, or these are larger than the queue
                     n //= 2
                     await asyncio.sleep(POLL_S)
@@ -156,27 +160,27 @@ class BatchRounds:
 
     async def _send(self, asked: Iterable[Asked]) -> None:
         begun: list[OpenBatch] = []
-        queue = deque(sorted(asked, key=lambda one: (one[0].name, self._endpoint(one))))
+        queue = deque(sorted(asked, key=lambda one: (one[0].name, one[1].endpoint(one[2].request))))
         while queue:
-            model, job = queue[0]
+            model, _, job = queue[0]
             if not self.accepts(model):
                 queue.popleft()
                 continue
             if begun and self._ceiling(model, job) > self.budget.room_usd:
                 await self._finish(begun)
                 begun = []
-            if batch := await self._submit(model, queue):
+            if batch := await self._submit(queue):
                 begun.append(batch)
         await self._finish(begun)
 
-    async def _submit(self, model: OpenModel, queue: deque[Asked]) -> OpenBatch | None:
+    async def _submit(self, queue: deque[Asked]) -> OpenBatch | None:
         """Create a batch of the first requests that fit into one, and take them from the queue."""
-        token, api, endpoint = token_hex(8), self._api(model), self._endpoint(queue[0])
-        assert api
+        (model, api, job), token = queue[0], token_hex(8)
+        endpoint = api.endpoint(job.request)
         lines, taken = list[bytes](), list[tuple[Job, float]]()
         size, total = 0, 0.0
-        while queue and queue[0][0] is model and self._endpoint(queue[0]) == endpoint and len(lines) < api.max_requests:
-            job = queue[0][1]
+        while queue and queue[0][0] is model and len(lines) < api.max_requests:
+            job = queue[0][2]
             try:
                 line = api.line(f"{token}-{job.key.hex()}", job.request)
             except ProviderError:  # a single call reports it
@@ -184,11 +188,12 @@ class BatchRounds:
                 continue
             ceiling = self._ceiling(model, job)
             size += len(line) + 1
-            if lines and (size > api.max_bytes or total + ceiling > self.budget.room_usd):
+            is_large = size > api.max_bytes or total + ceiling > self.budget.room_usd
+            if (lines and is_large) or api.endpoint(job.request) != endpoint:
                 break
             total += ceiling
             lines.append(line)
-            taken.append((queue.popleft()[1], ceiling))
+            taken.append((queue.popleft()[2], ceiling))
         if not lines:
             return None
         if total:
@@ -246,7 +251,7 @@ class BatchRounds:
 
     async def _is_of(self, batch: OpenBatch, api: BatchApi, state: BatchState) -> bool:
         """Whether a listed batch was created for `batch`; if only its results can tell, they are waited for."""
-        if api.names_token or state.n != batch.n:
+        if api.names_token or sum(state.counts.values()) != batch.n:
             return state.token == batch.token
         ended = await self._ended(replace(batch, id=state.id), api)
         await self._patiently(lambda: api.fetch(ended or state, batch.token))
@@ -333,20 +338,19 @@ class BatchRounds:
         Raises:
             UserError: The results are those of other requests.
         """
-        calls, is_own = self.store.batch_calls(batch.created), False
-        found = _ReadBatch(calls, self.folder.requests(batch.token))
+        calls = self.store.batch_calls(batch.created)
+        found = _ReadBatch(calls, self.folder.requests(batch.token), batch.token)
         for attempt in range(DOWNLOADS):
             await self._patiently(lambda: api.fetch(state, batch.token))
-            found.faults.clear()
-            for key, result in _own(batch, api.results(batch.token), found):
-                self._add(model, key, result, found)
-                is_own = True
+            found.faults, found.read = Counter[str](), set[bytes]()
+            for result in api.results(batch.token):
+                self._add(model, result, found)
             missing = calls.keys() - found.answered - found.failures.keys()
             if not (missing and state.whole):
                 break
             await _pause(attempt)
         self._flush(found)
-        if found.faults["of other requests"] and not is_own:
+        if found.faults["of other requests"] and not (found.read or found.failures):
             raise UserError(f"The results of batch {batch.id} are those of other requests.", hint=_RELEASE)
         doubtful = missing if state.whole else missing & found.unread
         unanswered_usd = sum(calls[key][1] for key in doubtful)
@@ -364,13 +368,19 @@ class BatchRounds:
         why = next((f" ({found.failures[key]})" for key in failed if key in found.failures), "")
         self.say(f"{model.name}: batch {batch.id} gave {count(len(found.answered), 'answer')}{said}{why}.")
 
-    def _add(self, model: OpenModel, key: bytes, result: BatchResult, found: _ReadBatch) -> None:
-        if key not in found.calls or key in found.answered:  # stored earlier, or read by an earlier download
+    def _add(self, model: OpenModel, result: BatchResult | None, found: _ReadBatch) -> None:
+        """Read a line of the results."""
+        key = found.keys.get(result.custom_id) if result else None
+        if result is None or key is None or key in found.read:
+            found.faults["unreadable" if result is None else "repeated" if key else "of other requests"] += 1
             return
         request, provider = found.requests[key], model.provider
         assert isinstance(provider, ServedProvider)
         if result.answer is None:
             found.failures[key] = provider.http.excerpt(result.reason)
+            return
+        found.read.add(key)
+        if key not in found.calls or key in found.answered:  # stored earlier, or read by an earlier download
             return
         try:
             answer = provider.read(result.answer, request, provider.body(request)[1])
@@ -381,7 +391,6 @@ class BatchRounds:
         usd *= model.batch_factor
         found.answers.append((key, answer, usd, found.calls[key][0]))
         found.answered.add(key)
-        found.failures.pop(key, None)
         found.usd += usd
         if len(found.answers) == _CHUNK:
             self._flush(found)
@@ -396,10 +405,6 @@ class BatchRounds:
 
     def _api(self, model: OpenModel) -> BatchApi | None:
         return batch_api(model.provider, self.folder.path)
-
-    def _endpoint(self, asked: Asked) -> str:
-        api = self._api(asked[0])
-        return api.endpoint(asked[1].request) if api else ""
 
     def _opened(self, batch: OpenBatch) -> tuple[OpenModel, BatchApi]:
         """Return the model of an open batch, and its interface.
@@ -455,23 +460,6 @@ def _out_of_reach() -> Iterator[None]:
         yield
     except ProviderError as error:
         raise OutsideFault(error.message, hint=f"Run the same command again. {_RELEASE}") from None
-
-
-def _own(
-    batch: OpenBatch, results: Iterator[BatchResult | None], found: _ReadBatch
-) -> Iterator[tuple[bytes, BatchResult]]:
-    """Yield the results that answer a request of this batch, the first answer per request; count the others."""
-    keys, answered = {f"{batch.token}-{key.hex()}": key for key in found.requests}, set[bytes]()
-    for result in results:
-        key = keys.get(result.custom_id) if result else None
-        if result is None or key is None:
-            found.faults["of other requests" if result else "unreadable"] += 1
-        elif key in answered:
-            found.faults["repeated"] += 1
-        else:
-            if result.answer is not None:
-                answered.add(key)
-            yield key, result
 
 
 async def _pause(tries: int) -> None:

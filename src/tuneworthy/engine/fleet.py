@@ -106,7 +106,7 @@ class Fleet:
         back_at = None if self._is_one else NEVER
         self.endpoints = [Endpoint(url, one, Limiter(most), back_at=back_at) for url, one in providers.items()]
         self._root, self._name, self._fingerprints = "", "", set[str]()
-        self._held: list[asyncio.Future[None]] = []
+        self._judged = asyncio.Event()
         self.is_decided = False
         self._waiting: deque[Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -175,8 +175,7 @@ class Fleet:
             return endpoint.fault
         endpoint.vote = name, fingerprint
         if not self._judge():
-            self._held.append(held := asyncio.get_running_loop().create_future())
-            await held
+            await self._judged.wait()
         return endpoint.fault
 
     def _judge(self) -> bool:
@@ -194,10 +193,8 @@ class Fleet:
             if fault and not one.fault:
                 self.say(f"{fault} It gets no further calls.")
             one.fault = fault
-        for held in self._held:
-            if not held.done():
-                held.set_result(None)
-        self._held.clear()
+        self._judged.set()
+        self._judged = asyncio.Event()  # for answers of an endpoint that comes back
         return True
 
     def _is_open(self, votes: Sequence[tuple[str, str]]) -> bool:

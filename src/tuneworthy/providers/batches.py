@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import orjson
@@ -49,12 +49,8 @@ class BatchState(WireModel):
 
     @property
     def counts(self) -> NamedInts:
+        """Numbers of requests by state; OpenAI adds their total."""
         return {name: n for name, n in mapping(self.request_counts).items() if token_count(n)}
-
-    @property
-    def n(self) -> int:
-        """Number of its requests, as far as the vendor says."""
-        return self.counts.get("total", sum(self.counts.values()))
 
     @property
     def done(self) -> int:
@@ -208,14 +204,14 @@ class BatchApi:
         Raises:
             ProviderError: A file is missing or broken off.
         """
-        with self.results_path(token).open("wb") as file:
+        with self.file(token, "out").open("wb") as file:
             for path in self._results(state):
                 await self._send("GET", path, into=file)
                 file.write(b"\n")
 
     def results(self, token: str) -> Iterator[BatchResult | None]:
         """Yield the lines of the file of results; None for a line that cannot be read."""
-        with self.results_path(token).open("rb") as file:
+        with self.file(token, "out").open("rb") as file:
             for line in filter(bytes.strip, file):
                 try:
                     yield BatchResult.model_validate_json(redact_json(line))
@@ -224,14 +220,12 @@ class BatchApi:
 
     def command(self, token: str) -> str:
         """Return the command that runs a batch which the user has to run."""
-        name, files = self.provider.identity["model"], (self.requests_path(token), self.results_path(token))
+        name, files = self.provider.identity["model"], (self.file(token, "in"), self.file(token, "out"))
         return f"vllm run-batch -i {files[0]} -o {files[1]} --model {name}"
 
-    def requests_path(self, token: str) -> Path:
-        return self.folder / f"{token}.in.jsonl"
-
-    def results_path(self, token: str) -> Path:
-        return self.folder / f"{token}.out.jsonl"
+    def file(self, token: str, kind: Literal["in", "out"]) -> Path:
+        """Return the path of the requests or the results of a batch."""
+        return self.folder / f"{token}.{kind}.jsonl"
 
     def _results(self, state: BatchState) -> list[str]:
         return [f"files/{quote(name, safe='')}/content" for name in state.files]
@@ -279,13 +273,13 @@ class VllmBatches(BatchApi):
         return b"\n".join(lines) + b"\n"
 
     async def create(self, token: str, endpoint: str, uploaded: bytes) -> str:
-        write_atomic(self.requests_path(token), uploaded)
+        write_atomic(self.file(token, "in"), uploaded)
         return token
 
     async def state(self, identity: str) -> BatchState:
-        results, ended = self.results_path(identity), False
+        results, ended = self.file(identity, "out"), False
         if results.is_file():  # it may still be written
-            n, written = (path.read_bytes().count(b"\n") for path in (self.requests_path(identity), results))
+            n, written = (path.read_bytes().count(b"\n") for path in (self.file(identity, "in"), results))
             ended = written >= n or time() - results.stat().st_mtime > COPY_S
         status = "cancelled" if ended else "in_progress"  # a missing line was not paid for
         return self._state({"id": identity, "status": status, "metadata": {"token": identity}})
