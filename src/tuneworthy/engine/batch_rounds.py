@@ -216,8 +216,7 @@ class BatchRounds:
             self.say(f"{model.name} is called without batches, at the full price: {error.message}")
             return None
         self.runner.sent += batch.n
-        is_unknown = model.price is not None and model.price.batch_factor is None
-        booked = " It counts at the full price, as the batch price is unknown." * is_unknown
+        booked = " It counts at the full price." * (model.price is not None and model.price.batch_factor is None)
         self.say(f"Sent {count(batch.n, 'request')} to {model.name} as batch {batch.id}.{booked}")
         return batch
 

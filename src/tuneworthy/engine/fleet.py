@@ -45,7 +45,7 @@ class Endpoint:
         calls: Calls so far.
         failures: Failures in a row.
         ejections: Ejections in a row, each soon after the last.
-        back_at: When it is probed again, on the clock of the event loop; None if it is in use.
+        back_at: When it is probed again, on the clock of the event loop; None if it is in use, `NEVER` at first.
         returned_at: When a probe last succeeded.
         probe: The probe under way.
         root: The model that its list of models names; "" if unknown.
@@ -65,11 +65,6 @@ class Endpoint:
     root: str = ""
     vote: tuple[str, str] | None = None
     fault: str = ""
-
-    @property
-    def is_new(self) -> bool:
-        """Whether it was never probed."""
-        return self.back_at == NEVER
 
 
 class Slot(NamedTuple):
@@ -155,7 +150,7 @@ class Fleet:
     def usable(self, avoid: TextTuple = ()) -> list[Endpoint]:
         """Return the endpoints that may get a call, in their order; empty until all were probed."""
         honest = [one for one in self.endpoints if not one.fault]
-        if any(one.is_new for one in honest):
+        if any(one.back_at == NEVER for one in honest):
             return []
         active = [one for one in honest if one.back_at is None] or honest
         return [one for one in active if one.url not in avoid] or active
@@ -181,7 +176,9 @@ class Fleet:
     def _judge(self) -> bool:
         """Compare what the endpoints serve; return False while an answer may still change the result."""
         votes = [one.vote for one in self.endpoints if one.vote]
-        if any(one.is_new for one in self.endpoints) or self._is_open(votes):
+        is_asked = any(not one.vote and not one.failures and one.limiter.in_flight for one in self.endpoints)
+        is_even = not self._name and 2 * max(Counter(votes).values(), default=0) <= len(self.endpoints)
+        if any(one.back_at == NEVER for one in self.endpoints) or (is_asked and is_even):
             return False
         self.is_decided |= bool(votes)
         self._elect(votes)
@@ -196,10 +193,6 @@ class Fleet:
         self._judged.set()
         self._judged = asyncio.Event()  # for answers of an endpoint that comes back
         return True
-
-    def _is_open(self, votes: Sequence[tuple[str, str]]) -> bool:
-        is_asked = any(not one.vote and not one.failures and one.limiter.in_flight for one in self.endpoints)
-        return is_asked and not self._name and 2 * max(Counter(votes).values(), default=0) <= len(self.endpoints)
 
     def _elect(self, votes: Sequence[tuple[str, str]]) -> None:
         """Find root, name and fingerprint of the fleet's model."""

@@ -6,7 +6,7 @@ most one open round.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from tuneworthy.engine.batch import Job
@@ -26,9 +26,6 @@ class Rounds:
         accepts: Whether a model is answered this way.
         least: Requests in a round; fewer are asked one by one.
         quiet_s: See `QUIET_S`.
-
-    Attributes:
-        sent: Rounds so far.
     """
 
     def __init__(
@@ -40,13 +37,12 @@ class Rounds:
         quiet_s: float = QUIET_S,
     ) -> None:
         self.send, self.accepts, self.least, self.quiet_s = send, accepts, least, quiet_s
-        self.sent = 0
         self._open: dict[bytes, tuple[OpenModel, Job]] = {}  # by key: two names of a model share it
         self._last = 0.0
         self._task: asyncio.Task[bool] | None = None
         self._sent: dict[bytes, asyncio.Task[Any]] = {}  # by key of a job: the round that asks it
 
-    async def ask(self, model: OpenModel, jobs: Iterable[Job]) -> bool:
+    async def ask(self, model: OpenModel, jobs: Collection[Job]) -> bool:
         """Send jobs with the next round and wait until it has ended; return whether there was one.
 
         Raises:
@@ -54,26 +50,20 @@ class Rounds:
         """
         if not self.accepts(model):
             return False
-        jobs = list(jobs)
-        earlier = {self._sent[job.key] for job in jobs if job.key in self._sent}
+        earlier, begun = {self._sent[job.key] for job in jobs if job.key in self._sent}, False
         if new := [job for job in jobs if job.key not in self._sent]:
-            begun = await self._join(model, new)
+            for job in new:
+                self._open.setdefault(job.key, (model, job))
+            self._last = asyncio.get_running_loop().time()
+            task = self._task = self._task or asyncio.create_task(self._round())
+            try:
+                begun = await asyncio.shield(task)
+            except asyncio.CancelledError:
+                task.cancel()  # all who wait are cancelled together
+                raise
         if earlier:
             await asyncio.wait(earlier)
         return bool(earlier) or begun
-
-    async def _join(self, model: OpenModel, jobs: list[Job]) -> bool:
-        for job in jobs:
-            self._open.setdefault(job.key, (model, job))
-        self._last = asyncio.get_running_loop().time()
-        if self._task is None:
-            self._task = asyncio.create_task(self._round())
-        task = self._task
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.cancel()  # all who wait are cancelled together
-            raise
 
     async def _round(self) -> bool:
         try:
@@ -81,14 +71,12 @@ class Rounds:
             while (rest := self._last + self.quiet_s - clock()) > 0:
                 await asyncio.sleep(rest)
         finally:
-            asked = self._open
-            self._open, self._task = {}, None
+            asked, self._open, self._task = self._open, {}, None
         if len(asked) < self.least:
             return False
         wanted: dict[str, tuple[OpenModel, list[Job]]] = {}
         for model, job in asked.values():
             wanted.setdefault(model.name, (model, []))[1].append(job)
-        self.sent += 1
         task = asyncio.current_task()
         assert task is not None
         self._sent |= dict.fromkeys(asked, task)

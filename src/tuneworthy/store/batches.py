@@ -62,8 +62,8 @@ class BatchFolder:
         write_atomic(self.path / f"{Path(batch.token).name}.json", orjson.dumps(batch))
 
     def write_requests(self, token: str, requests: Iterable[tuple[bytes, Request]]) -> None:
-        lines = (redact_json(orjson.dumps([key.hex(), request])) + b"\n" for key, request in requests)
-        write_atomic(self._requests(token), lines)
+        rows = (orjson.dumps([key.hex(), request], option=orjson.OPT_APPEND_NEWLINE) for key, request in requests)
+        write_atomic(self._requests(token), map(redact_json, rows))
 
     def requests(self, token: str) -> dict[bytes, Request]:
         """Return the requests of a batch by key.
