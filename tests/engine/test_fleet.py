@@ -406,6 +406,7 @@ class Site(Server):
         if self.down:
             assert request.transport
             request.transport.abort()
+            return web.Response()
         return await super().chat(request)
 
     async def models(self, request: web.Request) -> web.StreamResponse:
