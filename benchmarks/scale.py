@@ -1,7 +1,7 @@
 """Time, bytes and memory by size: constants from two small sizes, and how well they predict three larger ones.
 
-    python benchmarks/scale.py [--parts store run files build] [--small 2000 20000] [--large 50000 200000 1000000]
-                               [--vocabulary vocab.txt] [--folder DIR] [--save]
+    python benchmarks/scale.py [--parts store run files build] [--vocabulary vocab.txt] [--folder DIR] [--save]
+                               [--small 2000 20000] [--large 50000 200000]
 
 Each measurement is a process of its own. `store` commits answers one by one, as a run does, then reads all of them, as
 a resumed run does, then sums what they cost, as `status` does. `run` asks a provider that answers at once. `build` is
@@ -152,6 +152,13 @@ def build(n: int, folder: Path) -> dict[str, float]:
 
 
 PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {"store": store, "run": run, "files": files, "build": build}
+# Of the line, and of the checks: above the sizes at which answers are read and batches are cut.
+SIZES = {
+    "store": ([50_000, 200_000], [500_000, 1_000_000, 10_000_000]),
+    "run": ([20_000, 50_000], [100_000, 300_000, 1_000_000]),
+    "files": ([5_000, 20_000], [50_000, 100_000, 200_000]),
+    "build": ([20_000, 50_000], [100_000, 200_000, 500_000]),
+}
 
 
 def measured(part: str, n: int, folder: Path) -> dict[str, float]:
@@ -159,7 +166,7 @@ def measured(part: str, n: int, folder: Path) -> dict[str, float]:
     own = folder / f"{part}-{n}"
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True)
-    words = [sys.executable, __file__, "--child", part, "--small", str(n), "--folder", str(own)]
+    words = [sys.executable, __file__, "--child", part, "--n", str(n), "--folder", str(own)]
     found: dict[str, float] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)
     found["bytes"] = size_of(own)
     shutil.rmtree(own)
@@ -185,22 +192,27 @@ def table(part: str, small: list[int], large: list[int], folder: Path) -> list[d
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--parts", nargs="+", default=[*PARTS], choices=[*PARTS])
-    parser.add_argument("--small", nargs="+", type=int, default=[2_000, 20_000])
-    parser.add_argument("--large", nargs="+", type=int, default=[50_000, 200_000, 1_000_000])
+    parser.add_argument("--small", nargs=2, type=int, help="sizes of the line, instead of those of the part")
+    parser.add_argument("--large", nargs="+", type=int, help="sizes of the checks")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/tuneworthy-scale"))
     parser.add_argument("--vocabulary", help="words for the rows of `build`, a line each")
     parser.add_argument("--child", choices=[*PARTS])
+    parser.add_argument("--n", type=int)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("XDG_CONFIG_HOME", str(options.folder / "config"))
     os.environ.setdefault("VOCAB", options.vocabulary or "")
     if options.child:
-        found = PARTS[options.child](options.small[0], options.folder)
+        found = PARTS[options.child](options.n, options.folder)
         print(json.dumps({"peak_mib": peak_mib(), **found}))
         return
-    rows = [row for part in options.parts for row in table(part, options.small, options.large, options.folder)]
-    if options.save:
-        (HERE / "results" / "scale.json").write_text(json.dumps(rows, indent=1) + "\n")
+    saved = HERE / "results" / "scale.json"
+    for part in options.parts:
+        small, large = SIZES[part]
+        rows = table(part, options.small or small, options.large or large, options.folder)
+        if options.save:
+            kept = json.loads(saved.read_text()) if saved.exists() else []
+            saved.write_text(json.dumps([row for row in kept if row["part"] != part] + rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":
