@@ -177,9 +177,9 @@ class BatchRounds:
         """Create a batch of the first requests that fit into one, and take them from the queue."""
         (model, api, job), token = queue[0], token_hex(8)
         endpoint = api.endpoint(job.request)
-        lines, taken = list[bytes](), list[tuple[Job, float]]()
-        size, total = 0, 0.0
-        while queue and queue[0][0] is model and len(lines) < api.max_requests:
+        taken, total = list[tuple[Job, float]](), 0.0
+        lines = bytearray()  # in one piece, as orjson keeps several times the memory of each line
+        while queue and queue[0][0] is model and len(taken) < api.max_requests:
             job = queue[0][2]
             try:
                 line = api.line(f"{token}-{job.key.hex()}", job.request)
@@ -187,20 +187,19 @@ class BatchRounds:
                 queue.popleft()
                 continue
             ceiling = self._ceiling(model, job)
-            size += len(line) + 1
-            is_large = size > api.max_bytes or total + ceiling > self.budget.room_usd
+            is_large = len(lines) + len(line) >= api.max_bytes or total + ceiling > self.budget.room_usd
             if (lines and is_large) or api.endpoint(job.request) != endpoint:
                 break
             total += ceiling
-            lines.append(line)
+            lines += line + b"\n"
             taken.append((queue.popleft()[2], ceiling))
-        if not lines:
+        if not taken:
             return None
         if total:
             await self.budget.reserve(total)
             self._reserved[token] = total
         batch = OpenBatch(
-            token=token, model=model.name, endpoint=endpoint, n=len(lines), created=time.time(), address=_address(model)
+            token=token, model=model.name, endpoint=endpoint, n=len(taken), created=time.time(), address=_address(model)
         )
         try:
             uploaded = await self._patiently(lambda: api.upload(token, lines))

@@ -7,7 +7,7 @@ Source: types/batch.py of OpenAI's and types/messages/message_batch.py of Anthro
 https://docs.vllm.ai/en/latest/examples/offline_inference/openai_batch.html
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
@@ -157,14 +157,14 @@ class BatchApi:
         body, url = self.provider.body(request)[0], self.endpoint(request)
         return orjson.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 
-    async def upload(self, token: str, lines: Sequence[bytes]) -> Any:
+    async def upload(self, token: str, lines: bytearray) -> Any:
         """Send the requests ahead, if that is a step of its own; return what `create` needs."""
         head = (
             f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{_BOUNDARY}\r\n'
             f'Content-Disposition: form-data; name="file"; filename="{token}.jsonl"\r\n'
             "Content-Type: application/jsonl\r\n\r\n"
         )
-        content = b"".join([head.encode(), b"\n".join(lines), f"\r\n--{_BOUNDARY}--\r\n".encode()])
+        content = b"".join([head.encode(), lines, f"\r\n--{_BOUNDARY}--\r\n".encode()])
         made = await self._send("POST", "files", content, kind=f"multipart/form-data; boundary={_BOUNDARY}")
         return str(mapping(made).get("id"))
 
@@ -254,8 +254,8 @@ class AnthropicBatches(BatchApi):
     def line(self, custom_id: str, request: Request) -> bytes:
         return orjson.dumps({"custom_id": custom_id, "params": self.provider.body(request)[0]})
 
-    async def upload(self, token: str, lines: Sequence[bytes]) -> bytes:
-        return b'{"requests":[' + b",".join(lines) + b"]}"
+    async def upload(self, token: str, lines: bytearray) -> bytes:
+        return b"".join([b'{"requests":[', lines[:-1].replace(b"\n", b","), b"]}"])
 
     async def create(self, token: str, endpoint: str, uploaded: bytes) -> str:
         return self._state(await self._send("POST", self.path, uploaded, kind="application/json")).id
@@ -269,8 +269,8 @@ class VllmBatches(BatchApi):
 
     offline = True
 
-    async def upload(self, token: str, lines: Sequence[bytes]) -> bytes:
-        return b"\n".join(lines) + b"\n"
+    async def upload(self, token: str, lines: bytearray) -> bytes:
+        return bytes(lines)
 
     async def create(self, token: str, endpoint: str, uploaded: bytes) -> str:
         write_atomic(self.file(token, "in"), uploaded)
