@@ -32,7 +32,8 @@ Asked = tuple[OpenModel, BatchApi, Job]
 MIN_REQUESTS = 10
 # Longest pause between two looks at a batch, seconds; the first is a twelfth, and each is twice the one before.
 POLL_S = 60.0
-# Looks at the provider's list for a batch whose creation was not confirmed; with the pauses, these take five minutes.
+# Looks at the provider's list for a batch whose creation was not confirmed, and at a batch whose results are late; with
+# the pauses, these take five minutes.
 LOOKS = 8
 # Difference of the clocks of this machine and the provider, at most, seconds.
 SKEW_S = 300.0
@@ -142,14 +143,14 @@ class BatchRounds:
                     model, api = self._opened(found)
                     with suppress(ProviderError):  # it may have ended already
                         await api.cancel(found.id)
-                    if state := await self._ended(found, api, limit_s=CANCEL_S):
+                    if state := await asyncio.wait_for(self._ended(found, api), CANCEL_S):
                         await self._take(found, model, api, state.model_copy(update={"status": "cancelled"}))
-                    elif not api.offline:
-                        raise OutsideFault(
-                            f"The batch {found.id} of {model.name} was cancelled and has not ended after "
-                            f"{CANCEL_S / 60:.0f} min.",
-                            hint="Run the same command again.",
-                        )
+            except TimeoutError:
+                raise OutsideFault(
+                    f"The batch {batch.id or batch.token} of {batch.model} was cancelled and has not ended after "
+                    f"{CANCEL_S / 60:.0f} min.",
+                    hint="Run the same command again.",
+                ) from None
             except AuthError:
                 raise  # it goes on, and is billed
             except (UserError, ProviderError) as error:
@@ -314,15 +315,15 @@ class BatchRounds:
                 await self._take(batch, model, api, state)
         return ""
 
-    async def _ended(self, batch: OpenBatch, api: BatchApi, *, limit_s: float | None = None) -> BatchState | None:
-        """Return the state of a batch once it has ended; None if the user has to run it, or after a time."""
-        done, late, start = -1, 0, time.monotonic()
+    async def _ended(self, batch: OpenBatch, api: BatchApi) -> BatchState | None:
+        """Return the state of a batch once it has ended; None if the user has to run it."""
+        done, late = -1, 0
         for tries in itertools.count():
             state = await self._patiently(lambda: api.state(batch.id))
             late += state.lacks_file
-            if state.faults or (state.ended and (not state.lacks_file or limit_s or late > MAX_TRIES)):
+            if state.faults or (state.ended and (not state.lacks_file or late > LOOKS)):
                 return state
-            if api.offline or (limit_s is not None and time.monotonic() - start > limit_s):
+            if api.offline:
                 break
             if state.done != done:
                 done = state.done
