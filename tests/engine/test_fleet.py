@@ -158,6 +158,18 @@ def test_an_endpoint_that_keeps_failing_is_ejected_for_a_growing_time_until_a_pr
     play(main())
 
 
+def test_calls_that_fail_together_eject_an_endpoint_once() -> None:
+    async def main() -> None:
+        a, b = opened(fleet := fleet_of(2))
+        a.ejections = 0
+        slots = [await fleet.acquire(("b",)) for _ in range(8)]
+        for slot in slots:
+            fleet.release(slot, code="server")
+        assert (a.back_at, a.ejections, b.back_at) == (EJECT_S, 1, None)
+
+    play(main())
+
+
 def test_a_success_between_failures_ejects_nothing() -> None:
     async def main() -> None:
         fleet = fleet_of(2)
@@ -270,6 +282,30 @@ def test_fingerprints_that_each_call_changes_or_a_balancer_mixes_eject_no_endpoi
 
         world = FleetWorld(folder, *[script] * 3)
         assert {*world.answered(60)} == {*NAMES} and world.notes.lines == []
+
+
+@pytest.mark.parametrize(
+    ("marks", "later"), [(["f1", "g1", "g2", "g3"], ["", "", ""]), (["f1", "f2"], [""]), (["f1", "", "f2"], ["", "c"])]
+)
+def test_fingerprints_are_compared_with_those_that_the_fleet_mixes_unless_no_two_agree(
+    marks: list[str], later: list[str]
+) -> None:
+    async def main() -> None:
+        fleet, (first, *rest) = fleet_of(3), marks
+        endpoints = opened(fleet)
+        for one in endpoints:
+            one.vote = None
+        same = [fleet.fault_of(one, Response(text="", model="m", fingerprint=first)) for one in endpoints]
+        assert await asyncio.gather(*same) == ["", "", ""]
+        if len(later) == 1:  # a server that balances load
+            assert await fleet.fault_of(endpoints[0], Response(text="", model="m", fingerprint="f2")) == ""
+        for one, mark in zip(endpoints[-len(rest) :], rest, strict=True):  # these come back
+            one.vote = None
+            await fleet.fault_of(one, Response(text="", model="m", fingerprint=mark))
+        faults = [one.fault for one in endpoints[-len(rest) :]]
+        assert [fault[:1] for fault in faults] == later
+
+    play(asyncio.wait_for(main(), 100))
 
 
 def test_a_liar_that_comes_back_from_an_outage_is_found(tmp_path: Path) -> None:

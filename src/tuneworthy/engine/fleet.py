@@ -119,8 +119,9 @@ class Fleet:
         try:
             return await waiter.slot
         except asyncio.CancelledError:
-            if waiter.slot.done() and not waiter.slot.cancelled():  # the slot came in the same moment: pass it on
-                self.release(waiter.slot.result())
+            self.release(
+                waiter.slot.result()
+            )  # it came in the same moment: pass it on; without a slot, this raises too
             raise
 
     def release(
