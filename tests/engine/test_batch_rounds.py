@@ -539,6 +539,17 @@ def test_a_batch_is_cut_at_the_limits_of_the_provider(
     assert [batch["n"] for batch in server.batches.values()] == [4, 4, 4]
 
 
+def test_a_batch_has_requests_of_one_endpoint(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endpoint(_: Any, request: Request) -> str:
+        return f"/v1/{int(str(request.messages[-1]['content'])[1:]) % 2}"
+
+    monkeypatch.setattr(batches.BatchApi, "endpoint", endpoint)
+    assert is_whole(World(tmp_path, server).ask()) and not server.single
+    assert [(batch["endpoint"], batch["n"]) for batch in server.batches.values()] == [("/v1/0", 6), ("/v1/1", 6)]
+
+
 def test_batches_that_fit_the_budget_follow_one_another_and_no_request_that_does_not_fit_is_sent(
     tmp_path: Path, server: BatchServer
 ) -> None:
