@@ -22,18 +22,11 @@ import threading
 import time
 from pathlib import Path
 
-PROJECT = """[task]
-name = "stages"
-target = 0.9
-[[graders]]
-type = "chrf"
-[models.m]
-provider = "openai"
-model = "m"
-base_url = "http://127.0.0.1:9/v1"
-[ladder]
-baseline = "m"
-[data]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests import forked
+
+PROJECT = f"""{forked.PROJECT}[data]
 encoder = "off"
 """
 # datatrove's example of near deduplication, with local tasks.
@@ -76,7 +69,7 @@ def watched(command: list[str], status: int = 0, **options: object) -> tuple[flo
         for path in Path("/proc").glob("[0-9]*/status"):
             try:
                 lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
-            except OSError:
+            except OSError:  # the process has ended since it was listed
                 continue
             parents[int(path.parent.name)] = (int(lines["PPid"]), int(lines.get("VmHWM", "0 kB").split()[0]))
         own = {child.pid}

@@ -18,7 +18,7 @@ import pytest
 
 from tests.ray_cluster import ray_cluster
 from tuneworthy.errors import OutsideFault, TuneworthyError, Undecided, UnknownName, UserError
-from tuneworthy.executors import MAX_TRIES, Engine, PooledTask, run_tasks
+from tuneworthy.executors import MAX_TRIES, Engine, PooledTask, TaskPool, run_tasks
 
 # A task that counts its tries, has a fault, and writes a file.
 TASK = """
@@ -79,6 +79,14 @@ def test_tasks_run_once_and_those_with_a_marker_are_skipped(engine: Engine, tmp_
     assert tries(tmp_path) == [1] * 5 and not (tmp_path / "out1").exists()
     assert heard == [f"Running 5 of 6 tasks ({engine})"]
     assert run_tasks(tasks, engine, tmp_path / "w", say=heard.append) == results and len(heard) == 1
+
+
+def test_the_processes_of_an_open_pool_stay_for_further_tasks(tmp_path: Path) -> None:
+    tasks = [PooledTask("os:getpid", {}, tmp_path / f"{k}.done") for k in range(4)]
+    with TaskPool("local", tmp_path / "tasks.log", 1) as pool:
+        first = run_tasks(tasks[:2], "local", tmp_path, pool=pool)
+        assert run_tasks(tasks[2:3], "local", tmp_path, pool=pool) == first[:1] == first[1:]
+    assert run_tasks(tasks[3:], "local", tmp_path) != first[:1]
 
 
 def test_a_task_whose_process_died_is_repeated(engine: Engine, tmp_path: Path) -> None:

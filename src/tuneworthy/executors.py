@@ -18,7 +18,7 @@ import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +73,7 @@ def run_tasks(
     *,
     workers: int | None = None,
     variables: Mapping[str, str] | None = None,
+    pool: "TaskPool | None" = None,
     say: Say = lambda _: None,
 ) -> list[Any]:
     """Run the tasks that have no marker yet, and return the results of all, in their order.
@@ -83,6 +84,7 @@ def run_tasks(
         folder: Gets logs and scripts. With Ray on several machines and with Slurm, all machines share it.
         workers: Tasks at a time; the number of processors of the machine or cluster if None.
         variables: Environment of the tasks; `processes.environment()` if None. With Slurm, the scheduler decides.
+        pool: Runs the tasks instead of new processes, if it is open and the engine is not `slurm`.
         say: Gets a sentence when tasks start.
 
     Raises:
@@ -97,8 +99,8 @@ def run_tasks(
         say(f"Running {len(left)} of {len(tasks)} tasks ({engine})")
         if engine == "slurm":
             raise _write_array(left, folder.resolve(), workers)
-        with _Pool(engine, folder.resolve() / "tasks.log", workers, variables) as pool:
-            pool.run(left)
+        with nullcontext(pool) if pool else TaskPool(engine, folder.resolve() / "tasks.log", workers, variables) as own:
+            own.run(left)
     return [orjson.loads(task.marker.read_bytes()) for task in tasks]
 
 
@@ -120,10 +122,21 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from None
 
 
-class _Pool:
-    """Child processes that run tasks: one at a time each, or (Ray) one that passes on all of them."""
+class TaskPool:
+    """Child processes that run tasks: one at a time each, or (Ray) one that passes on all of them.
 
-    def __init__(self, engine: Engine, log: Path, workers: int | None, variables: Mapping[str, str] | None) -> None:
+    They start with the first tasks, and end with the ``with`` statement.
+
+    Args:
+        engine: `local` or `ray`; of `slurm`, no process starts.
+        log: Gets the output of the tasks.
+        workers: See `run_tasks`.
+        variables: See `run_tasks`.
+    """
+
+    def __init__(
+        self, engine: Engine, log: Path, workers: int | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.is_ray = engine == "ray"
         if self.is_ray:
             require("ray")
@@ -141,7 +154,7 @@ class _Pool:
         self._children: dict[processes.Child, set[int]] = {}  # with the numbers of their tasks
         self._rests: dict[processes.Child, bytes] = {}  # the beginnings of answers
 
-    def __enter__(self) -> "_Pool":
+    def __enter__(self) -> "TaskPool":
         self._stack = ExitStack()
         self._log: IO[bytes] = self._stack.enter_context(self.path.open("ab"))
         self._ready = self._stack.enter_context(selectors.DefaultSelector())

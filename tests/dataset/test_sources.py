@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -16,6 +18,7 @@ from tests.dataset.check_rows import ASKED, LABELS, TOPICS, filed, row
 from tuneworthy.dataset import WHOLE_SET, CheckContext, RowFinding, data_checks
 from tuneworthy.dataset.check_runner import run_checks
 from tuneworthy.dataset.checks import sources
+from tuneworthy.dataset.columns import Arrays, RowColumns
 from tuneworthy.dataset.records import row_of
 from tuneworthy.types import Case, Example
 
@@ -37,6 +40,39 @@ def shop(n: int = 300) -> list[Example]:
         answer = f"The {count} {things} cost {price} euros each. So {name} pays {count * price} euros in {city}."
         rows.append(replace(row(asked, answer, clerk=rng.choice(NAMES[:3])), source=f"f{i * 4 // n}.csv:{i}"))
     return rows
+
+
+class EagerColumns(RowColumns):
+    """Columns whose functions run before the first result is read, as tasks do."""
+
+    def each(self, function: Callable[..., Arrays], arguments: Sequence[Sequence[Any]]) -> list[Arrays]:
+        return [*super().each(function, arguments)]
+
+
+@pytest.mark.parametrize("kind", [RowColumns, EagerColumns])
+def test_parts_are_judged_in_rounds_until_one_has_no_fault(
+    kind: type[RowColumns], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twenty parts the first six have a fault each, and the third one has two."""
+    judged: list[int] = []
+
+    def judge(columns: RowColumns, part: int) -> tuple[Any, Any]:
+        judged.append(part)
+        codes = {0: "exchanged"} | ({5: "unlike_others"} if part == 2 else {7: "other_answer"})
+        return np.arange(10) + 10 * part, SimpleNamespace(codes=codes if part < 6 else {7: "other_answer"})
+
+    monkeypatch.setattr(sources, "MOST_ROWS", 10)
+    monkeypatch.setattr(sources, "MIN_ROWS", 10)
+    monkeypatch.setattr(sources, "_judged", judge)
+    monkeypatch.setattr(sources, "_of_sources", lambda *_: ())
+    rows, context = shop(200), CheckContext()
+    columns = kind([{"usable": np.ones(200, bool)}], rows, context)
+    findings = [(one.row, one.code, one.action) for one in sources.SourcesCheck().join(columns, rows, context)]
+    drops = [(row, code) for row, code, action in findings if action == "drop"]
+    assert drops == [(0, "exchanged"), (10, "exchanged"), (20, "exchanged"), (25, "unlike_others"),
+                     *((10 * part, "exchanged") for part in range(3, 6))]  # fmt: skip
+    assert [row for row, code, _ in findings if code == "other_answer"] == [7, 17, 37, 47, 57, 67]
+    assert judged == [*range(7 if kind is RowColumns else 8)]
 
 
 def found(rows: Sequence[Example], labels: tuple[str, ...] = ()) -> list[RowFinding]:

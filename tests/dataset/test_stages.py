@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 import pytest
 
+from tests import forked
 from tests.ray_cluster import heads, ray_cluster, workers
 from tests.test_executors import sbatch
 from tuneworthy import executors
@@ -33,24 +34,13 @@ from tuneworthy.executors import Engine
 from tuneworthy.store import Folder
 from tuneworthy.types import Example
 
-PROJECT = """[task]
-name = "stages"
-target = 0.9
-[[graders]]
-type = "chrf"
-[models.m]
-provider = "openai"
-model = "m"
-base_url = "http://127.0.0.1:9/v1"
-[ladder]
-baseline = "m"
-[data]
+PROJECT = f"""{forked.PROJECT}[data]
 encoder = "off"
-policy = { contamination = "report" }
+policy = {{ contamination = "report" }}
 """
 N = 2_000
 # Tasks of a build with batches of 150 rows, and how often it is killed.
-N_TASKS, KILLS = 163, 10
+N_TASKS, KILLS = 177, 10
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in ("nde", "lter", "sk", "rm", "ving")]
 # Runs a build in stages with small batches, whose files stay. Arguments: project, folder, engine, workers.
 CHILD = """

@@ -7,6 +7,7 @@ was killed resumes. The key of that cache is a hash of rows, cases, settings, an
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
@@ -80,7 +81,7 @@ def build_version(
         labels=labels,
         rated=inputs.rated,
         auditor=auditor,
-        scores=pair_scorer(project, inputs.cases, StoredRows(path), labels),
+        scores=pair_scorer(project, inputs.cases, inputs.stored, labels),
         seed=seed,
     )
     meter = EffectMeter(
@@ -99,16 +100,17 @@ def build_version(
     for old in cache.parent.iterdir() if cache.parent.is_dir() else ():
         if old != cache:
             shutil.rmtree(old)
-    run = partial(run_checks, path, checks, context, meter=meter, staged=staged, say=say)
     held, reporting = dict(policy), list[str]()
-    while True:
-        checked = run(policy=held, cache=None if reporting else cache)
-        checked = replace(checked, overlaps=_overlaps(checked, context), policy=policy)
-        effect = effect_of_all(checked, meter, say)
-        if not effect.loss or not (check := _dearest(checked, held)):
-            break
-        held |= dict.fromkeys(check.codes.keys() - set(check.gate), "report")  # small losses that only show together
-        reporting.append(check.name)
+    with staged.pooled() if staged else nullcontext() as pooled:
+        run = partial(run_checks, path, checks, context, meter=meter, some=inputs.stored, staged=pooled, say=say)
+        while True:
+            checked = run(policy=held, cache=None if reporting else cache)
+            checked = replace(checked, overlaps=_overlaps(checked, context), policy=policy)
+            effect = effect_of_all(checked, meter, say)
+            if not effect.loss or not (check := _dearest(checked, held)):
+                break
+            held |= dict.fromkeys(check.codes.keys() - set(check.gate), "report")  # small losses that show together
+            reporting.append(check.name)
     recipe = _recipe(project, inputs, checked, depends, effect)
     recipe.notes.extend(
         f"Together, the checks cost accuracy, so `{name}` only reports what it finds." for name in reporting

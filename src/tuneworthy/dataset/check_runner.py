@@ -283,7 +283,7 @@ def run_checks(
         stages.append(stage)
         changed |= stage.changed
         rows = rows.keep(
-            np.setdiff1d(rows.places, np.fromiter(stage.dropped, np.int64, len(stage.dropped)), assume_unique=True),
+            rows.places[~np.isin(rows.places, np.fromiter(stage.dropped, np.int64, len(stage.dropped)))],
             dict(changed),
         )
     return CheckedRows(rows, before, stages, policy=policy)
@@ -306,10 +306,9 @@ def _counted(check: str, n_rows: int, say: Say, view: View | None) -> Callable[[
 
 def _findings(check: DataCheck, rows: StoredRows, context: CheckContext, staged: StagedBatches | None) -> RowFindings:
     """Yield what `check` finds, about positions in `rows`; a finding on the set that several batches repeat, once."""
-    found, step = (staged.findings(check, rows, context), staged.batch) if staged else (None, BATCH)
-    if found is None:
-        parts, step = ([rows] if check.whole else batches_of(rows)), BATCH
-        found = (check.run(some, context) for some in parts)
+    parts = [rows] if check.whole else batches_of(rows)
+    in_this_process = (check.run(some, context) for some in parts), BATCH
+    found, step = (staged and staged.findings(check, rows, context)) or in_this_process
     on_set = set()
     for number, some in enumerate(found):
         first = number * step

@@ -23,11 +23,13 @@ class RowColumns:
 
     Args:
         parts: The columns of each batch, by name.
+        rows: All rows.
+        context: Of the check.
         batch: Rows of each batch but the last.
     """
 
-    def __init__(self, parts: Sequence[Arrays], batch: int = BATCH) -> None:
-        self.parts, self.batch = parts, batch
+    def __init__(self, parts: Sequence[Arrays], rows: Examples, context: CheckContext, batch: int = BATCH) -> None:
+        self.parts, self.rows, self.context, self.batch = parts, rows, context, batch
         self._whole: dict[str, NDArray[Any]] = {}
 
     def whole(self, name: str) -> NDArray[Any]:
@@ -43,9 +45,9 @@ class RowColumns:
     def release(self) -> None:
         """Free the memory of columns that can be read again."""
 
-    def each(self, function: Callable[..., Arrays], arguments: Iterable[Sequence[Any]]) -> Sequence[Arrays]:
-        """Return what a function of a module makes of these columns and each of `arguments`."""
-        return [function(self, *some) for some in arguments]
+    def each(self, function: Callable[..., Arrays], arguments: Sequence[Sequence[Any]]) -> Iterable[Arrays]:
+        """Yield what a function of a module makes of these columns and each of `arguments`; their first one differs."""
+        return (function(self, *some) for some in arguments)
 
 
 class MappedCheck:
@@ -61,7 +63,7 @@ class MappedCheck:
 
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         read = self.mapper(rows, context)
-        return self.join(RowColumns([read(some) for some in batches_of(rows)]), rows, context)
+        return self.join(RowColumns([read(some) for some in batches_of(rows)], rows, context), rows, context)
 
 
 def batches_of(rows: Examples) -> Iterable[Examples]:

@@ -59,6 +59,7 @@ class BuildInputs:
 
     Attributes:
         rows: The import that holds the rows.
+        stored: Its rows, read once.
         cases: Dev and test.
         dev: Those that are no test.
         labels: Of a task that has few, with the rows of each.
@@ -70,6 +71,7 @@ class BuildInputs:
     """
 
     rows: Import
+    stored: StoredRows
     cases: Cases
     dev: Cases
     labels: NamedInts
@@ -104,6 +106,7 @@ def gather(project: Project, store: Folder, say: Say = lambda _: None) -> BuildI
     labels, disliked = _labels(cases, stored), disliked_answers(rows, stored) if rated else {}
     return BuildInputs(
         rows=rows,
+        stored=stored,
         cases=cases,
         dev=split.dev if split is not None else (),
         labels=labels,

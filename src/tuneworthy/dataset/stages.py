@@ -16,7 +16,8 @@ killed resumes, with any number of workers and any engine.
 import mmap
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from functools import lru_cache, partial
 from importlib import import_module
 from io import BytesIO
@@ -35,11 +36,14 @@ from tuneworthy.dataset.base import BATCH, CheckContext, DataCheck, RowFinding, 
 from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns
 from tuneworthy.dataset.records import row_of
 from tuneworthy.dataset.rows import StoredRows
-from tuneworthy.executors import Engine, PooledTask, run_tasks, writing_to
+from tuneworthy.executors import Engine, PooledTask, TaskPool, run_tasks, writing_to
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.lines import read_lines
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import UNLABELLED, Case, Example, JsonObject, Say, positional
+
+# Batches of few rows, so that all workers have some.
+PARTS = 8
 
 
 @positional
@@ -50,8 +54,9 @@ class StagedBatches:
         folder: Gets the files that tasks exchange; all machines share it.
         engine: What runs the tasks.
         workers: Tasks at a time; see `run_tasks`.
-        batch: Rows of a task.
+        batch: Rows of a task at most; `PARTS` tasks or more share few rows.
         say: Gets a sentence when tasks start.
+        pool: Processes that run the tasks of all checks; see `pooled`.
     """
 
     folder: Path
@@ -59,34 +64,49 @@ class StagedBatches:
     workers: int | None = None
     batch: int = BATCH
     say: Say = lambda _: None
+    pool: TaskPool | None = None
 
-    def findings(self, check: DataCheck, rows: StoredRows, context: CheckContext) -> Iterator[RowFindings] | None:
-        """Return the findings on each batch, or on all rows at once; None for a check that runs in one process."""
+    @contextmanager
+    def pooled(self) -> Iterator["StagedBatches"]:
+        """Yield the same batches with processes that stay from check to check."""
+        with writing_to(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with TaskPool(self.engine, self.folder.resolve() / "tasks.log", self.workers) as pool:
+            yield replace(self, pool=pool)
+
+    def findings(
+        self, check: DataCheck, rows: StoredRows, context: CheckContext
+    ) -> tuple[Iterator[RowFindings], int] | None:
+        """Return the findings on each batch and the rows of a batch; None for a check that runs in one process.
+
+        A check of all rows has one batch.
+        """
         mapped = check.examine if isinstance(check.examine, MappedCheck) else None
         if check.calls or check.name not in data_checks() or (check.whole and not mapped):
             return None
+        batch = min(self.batch, max(1, -(-len(rows) // PARTS)))  # whatever the workers: other workers resume
         with writing_to(self.folder):
-            folder = self._prepared(check, rows, context)
-        n = max(1, -(-len(rows) // self.batch))
-        run = partial(run_tasks, engine=self.engine, folder=folder, workers=self.workers, say=self.say)
+            folder = self._prepared(check, rows, context, batch)
+        numbers = _batches(rows, batch)
+        run = partial(run_tasks, engine=self.engine, folder=folder, workers=self.workers, pool=self.pool, say=self.say)
         run(
             [
                 PooledTask(f"{__name__}:run_batch", {"folder": str(folder), "number": k}, folder / f"{k}.done")
-                for k in range(n)
+                for k in numbers
             ]
         )
         if mapped:
-            return iter([mapped.join(_StoredColumns(folder, n, self.batch, run), rows, context)])
-        return (read_lines(folder / f"{k}.jsonl", RowFinding) for k in range(n))
+            return iter([mapped.join(_StoredColumns(folder, batch, rows, context, run), rows, context)]), len(rows)
+        return (read_lines(folder / f"{k}.jsonl", RowFinding) for k in numbers), batch
 
-    def _prepared(self, check: DataCheck, rows: StoredRows, context: CheckContext) -> Path:
+    def _prepared(self, check: DataCheck, rows: StoredRows, context: CheckContext, batch: int) -> Path:
         """Write what the tasks of a check read, and return its folder."""
         cases = b"".join(json_lines(map(_case_row, context.cases)))
         changed = sorted(rows.changed)
         lines = [*json_lines(row_of(rows.changed[place]) for place in changed)]
-        about = {"check": check.name, "version": check.version, "settings": check.settings, "rows": str(rows.path),
-                 "labels": list(context.labels), "rated": context.rated, "seed": context.seed,
-                 "batch": self.batch, "tuneworthy": __version__}  # fmt: skip
+        about = {"check": check.name, "version": [__version__, check.version], "settings": check.settings,
+                 "rows": str(rows.path), "labels": list(context.labels), "rated": context.rated, "seed": context.seed,
+                 "batch": batch}  # fmt: skip
         stage = orjson.dumps(about)
         key = xxh3_128(stage)
         for part in (cases, rows.places.tobytes(), *lines):
@@ -107,8 +127,12 @@ class StagedBatches:
         """Remove the files of all checks: the version that they were made for exists."""
         for path in self.folder.glob("*-*/stage.json"):
             shutil.rmtree(path.parent)
-        for path in self.folder.glob("starts-*.npy"):
-            path.unlink()
+        for path in (*self.folder.glob("starts-*.npy"), self.folder / "tasks.log"):
+            path.unlink(missing_ok=True)
+
+
+def _batches(rows: StoredRows, batch: int) -> range:
+    return range(max(1, -(-len(rows) // batch)))
 
 
 def _case_row(case: Case) -> JsonObject:
@@ -141,14 +165,14 @@ def _opened(folder: Path) -> tuple[DataCheck, StoredRows, CheckContext, Mapper |
     """Return the check, the rows, the context, the mapper of a mapped check, and the size of a batch."""
     about = parsed((folder / "stage.json").read_bytes(), dict[str, Any], folder)
     check = data_checks()[about["check"]].configured(**about["settings"])
-    rows = StoredRows(Path(about["rows"]), starts=np.load(about["starts"], mmap_mode="r"))
+    rows = StoredRows(Path(about["rows"]), starts=_mapped(about["starts"]))
     context = CheckContext(
         cases=[*read_lines(folder / "cases.jsonl", Case)],
         labels=tuple(about["labels"]),
         rated=about["rated"],
         seed=about["seed"],
     )
-    rows = rows.keep(np.load(folder / "places.npy", mmap_mode="r"), _ChangedRows(folder))
+    rows = rows.keep(_mapped(folder / "places.npy"), _ChangedRows(folder))
     examine = check.examine
     mapper = examine.mapper(rows, context) if isinstance(examine, MappedCheck) else None
     return check, rows, context, mapper, about["batch"]
@@ -166,12 +190,13 @@ def run_batch(folder: str, number: int) -> None:
         _save(path / f"{number}.{name}.npy", column)
 
 
-def run_function(*, folder: str, n: int, batch: int, function: str, number: int, arguments: Sequence[Any]) -> None:
+def run_function(folder: str, function: str, arguments: Sequence[Any]) -> None:
     """Call a function with the columns of a stage: a task."""
     module, _, name = function.partition(":")
-    found = getattr(import_module(module), name)(_StoredColumns(Path(folder), n, batch), *arguments)
+    _, rows, context, _, batch = _opened(Path(folder))
+    found = getattr(import_module(module), name)(_StoredColumns(Path(folder), batch, rows, context), *arguments)
     for column, values in found.items():
-        _save(Path(folder) / f"{name}-{number}.{column}.npy", values)
+        _save(Path(folder) / f"{name}-{arguments[0]}.{column}.npy", values)
 
 
 class _StoredArrays(Mapping[str, NDArray[Any]]):
@@ -181,8 +206,7 @@ class _StoredArrays(Mapping[str, NDArray[Any]]):
         self._stem = stem
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        loaded: NDArray[Any] = np.load(f"{self._stem}.{name}.npy", mmap_mode="r")
-        return loaded
+        return _mapped(f"{self._stem}.{name}.npy")
 
     def __iter__(self) -> Iterator[str]:
         return (path.name.split(".")[-2] for path in self._stem.parent.glob(f"{self._stem.name}.*.npy"))
@@ -195,9 +219,14 @@ class _StoredColumns(RowColumns):
     """Columns of batches, in files."""
 
     def __init__(
-        self, folder: Path, n: int, batch: int, run: Callable[[Sequence[PooledTask]], Any] = lambda _: None
+        self,
+        folder: Path,
+        batch: int,
+        rows: StoredRows,
+        context: CheckContext,
+        run: Callable[[Sequence[PooledTask]], Any] = lambda _: None,
     ) -> None:
-        super().__init__([_StoredArrays(folder / str(k)) for k in range(n)], batch)
+        super().__init__([_StoredArrays(folder / str(k)) for k in _batches(rows, batch)], rows, context, batch)
         self._folder, self._run = folder, run
 
     def whole(self, name: str) -> NDArray[Any]:
@@ -208,7 +237,7 @@ class _StoredColumns(RowColumns):
                 shape = (sum(map(len, parts)), *parts[0].shape[1:])
                 with writing_to(self._folder):
                     write_atomic(path, chain([_header(parts[0].dtype, shape)], (part.tobytes() for part in parts)))
-            self._whole[name] = np.load(path, mmap_mode="r")
+            self._whole[name] = _mapped(path)
         return self._whole[name]
 
     def put(self, name: str, column: NDArray[Any]) -> None:
@@ -218,27 +247,26 @@ class _StoredColumns(RowColumns):
     def release(self) -> None:
         for column in self._whole.values():
             base: Any = column.base
-            if isinstance(base, mmap.mmap):
-                base.madvise(mmap.MADV_DONTNEED)
+            base._mmap.madvise(mmap.MADV_DONTNEED)
 
-    def each(self, function: Callable[..., Arrays], arguments: Iterable[Sequence[Any]]) -> Sequence[Arrays]:
+    def each(self, function: Callable[..., Arrays], arguments: Sequence[Sequence[Any]]) -> Iterable[Arrays]:
         name = function.__name__
-        some = {
-            "folder": str(self._folder),
-            "n": len(self.parts),
-            "batch": self.batch,
-            "function": f"{function.__module__}:{name}",
-        }
-        tasks = [
-            PooledTask(
-                f"{__name__}:run_function",
-                {**some, "number": k, "arguments": list(own)},
-                self._folder / f"{name}-{k}.done",
-            )
-            for k, own in enumerate(arguments)
-        ]
-        self._run(tasks)
-        return [_StoredArrays(self._folder / f"{name}-{k}") for k in range(len(tasks))]
+        some = {"folder": str(self._folder), "function": f"{function.__module__}:{name}"}
+        self._run(
+            [
+                PooledTask(
+                    f"{__name__}:run_function", some | {"arguments": list(own)}, self._folder / f"{name}-{own[0]}.done"
+                )
+                for own in arguments
+            ]
+        )
+        return [_StoredArrays(self._folder / f"{name}-{own[0]}") for own in arguments]
+
+
+def _mapped(path: Path | str) -> NDArray[Any]:
+    """Return an array of a file, read on access."""
+    loaded: NDArray[Any] = np.load(path, mmap_mode="r")
+    return loaded.view(np.ndarray)  # the items of a memory map itself take four times as long
 
 
 def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:

@@ -7,7 +7,8 @@ date. The share of its rows that are contradicted is compared with the share amo
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, as_rows, data_check, with_turns
 from tuneworthy.dataset.checks.label_errors import filled_keys, out_of_fold, shared_answers
+from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns
 from tuneworthy.dataset.evidence import PairAgreement, endings, exchanged_sides, unlike
 from tuneworthy.dataset.records import file_of
 from tuneworthy.stats.intervals import clopper_pearson
@@ -110,7 +112,7 @@ def columns_of(row: Example) -> Iterator[TextPair]:
 
 @data_check("sources", whole=True, version=2, asks={"bad_source": 0.0, "shifted_source": 0.0, "exchanged": MANY,
             "cut_answer": MANY, "unlike_others": MANY})  # fmt: skip
-def sources(rows: Examples, context: CheckContext) -> RowFindings:
+class SourcesCheck(MappedCheck):
     """Files, annotators, dates, models and tags whose rows the other rows contradict, and such rows.
 
     With labels, a row is contradicted if models that have not seen it predict another label. Without, its answer shares
@@ -125,24 +127,49 @@ def sources(rows: Examples, context: CheckContext) -> RowFindings:
 
     Bad: a file whose answers slipped by one line; an annotator who confuses two labels.
     """
-    usable = [
-        n
-        for n, row in enumerate(rows)
-        if row.question.strip() and _values(row.answer).strip() and not calls_of(row.messages[-1])
-    ]
-    if len(usable) < MIN_ROWS:
-        return
-    done: set[int] = set()
-    for part, drawn in enumerate(_parts(len(usable), context.seed)):
-        numbers = np.array(usable)[drawn]
-        judged = _judge([rows[n] for n in numbers.tolist()], context)
-        if part == 0:
-            yield from _of_sources(rows, numbers, judged, done)
-        for number, code in judged.codes.items():
-            if (n := int(numbers[number])) not in done:
-                yield RowFinding(row=n, code=code, action="report" if code == "other_answer" else "drop")
-        if {*judged.codes.values()} <= {"other_answer"}:
-            break  # no fault among thousands of rows
+
+    def mapper(self, rows: Examples, context: CheckContext) -> Mapper:
+        return lambda some: {"usable": np.array([*map(_is_usable, some)], bool)}
+
+    def join(self, columns: RowColumns, rows: Examples, context: CheckContext) -> RowFindings:
+        n_usable = int(columns.whole("usable").sum())
+        if n_usable < MIN_ROWS:
+            return
+        numbers, judged = _judged(columns, 0)
+        done = np.zeros(len(rows), bool)
+        yield from _of_sources(rows, numbers, judged, done)
+        # Tasks have no encoder.
+        each = columns.each if context.encoder is None else partial(RowColumns.each, columns)
+        parts = iter([_codes(numbers, judged)])
+        for begin in [2**k for k in range(32)]:  # each round of tasks is as many as were judged before
+            for part in parts:
+                codes = [code.decode() for code in part["codes"].tolist()]
+                for n, code in zip(part["rows"].tolist(), codes, strict=True):
+                    if not done[n]:
+                        yield RowFinding(row=n, code=code, action="report" if code == "other_answer" else "drop")
+                if {*codes} <= {"other_answer"}:
+                    return  # no fault among thousands of rows
+            parts = iter(each(judge_part, [(k,) for k in range(begin, min(2 * begin, -(-n_usable // MOST_ROWS)))]))
+
+
+def judge_part(columns: RowColumns, part: int) -> Arrays:
+    """Return the rows of a part that are convicted, and their codes."""
+    return _codes(*_judged(columns, part))
+
+
+def _codes(numbers: Ints, judged: Judged) -> Arrays:
+    return {"rows": numbers[[*judged.codes]], "codes": np.array([*judged.codes.values()], "S16")}
+
+
+def _judged(columns: RowColumns, part: int) -> tuple[Ints, Judged]:
+    """Return the numbers of the rows of a part, and what the others say of them."""
+    usable = np.flatnonzero(columns.whole("usable"))
+    numbers = usable[next(islice(_parts(len(usable), columns.context.seed), part, None))]
+    return numbers, _judge([columns.rows[n] for n in numbers.tolist()], columns.context)
+
+
+def _is_usable(row: Example) -> bool:
+    return bool(row.question.strip() and _values(row.answer).strip()) and not calls_of(row.messages[-1])
 
 
 def _parts(n: int, seed: int) -> Iterator[Ints]:
@@ -153,8 +180,8 @@ def _parts(n: int, seed: int) -> Iterator[Ints]:
         yield drawn[drawn < n]
 
 
-def _of_sources(rows: Examples, numbers: Ints, judged: Judged, done: set[int]) -> RowFindings:
-    """Yield the findings on sources and their rows, and add these rows to `done`."""
+def _of_sources(rows: Examples, numbers: Ints, judged: Judged, done: Bools) -> RowFindings:
+    """Yield the findings on sources and their rows, and mark these rows as `done`."""
     named = [*accused([rows[n] for n in numbers.tolist()], judged)]
     for source in chain(named, _slipped((one.column[1] for one in named), numbers, rows, judged)):
         step = _shift(source, numbers, rows, judged)
@@ -162,12 +189,12 @@ def _of_sources(rows: Examples, numbers: Ints, judged: Judged, done: set[int]) -
         code = "shifted_source" if step else "exchanged" if 2 * turned > source.n_bad else "bad_source"
         yield RowFinding(code=code, message=_sentence(source, judged, step, code), score=source.share)
         members = (
-            [n for n, row in enumerate(rows) if source.column in columns_of(row) and n not in done]
+            np.fromiter((n for n, row in enumerate(rows) if source.column in columns_of(row) and not done[n]), np.int64)
             if step or source.share > _WHOLE
-            else numbers[_convicted(source, judged)].tolist()
+            else numbers[_convicted(source, judged)]
         )
-        done.update(members)
-        for n in members:
+        done[members] = True
+        for n in map(int, members):
             yield _moved(rows, n, step) if step else RowFinding(row=n, code=code, message=source.name)
 
 
