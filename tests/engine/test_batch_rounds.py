@@ -539,6 +539,20 @@ def test_a_batch_is_cut_at_the_limits_of_the_provider(
     assert [batch["n"] for batch in server.batches.values()] == [4, 4, 4]
 
 
+def test_a_request_that_cannot_be_written_is_left_to_a_single_call(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = batches.BatchApi.line
+
+    def written(self: batches.BatchApi, custom_id: str, request: Request) -> bytes:
+        if request.messages[-1]["content"] == "q5":
+            raise ProviderError("not accepted", code="bad_request", retryable=False)
+        return line(self, custom_id, request)
+
+    monkeypatch.setattr(batches.BatchApi, "line", written)
+    assert is_whole(World(tmp_path, server).ask()) and server.single == {"q5": 1} and len(server.submitted) == N - 1
+
+
 def test_a_batch_has_requests_of_one_endpoint(
     tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
