@@ -21,7 +21,7 @@ from tuneworthy.engine.rounds import Rounds, Wanted
 from tuneworthy.engine.runner import Runner
 from tuneworthy.errors import AuthError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers.batches import QUEUE_IS_FULL, BatchApi, BatchResult, BatchState, batch_api
-from tuneworthy.providers.http_client import ServedProvider
+from tuneworthy.providers.usage import mapping
 from tuneworthy.store.batches import BatchFolder, OpenBatch
 from tuneworthy.text import count
 from tuneworthy.types import Request, Response, Say
@@ -251,7 +251,7 @@ class BatchRounds:
     async def _is_of(self, batch: OpenBatch, api: BatchApi, state: BatchState) -> bool:
         """Whether a listed batch was created for `batch`; if only its results can tell, they are waited for."""
         if api.names_token or sum(state.counts.values()) != batch.n:
-            return state.token == batch.token
+            return bool(mapping(state.metadata).get("token") == batch.token)
         ended = await self._ended(replace(batch, id=state.id), api)
         await self._patiently(lambda: api.fetch(ended or state, batch.token))
         return any(result and result.custom_id.startswith(batch.token) for result in api.results(batch.token))
@@ -343,7 +343,7 @@ class BatchRounds:
             await self._patiently(lambda: api.fetch(state, batch.token))
             found.faults, found.read = Counter[str](), set[bytes]()
             for result in api.results(batch.token):
-                self._add(model, result, found)
+                self._add(model, api, result, found)
             missing = calls.keys() - found.answered - found.failures.keys()
             if not (missing and state.whole):
                 break
@@ -363,20 +363,19 @@ class BatchRounds:
             "without a result that can be read": len(doubtful),
             "failed or not run": len(failed),
         }
-        said = "".join(f", {n} {words}" for words, n in faults.items() if n)
+        said = [count(len(found.answered), "answer"), *(f"{n} {words}" for words, n in faults.items() if n)]
         why = next((f" ({found.failures[key]})" for key in failed if key in found.failures), "")
-        self.say(f"{model.name}: batch {batch.id} gave {count(len(found.answered), 'answer')}{said}{why}.")
+        self.say(f"{model.name}: batch {batch.id} gave {', '.join(said)}{why}.")
 
-    def _add(self, model: OpenModel, result: BatchResult | None, found: _ReadBatch) -> None:
+    def _add(self, model: OpenModel, api: BatchApi, result: BatchResult | None, found: _ReadBatch) -> None:
         """Read a line of the results."""
         key = found.keys.get(result.custom_id) if result else None
         if result is None or key is None or key in found.read:
             found.faults["unreadable" if result is None else "repeated" if key else "of other requests"] += 1
             return
-        request, provider = found.requests[key], model.provider
-        assert isinstance(provider, ServedProvider)
+        request, provider = found.requests[key], api.provider
         if result.answer is None:
-            found.failures[key] = provider.http.excerpt(result.reason)
+            found.failures[key] = api.http.excerpt(result.reason)
             return
         found.read.add(key)
         if key not in found.calls or key in found.answered:  # stored earlier, or read by an earlier download

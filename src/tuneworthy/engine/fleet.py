@@ -98,11 +98,11 @@ class Fleet:
     def __init__(self, providers: Mapping[str, Provider], most: int, expected: Collection[str] = ()) -> None:
         self.say: Say = lambda _: None
         self._is_one, self._expected = len(providers) == 1, expected
-        back_at = None if self._is_one else NEVER
-        self.endpoints = [Endpoint(url, one, Limiter(most), back_at=back_at) for url, one in providers.items()]
+        self.endpoints = [
+            Endpoint(url, one, Limiter(most), back_at=None if self._is_one else NEVER) for url, one in providers.items()
+        ]
         self._root, self._name, self._fingerprints = "", "", set[str]()
-        self._judged = asyncio.Event()
-        self.is_decided = False
+        self.is_decided, self._judged = False, asyncio.Event()
         self._waiting: deque[Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
 

@@ -71,13 +71,12 @@ class Rounds:
             while (rest := self._last + self.quiet_s - clock()) > 0:
                 await asyncio.sleep(rest)
         finally:
-            asked, self._open, self._task = self._open, {}, None
+            asked, task, self._open, self._task = self._open, self._task, {}, None
         if len(asked) < self.least:
             return False
         wanted: dict[str, tuple[OpenModel, list[Job]]] = {}
         for model, job in asked.values():
             wanted.setdefault(model.name, (model, []))[1].append(job)
-        task = asyncio.current_task()
         assert task is not None
         self._sent |= dict.fromkeys(asked, task)
         try:

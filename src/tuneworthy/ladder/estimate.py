@@ -219,15 +219,17 @@ class _Estimating:
         """Return the estimate of the work of rungs, with that of judges and of the search."""
         answers = sum(work.calls for work in rungs.values())
         for grader in [one for one in self.project.graders if isinstance(one, Judge)]:
-            judge = Variant(
-                name="judge",
-                model=grader.model,
-                model_identity={},
-                system=self.project.text(grader.rubric),
-                user=f"{JUDGE_FORM}{{{{ input }}}}",
-                max_tokens=grader.max_tokens,
+            self._work(
+                Variant(
+                    name="judge",
+                    model=grader.model,
+                    model_identity={},
+                    system=self.project.text(grader.rubric),
+                    user=f"{JUDGE_FORM}{{{{ input }}}}",
+                    max_tokens=grader.max_tokens,
+                ),
+                answers,
             )
-            self._work(judge, answers)
         minutes = sum(work.seconds for work in self.used.values()) / 60
         if self.library and "retrieval" in rungs:
             for name, use in self.library.use(len(self.split.dev), len(self.split.asked), N_CASES + 1).items():

@@ -58,11 +58,6 @@ class BatchState(WireModel):
         return sum(n for name, n in self.counts.items() if name not in {"total", "processing"})
 
     @property
-    def token(self) -> str:
-        """Token that it was created with; "" if the vendor does not report it."""
-        return str(mapping(self.metadata).get("token") or "")
-
-    @property
     def ended(self) -> bool:
         """Whether there are results."""
         return self.whole or self.status in {"expired", "cancelled"}

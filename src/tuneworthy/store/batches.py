@@ -55,7 +55,7 @@ class BatchFolder:
         Raises:
             UserError: A record is damaged.
         """
-        found = [parsed(path.read_bytes(), OpenBatch, path) for path in self.path.glob("*.json")]
+        found = (parsed(path.read_bytes(), OpenBatch, path) for path in self.path.glob("*.json"))
         return sorted(found, key=lambda batch: batch.created)
 
     def write(self, batch: OpenBatch) -> None:
