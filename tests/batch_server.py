@@ -51,6 +51,7 @@ class BatchServer(ThreadingHTTPServer):
         distort: Changes the lines of results; what it removes was billed.
         hidden: Looks at the list in which the latest batch is missing.
         page: Batches on a page of the list.
+        stuck: Whether each page is the first one, 50 times.
         repeats_id: Whether the creator of a batch gets the id of the first one.
         served: The name of the model.
         room: Requests in OpenAI's queue, at most.
@@ -68,6 +69,7 @@ class BatchServer(ThreadingHTTPServer):
         self.distort: Callable[[list[Line]], list[Any]] = lambda lines: lines
         self.hidden, self.page, self.repeats_id, self.served = 0, 100, False, "gpt-6-luna"
         self.reason, self.room = "the input file is invalid", 10**6
+        self.stuck = False
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
 
@@ -263,9 +265,12 @@ class _Handler(BaseHTTPRequestHandler):
             found = found[1:]
         names = [one["id"] for one in found]
         cursor = query.get("after") or query.get("after_id")
-        start = names.index(cursor) + 1 if cursor else 0
+        start = names.index(cursor) + 1 if cursor and not server.stuck else 0
         end = start + server.page
-        return {"data": [show(one) for one in found[start:end]], "has_more": end < len(found)}
+        return {
+            "data": [show(one) for one in found[start:end]],
+            "has_more": end < len(found) or (server.stuck and server.asked["list"] < 50),
+        }
 
     def _look(self, batch: dict[str, Any], what: str | None, messages: str | None) -> Any:
         if what == "/results":

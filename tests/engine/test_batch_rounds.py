@@ -460,6 +460,26 @@ def test_results_that_answer_nothing_are_counted_and_told(tmp_path: Path, server
         assert words in said, said
 
 
+def test_a_key_in_results_is_neither_stored_nor_shown_and_an_empty_line_is_no_fault(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = os.environ["ANTHROPIC_API_KEY"]
+    monkeypatch.setattr("tuneworthy.redaction._KEYS", {key: 8})
+
+    def echoed(lines: list[Line]) -> list[Any]:
+        body_of(lines[0])["content"][0]["text"] = f"your key is {key}"
+        lines[5]["result"] = {"type": "errored", "error": {"type": "error", "error": {"message": f"no {key}"}}}
+        return [*lines, b"", b""]
+
+    server.distort = echoed
+    world = World(tmp_path, server, "anthropic")
+    texts = [trace.text for trace in world.ask()]
+    assert texts[0] == "your key is [key]" and texts[5] == "answer to q5"
+    said = next(line for line in world.notes.lines if " gave " in line)
+    assert "(no [key])" in said and key not in said and "unreadable" not in said
+    assert not any(key.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
 def test_a_file_of_results_that_is_gone_is_not_paid_again(tmp_path: Path, server: BatchServer) -> None:
     for plant in (set_to(late=10**6), fails(results=[404])):
         plant(server)
@@ -514,6 +534,20 @@ def test_a_batch_is_found_on_a_later_page_and_among_strangers(tmp_path: Path, se
         assert is_whole(world.ask()) and server.asked["create"] == 1
         assert world.usd == pytest.approx((server.bill - before) / 4)
         server.add, server.asked = create, type(server.asked)()  # type: ignore[method-assign]
+
+
+def test_older_batches_are_neither_listed_nor_read(tmp_path: Path, server: BatchServer) -> None:
+    World(tmp_path / "before", server, "anthropic").ask()
+    (before,) = server.batches.values()
+    server.batches = {f"old{n}": {**before, "id": f"old{n}", "at": 0.0} for n in range(6)}
+    server.page, server.hidden, server.faults["create"] = 2, 1, ["lost"]
+    assert is_whole(World(tmp_path / "now", server, "anthropic").ask())
+    assert (server.asked["list"], server.asked["results"], server.asked["create"]) == (2, 3, 2)
+
+
+def test_a_list_that_repeats_its_first_page_ends(tmp_path: Path, server: BatchServer) -> None:
+    server.page, server.stuck, server.faults["create"] = 1, True, ["lost"]
+    assert is_whole(World(tmp_path, server).ask()) and server.asked["list"] == 2
 
 
 def test_an_id_that_a_provider_gives_twice_is_not_believed(

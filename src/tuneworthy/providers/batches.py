@@ -20,7 +20,6 @@ from pydantic import AliasChoices, AliasPath, Field, ValidationError
 from tuneworthy.providers.base import Provider
 from tuneworthy.providers.http_client import Method, ServedProvider
 from tuneworthy.providers.usage import WireModel, mapping, token_count
-from tuneworthy.redaction import redact_json
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import JsonMapping, NamedInts, NamedTexts, Request, TextTuple
 
@@ -105,7 +104,7 @@ class BatchResult(WireModel):
     @property
     def answer(self) -> JsonMapping | None:
         """What a single call would return; None if the request failed or was not run."""
-        return mapping(self.body) if self.status in (200, "succeeded") and not self.error else None
+        return mapping(self.body) if self.status in (200, "succeeded") else None
 
     @property
     def reason(self) -> str:
@@ -209,7 +208,7 @@ class BatchApi:
         with self.file(token, "out").open("rb") as file:
             for line in filter(bytes.strip, file):
                 try:
-                    yield BatchResult.model_validate_json(redact_json(line))
+                    yield BatchResult.model_validate_json(line)
                 except ValidationError:
                     yield None
 
