@@ -179,7 +179,7 @@ class BatchRounds:
         (model, api, job), token = queue[0], token_hex(8)
         endpoint = api.endpoint(job.request)
         taken, total = list[tuple[Job, float]](), 0.0
-        lines = bytearray()  # in one piece, as orjson keeps several times the memory of each line
+        lines = bytearray()  # in one piece, as orjson allocates several times the length of a line
         while queue and queue[0][0] is model and len(taken) < api.max_requests:
             job = queue[0][2]
             try:
