@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +102,16 @@ def test_two_processes_train_to_the_losses_answers_and_adapter_of_one(
     same(found, whole[0])
     assert found.shared and len(found.progress.steps) == STEPS
     assert scores.answers == whole[1].answers and len({*scores.answers[0][::2]} ^ {*scores.answers[0][1::2]}) > 1
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_only_process_0_writes_weights(writes: bool, tmp_path: Path) -> None:
+    model = SimpleNamespace(save_pretrained=lambda folder, **_: (folder / "weights").write_bytes(b""))
+    one: Any = SimpleNamespace(
+        args=SimpleNamespace(should_save=writes), model=model, accelerator=SimpleNamespace(unwrap_model=lambda it: it)
+    )
+    checkpoints.PlainTrainer._save(one, str(tmp_path))
+    assert (tmp_path / "weights").exists() is writes
 
 
 def resumed(run: Path) -> Scores:

@@ -92,8 +92,9 @@ class PlainTrainer:
         """Count no operations: the processes would exchange their counts, and process 0 may save at any moment."""
 
     def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Write only the weights: no pickle of arguments, no further copy of the tokenizer."""
-        save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
+        """Write only the weights, and only in process 0: no pickle of arguments, no further copy of the tokenizer."""
+        if self.args.should_save:
+            save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir))
 
     def _save_optimizer_and_scheduler(self: Any, output_dir: str) -> None:
         """Write the state of optimiser and schedule: tensors as safetensors, the rest as JSON."""
