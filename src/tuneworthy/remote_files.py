@@ -1,7 +1,7 @@
 """Files of a project behind URLs, such as `s3://bucket/cases.jsonl`: copied below `.tuneworthy/remote/`, read there.
 
-Invariant: a copy is whole, and of the version that the server has now. A process copies a file once
-at most.
+Invariant: a copy is whole, and of the version that the server has now. A process copies a file at most
+once.
 """
 
 from functools import cache

@@ -303,6 +303,7 @@ FAULTS = {
     "the list fails too": Fault(fails(create=["lost"], list=[500, 429, "lost"])),
     "the list is late": Fault(both(fails(create=["lost"]), set_to(hidden=2))),
     "the file of results is late": Fault(set_to(late=3), kinds="openai"),
+    "the file of errors is late": Fault(set_to(late=3, broken={f"q{n}" for n in range(N)}), single=N, kinds="openai"),
     "many looks": Fault(set_to(polls=5)),
     **{f"no interface ({n})": Fault(fails(upload=[n], create=[n]), single=N) for n in (404, 405, 501)},
 }

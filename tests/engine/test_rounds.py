@@ -116,6 +116,7 @@ def test_a_question_of_an_open_round_is_not_asked_in_another(tmp_path: Path) -> 
         sent.append([job.case.id for job in jobs])
         if len(sent) == 1:
             await gate.wait()
+            await asyncio.sleep(5)  # it ends after the other round
         gate.set()
         for job in jobs:
             world.store.put(job.key, Response(text="round"), 0.0)

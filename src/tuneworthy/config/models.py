@@ -242,7 +242,7 @@ class Scripted(FunctionModel):
     """Deterministic answers for tests: a function `(Request) -> str | Response`."""
 
     latency_ms: NonNegative = 0.0
-    """Delay of each answer."""
+    """Delay before each answer."""
     plays_hosted: bool = False
     """Whether it simulates a hosted model."""
 

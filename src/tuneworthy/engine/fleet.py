@@ -119,9 +119,8 @@ class Fleet:
         try:
             return await waiter.slot
         except asyncio.CancelledError:
-            self.release(
-                waiter.slot.result()
-            )  # it came in the same moment: pass it on; without a slot, this raises too
+            if not waiter.slot.cancelled():  # it came in the same moment: pass it on
+                self.release(waiter.slot.result())
             raise
 
     def release(

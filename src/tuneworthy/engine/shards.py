@@ -42,7 +42,7 @@ from tuneworthy.store import Folder, ResponseStore, response_key, write_atomic
 from tuneworthy.store.database import explained
 from tuneworthy.store.lines import read_lines
 from tuneworthy.text import count
-from tuneworthy.types import Case, JsonObject, Paths, Request, Say, Variant, canonical, frozen
+from tuneworthy.types import MAX_AMOUNT, Case, JsonObject, Paths, Request, Say, Variant, canonical, frozen
 
 # Requests per shard, at least: for fewer, a process takes longer to start than to answer.
 MIN_REQUESTS = 25
@@ -251,7 +251,7 @@ def collect(
             if this and this.engine == "slurm" and place is folder and not is_done and not ending:
                 continue  # its worker goes on
             with Folder(path.parents[1]).lock(waiting):
-                failed += store.merge(path, *([this.created] if this else []))
+                failed += store.merge(path, since=this.created if this else MAX_AMOUNT)
             if this and is_done:
                 store.forget(this.part_key(number))
                 write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))

@@ -100,7 +100,7 @@ class LabelCeiling:
         share: Share of test cases whose label is wrong now, with its 95% interval.
         ceiling: 1 - share.
         n: Test cases that people labelled.
-        scores: Score of each option if all labels were right; empty for tasks without labels.
+        scores: Score by option if all labels were right; empty for tasks without labels.
         decides: Whether wrong labels keep options from the target: the upper bound of the ceiling is below it, or most
             failures of the best option are the label's. None where the audit does not settle it.
         uncorrected: Whether the files still have a label that people contradict.

@@ -37,7 +37,7 @@ PROBES: tuple[ErrorClass, ...] = (
     "instability",
     "reasoning",
 )
-# Failed cases that are probed, at most; a seeded sample of them if there are more.
+# Failed cases that are probed, at most; a seeded sample if there are more.
 MOST_CASES = 60
 # Further answers to a case (the k of pass@k).
 SAMPLES = 4

@@ -322,7 +322,7 @@ class Evidence:
         distinct_differences: The same on the test cases without a near-duplicate in what an option learned from.
         balance: The most frequent label; None for other tasks.
         agreement: The model whose recorded answers the scores are agreement with; "" if people gave right answers.
-        label_cases: Test cases of each label of cases and examples; empty for other tasks.
+        label_cases: Test cases by label, for all labels of cases and examples; empty for other tasks.
         critical: Label to the recall that an option needs to meet the target.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.

@@ -29,7 +29,7 @@ from tuneworthy.verdict.base import Forecast
 FEWEST_SIZES, FEWEST_SEEDS = 4, 2
 # A size is forecast up to this multiple of the largest pilot.
 FARTHEST = 2.0
-# One-sided error of each bound: so that the lower one covers 90% of every family of curves that was simulated, and
+# One-sided error for each bound: so that the lower one covers 90% of every family of curves that was simulated, and
 # lies at most 15 points below what a power law reaches.
 BOUND_ALPHA = 0.075
 # A curve has flattened where twice the data gain less than this, by the upper bound of the last doubling.

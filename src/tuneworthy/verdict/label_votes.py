@@ -177,7 +177,7 @@ def _chances(patterns: Ints, counts: Floats, names: Texts, wrong: int) -> FloatP
 
     Args:
         patterns: `(n_patterns, n_voters)`: 0 for the label, from 1 on for other answers, -1 for no vote.
-        counts: Dev cases of each pattern.
+        counts: Dev cases by pattern.
         names: Of the voters; the classifier falls into a trap less often than a language model.
         wrong: Wrong answers there are.
     """
