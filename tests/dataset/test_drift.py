@@ -21,7 +21,9 @@ def halves(first: str, second: str, n: int) -> list[str]:
 
 def test_the_answers_of_one_teacher_are_not_told_apart() -> None:
     numbers = scattered(0, 2 * N)
-    (found,) = tell_apart([*map(question, numbers)], [*map(plainly, numbers)], halves("one", "two", N))
+    (found,) = tell_apart(
+        [*map(question, numbers)].__getitem__, [*map(plainly, numbers)].__getitem__, halves("one", "two", N)
+    )
     assert not found.drifts
     assert found.ci95[0] <= 0.5 <= found.ci95[1]
     assert (found.n, found.n_others) == (N, N)
@@ -30,7 +32,7 @@ def test_the_answers_of_one_teacher_are_not_told_apart() -> None:
 def test_two_planted_styles_are_drift() -> None:
     numbers = scattered(0, 2 * N)
     answers = [*map(plainly, numbers[:N]), *map(chattily, numbers[N:])]
-    (found,) = tell_apart([*map(question, numbers)], answers, halves("one", "two", N))
+    (found,) = tell_apart([*map(question, numbers)].__getitem__, answers.__getitem__, halves("one", "two", N))
     assert found.drifts
     assert found.ci95[0] > 0.9
     assert found.questions_ci95[0] <= 0.5 <= found.questions_ci95[1]
@@ -40,7 +42,7 @@ def test_other_topics_are_no_drift_of_the_teacher() -> None:
     topics = [("moon", "Mars", "orbit"), ("soup", "bread", "oven")]
     questions = [f"What of the {topics[i // N][i % 3]} in part {i}?" for i in range(2 * N)]
     answers = [f"The {topics[i // N][i % 3]} is in part {i}." for i in range(2 * N)]
-    (found,) = tell_apart(questions, answers, halves("one", "two", N))
+    (found,) = tell_apart(questions.__getitem__, answers.__getitem__, halves("one", "two", N))
     assert found.ci95[0] > 0.9
     assert found.questions_ci95[0] > 0.9
     assert not found.drifts
@@ -53,7 +55,7 @@ def test_answers_to_one_question_stay_in_one_fold() -> None:
     questions = [question(i) for i in range(N) for _ in range(2)]
     answers = [text for text in own for _ in range(2)]
     sides = [side for i in range(N) for side in (str(i % 2),) * 2]
-    (found,) = tell_apart(questions, answers, sides)
+    (found,) = tell_apart(questions.__getitem__, answers.__getitem__, sides)
     assert found.ci95[0] <= 0.5 <= found.ci95[1]
 
 
@@ -61,7 +63,7 @@ def test_each_of_three_weeks_is_compared_and_large_ones_are_drawn_from() -> None
     n = MAX_ROWS + 50
     groups = ["a"] * n + ["b"] * 60 + ["c"] * 60 + ["d"] * (MIN_ROWS - 1)
     answers = ["yes" if i % 2 else "no" for i in range(len(groups))]
-    found = tell_apart([f"q {i}" for i in range(len(groups))], answers, groups)
+    found = tell_apart("q {}".format, answers.__getitem__, groups)
     assert [one.group for one in found] == ["a", "b", "c"]
     assert found[0].n == MAX_ROWS
 
@@ -89,7 +91,7 @@ def test_a_steady_teacher_is_called_drifted_in_at_most_5_of_100_sets() -> None:
         rng = random.Random(seed)
         numbers = rng.sample(range(10_000), 120)
         questions, answers = [question(i) for i in numbers], [plainly(i) for i in numbers]
-        (found,) = tell_apart(questions, answers, halves("one", "two", 60), seed=seed)
+        (found,) = tell_apart(questions.__getitem__, answers.__getitem__, halves("one", "two", 60), seed=seed)
         wrong += found.drifts
         areas.append(found.auc)
     assert wrong <= 10

@@ -45,13 +45,15 @@ def shop(n: int = 300) -> list[Example]:
 class EagerColumns(RowColumns):
     """Columns whose functions run before the first result is read, as tasks do."""
 
-    def each(self, function: Callable[..., Arrays], arguments: Sequence[Sequence[Any]]) -> list[Arrays]:
-        return [*super().each(function, arguments)]
+    def each(
+        self, function: Callable[..., Arrays], arguments: Sequence[Sequence[Any]], *, here: bool = False
+    ) -> list[Arrays]:
+        return [*super().each(function, arguments, here=here)]
 
 
 @pytest.mark.parametrize("kind", [RowColumns, EagerColumns])
 def test_parts_are_judged_in_rounds_until_one_has_no_fault(
-    kind: type[RowColumns], monkeypatch: pytest.MonkeyPatch
+    kind: type[RowColumns], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of twenty parts the first six have a fault each, and the third one has two."""
     judged: list[int] = []
@@ -66,7 +68,8 @@ def test_parts_are_judged_in_rounds_until_one_has_no_fault(
     monkeypatch.setattr(sources, "_judged", judge)
     monkeypatch.setattr(sources, "_of_sources", lambda *_: ())
     rows, context = shop(200), CheckContext()
-    columns = kind([{"usable": np.ones(200, bool)}], rows, context)
+    columns = kind(tmp_path, len(rows), rows, context)
+    columns.put("usable", np.ones(len(rows), bool))
     findings = [(one.row, one.code, one.action) for one in sources.SourcesCheck().join(columns, rows, context)]
     drops = [(row, code) for row, code, action in findings if action == "drop"]
     assert drops == [(0, "exchanged"), (10, "exchanged"), (20, "exchanged"), (25, "unlike_others"),

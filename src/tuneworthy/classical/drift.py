@@ -8,6 +8,7 @@ told apart, and better than the questions. All rows of a question stay in one fo
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ MIN_ROWS = 40
 MAX_ROWS = 1000
 MAX_GROUPS = 6
 _STYLE_WEIGHT = 0.5
+TextAt = Callable[[int], str]
 _SENTENCE = re.compile(r"[.!?…]+(?=\s|$)")
 
 
@@ -62,12 +64,12 @@ class Drift:
         )
 
 
-def tell_apart(questions: Texts, answers: Texts, groups: Texts, seed: int = 0) -> list[Drift]:
+def tell_apart(question: TextAt, answer: TextAt, groups: Texts, seed: int = 0) -> list[Drift]:
     """Try to tell each group from the others; of two groups once.
 
     Args:
-        questions: ``(n_rows,)``.
-        answers: ``(n_rows,)``.
+        question: Number of a row to its question.
+        answer: Number of a row to its answer.
         groups: ``(n_rows,)``.
         seed: Of the folds and the draw.
 
@@ -77,15 +79,15 @@ def tell_apart(questions: Texts, answers: Texts, groups: Texts, seed: int = 0) -
     counts = Counter(groups)
     names = [name for name, n in counts.most_common() if min(n, len(groups) - n) >= MIN_ROWS][:MAX_GROUPS]
     names = names[:1] if len(counts) == 2 else names
-    return [_drift(name, questions, answers, groups, alpha=0.05 / len(names), seed=seed) for name in names]
+    return [_drift(name, question, answer, groups, alpha=0.05 / len(names), seed=seed) for name in names]
 
 
-def _drift(name: str, questions: Texts, answers: Texts, groups: Texts, *, alpha: float, seed: int) -> Drift:
+def _drift(name: str, question: TextAt, answer: TextAt, groups: Texts, *, alpha: float, seed: int) -> Drift:
     inside = np.array([group == name for group in groups])
     rng = np.random.default_rng(seed)
     rows = np.concatenate([np.sort(rng.permutation(np.flatnonzero(side))[:MAX_ROWS]) for side in (inside, ~inside)])
     positive = inside[rows]
-    texts = [[side[row] for row in rows] for side in (answers, questions)]
+    texts = [[text(row) for row in rows.tolist()] for text in (answer, question)]
     folds = _folds(texts[1], positive, seed)
     areas = fold_areas(np.stack([_out_of_fold(side, positive, folds) for side in texts]), positive, folds)
     apart, questions_apart = (areas.interval(side, alpha)[0] > 0.5 for side in (0, 1))

@@ -148,7 +148,7 @@ def _contents(checked: CheckedRows, more: Collection[Example] = ()) -> dict[str,
     """Return the lines of each file of a version, with `more` rows that were rejected at first."""
     sources = {row.source for row in more}
     rejects = (line.to_dict() for line in checked.rejects() if line.source not in sources)
-    lines = (checked.rows.line(place) for place in checked.rows.places.tolist())
+    lines = (checked.rows.line(place) for place in map(int, checked.rows.places))
     return {
         ROWS: chain(lines, json_lines(map(row_of, more))),
         "rejects.jsonl": json_lines(rejects),

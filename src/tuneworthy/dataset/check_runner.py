@@ -10,6 +10,7 @@ that the result depends on.
 """
 
 import gc
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tuneworthy.arrays import Bools
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import (
@@ -153,13 +155,14 @@ class CheckedRows:
             changed |= stage.changed
 
     @cached_property
-    def _retained(self) -> set[int]:
-        return {WHOLE_SET, *self.rows.places.tolist()}
+    def _retained(self) -> Bools:
+        """Whether each place of the file has a row that stays; the last one is that of `WHOLE_SET`."""
+        return np.append(np.isin(np.arange(len(self.rows.starts) - 1), self.rows.places), True)
 
     def findings(self) -> Iterator[RowLine]:
         for stage in self.stages:
             for one in stage.on_retained:
-                if one.row in self._retained:
+                if self._retained[one.row]:
                     yield self._line(stage, one, action=one.action)
 
     def _line(self, stage: Stage, one: RowFinding, row: Any = None, action: Action | None = None) -> RowLine:
@@ -186,7 +189,7 @@ class CheckedRows:
         gates = []
         for stage in self.stages:
             if barred := stage.check.gate:
-                stays = (one for one in stage.on_retained if one.action == "report" and one.row in self._retained)
+                stays = (one for one in stage.on_retained if one.action == "report" and self._retained[one.row])
                 remaining = Counter(one.code for one in stays if one.code in barred)
                 listed = ", ".join(f"{code} (n = {n})" for code, n in sorted(remaining.items()))
                 gates.append(
@@ -341,6 +344,8 @@ def _decide(check: DataCheck, finding: RowFinding, rows: StoredRows, policy: Pol
     return replace(
         finding,
         row=int(rows.places[finding.row]),
+        code=sys.intern(code),  # rows have the same few codes and messages
+        message=sys.intern(finding.message),
         action=action,
         other=None if finding.other is None else int(rows.places[finding.other]),
         changed=changed,

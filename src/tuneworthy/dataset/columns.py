@@ -3,7 +3,12 @@
 The first step takes nearly all the time, and needs no other row. The second one needs all rows, but little memory.
 """
 
+import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,42 +17,92 @@ from numpy.typing import NDArray
 from tuneworthy.arrays import Ints
 from tuneworthy.dataset.base import BATCH, CheckContext, RowFindings
 from tuneworthy.dataset.rows import StoredRows
+from tuneworthy.executors import PooledTask, writing_to
+from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Examples
 
 Arrays = Mapping[str, NDArray[Any]]
 Mapper = Callable[[Examples], Arrays]
 
 
+class StoredArrays(dict[str, NDArray[Any]]):
+    """Arrays in files, read on access."""
+
+    def __init__(self, stem: Path) -> None:
+        self._stem = stem
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        return mapped(Path(f"{self._stem}.{name}.npy"))
+
+
 class RowColumns:
-    """Columns of batches, in memory.
+    """Columns of batches, in files.
 
     Args:
-        parts: The columns of each batch, by name.
+        folder: Has the files.
+        batch: Rows of each batch but the last.
         rows: All rows.
         context: Of the check.
-        batch: Rows of each batch but the last.
+        run: Runs tasks; functions run in this process if None.
     """
 
-    def __init__(self, parts: Sequence[Arrays], rows: Examples, context: CheckContext, batch: int = BATCH) -> None:
-        self.parts, self.rows, self.context, self.batch = parts, rows, context, batch
+    def __init__(
+        self,
+        folder: Path,
+        batch: int,
+        rows: Examples,
+        context: CheckContext,
+        run: Callable[[Sequence[PooledTask]], Any] | None = None,
+    ) -> None:
+        self.folder, self.batch, self.rows, self.context, self._run = folder, batch, rows, context, run
+        self.parts = [StoredArrays(folder / str(k)) for k in batch_numbers(len(rows), batch)]
         self._whole: dict[str, NDArray[Any]] = {}
 
     def whole(self, name: str) -> NDArray[Any]:
         """Return a column of all rows."""
+        path = self.folder / f"all.{name}.npy"
         if name not in self._whole:
-            self.put(name, np.concatenate([part[name] for part in self.parts]))
+            if not path.exists():
+                first = self.parts[0][name]
+                shape = (sum(len(part[name]) for part in self.parts), *first.shape[1:])
+                copied = (part[name].tobytes() for part in self.parts)  # no two parts are in memory
+                with writing_to(self.folder):
+                    write_atomic(path, chain([_header(first.dtype, shape)], copied))
+            self._whole[name] = mapped(path)
         return self._whole[name]
 
     def put(self, name: str, column: NDArray[Any]) -> None:
         """Add a column that `whole` returns."""
-        self._whole[name] = column
+        with writing_to(self.folder):
+            save(self.folder / "all", {name: column})
 
     def release(self) -> None:
         """Free the memory of columns that can be read again."""
+        for column in self._whole.values():
+            base: Any = column.base
+            base._mmap.madvise(mmap.MADV_DONTNEED)
 
-    def each(self, function: Callable[..., Arrays], arguments: Sequence[Sequence[Any]]) -> Iterable[Arrays]:
-        """Yield what a function of a module makes of these columns and each of `arguments`; their first one differs."""
-        return (function(self, *some) for some in arguments)
+    def each(
+        self, function: Callable[..., Arrays], arguments: Sequence[Sequence[Any]], *, here: bool = False
+    ) -> Iterable[Arrays]:
+        """Yield what a function of a module makes of these columns and each of `arguments`; their first one differs.
+
+        Args:
+            function: Returns arrays.
+            arguments: JSON.
+            here: Whether it runs in this process.
+        """
+        if here or self._run is None:
+            return (function(self, *own) for own in arguments)
+        name, some = function.__name__, {"folder": str(self.folder), "module": function.__module__}
+        task = "tuneworthy.dataset.stages:run_function"
+        self._run(
+            [
+                PooledTask(task, some | {"name": name, "arguments": list(own)}, self.folder / f"{name}-{own[0]}.done")
+                for own in arguments
+            ]
+        )
+        return [StoredArrays(self.folder / f"{name}-{own[0]}") for own in arguments]
 
 
 class MappedCheck:
@@ -63,7 +118,10 @@ class MappedCheck:
 
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
         read = self.mapper(rows, context)
-        return self.join(RowColumns([read(some) for some in batches_of(rows)], rows, context), rows, context)
+        with TemporaryDirectory() as folder:
+            for number, some in enumerate(batches_of(rows)):
+                save(Path(folder) / str(number), read(some))
+            yield from self.join(RowColumns(Path(folder), BATCH, rows, context), rows, context)
 
 
 def batches_of(rows: Examples) -> Iterable[Examples]:
@@ -91,3 +149,28 @@ def first_equal(keys: NDArray[Any]) -> Ints:
     first[order] = order[np.maximum.accumulate(np.where(new, np.arange(len(table)), 0))]
     first[first == np.arange(len(table))] = -1
     return first
+
+
+def batch_numbers(n_rows: int, batch: int) -> range:
+    return range(max(1, -(-n_rows // batch)))
+
+
+def mapped(path: Path) -> NDArray[Any]:
+    """Return an array of a file, read on access."""
+    loaded: NDArray[Any] = np.load(path, mmap_mode="r")
+    return loaded.view(np.ndarray)  # the items of a memory map itself take four times as long
+
+
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    file = BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    )
+    return file.getvalue()
+
+
+def save(stem: Path, arrays: Arrays) -> None:
+    """Write arrays to files that `StoredArrays` reads."""
+    for name, column in arrays.items():
+        content = [_header(column.dtype, column.shape), np.ascontiguousarray(column).tobytes()]
+        write_atomic(Path(f"{stem}.{name}.npy"), content)

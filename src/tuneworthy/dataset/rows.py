@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,8 @@ from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example, Examples, JsonObject, positional
 
-# Rows of a scan, or of as many random reads, after which the memory of their lines is freed.
-_RELEASED = 1 << 10
+# Reads after which the memory of lines is freed; the system maps 64 kB for one that is read at random.
+_RELEASED = 1 << 9
 ROWS = "rows.jsonl"
 REJECTS = "rejects.jsonl"
 
@@ -56,6 +56,7 @@ class StoredRows(StoredSequence[Example]):
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
             )
             self.starts = np.append(0, np.cumsum(np.fromiter(map(len, file), np.int64))) if starts is None else starts
+        self._reads = count()  # of all copies
         self.places: Ints = np.arange(len(self.starts) - 1)
         self._checked = bytearray([starts is not None]) * len(self.places)
         self.changed: Mapping[int, Example] = {}
@@ -81,8 +82,8 @@ class StoredRows(StoredSequence[Example]):
         )
 
     def _line(self, place: int) -> bytes:
-        if place % _RELEASED == 0 and isinstance(self._bytes, mmap.mmap):
-            self._bytes.madvise(mmap.MADV_DONTNEED)  # the lines before leave memory
+        if next(self._reads) % _RELEASED == 0 and isinstance(self._bytes, mmap.mmap):
+            self._bytes.madvise(mmap.MADV_DONTNEED)
         return self._bytes[self.starts[place] : self.starts[place + 1]]
 
     def at(self, place: int) -> Example:
@@ -117,7 +118,7 @@ def rows_with(rows: Examples, key: str) -> Iterator[tuple[int, Example]]:
     return (
         (n, rows[n])
         for n in (
-            (n for n, place in enumerate(rows.places.tolist()) if name in rows.line(place))
+            (n for n, place in enumerate(map(int, rows.places)) if name in rows.line(place))
             if isinstance(rows, StoredRows)
             else range(len(rows))
         )

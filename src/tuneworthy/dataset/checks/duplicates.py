@@ -174,17 +174,18 @@ class ContentTexts(StoredSequence[str]):
     """The contents of rows."""
 
     def __init__(self, columns: RowColumns) -> None:
-        self._batch = columns.batch
-        self._texts = [part["texts"] for part in columns.parts]
-        self._ends = [np.append(0, np.cumsum(part["lengths"])) for part in columns.parts]
+        self._columns, self._part = columns, -1
 
     def __len__(self) -> int:
-        return sum(len(ends) - 1 for ends in self._ends)
+        return sum(len(part["lengths"]) for part in self._columns.parts)
 
     def item(self, number: int) -> str:
-        part, row = divmod(number, self._batch)
-        start, end = self._ends[part][row : row + 2]
-        return self._texts[part][start:end].tobytes().decode("utf-8", "surrogatepass")
+        part, row = divmod(number, self._columns.batch)
+        if part != self._part:  # one part is in memory
+            own, self._part = self._columns.parts[part], part
+            self._texts, self._ends = own["texts"], np.append(0, np.cumsum(own["lengths"]))
+        start, end = self._ends[row : row + 2]
+        return self._texts[start:end].tobytes().decode("utf-8", "surrogatepass")
 
 
 def _content(row: Example) -> TextPair:

@@ -1,6 +1,8 @@
 """Values that the task copies from its input, and that do not appear in the input of this row."""
 
+from array import array
 from collections import defaultdict
+from functools import partial
 
 from tuneworthy.cases.agreement import padded_words
 from tuneworthy.cases.task_kind import parse_object
@@ -29,13 +31,13 @@ def grounding(rows: Examples, context: CheckContext) -> RowFindings:
     missing = defaultdict(list)
     unsure = set()
     for key, values in _by_key(rows).items():
-        known = expected.get(key, [])
+        known = expected.get(key, array("q"))
         of_cases = len(known) >= MIN_EXPECTED
         known = known if of_cases else values
-        share = sum(there for _, there in known) / max(1, len(known))
+        share = sum(value & 1 for value in known) / max(1, len(known))
         if share < (COPIED if of_cases else MAY_BE_COPIED) or not (of_cases or len(values) >= MIN_VALUES):
             continue
-        absent = {number for number, there in values if not there}
+        absent = {value >> 1 for value in values if not value & 1}
         if share < COPIED and not are_many(len(absent), len(rows)):
             unsure.add(key)
         for number in absent:
@@ -47,15 +49,15 @@ def grounding(rows: Examples, context: CheckContext) -> RowFindings:
         )
 
 
-def _by_key(rows: Examples) -> dict[str, list[tuple[int, bool]]]:
-    """Return for each key of JSON answers the row of each value, and whether the input contains the value."""
-    found: dict[str, list[tuple[int, bool]]] = defaultdict(list)
+def _by_key(rows: Examples) -> dict[str, "array[int]"]:
+    """Return for each key of JSON answers twice the row of each value, plus one if the input contains the value."""
+    found: dict[str, array[int]] = defaultdict(partial(array, "q"))
     for number, row in enumerate(rows):
         answer = parse_object(row.answer)
         if isinstance(answer, dict):
             text = padded_words("\n".join(map(text_of, row.messages[:-1])))
             for key, value in answer.items():
-                found[key] += [(number, padded_words(part) in text) for part in _texts(value)]
+                found[key].extend(2 * number + (padded_words(part) in text) for part in _texts(value))
     return found
 
 

@@ -7,7 +7,6 @@ date. The share of its rows that are contradicted is compared with the share amo
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import chain, islice
 
 import numpy as np
@@ -138,8 +137,6 @@ class SourcesCheck(MappedCheck):
         numbers, judged = _judged(columns, 0)
         done = np.zeros(len(rows), bool)
         yield from _of_sources(rows, numbers, judged, done)
-        # Tasks have no encoder.
-        each = columns.each if context.encoder is None else partial(RowColumns.each, columns)
         parts = iter([_codes(numbers, judged)])
         for begin in [2**k for k in range(32)]:  # each round of tasks is as many as were judged before
             for part in parts:
@@ -149,7 +146,8 @@ class SourcesCheck(MappedCheck):
                         yield RowFinding(row=n, code=code, action="report" if code == "other_answer" else "drop")
                 if {*codes} <= {"other_answer"}:
                     return  # no fault among thousands of rows
-            parts = iter(each(judge_part, [(k,) for k in range(begin, min(2 * begin, -(-n_usable // MOST_ROWS)))]))
+            numbered = [(k,) for k in range(begin, min(2 * begin, -(-n_usable // MOST_ROWS)))]
+            parts = iter(columns.each(judge_part, numbered, here=context.encoder is not None))  # tasks have no encoder
 
 
 def judge_part(columns: RowColumns, part: int) -> Arrays:
@@ -162,7 +160,7 @@ def _codes(numbers: Ints, judged: Judged) -> Arrays:
 
 
 def _judged(columns: RowColumns, part: int) -> tuple[Ints, Judged]:
-    """Return the numbers of the rows of a part, and what the others say of them."""
+    """Return the numbers of the rows of a part, and what the others say about these rows."""
     usable = np.flatnonzero(columns.whole("usable"))
     numbers = usable[next(islice(_parts(len(usable), columns.context.seed), part, None))]
     return numbers, _judge([columns.rows[n] for n in numbers.tolist()], columns.context)

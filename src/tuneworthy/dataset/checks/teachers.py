@@ -1,7 +1,11 @@
 """Rows that models answered: whether it was one teacher, and whether it stayed the same."""
 
+import sys
+from array import array
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date
+from functools import cache
 
 from tuneworthy.cases.normalize import question_of
 from tuneworthy.dataset import messages
@@ -52,19 +56,26 @@ def teacher_drift(rows: Examples, context: CheckContext) -> RowFindings:
 
     Bad: terse answers in one week, chatty answers in the next.
     """
-    taught = [(row, teacher) for _, row in rows_with(rows, KEY) if (teacher := teacher_of(row))]
-    pins = [pin(teacher) for _, teacher in taught]
-    names = {key: f"teacher {name_of(teacher)}" for key, (_, teacher) in zip(pins, taught, strict=True)}
-    for groups in ([_week(teacher.date) for _, teacher in taught], [names[key] for key in pins]):
+    numbers, weeks, pins, names = array("q"), list[str](), list[str](), dict[str, str]()
+    for number, row in rows_with(rows, KEY):
+        if teacher := teacher_of(row):
+            numbers.append(number)
+            weeks.append(_week(teacher.date[:10]))
+            pins.append(sys.intern(pin(teacher)))
+            names[pins[-1]] = f"teacher {name_of(teacher)}"
+    for groups in (weeks, [names[key] for key in pins]):
         dated = [n for n, group in enumerate(groups) if group]
         if len({groups[n] for n in dated}) > 1:
-            yield from _compare_groups([taught[n][0] for n in dated], [groups[n] for n in dated], context.seed)
+            some = array("q", (numbers[n] for n in dated))
+            yield from _compare_groups(rows, some, [groups[n] for n in dated], context.seed)
 
 
-def _compare_groups(rows: Examples, groups: Texts, seed: int) -> RowFindings:
+def _compare_groups(rows: Examples, numbers: Sequence[int], groups: Texts, seed: int) -> RowFindings:
     from tuneworthy.classical.drift import MIN_ROWS, tell_apart
 
-    comparisons = tell_apart([question_of(row) for row in rows], [answer_text(row) for row in rows], groups, seed)
+    comparisons = tell_apart(
+        lambda n: question_of(rows[numbers[n]]), lambda n: answer_text(rows[numbers[n]]), groups, seed
+    )
     for one in comparisons:
         yield RowFinding(code="answers_drift" if one.drifts else "answers_steady", message=str(one), score=one.auc)
     if not comparisons:
@@ -74,6 +85,7 @@ def _compare_groups(rows: Examples, groups: Texts, seed: int) -> RowFindings:
         )
 
 
+@cache
 def _week(day: str) -> str:
     """Return the ISO week of a day, or "" if it is not a date.
 
@@ -81,7 +93,7 @@ def _week(day: str) -> str:
     ('week 2026-W48', '')
     """
     try:
-        year, week, _ = date.fromisoformat(day[:10]).isocalendar()
+        year, week, _ = date.fromisoformat(day).isocalendar()
     except ValueError:
         return ""
     return f"week {year}-W{week:02}"
