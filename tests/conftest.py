@@ -21,7 +21,7 @@ from tuneworthy.cases import contamination
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.dataset import sources
 from tuneworthy.errors import OutsideFault
-from tuneworthy.ladder import classical_models
+from tuneworthy.ladder import own_models
 from tuneworthy.trust import VARIABLE
 from tuneworthy.types import Case
 
@@ -65,7 +65,7 @@ def no_encoder() -> Iterator[None]:
         raise OutsideFault("There is no network in tests.", hint="")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classical_models, "has_encoder", lambda: False)
+        patch.setattr(own_models, "has_encoder", lambda: False)
         patch.setattr(sources, "load_encoder", refuse)
         yield
 

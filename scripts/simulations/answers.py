@@ -28,7 +28,7 @@ from tuneworthy.config.ladder import RUNGS, Economics
 from tuneworthy.engine.models import OpenModel
 from tuneworthy.graders.judging import Judging
 from tuneworthy.graders.validate import JudgeValidation
-from tuneworthy.ladder.classical_models import PREFIX
+from tuneworthy.ladder.own_models import PREFIX
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_info import TaskInfo
 from tuneworthy.money.economics import SPREADING

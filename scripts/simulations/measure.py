@@ -13,9 +13,9 @@ from scripts.simulations.rules import Answer, Measured, is_near, right_answer
 from scripts.simulations.truth import DECODING, PROMPTS, SHOTS, World
 
 from tuneworthy.ladder.bills import bills_of, smallest_usd
-from tuneworthy.ladder.classical_models import PREFIX
 from tuneworthy.ladder.comparison_plan import options_of, read_comparisons
 from tuneworthy.ladder.measurement import differences_on_test
+from tuneworthy.ladder.own_models import PREFIX
 from tuneworthy.ladder.record import (
     CandidateResult,
     ComparisonCount,

@@ -37,7 +37,7 @@ from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.providers.model_names import read_model_name
 from tuneworthy.providers.python import CallableProvider
-from tuneworthy.report.numbers import percent, percent_range, points, points_range
+from tuneworthy.report.text import percent, percent_range, points, points_range
 from tuneworthy.stats.intervals import score_interval
 from tuneworthy.stats.paired import NonInferiority, PairedResult, non_inferior, p_value
 from tuneworthy.stats.paired import compare as compare_sums

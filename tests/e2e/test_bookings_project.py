@@ -20,7 +20,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.models import Scripted
 from tuneworthy.dataset.freeze import latest_version
-from tuneworthy.ladder import tuned_models
+from tuneworthy.ladder import own_models
 from tuneworthy.ladder.record import read_record
 from tuneworthy.store import Folder
 from tuneworthy.verdict.answer import AFTER_PILOT, ANSWERS
@@ -151,7 +151,7 @@ def test_the_dearest_variant_teaches_the_small_model_that_answers_without_exampl
     teacher = '\n[teacher]\nvariant = "few_shot"\nallows_training = true\nreferences = "all"\n'
     path.write_text(text.replace("[train]\n", '[train]\nsystem = ""\n') + teacher)
     played = Scripted(provider="scripted", function="played.py:student")
-    monkeypatch.setattr(tuned_models, "gguf_config", lambda *_: played)
+    monkeypatch.setattr(own_models, "gguf_config", lambda *_: played)
 
     def walk(*words: str) -> None:
         assert invoke([*words, "--project", str(root)]) in {0, 3, 4}

@@ -21,9 +21,9 @@ from tuneworthy.classical import base as classical
 from tuneworthy.classical.base import QuestionAnswer
 from tuneworthy.config import load
 from tuneworthy.engine.models import Models
-from tuneworthy.ladder import classical_models
-from tuneworthy.ladder.classical_models import FOLDS, PREFIX, add_classical_models
+from tuneworthy.ladder import own_models
 from tuneworthy.ladder.comparison_plan import rungs_with_comparisons
+from tuneworthy.ladder.own_models import FOLDS, PREFIX, add_classical_models
 from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rungs.classical import ClassicalRung
 from tuneworthy.ladder.session import open_session
@@ -141,7 +141,7 @@ def remembered(rows: Sequence[Example], cases: Sequence[Case]) -> list[Case]:
     def memory(rows: Sequence[Example]) -> Memory:
         return Memory([QuestionAnswer(row.question, row.answer) for row in rows], 7)
 
-    provider = classical_models.ClassicalProvider("nearest", memory, rows, seed=7)
+    provider = own_models.ClassicalProvider("nearest", memory, rows, seed=7)
 
     async def ask() -> list[Case]:
         answers = [
@@ -165,7 +165,7 @@ def test_no_dev_case_is_in_its_own_training_fold(tmp_path: Path) -> None:
 def test_cases_of_one_source_share_a_fold_and_labels_are_spread(tmp_path: Path) -> None:
     grouped = [{"input": f"pair {i} {i * 31}", "expected": "red", "group": f"g{i // 4}"} for i in range(40)]
     rows = read_data(load(project(tmp_path, 120, grouped))).split.dev_shots
-    folds = classical_models._folds(rows, 7)
+    folds = own_models._folds(rows, 7)
     assert set(folds) == {row.group for row in rows} and set(folds.values()) == set(range(FOLDS))
     for label in LABELS:
         sources = {row.group or "": row.answer for row in rows}
@@ -216,7 +216,7 @@ def test_cases_of_one_source_alone_are_no_examples(tmp_path: Path) -> None:
 
 
 def test_the_module_that_fits_is_the_one_that_is_replaced_above() -> None:
-    assert classical_models.fit is classical.fit
+    assert own_models.fit is classical.fit
 
 
 def test_a_stored_split_has_the_same_dev_shots_and_says_so_once(tmp_path: Path) -> None:

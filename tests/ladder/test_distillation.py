@@ -18,7 +18,7 @@ from tuneworthy.config.models import Scripted
 from tuneworthy.dataset.freeze import latest_version
 from tuneworthy.dataset.importing.folder import latest_import
 from tuneworthy.errors import UserError
-from tuneworthy.ladder import tuned_models as tuned_module
+from tuneworthy.ladder import own_models as tuned_module
 from tuneworthy.ladder.distillation import _is_long
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.report.tables import distillation_table

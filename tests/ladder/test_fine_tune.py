@@ -20,12 +20,12 @@ from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.commands.sweep import DecodingSweep
 from tuneworthy.ladder.comparisons import read_comparisons
 from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.own_models import TunedModel, _is_base, config_of, tuned_models
 from tuneworthy.ladder.record import RungRecord, read_record
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.rungs.decoding import store_sweep, swept_setting
 from tuneworthy.ladder.rungs.fine_tune import presets
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.tuned_models import TunedModel, _is_base, config_of, tuned_models
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.report.tables import regressions_table
 from tuneworthy.search.sweep import Sweep

@@ -15,7 +15,7 @@ from tuneworthy.classical.decision import SPEC
 from tuneworthy.config import load
 from tuneworthy.errors import ModelError, OutsideFault
 from tuneworthy.exports.variant import export_variant
-from tuneworthy.ladder import classical_models
+from tuneworthy.ladder import own_models
 from tuneworthy.ladder.measurement import calibration_of
 from tuneworthy.ladder.record import RunRecord, record_from
 from tuneworthy.ladder.run import LadderRun
@@ -186,7 +186,7 @@ def test_a_decision_model_of_another_content_is_not_loaded(tmp_path: Path, monke
     path.parent.mkdir(parents=True)
     path.write_bytes(content[:-1] + b"x")  # as long as the right one, so that it counts as present
     with pytest.raises(ModelError, match="has the SHA-256"):
-        classical_models._decision_model(LABELS)
+        own_models._decision_model(LABELS)
 
 
 def test_answers_of_which_some_carry_no_probabilities_have_no_calibration() -> None:

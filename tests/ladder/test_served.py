@@ -20,7 +20,7 @@ from tests.ladder.tuned_simulations import make_artifact, make_models, write_tun
 from tuneworthy.config import Project, load
 from tuneworthy.engine.models import Models
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.tuned_models import add_tuned, missing, tuned_models
+from tuneworthy.ladder.own_models import add_tuned, missing, tuned_models
 from tuneworthy.ship.served import NOTE, noted, served_at
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact

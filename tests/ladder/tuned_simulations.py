@@ -13,7 +13,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import Project
 from tuneworthy.config.models import Scripted
 from tuneworthy.dataset.freeze import latest_version
-from tuneworthy.ladder import tuned_models as tuned_module
+from tuneworthy.ladder import own_models as tuned_module
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 

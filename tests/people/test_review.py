@@ -20,8 +20,7 @@ from tests.killing import killed_at
 from tuneworthy.errors import DataError, UserError
 from tuneworthy.people import review as module
 from tuneworthy.people.review import Review, chance_to_pass, draw, plant, sample_size
-from tuneworthy.people.review_log import Ledger, ReviewPlan, content_of, rows_found_bad
-from tuneworthy.people.review_state import state_of
+from tuneworthy.people.review_log import Ledger, ReviewPlan, content_of, rows_found_bad, state_of
 from tuneworthy.stats.acceptance import is_accepted, is_rejected, most_allowed
 from tuneworthy.types import Example, content_hash
 

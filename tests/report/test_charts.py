@@ -25,7 +25,7 @@ from tuneworthy.dataset.curve import DatasetCurve, SizePoint
 from tuneworthy.dataset.records import Difference
 from tuneworthy.graders.dev_answers import DevAnswer
 from tuneworthy.money.serving import RunningCost
-from tuneworthy.report import card, charts, numbers
+from tuneworthy.report import card, charts, text
 from tuneworthy.report.answers import MAX_LINES, cases_table, failed_table, failures_table, fixes_table, prompt_diff
 from tuneworthy.report.chart import LineChart
 from tuneworthy.report.document import Document
@@ -52,12 +52,12 @@ def drawn(page: Document) -> list[Table]:
 
 @pytest.mark.parametrize("usd", [1e-6, 0.0049996, 0.0995, 0.9994, 0.9995, 0.9999, 0.99999, 1.0, 9.999, 99.999, 1e6])
 def test_an_amount_is_shown_to_within_one_percent(usd: float) -> None:
-    assert float(numbers.dollars(usd).lstrip("$").replace(",", "")) == pytest.approx(usd, rel=0.01)
-    assert numbers.dollars(-usd) == f"-{numbers.dollars(usd)}"
+    assert float(text.dollars(usd).lstrip("$").replace(",", "")) == pytest.approx(usd, rel=0.01)
+    assert text.dollars(-usd) == f"-{text.dollars(usd)}"
 
 
 def test_ends_of_an_axis_have_no_powers_of_ten() -> None:
-    shown = [numbers.short(value) for value in (62.0, 999.6, 1e3, 999_999.0, 1e6, 1e9, 1e10, 1e13)]
+    shown = [text.short(value) for value in (62.0, 999.6, 1e3, 999_999.0, 1e6, 1e9, 1e10, 1e13)]
     assert shown == ["62", "1k", "1k", "1M", "1M", "1B", "10B", "10,000B"]
 
 

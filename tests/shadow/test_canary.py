@@ -42,9 +42,9 @@ from tests.shadow.traffic import write_traffic_project
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.models import LlamaCpp
+from tuneworthy.ladder.own_models import TunedModel
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.session import open_session
-from tuneworthy.ladder.tuned_models import TunedModel
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.shadow.canary import MIN_ANSWERS, MIN_TIMED, RESTARTED, STATE, STEPS, CanaryState, LiveCanary, Visit
 from tuneworthy.shadow.copies import BUSY, FAILED, LOST, PAIRED, CopyHead, WorkerReport

@@ -207,8 +207,8 @@ def test_a_judge_is_not_asked_while_training(tmp_path: Path) -> None:
 def test_the_students_own_system_message_stands_in_rows_and_in_what_is_asked_later(
     tmp_path: Path, told: str, system: str | None
 ) -> None:
+    from tuneworthy.ladder.own_models import TunedModel
     from tuneworthy.ladder.rungs.fine_tune import trained_with
-    from tuneworthy.ladder.tuned_models import TunedModel
 
     frozen(project(tmp_path), n=240)
     with (tmp_path / "tuneworthy.toml").open("a") as file:

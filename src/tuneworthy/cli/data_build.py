@@ -32,7 +32,7 @@ from tuneworthy.dataset.stages import StagedBatches
 from tuneworthy.errors import UserError
 from tuneworthy.executors import Engine
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
-from tuneworthy.people.review_state import state_of
+from tuneworthy.people.review_log import state_of
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural

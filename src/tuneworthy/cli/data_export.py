@@ -17,8 +17,7 @@ from tuneworthy.cli.options import (
 from tuneworthy.config import load
 from tuneworthy.dataset.export import DatasetManifest, export_version
 from tuneworthy.dataset.freeze import open_version
-from tuneworthy.people.review_log import FILE_NAME
-from tuneworthy.people.review_state import state_of
+from tuneworthy.people.review_log import FILE_NAME, state_of
 from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.trust import own_path

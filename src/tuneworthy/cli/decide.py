@@ -16,10 +16,9 @@ from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.provenance import required_run, shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.names import for_people, names_of
-from tuneworthy.report.numbers import NONE
 from tuneworthy.report.render import table_lines
 from tuneworthy.report.tables import distillation_table, options_table
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import NONE, clean
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import training_lines
 from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence

@@ -16,8 +16,7 @@ from tuneworthy.engine.runner import Progress
 from tuneworthy.ladder.estimate import Work
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.run import RungWatcher
-from tuneworthy.report.numbers import percent
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import clean, percent
 from tuneworthy.signals import handled_by
 from tuneworthy.types import Texts
 

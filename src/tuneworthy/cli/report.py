@@ -9,8 +9,7 @@ from tuneworthy.cli.spending import note_elsewhere
 from tuneworthy.config import load
 from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import open_version
-from tuneworthy.people.review_log import FILE_NAME
-from tuneworthy.people.review_state import state_of
+from tuneworthy.people.review_log import FILE_NAME, state_of
 from tuneworthy.report.card import document
 from tuneworthy.report.write import write_last, write_page
 from tuneworthy.store import Folder

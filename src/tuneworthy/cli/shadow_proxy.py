@@ -13,7 +13,7 @@ from tuneworthy.cli.run import open_variants
 from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
-from tuneworthy.ladder.tuned_models import tuned_models
+from tuneworthy.ladder.own_models import tuned_models
 from tuneworthy.providers.address import check_address
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import CanaryState, LiveCanary, canary_state

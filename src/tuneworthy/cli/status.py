@@ -11,8 +11,7 @@ from tuneworthy.cli.spending import note_elsewhere, read_money, words
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.report.names import for_people, names_of
-from tuneworthy.report.numbers import NONE, amount
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import NONE, amount, clean
 from tuneworthy.shadow.releases import all_releases, release_lines
 from tuneworthy.store import Folder
 from tuneworthy.text import readable_minutes

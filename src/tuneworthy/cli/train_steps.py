@@ -9,7 +9,7 @@ from tuneworthy.cli.run import agree_to_spend, fetch_models, walk
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.extras import require
-from tuneworthy.report.numbers import percent
+from tuneworthy.report.text import percent
 from tuneworthy.ship.gguf import FILE, export_gguf
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.parity.request import request_of

@@ -21,7 +21,7 @@ from tuneworthy.dataset.importing.folder import file_digest
 from tuneworthy.dataset.records import SCHEMA_VERSION, TeacherRecord
 from tuneworthy.dataset.rows import StoredRows
 from tuneworthy.dataset.writers import write_dataset
-from tuneworthy.people.review_state import State
+from tuneworthy.people.review_log import State
 from tuneworthy.store import write_atomic
 from tuneworthy.store.shapes import DamagedRecord, parsed
 from tuneworthy.trust import own_path

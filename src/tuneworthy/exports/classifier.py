@@ -23,7 +23,7 @@ from tuneworthy.errors import GateFailed, UserError
 from tuneworthy.exports.folder import rendered, run_closed, write_export
 from tuneworthy.exports.variant import asked
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import IN_PROCESS, LEAST, ClassicalProvider
+from tuneworthy.ladder.own_models import IN_PROCESS, LEAST, ClassicalProvider
 from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.rung_details import TunedDetail

@@ -16,8 +16,8 @@ from tuneworthy.exports.folder import run_closed, write_export
 from tuneworthy.exports.variant import OTHERS, export_variant, variables_of
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, is_sent, large_of
-from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.own_models import IN_PROCESS
 from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.ladder.session import Session

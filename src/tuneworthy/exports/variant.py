@@ -19,9 +19,8 @@ from tuneworthy.cases.writer import json_lines
 from tuneworthy.config.models import ChatServer
 from tuneworthy.errors import UserError
 from tuneworthy.exports.folder import rendered, write_export
-from tuneworthy.ladder.classical_models import IN_PROCESS
+from tuneworthy.ladder.own_models import IN_PROCESS, config_of
 from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.prompts.passages import passages_text
 from tuneworthy.prompts.templates import chat, plain_pieces, shot_turns

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tuneworthy.config.project import Project
 from tuneworthy.config.serving import may_serve
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.classical_models import IN_PROCESS
+from tuneworthy.ladder.own_models import IN_PROCESS
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.money.bills import Bill

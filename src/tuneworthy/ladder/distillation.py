@@ -10,12 +10,11 @@ from tuneworthy.dataset.freeze import find_version
 from tuneworthy.dataset.records import TeacherRecord
 from tuneworthy.engine.runner import usage
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.ladder.classical_models import add_classifiers
 from tuneworthy.ladder.measurement import Measurement, compare_scored, measure_on_test, on_cases
+from tuneworthy.ladder.own_models import add_classifiers, tuned_models
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import shuffled
-from tuneworthy.ladder.tuned_models import tuned_models
 from tuneworthy.types import Cases, RungStatus, Variant, grouped
 
 # Input tokens of a student as a share of those of a teacher with shots or documents, both beside the question.

@@ -23,13 +23,12 @@ from tuneworthy.engine.tool_child import MAX_RESULT
 from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import ModelError, UserError
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.measurement import repeats_of
+from tuneworthy.ladder.own_models import IN_PROCESS, config_of
 from tuneworthy.ladder.record import read_record
 from tuneworthy.ladder.rung import RUNGS, Proposal, View
 from tuneworthy.ladder.rungs.model import TEACHER, teachers
 from tuneworthy.ladder.task_data import TaskData
-from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.templates import chat
 from tuneworthy.prompts.transforms import COT_TOKENS

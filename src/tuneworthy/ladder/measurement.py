@@ -23,9 +23,9 @@ from tuneworthy.graders.text import differs_in_form
 from tuneworthy.ladder.adopt import Adoption, AdoptionEvidence, decide_adoption
 from tuneworthy.ladder.bills import bill_of
 from tuneworthy.ladder.cascade import is_sent, large_of
-from tuneworthy.ladder.classical_models import IN_PROCESS
 from tuneworthy.ladder.comparison_plan import options_of, read_comparisons
 from tuneworthy.ladder.comparisons import earlier_levels
+from tuneworthy.ladder.own_models import IN_PROCESS
 from tuneworthy.ladder.record import (
     DistinctScore,
     FieldScores,

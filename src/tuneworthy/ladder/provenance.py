@@ -16,9 +16,8 @@ from tuneworthy.engine.toolbox import Toolbox
 from tuneworthy.errors import UserError
 from tuneworthy.graders.base import Grader
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import IN_PROCESS
+from tuneworthy.ladder.own_models import IN_PROCESS, TUNED
 from tuneworthy.ladder.record import NOT_REACHED, Provenance, RunKind, RunRecord, read_record
-from tuneworthy.ladder.tuned_models import TUNED
 from tuneworthy.retrieval.library import DocumentLibrary
 from tuneworthy.store import Folder
 from tuneworthy.types import JsonMapping, JsonObject, content_hash

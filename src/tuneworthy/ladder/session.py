@@ -25,9 +25,8 @@ from tuneworthy.executors import REPEATED
 from tuneworthy.graders.apply import aggregate, grade_all, make_grader
 from tuneworthy.graders.base import Grader, GradingContext
 from tuneworthy.ladder.cascade import is_sent, joined, large_of
-from tuneworthy.ladder.classical_models import add_classical_models, add_classifiers, shot_pool
+from tuneworthy.ladder.own_models import add_classical_models, add_classifiers, add_tuned, shot_pool
 from tuneworthy.ladder.task_data import TaskData, read_data
-from tuneworthy.ladder.tuned_models import add_tuned
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.account import Account
 from tuneworthy.retrieval.library import open_library

@@ -38,8 +38,19 @@ from tuneworthy.cases.normalize import words
 from tuneworthy.cases.readers.faults import show
 from tuneworthy.cases.stratified import rank
 from tuneworthy.errors import UserError
-from tuneworthy.people.review_log import Ledger, ReviewPlan, RowVerdict, TakenBack, content_of
-from tuneworthy.people.review_state import ALPHA, State, build_state, state_of, status_of, tally
+from tuneworthy.people.review_log import (
+    ALPHA,
+    Ledger,
+    ReviewPlan,
+    RowVerdict,
+    State,
+    TakenBack,
+    build_state,
+    content_of,
+    state_of,
+    status_of,
+    tally,
+)
 from tuneworthy.stats.acceptance import attempt_alpha, lot_plan_size, most_allowed, operating_characteristic
 from tuneworthy.store.lines import append_line, exclusive, now, write_line
 from tuneworthy.types import SECOND_SHARE, Example, Messages, TextPair, TextTuple, content_hash, role_of, text_of

@@ -11,9 +11,8 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.graders.dev_answers import NO_LABEL, DevAnswer, DevCase
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.names import OUTPUTS, title
-from tuneworthy.report.numbers import percent
 from tuneworthy.report.table import Column, Table, text_column
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import clean, percent
 from tuneworthy.text import count, number_text
 from tuneworthy.types import NamedTexts, Texts, Variant, positional
 

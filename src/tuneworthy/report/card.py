@@ -7,9 +7,8 @@ from operator import itemgetter
 
 from tuneworthy.dataset.card import DatasetCard, Reason, RowCounts
 from tuneworthy.report.document import Card, Document, NextStep, PagePart
-from tuneworthy.report.numbers import NONE, integer, percent
 from tuneworthy.report.table import Bars, Column, Table, name_column, pairs_table, text_column
-from tuneworthy.report.text import clean, plain
+from tuneworthy.report.text import NONE, clean, integer, percent, plain
 from tuneworthy.text import plural
 from tuneworthy.types import Texts
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from math import ceil, floor, log10
 from typing import Literal
 
-from tuneworthy.report.numbers import NONE, integer, percent, points, short
 from tuneworthy.report.table import Column, Kind, Table
+from tuneworthy.report.text import NONE, integer, percent, points, short
 from tuneworthy.types import Bounds, frozen
 
 Unit = Literal["percent", "points"]

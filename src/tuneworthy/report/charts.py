@@ -9,9 +9,8 @@ from tuneworthy.dataset.curve import NAMES, DatasetCurve, finding
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.chart import Line, LineChart
 from tuneworthy.report.names import option_name
-from tuneworthy.report.numbers import dollars, integer, percent, percent_range
 from tuneworthy.report.table import Bar, Bars, Column, Kind, Table, text_column
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import clean, dollars, integer, percent, percent_range
 from tuneworthy.types import Bounds
 from tuneworthy.verdict.base import ErrorShare, Forecast
 from tuneworthy.verdict.messages import CAUSES, LEVERS

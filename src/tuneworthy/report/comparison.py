@@ -15,9 +15,8 @@ import orjson
 from tuneworthy.ladder.commands.compare import VariantComparison
 from tuneworthy.report.answers import prompt_diff
 from tuneworthy.report.names import differences
-from tuneworthy.report.numbers import dollars
 from tuneworthy.report.render import markdown_of, render_xml
-from tuneworthy.report.text import clean, escaped
+from tuneworthy.report.text import clean, dollars, escaped
 from tuneworthy.stats.paired import PairedResult, p_value
 from tuneworthy.stats.power import LOSS, n_for_non_inferiority
 from tuneworthy.types import TextPair

@@ -2,9 +2,8 @@
 
 from tuneworthy.decoding.samplers import Trail
 from tuneworthy.decoding.view import Comparison
-from tuneworthy.report.numbers import percent
 from tuneworthy.report.table import Column, Table, name_column, text_column
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import clean, percent
 from tuneworthy.text import count
 
 SETTLED = frozenset({"start", "greedy"})  # steps without a value

@@ -14,8 +14,7 @@ from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import findings
 from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep
-from tuneworthy.report.numbers import dollars, integer, percent, percent_range
-from tuneworthy.report.text import clean, plain
+from tuneworthy.report.text import clean, dollars, integer, percent, percent_range, plain
 from tuneworthy.text import plural
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.last_verdict import StoredVerdict

@@ -10,10 +10,9 @@ from rich.text import Text
 
 from tuneworthy.decoding.confidence import SIGNALS, Token
 from tuneworthy.ladder.commands.uncertainty import AnswerSignals, UncertaintyReport
-from tuneworthy.report.numbers import interval, percent, percent_range
 from tuneworthy.report.render import render_page
 from tuneworthy.report.table import Column, Table, name_column, text_column
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import clean, interval, percent, percent_range
 from tuneworthy.stats.intervals import Interval
 from tuneworthy.text import count
 from tuneworthy.types import Texts

@@ -10,9 +10,8 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
 from tuneworthy.classical.base import METHODS
-from tuneworthy.ladder.classical_models import IN_PROCESS
+from tuneworthy.ladder.own_models import IN_PROCESS, TUNED
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.ladder.tuned_models import TUNED
 from tuneworthy.text import count, number_text
 from tuneworthy.types import NamedTexts, RungStatus, TextPair, Variant
 from tuneworthy.verdict.evidence import RungEvidence

@@ -15,12 +15,11 @@ import orjson
 from markupsafe import Markup
 from markupsafe import escape as html_escape
 
-from tuneworthy.report import numbers
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.chart import LineChart
 from tuneworthy.report.document import Document
 from tuneworthy.report.table import EMPTY, Table
-from tuneworthy.report.text import clean, markdown_code, markdown_text
+from tuneworthy.report.text import clean, dollars, markdown_code, markdown_text, percent, points
 from tuneworthy.text import visible
 from tuneworthy.types import Texts
 from tuneworthy.verdict.messages import RUNG_LABELS
@@ -103,9 +102,9 @@ def _render(template: str, form: Callable[[str], str], **content: Any) -> str:
     filters = {
         "clean": clean,
         "verbatim": lambda text: Markup(html_escape(text)),
-        "percent": numbers.percent,
-        "points": lambda value: Markup(numbers.points(value)),
-        "dollars": numbers.dollars,
+        "percent": percent,
+        "points": lambda value: Markup(points(value)),
+        "dollars": dollars,
         "json": lambda value: Markup(orjson.dumps(value).decode()),
         "md": lambda text: Markup(markdown_text(text)),
         "code": lambda text: Markup(markdown_code(text)),

@@ -4,9 +4,8 @@ from operator import attrgetter, itemgetter
 
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import RetrievalDetail
-from tuneworthy.report.numbers import difference, integer, interval, percent, score
 from tuneworthy.report.table import Column, Table, entry_column, name_column, pairs_table, text_column
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import clean, difference, integer, interval, percent, score
 from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.text import listed
 from tuneworthy.types import NamedInts

@@ -14,10 +14,9 @@ from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import cases_table, failed_table, failures_table, fixes_table, prompt_diff
 from tuneworthy.report.document import Block, Document, PagePart
 from tuneworthy.report.names import for_people, in_sentence, meanings, names_of
-from tuneworthy.report.numbers import integer, percent, percent_range, points, points_range
 from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.table import Column, Table, text_column
-from tuneworthy.report.text import clean, plain
+from tuneworthy.report.text import clean, integer, percent, percent_range, plain, points, points_range
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural

@@ -6,9 +6,8 @@ from operator import itemgetter
 from tuneworthy.report.chart import Line, LineChart
 from tuneworthy.report.charts import FIRST
 from tuneworthy.report.document import Card, Document, NextStep, PagePart
-from tuneworthy.report.numbers import NONE, dollars, integer, percent, percent_range, points, points_range
 from tuneworthy.report.table import Column, Table, text_column
-from tuneworthy.report.text import clean
+from tuneworthy.report.text import NONE, clean, dollars, integer, percent, percent_range, points, points_range
 from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.drift import TrafficDrift
 from tuneworthy.shadow.messages import METRICS

@@ -10,9 +10,8 @@ from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
-from tuneworthy.report.numbers import NONE, text
-from tuneworthy.report.text import MOST, clean
-from tuneworthy.types import Bounds, JsonMapping, Texts, frozen, positional
+from tuneworthy.report.text import MOST, NONE, clean, text
+from tuneworthy.types import Bounds, JsonMapping, JsonObject, Texts, frozen, positional
 
 ColumnKind = Literal["text", "name", "status", "number"]
 Kind = Literal["today", "best", "tuned", "plain", "lost"]
@@ -138,6 +137,18 @@ class Table:
         bars: Bars | None = None,
     ) -> Table:
         return cls(title, columns, [[column.cell(item) for column in columns] for item in items], note, best, bars=bars)
+
+    def cells(self) -> JsonObject:
+        """Return the table as the page draws it, with its marked row and the bars of its rows."""
+        bars = self.bars
+        return {
+            "title": self.title,
+            "columns": [{"key": one.key, "heading": one.heading, "kind": one.kind} for one in self.columns],
+            "rows": [list(row) for row in self.rows],
+            "note": self.note,
+            "best": self.best,
+            "bars": bars and [bar and {"kind": bar.kind, "width": bars.x(bar.value)} for bar in bars.rows],
+        }
 
     def only(self, *keys: str) -> Table:
         """Return the table with these columns, as far as it has them."""

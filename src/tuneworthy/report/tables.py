@@ -7,12 +7,13 @@ from operator import attrgetter
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail, ToolsDetail, TunedDetail
-from tuneworthy.money.serving import RunningCost
+from tuneworthy.money.serving import YOURS, RunningCost
 from tuneworthy.report.names import option_name
-from tuneworthy.report.numbers import (
+from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
+from tuneworthy.report.text import (
     NONE,
     amount,
-    billed,
+    clean,
     difference,
     integer,
     interval,
@@ -20,13 +21,12 @@ from tuneworthy.report.numbers import (
     p_value,
     percent,
     percent_range,
+    plain,
     points,
     points_range,
     score,
     signed,
 )
-from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
-from tuneworthy.report.text import clean, plain
 from tuneworthy.text import count, listed, plural
 from tuneworthy.types import NamedInts
 from tuneworthy.verdict.answer import Verdict
@@ -126,6 +126,14 @@ def _reading(record: RunRecord) -> str:
         "rungs before it. For the classical baseline, it is the difference from the best variant overall. p is "
         f"one-sided and compared with α; a gain without p was not tested.{repeated}{latency}"
     )
+
+
+def billed(usd: float | None, running: RunningCost | None) -> str:
+    """Return a cost, or the words for the user's own server, and for one whose traffic is unknown."""
+    ways = running.ways if running else ()
+    if not usd and YOURS in ways:
+        return "your server"
+    return "server" if usd is None and ways else amount(usd)
 
 
 def reasons_table(record: RunRecord) -> Table:

@@ -20,7 +20,7 @@ from tuneworthy.errors import TuneworthyError, UserError
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
-from tuneworthy.people.review_state import state_of
+from tuneworthy.people.review_log import state_of
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.regressions.sets import hashes, regression_sets
 from tuneworthy.retrieval.library import documents_hash

@@ -9,7 +9,7 @@ from tuneworthy.config.ladder import Constraints
 from tuneworthy.config.serving import keeps_p95, may_serve
 from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.cascade import CASCADE
-from tuneworthy.ladder.classical_models import IN_PROCESS
+from tuneworthy.ladder.own_models import IN_PROCESS
 from tuneworthy.ladder.record import DistinctScore, RungRecord
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, YOURS, RunningCost, saves

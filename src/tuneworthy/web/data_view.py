@@ -20,16 +20,13 @@ from tuneworthy.dataset.records import RowLine
 from tuneworthy.dataset.rows import REJECTS
 from tuneworthy.errors import UserError
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
-from tuneworthy.people.review_log import content_of
-from tuneworthy.people.review_state import state_of
+from tuneworthy.people.review_log import content_of, state_of
 from tuneworthy.report.card import document
-from tuneworthy.report.numbers import integer
 from tuneworthy.report.table import Column, Table, name_column, text_column
-from tuneworthy.report.text import plain
+from tuneworthy.report.text import integer, plain
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example, JsonObject, TextPair
-from tuneworthy.web.cells import cells
 from tuneworthy.web.security import number_of
 from tuneworthy.web.state import UiState
 
@@ -74,8 +71,8 @@ def data(state: UiState, query: Mapping[str, str]) -> JsonObject:
         "basis": page.basis,
         "warnings": [plain(one) for one in page.warnings],
         "next": {"command": page.next_step.command, "why": plain(page.next_step.why)} if page.next_step else None,
-        "tables": [cells(table) for table in tables if isinstance(table, Table)],
-        "sources": cells(Table.of("Sources", SOURCES, version.recipe.input.sources)),
+        "tables": [table.cells() for table in tables if isinstance(table, Table)],
+        "sources": Table.of("Sources", SOURCES, version.recipe.input.sources).cells(),
         "unread": [f"{one.words}: {integer(one.n)}" for one in version.recipe.input.reasons.values()],
         "reasons": [
             {"check": check, "reason": reason, "words": words.get(check, {}).get(reason, ""), "n": len(found)}

@@ -22,14 +22,12 @@ from tuneworthy.ladder.provenance import PROMPT, data_changes, setting_changes
 from tuneworthy.ladder.record import RungRecord, RunKind, RunRecord, read_record, record_from
 from tuneworthy.ladder.session import Session
 from tuneworthy.report.names import differences, names_of
-from tuneworthy.report.numbers import amount, integer, percent, percent_range, points, points_range
 from tuneworthy.report.table import Column, Table, text_column
-from tuneworthy.report.text import plain
+from tuneworthy.report.text import amount, integer, percent, percent_range, plain, points, points_range
 from tuneworthy.stats.paired import PairedResult
 from tuneworthy.store import Folder
 from tuneworthy.store.history import kept_records
 from tuneworthy.types import JsonObject, frozen
-from tuneworthy.web.cells import cells
 from tuneworthy.web.state import UiState
 from tuneworthy.web.verdict_view import input_stamp
 
@@ -102,7 +100,7 @@ def history(state: UiState, query: Mapping[str, str]) -> JsonObject:
     full = [run for run in reversed(runs) if not run.record.quick and run.shown]
     full = [run for run in full if run.record.agreement == full[-1].record.agreement]  # agreement is no score
     return {
-        "table": cells(Table.of("Runs", COLUMNS, runs, NOTE).filled()),
+        "table": Table.of("Runs", COLUMNS, runs, NOTE).filled().cells(),
         "unfinished": [plain(f"Incomplete run: {one.partial.rstrip('.')}.") for one in open_runs],
         "chart": [
             {"time": f"{run.time.astimezone():%Y-%m-%d %H:%M}", "score": run.shown.score, "ci95": run.shown.ci95}

@@ -12,13 +12,11 @@ from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.report import tables
 from tuneworthy.report.names import for_people, names_of
-from tuneworthy.report.numbers import dollars, integer
-from tuneworthy.report.text import plain
+from tuneworthy.report.text import dollars, integer, plain
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.text import readable_minutes
 from tuneworthy.train.phases import TrainingState, read_training
 from tuneworthy.types import JsonObject
-from tuneworthy.web.cells import cells
 from tuneworthy.web.state import UiState
 from tuneworthy.web.verdict_view import input_stamp
 
@@ -64,8 +62,8 @@ def _run(state: UiState, project: Project, record: RunRecord, holder: tuple[str,
         "facts": [one for one in facts if one],
         "done": len(done - {rung}),
         "planned": len(planned),
-        "rungs": cells(tables.ladder_table(shown).only(*RUNG_COLUMNS).filled()),
-        "candidates": cells(tables.candidates_table(record)),
+        "rungs": tables.ladder_table(shown).only(*RUNG_COLUMNS).filled().cells(),
+        "candidates": tables.candidates_table(record).cells(),
     }
 
 

@@ -27,9 +27,8 @@ from tuneworthy.money.economics import money_sentence
 from tuneworthy.providers.prices import price_for
 from tuneworthy.report import first_screen, tables
 from tuneworthy.report.names import for_people, names_of, option_name
-from tuneworthy.report.numbers import percent, percent_range
 from tuneworthy.report.table import Column, Table, name_column, text_column
-from tuneworthy.report.text import plain
+from tuneworthy.report.text import percent, percent_range, plain
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import JsonObject
@@ -38,7 +37,6 @@ from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.run import Changes, what_if
-from tuneworthy.web.cells import cells
 from tuneworthy.web.state import UiState
 
 # Columns of the options: their scores, and their costs.
@@ -123,14 +121,14 @@ def content_of(project: Project, record: RunRecord, found: Verdict, changes: Cha
         ],
         "after": list(shown.after_gates),
         "options": [
-            cells(replace(options.only(*SCORED).filled(), title="Options")),
-            cells(replace(options.only(*PRICED).filled(), title="Cost and latency of each option", note="")),
+            replace(options.only(*SCORED).filled(), title="Options").cells(),
+            replace(options.only(*PRICED).filled(), title="Cost and latency of each option", note="").cells(),
         ],
         "gates": [
-            {"stage": stage.replace("_", " "), "table": cells(tables.gates_table(rows)), "evidence": evidence_of(rows)}
+            {"stage": stage.replace("_", " "), "table": tables.gates_table(rows).cells(), "evidence": evidence_of(rows)}
             for stage, rows in ((stage, list(rows)) for stage, rows in groupby(shown.gates, lambda gate: gate.stage))
         ],
-        "training": cells(Table.of("Reasons to train", TRAINING, shown.training.reasons)),
+        "training": Table.of("Reasons to train", TRAINING, shown.training.reasons).cells(),
         "method": plain(shown.training.why),
         "next": {"command": step.command, "why": step.why},
         "valid_until": shown.valid_until,

@@ -13,9 +13,9 @@ import numpy as np
 from tuneworthy.decoding.presets import accepted
 from tuneworthy.engine.runner import usage
 from tuneworthy.errors import UserError
+from tuneworthy.ladder.own_models import config_of
 from tuneworthy.ladder.rungs.decoding import prompt_key, settings_for, store_sweep, with_setting
 from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.ladder.variant_lookup import describe
 from tuneworthy.providers.capabilities import takes_temperature
 from tuneworthy.search.racing import DevScores

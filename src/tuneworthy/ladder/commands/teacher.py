@@ -8,10 +8,9 @@ from tuneworthy.dataset.distill.run import Teaching, check_terms
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import large_of
-from tuneworthy.ladder.classical_models import CLASSIFIER, PREFIX
 from tuneworthy.ladder.distillation import teachers_of_model
+from tuneworthy.ladder.own_models import CLASSIFIER, PREFIX, tuned_models
 from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.tuned_models import tuned_models
 from tuneworthy.ladder.variant_lookup import current, resolve
 from tuneworthy.types import Variant, canonical
 

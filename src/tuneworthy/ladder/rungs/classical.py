@@ -2,7 +2,7 @@
 
 from tuneworthy import classical
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import EMBEDDING, PREFIX, add_classical_models
+from tuneworthy.ladder.own_models import EMBEDDING, PREFIX, add_classical_models
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.retrieval.encoder import SPEC
 from tuneworthy.types import Variant

@@ -8,9 +8,9 @@ from tuneworthy.decoding.lints import LINTS, Use
 from tuneworthy.decoding.presets import accepted, auto, engine_for, preset_of
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.measurement import is_sampled
+from tuneworthy.ladder.own_models import config_of
 from tuneworthy.ladder.rung import Proposal, Rung, SearchResult, View, rung
 from tuneworthy.ladder.task_info import TaskInfo
-from tuneworthy.ladder.tuned_models import config_of
 from tuneworthy.money.serving import SAVING
 from tuneworthy.prompts.transforms import asks_to_think
 from tuneworthy.providers.capabilities import Capabilities, takes_temperature

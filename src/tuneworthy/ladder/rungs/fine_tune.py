@@ -13,12 +13,19 @@ from tuneworthy.decoding.presets import engine_for
 from tuneworthy.errors import OutsideFault
 from tuneworthy.graders.base import GradingContext
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.classical_models import add_classifiers
+from tuneworthy.ladder.own_models import (
+    TunedModel,
+    add_base,
+    add_classifiers,
+    add_tuned,
+    config_of,
+    missing,
+    tuned_models,
+)
 from tuneworthy.ladder.rung import Proposal, Rung, View, rung
 from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.ladder.rungs.decoding import label, swept_setting
 from tuneworthy.ladder.session import Session
-from tuneworthy.ladder.tuned_models import TunedModel, add_base, add_tuned, config_of, missing, tuned_models
 from tuneworthy.providers.capabilities import filter_parameters
 from tuneworthy.regressions.compare import RegressionResult, regression_result
 from tuneworthy.regressions.sets import RegressionSet, regression_sets
