@@ -40,8 +40,7 @@ from tuneworthy.report.write import run_and_verdict, write_last
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.text import Shown, Summary, count
 from tuneworthy.types import Cases, Texts, frozen
-from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.last_verdict import load_verdict
+from tuneworthy.verdict.answer import Verdict, load_verdict
 from tuneworthy.verdict.messages import sentence
 from tuneworthy.verdict.run import decide_project
 

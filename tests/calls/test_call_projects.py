@@ -15,7 +15,7 @@ import pytest
 from tests.calls.test_groups import COLOURS, call, groups_of, said
 from tuneworthy.calls.groups import read_calls
 from tuneworthy.cli import invoke
-from tuneworthy.cli.call_groups import group_lines
+from tuneworthy.cli.init import group_lines
 
 DAY = 86_400.0
 KEY = "sk-proj-Zx9Kq2Lm8Vt4Rw7Yp1Nb6Hc3Jd5Fg0Sa"

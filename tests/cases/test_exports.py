@@ -32,8 +32,8 @@ from tests.importing import import_into
 from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats import registry
 from tuneworthy.cases.formats.dialects import is_written_down
+from tuneworthy.cases.formats.logs import assembled, events_of
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS
-from tuneworthy.cases.formats.streams import assembled, events_of
 from tuneworthy.cases.readers import reader
 from tuneworthy.cases.readers.faults import Dropped
 from tuneworthy.dataset.importing.folder import Import

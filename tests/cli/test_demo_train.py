@@ -14,9 +14,8 @@ from tuneworthy.cli import invoke
 from tuneworthy.cli.demo import STEPS, go_on, write_demo
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.verdict.answer import ANSWERS
+from tuneworthy.verdict.answer import ANSWERS, load_verdict
 from tuneworthy.verdict.gates import GATES, NEVER_WAIVED, stage_gates
-from tuneworthy.verdict.last_verdict import load_verdict
 
 
 class Verbs:

@@ -17,7 +17,7 @@ from tuneworthy import scaffold
 from tuneworthy.cases import read_cases, read_examples
 from tuneworthy.cases.readers.reader import guess_columns
 from tuneworthy.cli import invoke
-from tuneworthy.cli.init_terminal import _names, _number
+from tuneworthy.cli.init import _names, _number
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of, missing_grants
 from tuneworthy.errors import DataError, UserError

@@ -32,7 +32,7 @@ from tuneworthy.ladder.task_data import record_reveal
 from tuneworthy.store import Folder, ResponseStore, database, shapes
 from tuneworthy.store.artifacts import artifacts, latest_artifact, write_artifact
 from tuneworthy.types import Response
-from tuneworthy.verdict.last_verdict import load_verdict
+from tuneworthy.verdict.answer import load_verdict
 
 READING = (["status"], ["decide"], ["report"], ["cases", "show"], ["check", "--offline"])
 BODIES: dict[str, bytes | str] = {
@@ -573,7 +573,7 @@ def test_without_the_limit_on_its_end_a_verdict_of_a_clock_that_was_ahead_holds(
     today = date.today() - timedelta(days=4000)
     stored = load_verdict(load(world), today)
     assert stored is not None and not stored.holds
-    monkeypatch.setattr("tuneworthy.verdict.last_verdict.FRESH_DAYS", 10_000)
+    monkeypatch.setattr("tuneworthy.verdict.answer.FRESH_DAYS", 10_000)
     stored = load_verdict(load(world), today)
     assert stored is not None and stored.holds
 

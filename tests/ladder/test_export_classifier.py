@@ -27,8 +27,8 @@ from tuneworthy.exports import classifier as command
 from tuneworthy.ladder.record import read_record
 from tuneworthy.providers.address import free_port
 from tuneworthy.store import Folder
+from tuneworthy.verdict.decide import take_home
 from tuneworthy.verdict.options import Option
-from tuneworthy.verdict.shipping import take_home
 
 
 @pytest.fixture(scope="module")

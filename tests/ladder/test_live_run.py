@@ -33,7 +33,7 @@ from tuneworthy.ladder.run import RungWatcher, run_ladder
 from tuneworthy.signals import stop_at_once
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store import folder as folder_module
-from tuneworthy.verdict.last_verdict import load_verdict
+from tuneworthy.verdict.answer import load_verdict
 
 RUNGS = ["classical", "baseline", "prompt", "few_shot"]
 MODELS = {"m": 'answer(request, 0.9 if has_shots(request) else 0.6, "a")'}

@@ -34,8 +34,8 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.prompts.passages import passages_text
 from tuneworthy.prompts.templates import chat
 from tuneworthy.report.render import render_html, render_markdown
-from tuneworthy.report.retrieval import CAUSES
 from tuneworthy.report.run_report import document
+from tuneworthy.report.tables import CAUSES
 from tuneworthy.retrieval.chunking import about_tokens
 from tuneworthy.retrieval.documents import Corpus, SourceDocument
 from tuneworthy.retrieval.library import DocumentLibrary, open_library

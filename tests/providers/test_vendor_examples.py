@@ -17,7 +17,7 @@ import pytest
 from fault_server import KEY, Server, answer_json, error
 from test_capabilities import ALL, EXAMPLES
 
-from tuneworthy.cases.formats.streams import assembled, events_of
+from tuneworthy.cases.formats.logs import assembled, events_of
 from tuneworthy.cases.readers.faults import Dropped
 from tuneworthy.config.models import Anthropic, OpenAI
 from tuneworthy.engine.models import OpenModel

@@ -27,9 +27,9 @@ from tuneworthy.graders.dev_answers import DevAnswer, DevCase
 from tuneworthy.ladder.record import FieldScores, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
 from tuneworthy.types import Cascade, RungStatus, Shots, Variant, content_hash
+from tuneworthy.verdict.answer import StoredVerdict
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.last_verdict import StoredVerdict
 
 TRAFFIC = 2_000_000.0
 PRICES = {"baseline": 0.35, "prompt": 0.42, "model": 2.1, "few_shot": 2.9, "decoding": 2.1, "cascade": 0.62}

@@ -33,8 +33,8 @@ from tuneworthy.report.render import render_html, render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.report.table import Bar, Bars, Table
 from tuneworthy.types import Cascade, Shots
+from tuneworthy.verdict.answer import StoredVerdict
 from tuneworthy.verdict.decide import decide
-from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.options import Option
 
 SHIP = record_of(EVIDENCE["ship"])

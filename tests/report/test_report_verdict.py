@@ -27,11 +27,10 @@ from tuneworthy.report.first_screen import cards as first_screen_cards
 from tuneworthy.report.first_screen import in_short, paragraph
 from tuneworthy.report.render import first_screen, render_html, render_markdown
 from tuneworthy.report.run_report import document
-from tuneworthy.verdict.answer import ANSWERS
+from tuneworthy.verdict.answer import ANSWERS, StoredVerdict
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.last_verdict import StoredVerdict
 
 TODAY = date(2026, 11, 24)
 TOOLS_WORDS = re.compile(r"\b(incumbent|headroom|racing|put to test|mend\w*)\b", re.IGNORECASE)

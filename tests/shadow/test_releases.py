@@ -49,7 +49,7 @@ from tuneworthy.ship.served import noted, served_at
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, latest_artifact
 from tuneworthy.store.shapes import bundled
-from tuneworthy.verdict.last_verdict import CHANGED_SINCE, input_hashes, load_verdict
+from tuneworthy.verdict.answer import CHANGED_SINCE, input_hashes, load_verdict
 
 
 @pytest.fixture(scope="module")

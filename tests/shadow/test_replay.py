@@ -40,8 +40,8 @@ from tuneworthy.shadow.replay import (
 )
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import TagSetting, content_hash
+from tuneworthy.verdict.answer import input_hashes
 from tuneworthy.verdict.gather_training import _shadow
-from tuneworthy.verdict.last_verdict import input_hashes
 
 CALLS = """
 

@@ -24,7 +24,7 @@ from tuneworthy.ladder.record import read_record
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.signatures import UNSIGNED, VARIABLE, Keyring, MeasuredElsewhere
 from tuneworthy.types import Failure, Response
-from tuneworthy.verdict.last_verdict import load_verdict
+from tuneworthy.verdict.answer import load_verdict
 
 A, B, NEW = (bytes([number]) * 16 for number in (1, 2, 3))
 

@@ -28,6 +28,7 @@ from tuneworthy.regressions.sets import general_sentences
 from tuneworthy.report.run_report import document
 from tuneworthy.types import Request, Response
 from tuneworthy.verdict import domain_text
+from tuneworthy.verdict.answer import load_verdict
 from tuneworthy.verdict.base import DomainText, TrainingReason
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import (
@@ -37,7 +38,6 @@ from tuneworthy.verdict.domain_text import (
     measure_domain,
     paired,
 )
-from tuneworthy.verdict.last_verdict import load_verdict
 
 RNG = random.Random(7)
 GENERAL = tuple(general_sentences())

@@ -31,16 +31,14 @@ from tuneworthy.store import Folder
 from tuneworthy.store.signatures import signed_document
 from tuneworthy.types import Example
 from tuneworthy.verdict import gather as gathering
-from tuneworthy.verdict.answer import Verdict
-from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.answer import FRESH_DAYS, Verdict
+from tuneworthy.verdict.decide import decide, take_home
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gather import _judge as judge_evidence
 from tuneworthy.verdict.gather import gather, overlaps_left
-from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.run import decide_project
-from tuneworthy.verdict.shipping import take_home
 
 MODELS = {"weak": "answer(request, 0.4)", "strong": "answer(request, 0.7, 'strong')"}
 

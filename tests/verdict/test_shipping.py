@@ -30,12 +30,11 @@ from tuneworthy.ladder.rung_details import TunedDetail
 from tuneworthy.rules import Finding
 from tuneworthy.verdict.answer import answer_of
 from tuneworthy.verdict.base import Forecast, Outcome, Stage
-from tuneworthy.verdict.decide import decide
+from tuneworthy.verdict.decide import decide, take_home
 from tuneworthy.verdict.evidence import Evidence, PilotEvidence, TrainingEvidence
 from tuneworthy.verdict.gates import GATES, run_gates, stage_gates
 from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.playbook import ProjectState, checklist
-from tuneworthy.verdict.shipping import take_home
 
 SHIP, DO_NOT_SHIP, UNDECIDED = Outcome.SHIP, Outcome.DO_NOT_SHIP, Outcome.UNDECIDED
 

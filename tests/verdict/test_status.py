@@ -23,10 +23,9 @@ from tuneworthy.ladder.record import CandidateResult, read_record
 from tuneworthy.money.results import EconomicsResult
 from tuneworthy.store import Folder
 from tuneworthy.store.signatures import signed_document
-from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.answer import Verdict, store_verdict, tried_commands
 from tuneworthy.verdict.base import Cost, Forecast, NextAction, Outcome
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, TrainingEvidence
-from tuneworthy.verdict.last_verdict import store_verdict, tried_commands
 from tuneworthy.verdict.playbook import STEPS as STEP_ROWS
 from tuneworthy.verdict.playbook import Checklist, ProjectState, checklist
 from tuneworthy.verdict.project_state import read_state, stale_since

@@ -13,10 +13,10 @@ from tuneworthy.ladder.record import LabelBalance
 from tuneworthy.money.serving import RunningCost, Way
 from tuneworthy.report.first_screen import answer_and_reasons
 from tuneworthy.stats.intervals import quantile_interval
+from tuneworthy.verdict.answer import StoredVerdict
 from tuneworthy.verdict.base import NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import RungEvidence
-from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.next_action import MAX_DOCUMENTS, MAX_RUN, SURE
 from tuneworthy.verdict.options import FEWEST_TIMED, Option, cost_note, legend
 

@@ -10,7 +10,7 @@ from tuneworthy.config import Project
 from tuneworthy.ladder.record import RungRecord, RunRecord, target_of
 from tuneworthy.providers.prices import price_for, table_date
 from tuneworthy.report.names import in_sentence
-from tuneworthy.report.retrieval import injection_warning
+from tuneworthy.report.tables import injection_warning
 from tuneworthy.report.text import clean, percent, percent_range
 from tuneworthy.stats.intervals import Target, target_bounds
 

@@ -16,8 +16,7 @@ from tuneworthy.report.charts import price_words, score_of
 from tuneworthy.report.document import Card, NextStep
 from tuneworthy.report.text import clean, dollars, integer, percent, percent_range, plain
 from tuneworthy.text import plural
-from tuneworthy.verdict.answer import Verdict, answer_of
-from tuneworthy.verdict.last_verdict import StoredVerdict
+from tuneworthy.verdict.answer import StoredVerdict, Verdict, answer_of
 from tuneworthy.verdict.options import Option, Options, per_point, recorded_option
 
 TRAINED = frozenset({"tuned", "fine_tune"})

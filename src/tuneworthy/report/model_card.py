@@ -28,9 +28,8 @@ from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, latest_artifact, open_artifact
 from tuneworthy.store.shapes import bundled
 from tuneworthy.types import frozen
-from tuneworthy.verdict.answer import answer_of
+from tuneworthy.verdict.answer import StoredVerdict, answer_of, load_verdict
 from tuneworthy.verdict.base import Outcome
-from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
 
 # The form that is served comes first.
 FORMS: Final[tuple[Kind, ...]] = ("gguf", "merged", "adapter", "classifier")

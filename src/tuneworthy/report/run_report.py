@@ -14,16 +14,15 @@ from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import cases_table, failed_table, failures_table, fixes_table, prompt_diff
 from tuneworthy.report.document import Block, Document, PagePart
 from tuneworthy.report.names import for_people, in_sentence, meanings, names_of
-from tuneworthy.report.retrieval import retrieval_tables
 from tuneworthy.report.table import Column, Table, text_column
+from tuneworthy.report.tables import retrieval_tables
 from tuneworthy.report.text import clean, integer, percent, percent_range, plain, points, points_range
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
 from tuneworthy.types import Bounds, Texts
-from tuneworthy.verdict.answer import Verdict, domain_sentence, serving_sentence
+from tuneworthy.verdict.answer import StoredVerdict, Verdict, domain_sentence, serving_sentence
 from tuneworthy.verdict.error_analysis import best_language_model
-from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.options import Option
 
 RARE_LABELS = 3

@@ -15,7 +15,7 @@ from tuneworthy.report.render import first_screen, render_html, render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Texts
-from tuneworthy.verdict.last_verdict import StoredVerdict, load_verdict
+from tuneworthy.verdict.answer import StoredVerdict, load_verdict
 from tuneworthy.verdict.project_state import read_state, stale_since
 
 PAGES = {".html": render_html, ".md": render_markdown}

@@ -29,6 +29,7 @@ from tuneworthy.train.messages import SET_BASE
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case, CaseOrExample, Cases, NamedInts, NamedTexts, TextPair, Texts
 from tuneworthy.verdict import messages
+from tuneworthy.verdict.answer import FRESH_DAYS
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import (
@@ -44,7 +45,6 @@ from tuneworthy.verdict.evidence import (
 )
 from tuneworthy.verdict.facts import RUNG_OF
 from tuneworthy.verdict.gather_training import training_of
-from tuneworthy.verdict.last_verdict import FRESH_DAYS
 from tuneworthy.verdict.suspects import contradicts, read_relabelled, relabelling
 from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, has_preferences
 

@@ -9,8 +9,8 @@ from tuneworthy.store.artifacts import find_artifact
 from tuneworthy.train.gpus import GIB
 from tuneworthy.train.plan import Planned, advised
 from tuneworthy.types import positional
+from tuneworthy.verdict.answer import load_verdict
 from tuneworthy.verdict.base import Method
-from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.training_method import METHODS
 
 

@@ -14,11 +14,11 @@ from tuneworthy.types import JsonObject, Texts, frozen, positional
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import Verdict, answer_of
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, Stage
+from tuneworthy.verdict.decide import expiries, ship
 from tuneworthy.verdict.evidence import Evidence
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.gates.to_decide import FEWEST_CASES
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE
-from tuneworthy.verdict.shipping import expiries, ship
 
 
 class StepRow(NamedTuple):

@@ -18,9 +18,9 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.retrieval.library import open_library
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import TrainingState, read_training
+from tuneworthy.verdict.answer import load_verdict
 from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.gather import evidence_of
-from tuneworthy.verdict.last_verdict import load_verdict
 from tuneworthy.verdict.playbook import ProjectState
 
 

@@ -20,7 +20,7 @@ from tuneworthy.providers.prices import price_for
 from tuneworthy.store.signatures import Keyring
 from tuneworthy.train.plan import expect
 from tuneworthy.types import Say, Texts, content_hash
-from tuneworthy.verdict.answer import Verdict
+from tuneworthy.verdict.answer import Verdict, input_hashes, store_verdict, tried_commands
 from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import measure_domain
@@ -28,7 +28,6 @@ from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
 from tuneworthy.verdict.gather import gather, opened
 from tuneworthy.verdict.label_audit import with_audit
-from tuneworthy.verdict.last_verdict import input_hashes, store_verdict, tried_commands
 from tuneworthy.verdict.probes import analyse_errors
 from tuneworthy.verdict.project_state import step_costs
 

@@ -18,8 +18,7 @@ from tuneworthy.config import load
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.web import failures, queue_api
 from tuneworthy.web.data_view import data, dropped, restore
-from tuneworthy.web.history import history
-from tuneworthy.web.live import live
+from tuneworthy.web.runs import history, live
 from tuneworthy.web.security import RequestRefused
 from tuneworthy.web.state import Read, UiState, Write
 from tuneworthy.web.verdict_view import verdict

@@ -32,9 +32,8 @@ from tuneworthy.report.text import percent, percent_range, plain
 from tuneworthy.retrieval.library import documents_path
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.types import JsonObject
-from tuneworthy.verdict.answer import Verdict, answer_of, domain_sentence, serving_sentence
+from tuneworthy.verdict.answer import StoredVerdict, Verdict, answer_of, domain_sentence, serving_sentence
 from tuneworthy.verdict.base import GateResult
-from tuneworthy.verdict.last_verdict import StoredVerdict
 from tuneworthy.verdict.options import Option
 from tuneworthy.verdict.run import Changes, what_if
 from tuneworthy.web.state import UiState

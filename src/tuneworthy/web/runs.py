@@ -1,10 +1,13 @@
-"""The view `history`: every run, its best variant, and the paired difference to the run before.
+"""The views `live`, the run and the training in progress, and `history`, every run and its paired difference.
 
-Invariant: only scores of all test cases together are shown, never an answer or the score of a case.
+Invariant of `live`: no lock is taken, and no other process is disturbed. Invariant of `history`: only scores of all
+test cases together are shown, never an answer or the score of a case.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import pairwise
 from operator import attrgetter
@@ -15,18 +18,22 @@ import numpy as np
 from tuneworthy.config import Project, load
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.graders.judging import ScoredAnswers
+from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.commands.compare import FEWEST
 from tuneworthy.ladder.measurement import compare_scored
 from tuneworthy.ladder.provenance import PROMPT, data_changes, setting_changes
 from tuneworthy.ladder.record import RungRecord, RunKind, RunRecord, read_record, record_from
 from tuneworthy.ladder.session import Session
-from tuneworthy.report.names import differences, names_of
+from tuneworthy.report import tables
+from tuneworthy.report.names import differences, for_people, names_of
 from tuneworthy.report.table import Column, Table, text_column
-from tuneworthy.report.text import amount, integer, percent, percent_range, plain, points, points_range
+from tuneworthy.report.text import amount, dollars, integer, percent, percent_range, plain, points, points_range
 from tuneworthy.stats.paired import PairedResult
-from tuneworthy.store import Folder
+from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store.history import kept_records
+from tuneworthy.text import readable_minutes
+from tuneworthy.train.phases import TrainingState, read_training
 from tuneworthy.types import JsonObject, frozen
 from tuneworthy.web.state import UiState
 from tuneworthy.web.verdict_view import input_stamp
@@ -182,10 +189,100 @@ def past_runs(folder: Folder) -> list[PastRun]:
         UserError: A record cannot be read.
     """
     found = []
-    for time, name in kept_records(folder):
-        found.append(PastRun(time=time, record=record_from(folder.read(name, dict), name)))
+    for end, name in kept_records(folder):
+        found.append(PastRun(time=end, record=record_from(folder.read(name, dict), name)))
     for name in () if found else KINDS:
         if earlier := read_record(folder, name):
-            end = (folder.path / f"{name}.json").stat().st_mtime
-            found.append(PastRun(time=datetime.fromtimestamp(end, UTC), record=earlier))
+            written = (folder.path / f"{name}.json").stat().st_mtime
+            found.append(PastRun(time=datetime.fromtimestamp(written, UTC), record=earlier))
     return found
+
+
+RUNG_COLUMNS = ("rung", "status", "variant", "score", "ci95", "today", "spent")
+
+
+def live(state: UiState, query: Mapping[str, str]) -> JsonObject:
+    """Return the process that works on the project, its run, and its training; parts that do not exist are None."""
+    project, folder = load(state.root), Folder(state.root)
+    holder, training = folder.holder(), read_training(folder)
+    records = [one for name in ("run", "quick") if (one := read_record(folder, name, unfinished=True)) and one.at]
+    record = max(records, key=lambda one: one.at[1] if one.at else 0.0, default=None)
+    return {
+        "running": holder is not None,
+        "process": plain(holder[2]) if holder else "",
+        "run": _run(state, project, record, holder) if record else None,
+        "training": _training(state, training) if training else None,
+    }
+
+
+def _run(state: UiState, project: Project, record: RunRecord, holder: tuple[str, float, str] | None) -> JsonObject:
+    rung, since, pid = record.at or ("", 0.0, "")
+    is_running, folder = holder is not None and holder[0] == pid, Folder(project.root)
+    done = {row.rung for row in record.rungs}
+    planned = list(dict.fromkeys([*project.ladder.rungs, *done]))
+    usd, n_new = 0.0, 0
+    if folder.responses.exists():
+        with closing(ResponseStore(folder.responses)) as store:
+            usd, n_new = store.spending(holder).usd, store.stored_since(since)
+    seconds = _seconds_left(state, project, done, since, n_new) if is_running else None
+    shown = for_people(record, names_of(record))
+    facts = [
+        ("Rung", f"{rung} ({len(done - {rung}) + 1} of {len(planned)})"),
+        ("Finished rungs", ", ".join(row.rung for row in record.rungs) or "none yet"),
+        ("New answers in this rung", integer(n_new)) if is_running else None,
+        ("Cost of the project so far", dollars(usd)),
+        ("Time left", f"{_about(seconds)}; stored answers take no time") if seconds else None,
+    ]
+    return {
+        "kind": "Quick run" if record.quick else "Run",
+        "running": is_running,
+        "state": plain(record.partial[:1].upper() + record.partial[1:]),
+        "facts": [one for one in facts if one],
+        "done": len(done - {rung}),
+        "planned": len(planned),
+        "rungs": tables.ladder_table(shown).only(*RUNG_COLUMNS).filled().cells(),
+        "candidates": tables.candidates_table(record).cells(),
+    }
+
+
+def _seconds_left(state: UiState, project: Project, done: set[str], since: float, n_new: int) -> float | None:
+    """Return the time for the calls that the estimate still has, at the pace of this rung."""
+    stamp = input_stamp(project)
+    if state.cache.get("live", ("",))[0] != stamp:
+        state.cache["live"] = stamp, Facts(project, contact=False).estimate
+    estimate = state.cache["live"][1]
+    if estimate is None:
+        return None
+    rest = [work for name, work in estimate.rungs.items() if name not in done]
+    calls, seconds = sum(work.calls for work in rest), sum(work.seconds for work in rest)
+    if n_new:
+        seconds = max(0.0, calls - n_new) * (time.time() - since) / n_new
+    return seconds or None
+
+
+def _training(state: UiState, training: TrainingState) -> JsonObject:
+    first = state.cache.get("live training", (None, 0, 0.0))
+    if first[0] != training.phase or training.done < first[1]:
+        first = state.cache["live training"] = training.phase, training.done, time.time()
+    rate = (training.done - first[1]) / (time.time() - first[2] or 1.0)
+    minutes = (training.total - training.done) / rate / 60 if rate and training.status == "running" else 0.0
+    facts = [
+        ("Phase", training.phase or "between phases"),
+        ("Progress", f"{training.done} of {training.total}{training.detail}") if training.total else None,
+        ("Time left in this phase", _about(60 * minutes)) if minutes else None,
+        ("Started", f"{training.started.astimezone():%Y-%m-%d %H:%M}"),
+        ("Last sign of life", f"{training.updated.astimezone():%Y-%m-%d %H:%M}"),
+        *((f"Finished: {name}", readable_minutes(seconds / 60)) for name, seconds in training.finished.items()),
+    ]
+    return {
+        "status": training.status,
+        "running": training.status == "running",
+        "facts": [[name, plain(text)] for name, text in filter(None, facts)],
+        "done": training.done,
+        "planned": training.total,
+        "next": "" if training.status in {"running", "finished"} else "tuneworthy train",
+    }
+
+
+def _about(seconds: float) -> str:
+    return "less than a minute" if seconds < 60 else f"at most about {readable_minutes(seconds / 60)}"
