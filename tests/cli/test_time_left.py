@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneworthy.cli.time_left import TimeLeft
+from tuneworthy.cli.progress import TimeLeft
 from tuneworthy.ladder.estimate import Work
 
 RECORDED = json.loads((Path(__file__).parent / "demo_timings.json").read_text())

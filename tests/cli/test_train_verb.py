@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.ladder.simulations import write_simulation
-from tuneworthy.cli import invoke, train_steps
-from tuneworthy.cli.train_steps import STEPS, StepResult, check_forms, merge_adapter, show_rows, steps_of
+from tuneworthy.cli import invoke
+from tuneworthy.cli import train as train_steps
+from tuneworthy.cli.train import STEPS, StepResult, check_forms, merge_adapter, show_rows, steps_of
 from tuneworthy.config import load
 from tuneworthy.errors import GateFailed
 from tuneworthy.ship.parity.run import check_parity

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneworthy.cli.decode_explain import command
+from tuneworthy.cli.decode_explain import command, engine_table
 from tuneworthy.decoding.engines import NAMES, Sampling, engine_of, engines, resolve
 from tuneworthy.decoding.samplers import (
     at_temperature,
@@ -22,7 +22,6 @@ from tuneworthy.decoding.samplers import (
 )
 from tuneworthy.decoding.view import Position, compare_engines, with_rest
 from tuneworthy.errors import UserError
-from tuneworthy.report.decoding import engine_table
 
 FINE_TUNED = np.array([0.85, 0.05, 0.03, *[0.007] * 10])
 """A peaked distribution, as after fine-tuning, with its tail filled up."""

@@ -18,10 +18,9 @@ from tuneworthy.config.ladder import DEFAULT_RANGES, Economics
 from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.bills import bills_of, known_usd
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import Money, can_pay, cost_is_a_reason, economics, monthly_saving, worth_from
-from tuneworthy.money.results import EconomicsResult
-from tuneworthy.money.serving import RunningCost, Way
+from tuneworthy.money.serving import Bill, RunningCost, Way
+from tuneworthy.money.sources import EconomicsResult
 from tuneworthy.providers.prices import FREE, Price, TokenRates
 from tuneworthy.train.gpus import FORMS, HEADROOM, OwnedMachine, owned_machines
 from tuneworthy.types import Cascade, RungStatus

@@ -17,10 +17,9 @@ from tests.verdict.planted import PROMISING, RUNGS, differences, project, rung, 
 
 from tuneworthy.config.ladder import Constraints, HardwareName
 from tuneworthy.config.ladder import Economics as EconomicsSection
-from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import economics, money
-from tuneworthy.money.results import EconomicsResult
-from tuneworthy.money.serving import hardware_table
+from tuneworthy.money.serving import Bill, hardware_table
+from tuneworthy.money.sources import EconomicsResult
 from tuneworthy.providers.prices import Price, TokenRates
 from tuneworthy.verdict.answer import Verdict, serving_sentence
 from tuneworthy.verdict.decide import decide

@@ -12,7 +12,7 @@ import pytest
 from tests.ladder.simulations import LABELS, write_recorded
 from tuneworthy.cli import invoke
 from tuneworthy.ladder.rung_details import Certificate
-from tuneworthy.shadow.certificate import withdrawal, withdrawn_at
+from tuneworthy.shadow.confidence import withdrawal, withdrawn_at
 
 WORLDS = 200
 

@@ -12,7 +12,7 @@ from tuneworthy.config.ladder import Economics
 from tuneworthy.dataset.records import Difference, Effect
 from tuneworthy.ladder.record import RungDifference
 from tuneworthy.ladder.rung_details import TunedDetail
-from tuneworthy.money.bills import Bill
+from tuneworthy.money.serving import Bill
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats.intervals import clopper_pearson, wilson
 from tuneworthy.verdict.base import ErrorClass, ErrorShare, Forecast

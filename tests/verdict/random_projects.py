@@ -16,8 +16,8 @@ import numpy as np
 from tests.verdict.planted import differences, failures, project, rung
 
 from tuneworthy.config.ladder import Constraints, Economics
-from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import SET_TRAFFIC, SPREADING
+from tuneworthy.money.serving import Bill
 from tuneworthy.stats.intervals import wilson
 from tuneworthy.stats.ratios import LEAST_GROUPS
 from tuneworthy.verdict import messages

@@ -11,8 +11,8 @@ from tests.verdict.planted import RUNGS, failures, project, ready, rung, with_ru
 
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.ladder.record import CandidateResult, LabelBalance
-from tuneworthy.money.bills import Bill
 from tuneworthy.money.economics import SPREADING, cost_is_a_reason
+from tuneworthy.money.serving import Bill
 from tuneworthy.verdict import messages
 from tuneworthy.verdict import next_action as module
 from tuneworthy.verdict.answer import Verdict

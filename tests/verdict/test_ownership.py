@@ -10,7 +10,7 @@ import pytest
 from tests.verdict.planted import project, rung, worth_it
 
 from tuneworthy.config.ladder import Economics
-from tuneworthy.money.bills import Bill
+from tuneworthy.money.serving import Bill
 from tuneworthy.providers.prices import Price, TokenRates, price_of
 from tuneworthy.verdict import training_reasons
 from tuneworthy.verdict.base import TrainingReason

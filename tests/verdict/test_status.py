@@ -20,7 +20,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.ladder import Economics
 from tuneworthy.ladder.record import CandidateResult, read_record
-from tuneworthy.money.results import EconomicsResult
+from tuneworthy.money.sources import EconomicsResult
 from tuneworthy.store import Folder
 from tuneworthy.store.signatures import signed_document
 from tuneworthy.verdict.answer import Verdict, store_verdict, tried_commands

@@ -1,4 +1,4 @@
-"""`tuneworthy decode explain`."""
+"""`tuneworthy decode explain`: one position after the samplers, a table per engine, a row per token."""
 
 from dataclasses import fields, replace
 from math import exp
@@ -15,13 +15,14 @@ from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.decoding.engines import Sampling
 from tuneworthy.decoding.presets import preset_of
-from tuneworthy.decoding.samplers import logits_of
+from tuneworthy.decoding.samplers import Trail, logits_of
 from tuneworthy.decoding.view import Comparison, Position, compare_engines, with_rest
 from tuneworthy.errors import Undecided, UnknownName, UserError
 from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES
 from tuneworthy.ladder.session import open_session
-from tuneworthy.report.decoding import engine_table, steps_table
-from tuneworthy.report.text import clean
+from tuneworthy.report.table import Column, Table, name_column, text_column
+from tuneworthy.report.text import clean, percent
+from tuneworthy.text import count
 from tuneworthy.types import Case, JsonMapping, Texts, Variant
 
 ENGINES = ("hf", "vllm", "llama_cpp")
@@ -134,3 +135,33 @@ def _show(comparison: Comparison) -> None:
         say(f"{a} and {b}: {same}")
     for line in comparison.notes:
         say(f"- {clean(line, 0)}")
+
+
+SETTLED = frozenset({"start", "greedy"})  # steps without a value
+
+
+def engine_table(comparison: Comparison, trail: Trail, most: int) -> Table:
+    """Return the likeliest tokens of an engine before and after its samplers."""
+    before, after, gone = trail.steps[0].left.distribution.tolist(), trail.distribution.tolist(), trail.removed_by
+    columns = [
+        name_column("token", "token", lambda token: clean(comparison.position.label(token), 20) or "(blank)"),
+        Column("model", "model", percent, value=before.__getitem__),
+        Column("after", "after all samplers", percent, value=after.__getitem__),
+        text_column("removed", "removed by", lambda token: trail.steps[gone[token]].name if gone[token] > 0 else ""),
+    ]
+    title = f"{trail.engine.label} {trail.engine.version}: {count(len(trail.left), 'token')} kept"
+    return Table.of(title, columns, comparison.shown(most))
+
+
+def steps_table(comparison: Comparison) -> Table:
+    """Return the steps as a table: sampler, value, who set it, tokens kept, probability of the likeliest token."""
+    rows = [(trail, step) for trail in comparison.trails.values() for step in trail.steps]
+    columns = [
+        text_column("engine", "engine", lambda row: row[0].engine.label),
+        name_column("step", "step", lambda row: row[1].name),
+        Column("value", "value", value=lambda row: "" if row[1].name in SETTLED else f"{row[1].value:g}"),
+        text_column("origin", "set by", lambda row: row[1].origin),
+        Column("kept", "tokens kept", value=lambda row: f"{len(row[1].left):,}"),
+        Column("top", "top probability", percent, value=lambda row: row[1].left.probabilities[0]),
+    ]
+    return Table.of("Sampling steps", columns, rows)

@@ -11,7 +11,7 @@ from tuneworthy.cli.invocation import Invocation
 from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, spending_options
 from tuneworthy.cli.run import with_variants
 from tuneworthy.cli.shadow_report import show
-from tuneworthy.cli.train_steps import STATUS
+from tuneworthy.cli.train import STATUS
 from tuneworthy.config import load
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow.canary import RESTARTED, STATE

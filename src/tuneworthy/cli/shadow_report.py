@@ -7,7 +7,7 @@ import click
 
 from tuneworthy.cli.options import PATH, json_option, note, print_result, project_option, say
 from tuneworthy.cli.run import with_consent
-from tuneworthy.cli.train_steps import STATUS
+from tuneworthy.cli.train import STATUS
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
 from tuneworthy.report.document import Document

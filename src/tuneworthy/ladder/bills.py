@@ -9,8 +9,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ladder.own_models import IN_PROCESS
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import CascadeDetail
-from tuneworthy.money.bills import Bill
-from tuneworthy.money.serving import RunningCost, Training
+from tuneworthy.money.serving import Bill, RunningCost, Training
 from tuneworthy.providers.models import size_of
 from tuneworthy.providers.prices import FREE, has_own_server, price_for
 from tuneworthy.train.base_model import base_spec

@@ -16,10 +16,8 @@ from scipy.optimize import brentq
 
 from tuneworthy.config.ladder import Economics, RangeName
 from tuneworthy.errors import join_sentences
-from tuneworthy.money.bills import Bill
-from tuneworthy.money.results import EconomicsResult, EconomicsStatus, Fact, TrainingWay, UsdPer1k
-from tuneworthy.money.serving import RunningCost, Training
-from tuneworthy.money.sources import facts_of
+from tuneworthy.money.serving import Bill, RunningCost, Training
+from tuneworthy.money.sources import EconomicsResult, EconomicsStatus, Fact, TrainingWay, UsdPer1k, facts_of
 from tuneworthy.text import rounded
 from tuneworthy.types import Bounds, NamedFloats, frozen
 

@@ -24,14 +24,15 @@ from tuneworthy.graders.judging import DOCUMENT as JUDGE
 from tuneworthy.ladder.session import Session
 from tuneworthy.shadow import messages
 from tuneworthy.shadow.canary import RESTARTED, STATE, CanaryState
-from tuneworthy.shadow.certificate import certificate_for, with_certificate
 from tuneworthy.shadow.confidence import (
     CONFIDENCE,
     ConfidenceVerdict,
     ConfidenceWatch,
     ask_watched,
+    certificate_for,
     judged_confidence,
     watch_of,
+    with_certificate,
     with_confidence,
 )
 from tuneworthy.shadow.pairs import AnswerPair, AnswerPairs, PairJudge, failed, recorded

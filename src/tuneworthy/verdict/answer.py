@@ -18,8 +18,8 @@ from tuneworthy.config import Project
 from tuneworthy.errors import UserError, join_sentences
 from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.rung_details import Certificate
-from tuneworthy.money.results import EconomicsResult, Fact
 from tuneworthy.money.serving import Way, hardware_table
+from tuneworthy.money.sources import EconomicsResult, Fact
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.shadow.canary import RESTARTED, STATE
 from tuneworthy.shadow.releases import rolled_back

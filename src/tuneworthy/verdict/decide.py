@@ -18,8 +18,8 @@ from tuneworthy.money.economics import (
     required_usd,
     worth_from,
 )
-from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import RunningCost
+from tuneworthy.money.sources import EconomicsResult
 from tuneworthy.text import rounded
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.answer import TodaysAgreement, Verdict

@@ -21,8 +21,8 @@ from tuneworthy.ladder.record import (
     target_of,
 )
 from tuneworthy.ladder.rung_details import CascadeDetail, RetrievalDetail, TunedDetail
-from tuneworthy.money.bills import Bill
-from tuneworthy.money.results import EconomicsResult
+from tuneworthy.money.serving import Bill
+from tuneworthy.money.sources import EconomicsResult
 from tuneworthy.regressions.compare import RegressionResult
 from tuneworthy.stats.intervals import Target, lower_bound, upper_bound
 from tuneworthy.stats.ratios import LEAST_GROUPS

@@ -11,8 +11,8 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.ladder.cascade import CASCADE
 from tuneworthy.ladder.own_models import IN_PROCESS
 from tuneworthy.ladder.record import DistinctScore, RungRecord
-from tuneworthy.money.results import EconomicsResult
 from tuneworthy.money.serving import SAVING, YOURS, RunningCost, saves
+from tuneworthy.money.sources import EconomicsResult
 from tuneworthy.stats.intervals import Target
 from tuneworthy.text import plural
 from tuneworthy.types import Bounds, OpenBounds, TextPair, Texts, frozen

@@ -7,7 +7,7 @@ from math import isfinite
 from tuneworthy.cases.dataset import DROPPED
 from tuneworthy.errors import join_sentences
 from tuneworthy.money.economics import money_sentence
-from tuneworthy.money.results import EconomicsStatus
+from tuneworthy.money.sources import EconomicsStatus
 from tuneworthy.rules import Finding, Status
 from tuneworthy.stats.intervals import LEVEL, upper_bound
 from tuneworthy.stats.power import LOSS, POWER, detectable_gain
