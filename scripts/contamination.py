@@ -25,7 +25,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, overload
 
-from tuneworthy.cases.contamination import search
+from tuneworthy.cases.dataset import search
 from tuneworthy.types import Case, Example, Message
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

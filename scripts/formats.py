@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.cases.exports import EXPORTS
 
-from tuneworthy.cases.formats.dialects import is_written_down
+from tuneworthy.cases.formats.chats import is_written_down
 from tuneworthy.dataset.importing.importer import import_files
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.store import Folder

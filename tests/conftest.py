@@ -17,7 +17,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 from tests.moving import moved
 from tuneworthy import cli
-from tuneworthy.cases import contamination
+from tuneworthy.cases import dataset
 from tuneworthy.cli.invocation import Invocation
 from tuneworthy.dataset import sources
 from tuneworthy.errors import OutsideFault
@@ -76,7 +76,7 @@ def contamination_cache() -> Iterator[None]:
 
     The tests of the search itself, in `cases` and `dataset`, always run it.
     """
-    plain, results = contamination.search, {}
+    plain, results = dataset.search, {}
 
     def search(rows: Sequence[Any], cases: Iterable[Case], **options: Any) -> Any:
         if os.environ.get("PYTEST_CURRENT_TEST", "").startswith(("tests/cases/", "tests/dataset/")):
@@ -90,5 +90,5 @@ def contamination_cache() -> Iterator[None]:
         return list(results[key])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contamination, "search", search)
+        patch.setattr(dataset, "search", search)
         yield

@@ -9,7 +9,7 @@ from rows import case, example
 
 from tuneworthy.cases import find_overlaps
 from tuneworthy.cases.agreement import ExpectedAnswer, padded_words
-from tuneworthy.cases.contamination import search
+from tuneworthy.cases.dataset import search
 
 LABELS = {padded_words(label) for label in ("withdraw_limit", "card", "card lost")}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rows import case, example
 
 from tuneworthy.cases import contamination_index, find_overlaps
-from tuneworthy.cases.contamination import search
+from tuneworthy.cases.dataset import search
 from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.normalize import normalise, words
 from tuneworthy.stats.ratios import effective_groups

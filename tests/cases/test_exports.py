@@ -31,7 +31,7 @@ from tests.importing import import_into
 
 from tuneworthy.cases import Rejects, read_examples, stream_examples
 from tuneworthy.cases.formats import registry
-from tuneworthy.cases.formats.dialects import is_written_down
+from tuneworthy.cases.formats.chats import is_written_down
 from tuneworthy.cases.formats.logs import assembled, events_of
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS
 from tuneworthy.cases.readers import reader

@@ -12,7 +12,7 @@ from tests.real_data import REAL_DATA, needs_real_data
 
 from tuneworthy.cases import Dataset, find_overlaps, read_cases, read_examples
 from tuneworthy.cases.agreement import ExpectedAnswer
-from tuneworthy.cases.contamination import Overlaps
+from tuneworthy.cases.dataset import Overlaps
 from tuneworthy.cases.sampling import sample_cases
 from tuneworthy.types import Case, Example
 

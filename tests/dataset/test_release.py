@@ -15,7 +15,7 @@ import pytest
 from tests.dataset.test_planted_faults import DATA, PLACES, SEED, edited, personal
 from tests.real_data import needs_real_data
 from tuneworthy.cases import read_cases, read_examples
-from tuneworthy.cases.contamination import search
+from tuneworthy.cases.dataset import search
 from tuneworthy.cli import invoke
 from tuneworthy.dataset.freeze import Version, open_version
 from tuneworthy.stats.intervals import clopper_pearson

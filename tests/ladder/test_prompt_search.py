@@ -22,9 +22,8 @@ from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rung_details import PromptDetail
-from tuneworthy.ladder.rungs import prompt_search
-from tuneworthy.ladder.rungs.prompt import PromptRung
-from tuneworthy.ladder.rungs.prompt_search import details, feedback, searched_half
+from tuneworthy.ladder.rungs import prompt
+from tuneworthy.ladder.rungs.prompt import PromptRung, details, feedback, searched_half
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.report.render import render_markdown
@@ -278,7 +277,7 @@ def test_without_words_of_feedback_the_same_model_finds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gepa")
-    monkeypatch.setattr(prompt_search, "feedback", lambda case, score: "")
+    monkeypatch.setattr(prompt, "feedback", lambda case, score: "")
     found = search(bad_prompt(tmp_path))
     assert found.variants == [] and found.about.gepa.search.reflections > 10
     assert any("GEPA found no better prompt in " in note for note in found.notes)
@@ -305,7 +304,7 @@ def test_what_bars_gepa_is_said_in_one_line_and_nothing_is_asked(
 ) -> None:
     extra, searched, why = BARRED[bar]
     found_spec = None if bar == "not_installed" else object()
-    monkeypatch.setattr("tuneworthy.ladder.rungs.prompt_search.find_spec", lambda _: found_spec)
+    monkeypatch.setattr("tuneworthy.ladder.rungs.prompt.find_spec", lambda _: found_spec)
     found = search(bad_prompt(tmp_path, extra=extra), searched=searched)
     assert found.asked == [] and found.variants == []
     assert found.notes == [f"the prompt is not optimised: {why}"]
@@ -326,7 +325,7 @@ def test_placeholders_that_were_there_may_stay_and_a_broken_template_is_told(tmp
             best = Variant(name="x", model="weak", model_identity={}, system="Now: {{ input }}", user="{{ input }}")
             section = session.project.reflection
             assert section is not None
-            asking = prompt_search._GepaCalls(session, section, best)
+            asking = prompt._GepaCalls(session, section, best)
             case = session.split.dev[0]
             texts = ["Say: {{ input }} at once", "Say it", "{{ other }}", "{% raw", '{"a": {"b": 1}}']
             return [asking._fault(text, case) for text in texts]
@@ -353,9 +352,9 @@ def test_personal_data_in_details_is_masked_before_they_are_cut(tmp_path: Path) 
         async with open_session(load(bad_prompt(tmp_path))) as session:
             section = session.project.reflection
             assert section is not None
-            asking = prompt_search._GepaCalls(session, section, current(session))
+            asking = prompt._GepaCalls(session, section, current(session))
             case = session.split.dev[0]
-            detail = {"missing": "x" * (prompt_search.DETAIL_CHARS - 22) + " ada@example.org is missing"}
+            detail = {"missing": "x" * (prompt.DETAIL_CHARS - 22) + " ada@example.org is missing"}
             trace = (await session.ask(current(session), [case]))[0]
             return asking._judged(case, trace, Score(num=0.5, reason="partial", detail=detail)).feedback
 
@@ -502,7 +501,7 @@ def test_an_answer_of_a_rewrite_without_a_score_counts_as_that_of_today(tmp_path
         async with open_session(load(tmp_path)) as session:
             section, best, case = session.project.reflection, current(session), session.split.dev[0]
             assert section is not None
-            asking = prompt_search._GepaCalls(session, section, best)
+            asking = prompt._GepaCalls(session, section, best)
             (trace,) = await session.ask(best, [case])
             asking._today = {case.id: 0.75}
             found = asking._judged(case, trace, Score.failed("the judge gave no rating"))

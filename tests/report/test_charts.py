@@ -27,9 +27,8 @@ from tuneworthy.graders.dev_answers import DevAnswer
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import card, charts, text
 from tuneworthy.report.answers import MAX_LINES, cases_table, failed_table, failures_table, fixes_table, prompt_diff
-from tuneworthy.report.chart import LineChart
-from tuneworthy.report.document import Document
-from tuneworthy.report.render import render_html, render_markdown
+from tuneworthy.report.charts import LineChart
+from tuneworthy.report.render import Document, render_html, render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.report.table import Bar, Bars, Table
 from tuneworthy.types import Cascade, Shots

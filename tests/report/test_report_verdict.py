@@ -22,10 +22,9 @@ from tuneworthy.cli.decide import show
 from tuneworthy.config.ladder import Economics
 from tuneworthy.config.task import TaskSection
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.document import Document
 from tuneworthy.report.first_screen import cards as first_screen_cards
 from tuneworthy.report.first_screen import in_short, paragraph
-from tuneworthy.report.render import first_screen, render_html, render_markdown
+from tuneworthy.report.render import Document, first_screen, render_html, render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.verdict.answer import ANSWERS, StoredVerdict
 from tuneworthy.verdict.base import Outcome

@@ -21,9 +21,9 @@ from tuneworthy.retrieval.library import documents_hash
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import latest_artifact
 from tuneworthy.verdict.evidence import ContinuedPilot
+from tuneworthy.verdict.gather import read_state
 from tuneworthy.verdict.gather_training import training_of
 from tuneworthy.verdict.playbook import Checklist, checklist
-from tuneworthy.verdict.project_state import read_state
 
 EXTRA = """
 [data]

@@ -3,8 +3,7 @@
 Importing this loads neither pyarrow nor yaml nor scikit-learn; what needs them imports them when called.
 """
 
-from tuneworthy.cases.contamination import Overlaps, find_overlaps
-from tuneworthy.cases.dataset import Dataset, answered_today, dataset_of, read_dataset
+from tuneworthy.cases.dataset import Dataset, Overlaps, answered_today, dataset_of, find_overlaps, read_dataset
 from tuneworthy.cases.readers.faults import Reject, Rejects
 from tuneworthy.cases.readers.reader import (
     CaseFile,

@@ -8,8 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from tuneworthy.cases.contamination import find_overlaps
-from tuneworthy.cases.dataset import Dataset, read_dataset
+from tuneworthy.cases.dataset import Dataset, find_overlaps, read_dataset
 from tuneworthy.cases.near_duplicates import group_near_duplicates
 from tuneworthy.cases.normalize import normalise, question_of
 from tuneworthy.cases.readers.reader import read_cases

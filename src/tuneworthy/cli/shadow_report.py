@@ -10,8 +10,7 @@ from tuneworthy.cli.run import with_consent
 from tuneworthy.cli.train import STATUS
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
-from tuneworthy.report.document import Document
-from tuneworthy.report.render import first_screen
+from tuneworthy.report.render import Document, first_screen
 from tuneworthy.report.shadow import change_words, document, drift_lines
 from tuneworthy.report.write import write_page
 from tuneworthy.shadow import messages as shadow_messages

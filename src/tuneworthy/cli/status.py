@@ -18,8 +18,8 @@ from tuneworthy.text import readable_minutes
 from tuneworthy.train.phases import read_training, training_lines
 from tuneworthy.types import JsonObject
 from tuneworthy.verdict.base import Cost
+from tuneworthy.verdict.gather import read_state
 from tuneworthy.verdict.playbook import Checklist, checklist
-from tuneworthy.verdict.project_state import read_state
 
 _NOTE = """\
 Done steps show measured costs. Open steps show the most they may cost; from day

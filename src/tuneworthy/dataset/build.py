@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tuneworthy import __version__
-from tuneworthy.cases.contamination import search
+from tuneworthy.cases.dataset import search
 from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.pairs import REJECTED, rejected_answer
 from tuneworthy.cases.task_kind import label_counts

@@ -9,7 +9,7 @@ from itertools import permutations
 
 import numpy as np
 
-from tuneworthy.cases.contamination import find_overlaps
+from tuneworthy.cases.dataset import find_overlaps
 from tuneworthy.cases.normalize import words
 from tuneworthy.config import Project
 from tuneworthy.config.serving import violation

@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from tuneworthy.dataset.card import DatasetCard, Reason, RowCounts
-from tuneworthy.report.document import Card, Document, NextStep, PagePart
+from tuneworthy.report.render import Card, Document, NextStep, PagePart
 from tuneworthy.report.table import Bars, Column, Table, name_column, pairs_table, text_column
 from tuneworthy.report.text import NONE, clean, integer, percent, plain
 from tuneworthy.text import plural

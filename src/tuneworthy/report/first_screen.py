@@ -13,7 +13,7 @@ from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.report import findings
 from tuneworthy.report.charts import price_words, score_of
-from tuneworthy.report.document import Card, NextStep
+from tuneworthy.report.render import Card, NextStep
 from tuneworthy.report.text import clean, dollars, integer, percent, percent_range, plain
 from tuneworthy.text import plural
 from tuneworthy.verdict.answer import StoredVerdict, Verdict, answer_of

@@ -12,8 +12,8 @@ from tuneworthy.ladder.record import DistinctScore, RungRecord, RunRecord
 from tuneworthy.money.economics import money_sentence
 from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import cases_table, failed_table, failures_table, fixes_table, prompt_diff
-from tuneworthy.report.document import Block, Document, PagePart
 from tuneworthy.report.names import for_people, in_sentence, meanings, names_of
+from tuneworthy.report.render import Block, Document, PagePart
 from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.tables import retrieval_tables
 from tuneworthy.report.text import clean, integer, percent, percent_range, plain, points, points_range

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
-from tuneworthy.report.chart import Line, LineChart
-from tuneworthy.report.charts import FIRST
-from tuneworthy.report.document import Card, Document, NextStep, PagePart
+from tuneworthy.report.charts import FIRST, Line, LineChart
+from tuneworthy.report.render import Card, Document, NextStep, PagePart
 from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.text import NONE, clean, dollars, integer, percent, percent_range, points, points_range
 from tuneworthy.shadow import messages as shadow_messages

@@ -10,13 +10,12 @@ from tuneworthy.config import Project
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.report.document import Document
-from tuneworthy.report.render import first_screen, render_html, render_markdown
+from tuneworthy.report.render import Document, first_screen, render_html, render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.types import Texts
 from tuneworthy.verdict.answer import StoredVerdict, load_verdict
-from tuneworthy.verdict.project_state import read_state, stale_since
+from tuneworthy.verdict.gather import read_state, stale_since
 
 PAGES = {".html": render_html, ".md": render_markdown}
 OTHER_OUT = "Choose a different file with `--out`."

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
-from tuneworthy.cases.formats.dialects import check_words
+from tuneworthy.cases.formats.chats import check_words
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.readers.faults import Dropped, Rejects, RowFault

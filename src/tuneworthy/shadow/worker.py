@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from tuneworthy.cases.formats.dialects import check_words
+from tuneworthy.cases.formats.chats import check_words
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.values import names
 from tuneworthy.cases.readers.faults import Dropped, RowFault

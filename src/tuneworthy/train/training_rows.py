@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from tuneworthy.cases import Dataset, guess_kind, labels_of, read_dataset
 from tuneworthy.cases.agreement import padded_words
-from tuneworthy.cases.contamination import search
+from tuneworthy.cases.dataset import search
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.pii import Masker
 from tuneworthy.cases.splits import StoredSplit, asked_case, example_case, fingerprint

@@ -1,12 +1,17 @@
-"""Gather the evidence of a project: its run, error analysis, money, and what changed since they were measured."""
+"""Gather the evidence of a project: its run, error analysis, money, and what changed since they were measured.
+
+`read_state` gathers for the checklist, from the folder of the project: nothing is asked or locked.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
+from tuneworthy.cases.labelling import label_path, labelling_time, read_labels
 from tuneworthy.cases.normalize import normalised_bytes, question_of, words
 from tuneworthy.cases.task_kind import label_counts
 from tuneworthy.config import Project
@@ -16,20 +21,26 @@ from tuneworthy.engine.models import OpenModel
 from tuneworthy.errors import TuneworthyError, Undecided, UserError, join_sentences
 from tuneworthy.graders.judging import DOCUMENT
 from tuneworthy.ladder.bills import bills_of, smallest_usd
+from tuneworthy.ladder.checks.facts import Facts
+from tuneworthy.ladder.estimate import most_for
 from tuneworthy.ladder.provenance import changed_since, provenance, run_note, shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import Session
 from tuneworthy.ladder.task_data import TaskData
+from tuneworthy.people.review_log import FILE_NAME, Ledger
+from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.prompts.transforms import LONG_PROMPT_WORDS
 from tuneworthy.providers.prices import price_for, table_date
-from tuneworthy.retrieval.library import documents_path
+from tuneworthy.retrieval.library import documents_path, open_library
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import OpenRecord
 from tuneworthy.train.messages import SET_BASE
+from tuneworthy.train.phases import TrainingState, read_training
 from tuneworthy.train.plan import Expected
 from tuneworthy.types import Case, CaseOrExample, Cases, NamedInts, NamedTexts, TextPair, Texts
 from tuneworthy.verdict import messages
-from tuneworthy.verdict.answer import FRESH_DAYS
+from tuneworthy.verdict.answer import FRESH_DAYS, load_verdict
+from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.domain_text import domain_of
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model, load_error_analysis
 from tuneworthy.verdict.evidence import (
@@ -45,6 +56,7 @@ from tuneworthy.verdict.evidence import (
 )
 from tuneworthy.verdict.facts import RUNG_OF
 from tuneworthy.verdict.gather_training import training_of
+from tuneworthy.verdict.playbook import ProjectState
 from tuneworthy.verdict.suspects import contradicts, read_relabelled, relabelling
 from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, has_preferences
 
@@ -346,3 +358,86 @@ def _judge(session: Session, record: RunRecord) -> JudgeEvidence | None:
     elif bare:
         detail += f" The judge's scores could not be corrected with human ratings for these rungs: {bare}."
     return JudgeEvidence(valid=valid, detail=detail, fix="" if valid else fix, numbers=stored)
+
+
+def read_state(project: Project) -> ProjectState:
+    """Return what the folder of `project` shows.
+
+    Raises:
+        UserError: A document in `.tuneworthy` cannot be read.
+    """
+    facts = Facts(project, contact=False)
+    folder = Folder(project.root)
+    record, quick = shown_run(project), shown_run(project, "quick")
+    evidence = evidence_of(project, facts.data, record, stale=_stale(facts, record) if record else ())
+    last = load_verdict(project)
+    faults = [*facts.case_faults, *facts.example_faults, *filter(None, [facts.split_fault])]
+    return ProjectState(
+        evidence=evidence,
+        n_cases=len(facts.labelled),
+        n_unlabelled=len(facts.cases) - len(facts.labelled),
+        fault=str(faults[0]) if faults else "",
+        quick={
+            row.rung: (row.candidates[0].score, row.candidates[0].n)
+            for row in (quick.rungs if quick else ())
+            if row.candidates
+        },
+        labelling=_labelling(project),
+        training_s=sum((read_training(folder) or TrainingState()).finished.values()),
+        verdict=last.verdict if last else None,
+        verdict_stale=[*last.changed, *evidence.stale] if last else (),
+        costs=step_costs(project, facts.data, {name: model for name, (model, _) in facts.opened.items() if model}),
+        notes=[*filter(None, [run_note(folder, name, "") for name in ("run", "quick")])],
+    )
+
+
+def _labelling(project: Project) -> dict[str, tuple[int, float]]:
+    """Return queue to timed rows and the usual seconds for a row; without files that cannot be read."""
+    found, cases = {}, project.path(project.cases.path)
+    with suppress(UserError):
+        found["cases"] = [(one.labeller, one.time) for one in read_labels(label_path(cases))]
+    with suppress(UserError):
+        rated = chain.from_iterable(Ledger.read(project.root / FILE_NAME).verdicts.values())
+        found["review"] = [(one.reviewer, one.time) for one in rated]
+    return {queue: timed for queue, rows in found.items() if (timed := labelling_time(rows))}
+
+
+def stale_since(project: Project, record: RunRecord) -> list[str]:
+    """Say what changed since a stored run, in words, without opening a session."""
+    return _stale(Facts(project, contact=False), record)
+
+
+def step_costs(project: Project, data: TaskData | None, models: Mapping[str, OpenModel]) -> dict[str, Cost]:
+    """Return the cost of each rung at most, without the baseline's part but for its own; from no stored answers.
+
+    Rungs that have nothing to try, and all of them where the data or the prompt cannot be used, are left out.
+    """
+    if data is None:
+        return {}
+    rungs = [name for name in project.ladder.rungs if name not in {"classical", "baseline"}]
+    works = {"baseline": most_for(project, data, models)}
+    works |= {name: most_for(project, data, models, [name]) for name in rungs}
+    return {
+        name: Cost(calls=int(work.calls), usd=work.usd, minutes=work.seconds / 60)
+        for name, work in works.items()
+        if work.calls > 0
+    }
+
+
+def _stale(facts: Facts, record: RunRecord) -> list[str]:
+    """Say what changed since the run, as far as it shows without opening a session (a judge's model is left out)."""
+    if facts.data is None:
+        return ["the cases or examples can no longer be used"]
+    split = facts.data.split
+    built = [(config.type, grader) for config, grader, _ in reversed(facts.graders)]  # the first of a type counts
+    graders = {name: grader for name, grader in built if grader and name != "judge"}
+    opened = {name: model.provider.identity for name, (model, _) in facts.opened.items() if model}
+    try:
+        return changed_since(
+            record,
+            facts.project,
+            provenance(facts.project, split, graders, ShotPool(split.pool).hash, open_library(facts.project)),
+            opened,
+        )
+    except UserError as error:
+        return [error.message]

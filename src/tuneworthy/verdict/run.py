@@ -26,10 +26,9 @@ from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.domain_text import measure_domain
 from tuneworthy.verdict.error_analysis import best_language_model
 from tuneworthy.verdict.evidence import without_tuned
-from tuneworthy.verdict.gather import gather, opened
+from tuneworthy.verdict.gather import gather, opened, step_costs
 from tuneworthy.verdict.label_audit import with_audit
 from tuneworthy.verdict.probes import analyse_errors
-from tuneworthy.verdict.project_state import step_costs
 
 # Path of a key in the project file to its new value; None removes the key.
 Changes = Mapping[tuple[str, ...], float | None]

@@ -7,9 +7,8 @@ import orjson
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
-from tuneworthy.cases.formats.chats import ROLES, check_messages, is_blank
+from tuneworthy.cases.formats.chats import ROLES, check_messages, is_blank, modern
 from tuneworthy.cases.formats.columns import INPUT_NAMES, expected_column, find_column
-from tuneworthy.cases.formats.dialects import modern
 from tuneworthy.cases.formats.logs import asked, exchange, fields_of
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, has, register
 from tuneworthy.cases.formats.tool_calls import call_of

@@ -10,9 +10,8 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from tuneworthy.cases import messages
-from tuneworthy.cases.formats.chats import check_chat, check_messages, is_blank
+from tuneworthy.cases.formats.chats import EVENT_TEXT, check_chat, check_messages, is_blank, is_chat, modern
 from tuneworthy.cases.formats.columns import parsed
-from tuneworthy.cases.formats.dialects import EVENT_TEXT, is_chat, modern
 from tuneworthy.cases.formats.registry import Fields
 from tuneworthy.cases.formats.tool_calls import tools_of, with_calls, with_weights
 from tuneworthy.cases.formats.values import at, dict_at, dicts_at, first_at, names, word_at

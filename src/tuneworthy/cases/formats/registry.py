@@ -74,13 +74,13 @@ _EXPORTS = {
     "langfuse": "langfuse",
     "langsmith_feedback": "traces",
     "langfuse_scores": "langfuse",
-    "openai_stored": "openai_exports",
-    "batch_results": "openai_exports",
+    "openai_stored": "vendors",
+    "batch_results": "vendors",
     "openai_evals_run": "traces",
     "preference": "preferences",
     "kto": "preferences",
-    "batch_requests": "openai_exports",
-    "anthropic": "anthropic",
+    "batch_requests": "vendors",
+    "anthropic": "vendors",
 }
 _OWN = ("openai_log", "gemini", "messages", "sharegpt", "alpaca", "prompt_completion", "input_expected", "columns")
 _EXAMPLE_MODULES = (

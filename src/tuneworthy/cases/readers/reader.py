@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import native_fields
+from tuneworthy.cases.formats.chats import check_words
 from tuneworthy.cases.formats.columns import (
     EXPECTED_NAMES,
     Columns,
@@ -22,7 +23,6 @@ from tuneworthy.cases.formats.columns import (
     parsed,
     question_and_answers,
 )
-from tuneworthy.cases.formats.dialects import check_words
 from tuneworthy.cases.formats.example_rows import native_example
 from tuneworthy.cases.formats.registry import CASE_FORMATS, EXAMPLE_FORMATS, Convert, Fields, Format, detect, unread
 from tuneworthy.cases.formats.values import at

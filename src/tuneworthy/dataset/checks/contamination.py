@@ -7,8 +7,8 @@ from collections import Counter
 
 import numpy as np
 
-from tuneworthy.cases.contamination import answer_losses, hits_of
 from tuneworthy.cases.contamination_index import ContaminationIndex, Match
+from tuneworthy.cases.dataset import answer_losses, hits_of
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns

@@ -20,8 +20,7 @@ import orjson
 
 from tuneworthy import __version__
 from tuneworthy.cases import Reject, Rejects, stream_examples
-from tuneworthy.cases.formats.chats import is_blank
-from tuneworthy.cases.formats.dialects import is_written_down
+from tuneworthy.cases.formats.chats import is_blank, is_written_down
 from tuneworthy.cases.formats.registry import Fields
 from tuneworthy.cases.messages import WRITTEN_DOWN
 from tuneworthy.cases.readers.faults import kind_of

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tuneworthy.cases import labels_of
-from tuneworthy.cases.contamination import answer_losses
-from tuneworthy.cases.dataset import DROPPED
+from tuneworthy.cases.dataset import DROPPED, answer_losses
 from tuneworthy.cases.dataset import unlisted_labels as unlisted
 from tuneworthy.cases.example_store import answer_counts
 from tuneworthy.cases.messages import ONE_ID

@@ -8,7 +8,7 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
 from tuneworthy.ladder.estimate import BYTES_A_TOKEN, prompt_tokens
-from tuneworthy.ladder.rungs.prompt_search import why_not_optimised
+from tuneworthy.ladder.rungs.prompt import why_not_optimised
 from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.prompts.templates import check_template, own_system, question, render, with_variables
 from tuneworthy.rules import Finding, Findings, Sentences

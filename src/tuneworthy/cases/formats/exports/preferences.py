@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from tuneworthy.cases.formats.dialects import is_chat
+from tuneworthy.cases.formats.chats import is_chat
 from tuneworthy.cases.formats.example_rows import sharegpt_turn
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, register

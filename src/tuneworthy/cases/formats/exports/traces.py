@@ -16,8 +16,8 @@ from typing import Any
 
 from tuneworthy.cases import messages
 from tuneworthy.cases.formats.case_rows import inspect_fields
+from tuneworthy.cases.formats.chats import is_chat
 from tuneworthy.cases.formats.columns import parsed
-from tuneworthy.cases.formats.dialects import is_chat
 from tuneworthy.cases.formats.example_rows import SAMPLING
 from tuneworthy.cases.formats.logs import exchange, feedback
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Detect, Fields, Format, has, register

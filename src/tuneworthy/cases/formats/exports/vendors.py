@@ -1,15 +1,16 @@
-"""OpenAI: stored completions and responses, and Batch API files.
+"""Exports of vendors: OpenAI's stored completions and responses, Batch API files, and Anthropic's conversations.
 
-Batch results, also Anthropic's, have no questions: the file of the requests is imported with them.
+Batch results have no questions: the file of the requests is imported with them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 from tuneworthy.cases import messages
+from tuneworthy.cases.formats.example_rows import log_example, messages_example
 from tuneworthy.cases.formats.logs import exchange
 from tuneworthy.cases.formats.registry import EXAMPLE_FORMATS, Fields, Format, has, register
-from tuneworthy.cases.formats.values import at, first_at, word_at
+from tuneworthy.cases.formats.values import at, dicts_at, first_at, word_at
 from tuneworthy.cases.readers.faults import Dropped, Journal
 from tuneworthy.types import JsonObject
 
@@ -47,6 +48,18 @@ def _requests(row: JsonObject) -> Iterator[tuple[str, Any]]:
         yield f"batch:{at(row, 'custom_id')}", request
 
 
+_BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"})
+
+
+def _is_anthropic(keys: Set[str], first: JsonObject) -> bool:
+    response = first.get("response", first.get("response_body"))
+    if isinstance(response, dict):
+        return response.get("type") == "message" or {"stop_reason", "content"} <= response.keys()
+    turns = dicts_at(first, "messages")
+    kinds = {word_at(block, "type") for turn in turns for block in dicts_at(turn, "content")}
+    return not _BLOCKS.isdisjoint(kinds) or (isinstance(first.get("system"), str) and bool(turns))
+
+
 register(
     EXAMPLE_FORMATS,
     Format(
@@ -73,5 +86,14 @@ register(
         convert=_result,
         facts=_requests,
         companion="Import the file with the results together with it.",
+    ),
+    Format(
+        name="anthropic",
+        title="Anthropic messages",
+        unit="conversation",
+        detect=_is_anthropic,
+        convert=lambda row, journal: (
+            messages_example if {"response", "response_body"}.isdisjoint(row) else log_example
+        )(row, journal),
     ),
 )
