@@ -285,8 +285,7 @@ def _drawn_calls(group: CallGroup, cases: Cases, n: int | None, kind: str) -> tu
     drawn_n = n or min(len(cases) // (1 if calls else 2), most)
     if not n and not calls and len(cases) - drawn_n < (MIN_COMPARED if kind == "label" else MIN_EXAMPLES):
         drawn_n = len(cases)
-    dated = any(one.when for one in group.replies)
-    start = min(len(cases) // 2, len(cases) - drawn_n) if dated else 0
+    start = min(len(cases) // 2, len(cases) - drawn_n) if any(one.when for one in group.replies) else 0
     drawn, rest = _draw([*cases[start:]], drawn_n)
     fitting = [case for case in [*cases[:start], *rest] if case.input is not None or len(case.messages) > 2]
     rows = [row for row in map(case_example, fitting) if row is not None and not calls]

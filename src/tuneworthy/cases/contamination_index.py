@@ -156,7 +156,7 @@ class ContaminationIndex:
         return np.roll(words, 1) * _BASE + np.roll(words, -1)
 
     def _bag(self, texts: _Texts) -> csr_array:
-        """Return the words per text, `(n_texts, n_words)`: ones, and the number of words that no case has."""
+        """Return the words of each text, `(n_texts, n_words)`: ones, and the number of words that no case has."""
         inner = texts.words != 1
         bags = _ones(texts.owner[inner], texts.words[inner], (len(texts.ends), len(self._random)), distinct=False)
         bags.data[bags.indices > 0] = 1
@@ -283,7 +283,7 @@ def _places(texts: _Texts, size: int) -> Ints:
 
 
 def _stretches(texts: _Texts, random: Hashes, size: int) -> tuple[Ints, Hashes]:
-    """Return text and hash for each stretch of `size` words."""
+    """Return text and hash of every stretch of `size` words."""
     places = _places(texts, size)
     hashes = np.zeros(len(places), np.uint64)
     for k in range(size):

@@ -366,7 +366,7 @@ class Dataset:
         )
 
     def write_dropped(self, folder: Folder) -> Path:
-        """Write the dropped rows, the case of each and the reason, a line per row, and return the file."""
+        """Write the dropped rows, each with its case and the reason, a line per row, and return the file."""
         report = self.contamination
         known = {case.id: case for case in (*report.dev_test.rows, *self.cases)}
         left: list[tuple[Overlaps[Any], list[OverlapHit]]] = [(one, one.dropped) for one in (report.cases, report.dev)]

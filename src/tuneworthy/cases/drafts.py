@@ -82,7 +82,7 @@ def apply_drafts(root: Path, path: Path, labels: Iterable[Label]) -> AppliedDraf
     Args:
         root: The project folder.
         path: The project's file of cases.
-        labels: Decisions of people, the last of each draft counts: `[decision, value]`.
+        labels: Decisions of people, the last on a draft counts: `[decision, value]`.
 
     Raises:
         UserError: There are no drafts, or rows cannot be appended to the file.

@@ -47,7 +47,7 @@ def group_near_duplicates(cases: Cases, groups: NamedTexts | None = None) -> tup
 
 
 def _alike(cases: Cases) -> Iterator[tuple[int, int]]:
-    """Yield the first case of each group with each other case of the group."""
+    """Yield the first case of every group with each other case of the group."""
     linked = defaultdict(set)
     for one, match in ContaminationIndex(cases, cases).matches(cases):
         if not match.doubtful and REASONS[match.rank] != "group":

@@ -404,7 +404,7 @@ def find(text: str) -> list[PiiMatch]:
 
 
 def find_all(texts: Iterable[str]) -> Iterator[tuple[int, list[PiiMatch]]]:
-    """Yield the number of each text with personal data, and the result of `find`."""
+    """Yield the number of every text with personal data, and the result of `find`."""
     for number, text in enumerate(texts):
         if values := find(text):
             yield number, values

@@ -43,7 +43,7 @@ from tuneworthy.trust import own_path
 from tuneworthy.types import Texts
 from tuneworthy.verdict.messages import sentence
 
-# Half of the drafts are test cases, of which at least 50 are needed.
+# Half of the drafts are test cases, and at least 50 are needed.
 DRAFTED = 100
 # Bytes of a description.
 MAX_ABOUT = 100_000

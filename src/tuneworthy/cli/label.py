@@ -223,8 +223,7 @@ def _meaning(ceiling: Agreement) -> list[str]:
 
 
 def _write_page(request: LabelRequest, queue: Queue, path: Path) -> int:
-    is_dataset = queue.kind in {"review", "findings"}
-    version = open_version(Folder(request.root)).id if is_dataset else ""
+    version = open_version(Folder(request.root)).id if queue.kind in {"review", "findings"} else ""
     plan = write_page(Folder(request.root), queue, request.name, path, version=version)
     n, left = len(plan.rows), queue.waiting - len(plan.rows)
     print_result(

@@ -422,8 +422,7 @@ def open_audit(request: LabelRequest) -> Queue:
         wrong = contradicts(data, read_relabelled(project, data))[1]
         return "tuneworthy label audit --apply" if wrong else "tuneworthy decide"
 
-    documents = _documents(project)
-    return Queue("audit", session, form, guideline.text, path, done, documents=documents)
+    return Queue("audit", session, form, guideline.text, path, done, documents=_documents(project))
 
 
 def _sheet(case: Case) -> str:

@@ -24,7 +24,7 @@ from tuneworthy.stats.certificate import (
 from tuneworthy.stats.intervals import upper_bound, wilson
 from tuneworthy.types import Cases, Variant, content_hash, grouped
 
-# The looks at the calibration units so far: the hash of each.
+# The hashes of the looks at the calibration units so far.
 LOOKS = "certificates"
 
 

@@ -91,7 +91,7 @@ class Estimate:
         models: By name, servers of the search included.
         assumptions: Of the numbers, in sentences.
         batch_usd: In all, where calls that are not timed go through batches.
-        batches: Rounds of such calls, each of which waits for a batch.
+        batches: Rounds of such calls: each waits for a batch.
     """
 
     calls: float

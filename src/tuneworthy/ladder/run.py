@@ -268,7 +268,7 @@ class LadderRun:
         return [*(["classical"] if "classical" in rungs else []), "baseline", *names]
 
     async def _with_steps(self, record: RunRecord) -> RunRecord:
-        """Add the steps of a distillation, and their variants: by its id, one of them can go on teaching."""
+        """Add the steps of a distillation, and their variants: by its id, a variant can go on teaching."""
         steps = await distillation(self.session, self.trials, self.tried)
         found = {one.id: one for one in self.tried if any(one.id == step.variant for step in steps)}
         return replace(record, distillation=steps, variants=found | self.variants)

@@ -139,8 +139,7 @@ def _questions(
     if options:
         columns = ("option", "rung", "score", "delta_vs_today", "delta_ci", "target", "needs")
         yield _section("options", "Which options are there?", options.only(*columns).filled(), meanings(names.values()))
-    certain = [] if record.quick else certainty(record, shown)
-    yield _section("certainty", "How certain is it?", *certain)
+    yield _section("certainty", "How certain is it?", *([] if record.quick else certainty(record, shown)))
 
 
 def _tested(record: RunRecord) -> str:

@@ -151,7 +151,7 @@ class Forecast:
 
 @frozen
 class TrainingReason:
-    """A reason to train, and what the measurements say of it."""
+    """A reason to train, and the finding about it."""
 
     reason: ReasonName
     status: ReasonStatus

@@ -148,7 +148,7 @@ class ErrorAnalysis:
         of: Hashes of what it was computed from (`fingerprint`).
         n_dev: Dev cases.
         n_failed: Failed cases.
-        n_probed: Those of them that were probed.
+        n_probed: Those that were probed.
         rows: The classes, largest first.
         classes: Case id to class.
         suspects: Case id to the answer that is probably right instead of the label.
@@ -197,7 +197,7 @@ def rows_of(
     Args:
         classes: Case id to class, of all failed cases that were looked at.
         probed: The probes that were made.
-        limits: Class to what could not be measured of it; that of a class without a row stands with `unexplained`.
+        limits: Class to what could not be measured; that of a class without a row stands with `unexplained`.
         real: Share of the failures that are failures by people, where a judge found them.
         unseen: Failures by people that the judge passes: no one knows their cause.
         grader: The grader that reads most failures of the class `label_or_grader` as right; "" if their labels are

@@ -322,7 +322,7 @@ class Evidence:
         distinct_differences: The same on the test cases without a near-duplicate in what an option learned from.
         balance: The most frequent label; None for other tasks.
         agreement: The model whose recorded answers the scores are agreement with; "" if people gave right answers.
-        label_cases: Test cases by label, for all labels of cases and examples; empty for other tasks.
+        label_cases: Number of test cases by label of cases and examples; empty for other tasks.
         critical: Label to the recall that an option needs to meet the target.
         style_grader: Whether the primary grader judges style.
         preferences: Whether there are pairs or ratings of answers.
@@ -342,15 +342,15 @@ class Evidence:
             not settle it.
         wrong_labels: Dev cases whose label people found to be wrong, corrected labels included, of those they labelled.
         contradicted: Share of the failures whose label models contradict, as far as people labelled no failure again.
-        label_ceiling: Findings of people about the labels of test; None before they labelled a part of it.
+        label_ceiling: Findings of people about the labels of test; None before they labelled a part.
         pass_rate: Share of samples on dev that pass; None if failures were not sampled again.
         domain: How strange the text of the domain is to the base.
         forecast: Of the pilot.
-        bills: What an answer of each measured rung costs, by rung.
+        bills: Cost of an answer, by measured rung.
         smaller_usd: Least cost of a thousand answers among all models that were called; None if none was.
         economics: Settings of `[economics]`.
         facts_open: Facts that split the outcome; filled in by the decision, like the next three.
-        training_reasons: Reasons to train, with the status of each.
+        training_reasons: Reasons to train, each with its status.
         recommended: Rung of what should run without training, once that is decided.
         money: What training costs and saves against that option.
         training: The training data, the pilot, and the proofs of a tuned model.
@@ -567,7 +567,7 @@ class Evidence:
         return self.balance.score if self.balance else rung.score or 0.0
 
     def recall_of(self, rung: RungEvidence, label: str, more: int = 0) -> Target:
-        """Say whether the recall of a critical label is reached, if `more` cases of it are answered as well."""
+        """Say whether the recall of a critical label is reached, if `more` of its cases are answered as well."""
         return recall_status(rung, label, self.critical[label], options=self.options, more=more)
 
 
@@ -648,7 +648,7 @@ def rungs_of(record: RunRecord, project: Project) -> dict[str, RungEvidence]:
 
 
 def without_tuned(record: RunRecord, project: Project) -> RunRecord:
-    """Return a run as it was before tuned models, with the best of it (see `best_eligible`)."""
+    """Return a run as it was before tuned models, with its best variant (see `best_eligible`)."""
     return with_eligible_best(replace(record, rungs=[row for row in record.rungs if row.rung != TUNED]), project)
 
 

@@ -108,7 +108,7 @@ RUNG_OF = {
     "few_shot": "few_shot",
     "decoding": "decoding",
 }
-# Class of failures to whether its lever fixes most of them.
+# Class of failures to whether its lever fixes most.
 Levers = dict[str, bool | None]
 _SOUND = {"fail": False, "unknown": None}
 _MEETS = {"met": True, "missed": False, "unresolved": None}

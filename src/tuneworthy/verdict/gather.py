@@ -408,9 +408,9 @@ def stale_since(project: Project, record: RunRecord) -> list[str]:
 
 
 def step_costs(project: Project, data: TaskData | None, models: Mapping[str, OpenModel]) -> dict[str, Cost]:
-    """Return the cost of each rung at most, without the baseline's part but for its own; from no stored answers.
+    """Return the highest cost by rung, without the baseline's part but for its own; from no stored answers.
 
-    Rungs that have nothing to try, and all of them where the data or the prompt cannot be used, are left out.
+    Rungs that have nothing to try, and all rungs where the data or the prompt cannot be used, are left out.
     """
     if data is None:
         return {}

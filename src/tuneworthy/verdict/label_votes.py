@@ -104,7 +104,7 @@ def suspect(
     share of traps (cases with a wrong answer that lures every language model), and how strongly a trap lures. What a
     third voter says where two agree against the label tells traps from wrong labels. Without one, both
     explain the votes, the posterior stays between, and the case is doubtful. The unknown shares are averaged over a
-    grid, so that a case is suspected only if every likely combination of them says so.
+    grid, so that a case is suspected only if every likely combination says so.
 
     Args:
         votes: Case to family to `GIVEN` (the label), another answer, or "" for none.

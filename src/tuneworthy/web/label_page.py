@@ -302,8 +302,7 @@ def file_answers(path: Path, file: AnswerFile, queue: Queue) -> Filed:
         )
     for answer, row in new:
         remark = Remark(answer.comment[:MAX_COMMENT], plan.guideline, _time(answer.time, plan.time))
-        disputed = answer.row in plan.disputed
-        queue.submit_from_page(row, answer.line, answer.seconds, remark, disputed=disputed)
+        queue.submit_from_page(row, answer.line, answer.seconds, remark, disputed=answer.row in plan.disputed)
     return Filed(len(new), len(file.answers) - len(new) - n_gone, n_gone)
 
 

@@ -148,7 +148,7 @@ def content_of(project: Project, record: RunRecord, found: Verdict, changes: Cha
 
 
 def evidence_of(gates: list[GateResult]) -> list[list[list[str]]]:
-    """Return the numbers per gate, as pairs of a name and a text."""
+    """Return the numbers by gate, as pairs of a name and a text."""
     return [
         [[name.replace("_", " "), _text(value)] for name, value in gate.evidence.items() if value not in (None, {}, [])]
         for gate in gates
