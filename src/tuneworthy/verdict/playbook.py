@@ -1,6 +1,6 @@
 """Two weeks from cases to real traffic as a plan: each step done or open by its measurements, with its cost.
 
-Pure: `checklist` looks at `ProjectState`, which `project_state` reads from the project folder. The steps follow the
+Pure: `checklist` looks at `ProjectState`, which `gather` reads from the project folder. The steps follow the
 gates of `verdict.gates`, so that the list and the verdict never disagree.
 """
 
