@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.ray_cluster import ray_cluster
+from tuneworthy import executors
 from tuneworthy.errors import OutsideFault, TuneworthyError, Undecided, UnknownName, UserError
 from tuneworthy.executors import MAX_TRIES, Engine, PooledTask, TaskPool, run_tasks
 
@@ -122,7 +124,21 @@ def test_a_task_has_no_secret_of_the_user_unless_its_caller_passes_it(
     monkeypatch.setenv("SHOWN", "")
     monkeypatch.setenv("MY_API_KEY", "secret")
     run_tasks(tasks_in(tmp_path, {}, n=1), engine, tmp_path, variables=given)
-    assert (tmp_path / "out0").read_text() == ("shown" if given else "")
+    assert (tmp_path / "out0").read_text() == ("shown" if given and engine == "local" else "")  # a cluster has its own
+
+
+def test_a_cluster_that_does_not_answer_is_given_up_after_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    assert executors.CONNECT_S == 60
+    monkeypatch.setattr(executors, "CONNECT_S", 3)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    begun = time.monotonic()
+    with pytest.raises(OutsideFault, match=r"cannot be reached\. .*tasks\.log has the reason\. Start the cl"):
+        run_tasks(tasks_in(tmp_path, {}), "ray", tmp_path)
+    assert time.monotonic() - begun < 30
+    assert "Waiting 3 s at most for Ray (127.0.0.1:1)" in (tmp_path / "tasks.log").read_text()
 
 
 def sbatch(folder: Path) -> Path:

@@ -31,7 +31,7 @@ Invariant: `str(error)` is made of full sentences, the message first and the hin
 
 from collections.abc import Iterable, Set
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class TuneworthyError(Exception):
@@ -56,6 +56,10 @@ class TuneworthyError(Exception):
 
     def __str__(self) -> str:
         return join_sentences(self.message, self.hint) if self.hint else self.message
+
+    def __reduce__(self) -> Any:
+        """Let a child process send an error, whatever its class takes."""
+        return Exception.__new__, (type(self), *self.args), self.__dict__
 
 
 class GateFailed(TuneworthyError):

@@ -11,19 +11,19 @@ called again after it was killed, and twice at a time. It writes its files under
 
 import errno
 import os
-import selectors
 import shlex
+import signal
 import sys
 import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from queue import SimpleQueue
-from typing import IO, Any, Literal
+from queue import Empty, SimpleQueue
+from typing import Any, Literal
 
 import orjson
 
@@ -32,6 +32,7 @@ from tuneworthy.errors import OutsideFault, TuneworthyError, Undecided, UserErro
 from tuneworthy.extras import require
 from tuneworthy.signals import check_stop
 from tuneworthy.store.folder import write_atomic
+from tuneworthy.store.lines import read_lines
 from tuneworthy.types import JsonObject, Say, content_hash, positional
 
 Engine = Literal["local", "ray", "slurm"]
@@ -41,6 +42,8 @@ MAX_TRIES = 3
 MAX_ARRAY = 1000
 # File that gets the next submission, for a command that a job of Slurm repeats.
 REPEATED = "TUNEWORTHY_NEXT"
+# Seconds in which a Ray cluster has to answer.
+CONNECT_S = 60
 # Seconds between two looks at whether the command was stopped.
 _LOOK_S = 0.5
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -60,11 +63,6 @@ class PooledTask:
     arguments: JsonObject
     marker: Path
 
-    def line(self, **more: Any) -> bytes:
-        """Return the task as a line of JSON."""
-        task = {"function": self.function, "arguments": self.arguments, "marker": str(self.marker), **more}
-        return orjson.dumps(task, option=orjson.OPT_APPEND_NEWLINE)
-
 
 def run_tasks(
     tasks: Sequence[PooledTask],
@@ -83,7 +81,8 @@ def run_tasks(
         engine: `local`, `ray` (of RAY_ADDRESS, else one that runs on this machine, else a new local one) or `slurm`.
         folder: Gets logs and scripts. With Ray on several machines and with Slurm, all machines share it.
         workers: Tasks at a time; the number of processors of the machine or cluster if None.
-        variables: Environment of the tasks; `processes.environment()` if None. With Slurm, the scheduler decides.
+        variables: Environment of the tasks; `processes.environment()` if None. A running Ray cluster and Slurm have
+            their own.
         pool: Runs the tasks instead of new processes, if it is open and the engine is not `slurm`.
         say: Gets a sentence when tasks start.
 
@@ -142,28 +141,24 @@ class TaskPool:
             require("ray")
         self.n_children = 1 if self.is_ray else workers or len(os.sched_getaffinity(0))
         self.path = log
-        some = dict(variables or {})
-        own = processes.environment("RAY_") | {"RAY_USAGE_STATS_ENABLED": "0"} | some
         self._start = partial(
             processes.start,
-            processes.main_of(__name__, engine, str(workers or ""), *(some if self.is_ray else ())),
+            processes.main_of(__name__, engine, str(os.getpid()), str(workers or ""), str(CONNECT_S)),
             piped=True,
             own_session=True,
-            variables=own if self.is_ray else variables,
+            variables={**(variables or processes.environment("RAY_")), "RAY_USAGE_STATS_ENABLED": "0"},
         )
         self._children: dict[processes.Child, set[int]] = {}  # with the numbers of their tasks
-        self._rests: dict[processes.Child, bytes] = {}  # the beginnings of answers
+        self._inbox: SimpleQueue[tuple[processes.Child, Any]] = SimpleQueue()
 
     def __enter__(self) -> "TaskPool":
-        self._stack = ExitStack()
-        self._log: IO[bytes] = self._stack.enter_context(self.path.open("ab"))
-        self._ready = self._stack.enter_context(selectors.DefaultSelector())
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in [*self._children]:
-            self._remove(child)
-        self._stack.close()
+        for child in self._children:
+            if not self.is_ray:
+                child.kill()
+            processes.end(child, grace_s=10.0)  # a local cluster ends with its driver
 
     def run(self, tasks: Sequence[PooledTask]) -> None:
         """Run all tasks, then raise the first error.
@@ -171,104 +166,67 @@ class TaskPool:
         Raises:
             TuneworthyError: See `run_tasks`.
         """
-        waiting, tries = deque(enumerate(tasks)), Counter[int]()
-        errors: dict[int, Exception] = {}
+        waiting, tries, errors = deque(range(len(tasks))), Counter[int](), dict[int, Exception]()
         while waiting or any(self._children.values()):
             check_stop()
-            self._hand_out(waiting)
-            for key, _ in self._ready.select(_LOOK_S):
-                child: processes.Child = key.data
-                part = os.read(key.fd, 1 << 16)
-                *lines, self._rests[child] = (self._rests.get(child, b"") + part).split(b"\n")
-                for answer in map(orjson.loads, lines) if part else self._lost(child):
-                    number, task = answer["number"], tasks[answer["number"]]
-                    self._children.get(child, set()).discard(number)
-                    if "lost" not in answer:
-                        if answer["error"]:
-                            errors[number] = _error_of(answer["error"], task, self.path)
-                        continue
-                    tries[number] += 1
-                    if tries[number] < MAX_TRIES:
-                        waiting.append((number, task))
-                    else:
-                        errors[number] = OutsideFault(
-                            f"The process of the task {task.marker} died {MAX_TRIES} times. {answer['lost']}".strip(),
-                            hint=f"{self.path} has its output. Run the same command again to resume.",
-                        )
+            while len(self._children) < min(self.n_children, len(waiting) + sum(map(bool, self._children.values()))):
+                with self.path.open("ab") as log:
+                    child = self._start(log)
+                self._children[child] = set()
+                processes.listen(child, self._inbox)
+            for child, numbers in self._children.items():
+                while waiting and (self.is_ray or not numbers):
+                    numbers.add(waiting[0])
+                    processes.send(child.stdin, (waiting[0], tasks[waiting.popleft()]))
+            for number, error in self._answers():
+                tries[number] += 1
+                if isinstance(error, str) and tries[number] < MAX_TRIES:
+                    waiting.append(number)
+                elif isinstance(error, str):
+                    errors[number] = OutsideFault(
+                        f"The process of the task {tasks[number].marker} died {MAX_TRIES} times. {error}".strip(),
+                        hint=f"{self.path} has its output. Run the same command again to resume.",
+                    )
+                elif error:
+                    errors[number] = error
         if errors:
             raise errors[min(errors)]
 
-    def _hand_out(self, waiting: deque[tuple[int, PooledTask]]) -> None:
-        while waiting:
-            free = next((one for one, own in self._children.items() if self.is_ray or not own), None)
-            if free is None and len(self._children) == self.n_children:
-                return
-            child = free or self._start(self._log)
-            if free is None:
-                assert child.stdout is not None
-                self._children[child] = set()
-                self._ready.register(child.stdout, selectors.EVENT_READ, child)
-            number, task = waiting.popleft()
-            self._children[child].add(number)
-            try:
-                assert child.stdin is not None
-                child.stdin.write(task.line(number=number))
-                child.stdin.flush()
-            except BrokenPipeError:  # its end is read as well
-                return
-
-    def _lost(self, child: processes.Child) -> list[JsonObject]:
-        """Return an answer for each task of a child that died."""
-        numbers = self._children[child]
-        self._remove(child)
+    def _answers(self) -> list[tuple[int, Exception | str | None]]:
+        """Return tasks that have ended, each with its error; a text says how its process died."""
+        try:
+            child, answer = self._inbox.get(timeout=_LOOK_S)
+        except Empty:
+            return []
+        if answer:
+            self._children[child].discard(answer[0])
+            return [answer]
         if self.is_ray:
             raise OutsideFault(
                 "The Ray cluster was lost, or cannot be reached.",
-                hint=f"{self.path} has the reason. Run the same command again to resume.",
+                hint=f"{self.path} has the reason. Start the cluster again, or unset RAY_ADDRESS to use one on this "
+                "machine. Then run the same command again to resume.",
             )
-        return [{"number": number, "lost": f"It ended with status {child.returncode}."} for number in numbers]
-
-    def _remove(self, child: processes.Child) -> None:
-        assert child.stdout is not None
-        self._ready.unregister(child.stdout)
-        del self._children[child]
-        if not self.is_ray:
-            child.kill()
-        processes.end(child, grace_s=10.0)  # a local cluster ends with its driver
+        processes.end(child, grace_s=10.0)
+        return [(number, f"It ended with status {child.returncode}.") for number in self._children.pop(child)]
 
 
-def _error_of(error: JsonObject, task: PooledTask, log: Path) -> Exception:
-    """Return the exception that a task raised."""
-    module, name = error["kind"].split(":")
-    kind = getattr(import_module(module), name) if module.startswith("tuneworthy.") else None
-    if kind is not None and issubclass(kind, TuneworthyError):
-        raised: Exception = kind.__new__(kind, error["message"])
-        raised.__dict__.update(message=error["message"], hint=error["hint"])
-        return raised
-    if error["errno"]:
-        return OSError(error["errno"], os.strerror(error["errno"]), error["filename"] or str(task.marker.parent))
-    return TuneworthyError(f"The task {task.marker} failed: {error['message']}", hint=f"{log} has the traceback.")
-
-
-def perform(task: JsonObject) -> JsonObject | None:
-    """Run a task unless it has its marker, and write the marker; return the error that it raised, as JSON."""
-    marker = Path(task["marker"])
+def perform(function: str, arguments: JsonObject, marker: Path) -> Exception | None:
+    """Run a task unless it has its marker, and write the marker; return the error that it raised."""
     try:
         if not marker.exists():
-            module, _, name = task["function"].partition(":")
+            module, _, name = function.partition(":")
             with writing_to(marker.parent):
-                result = getattr(import_module(module), name)(**task["arguments"])
-                write_atomic(marker, orjson.dumps(result))
+                write_atomic(marker, orjson.dumps(getattr(import_module(module), name)(**arguments)))
+    except TuneworthyError as error:
+        return error
     except Exception as error:
-        if not isinstance(error, TuneworthyError):
-            traceback.print_exc()
-        return {
-            "kind": f"{type(error).__module__}:{type(error).__qualname__}",
-            "message": getattr(error, "message", f"{type(error).__name__}: {error}"),
-            "hint": getattr(error, "hint", ""),
-            "errno": getattr(error, "errno", None),
-            "filename": getattr(error, "filename", None),
-        }
+        traceback.print_exc()
+        if isinstance(error, OSError) and error.errno:
+            return OSError(error.errno, os.strerror(error.errno), error.filename or str(marker.parent))
+        return TuneworthyError(
+            f"The task {marker} failed: {type(error).__name__}: {error}.", hint="The file tasks.log has the traceback."
+        )
     return None
 
 
@@ -277,41 +235,30 @@ def main(kind: str, *arguments: str) -> None:
 
     Args:
         kind: `local`, `ray` or `slurm`.
-        arguments: For Ray, processors and names of the tasks' variables; for Slurm, list, index and step.
+        arguments: Of this process, the parent, and for Ray processors and `CONNECT_S`; for Slurm, list, index and step.
     """
     if kind == "slurm":
-        lines = Path(arguments[0]).read_bytes().splitlines()[int(arguments[1]) :: int(arguments[2])]
-        errors = [error for error in map(perform, map(orjson.loads, lines)) if error]
-        sys.exit("\n".join(f"{error['message']} {error['hint']}" for error in errors) or 0)
-    tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
+        listed = [*read_lines(Path(arguments[0]), PooledTask)][int(arguments[1]) :: int(arguments[2])]
+        errors = [error for task in listed if (error := perform(task.function, task.arguments, task.marker))]
+        sys.exit("\n".join(map(str, errors)) or 0)
+    tasks, answers, lock = processes.messages(sys.stdin.buffer), os.fdopen(os.dup(1), "wb"), threading.Lock()
     os.dup2(2, 1)  # the output of a task is no answer
 
-    lock = threading.Lock()
-
-    def answer(number: int, **result: Any) -> None:
+    def answer(number: int, error: Exception | str | None) -> None:
         with lock:
-            answers.write(orjson.dumps({"number": number, **result}, option=orjson.OPT_APPEND_NEWLINE))
+            processes.send(answers, (number, error))
 
     if kind == "ray":
-        _pass_on(tasks, answer, *arguments)
+        _pass_on(tasks, answer, *arguments[1:])
         return
-    queue: SimpleQueue[bytes] = SimpleQueue()
-    threading.Thread(target=_read_all, args=(tasks, queue), daemon=True).start()
-    while True:
-        task = orjson.loads(queue.get())
-        error = perform(task)
+    processes.die_with_parent(int(arguments[0]))
+    for number, task in tasks:
+        error = perform(task.function, task.arguments, task.marker)
         sys.stdout.flush()
-        answer(task["number"], error=error)
+        answer(number, error)
 
 
-def _read_all(tasks: IO[bytes], queue: SimpleQueue[bytes]) -> None:
-    """Read tasks to the end of the input, then end this process: its owner may have been killed."""
-    for line in iter(tasks.readline, b""):
-        queue.put(line)
-    os._exit(0)
-
-
-def _pass_on(tasks: IO[bytes], answer: Callable[..., None], workers: str, *names: str) -> None:
+def _pass_on(tasks: Iterator[Any], answer: Callable[..., None], workers: str, limit_s: str) -> None:
     """Run tasks on a cluster until the input ends.
 
     Ray ends the process of a driver that loses the head of its cluster, so this is a process of its own.
@@ -319,47 +266,48 @@ def _pass_on(tasks: IO[bytes], answer: Callable[..., None], workers: str, *names
     import ray
     from ray.exceptions import RayError
 
-    root, env = str(Path(__file__).parents[1]), {name: os.environ[name] for name in names}
-    options: JsonObject = {"log_to_driver": False, "runtime_env": {"env_vars": env} if env else None}
+    root, address = str(Path(__file__).parents[1]), os.environ.get("RAY_ADDRESS")
+    print(f"Waiting {limit_s} s at most for Ray ({address or 'a cluster on this machine'})", flush=True)
+    signal.alarm(int(limit_s))  # ends this process: Ray itself tries again for minutes
     try:
-        ray.init(address=os.environ.get("RAY_ADDRESS") or "auto", **options)
+        ray.init(address=address or "auto", log_to_driver=False)
     except ConnectionError:
-        if "RAY_ADDRESS" in os.environ:
+        if address:
             raise
-        ray.init(num_cpus=int(workers) if workers else None, include_dashboard=False, **options)
+        ray.init(num_cpus=int(workers) if workers else None, include_dashboard=False, log_to_driver=False)
+    signal.alarm(0)
 
-    def remote(task: JsonObject) -> Any:  # pickled by value: a node need not have this package in its path
+    def remote(*task: Any) -> Any:  # pickled by value: a node need not have this package in its path
         import sys
         from importlib import import_module
+        from pathlib import Path
 
         sys.path.append(root)
-        return import_module("tuneworthy.executors").perform(task)
+        return import_module("tuneworthy.executors").perform(*task[:2], Path(task[2]))
 
     def done(number: int, future: Any) -> None:
         try:
-            answer(number, error=future.result())
+            answer(number, future.result())
         except RayError as error:  # a worker or a node died
-            answer(number, lost=str(error))
+            answer(number, str(error))
 
     start = ray.remote(max_retries=0)(remote).remote
-    for line in iter(tasks.readline, b""):
-        task = orjson.loads(line)
-        start(task).future().add_done_callback(partial(done, task["number"]))
+    for number, task in tasks:
+        start(task.function, task.arguments, str(task.marker)).future().add_done_callback(partial(done, number))
     ray.shutdown()
 
 
 def _write_array(tasks: Sequence[PooledTask], folder: Path, workers: int | None) -> Undecided:
     """Write the scripts that run `tasks` with Slurm, and return the error that says how to start them."""
     listed, array, again = folder / "tasks.jsonl", folder / "array.sh", folder / "again.sh"
-    rows = listed.read_bytes().splitlines() if listed.exists() else []
-    before = [Path(orjson.loads(row)["marker"]) for row in rows]
-    write_atomic(listed, [task.line() for task in tasks])
+    before = [task.marker for task in read_lines(listed, PooledTask)] if listed.exists() else []
+    write_atomic(listed, [orjson.dumps(task, default=str, option=orjson.OPT_APPEND_NEWLINE) for task in tasks])
     n, name = min(len(tasks), MAX_ARRAY), f"tuneworthy-{content_hash(str(folder))}"
     submit = f"sbatch {shlex.quote(str(array))} && sbatch {shlex.quote(str(again))}"
     head = f"#!/bin/bash\n#SBATCH --job-name={name}\n#SBATCH --output={folder}/slurm-%A-%a.log\n"
-    limit = f"%{workers}" if workers else ""
+    indices = f"0-{n - 1}%{workers}" if workers else f"0-{n - 1}"
     run = shlex.join(processes.main_of(__name__, "slurm", str(listed)))
-    write_atomic(array, f'{head}#SBATCH --array=0-{n - 1}{limit}\nexec {run} "$SLURM_ARRAY_TASK_ID" {n}\n'.encode())
+    write_atomic(array, f'{head}#SBATCH --array={indices}\nexec {run} "$SLURM_ARRAY_TASK_ID" {n}\n'.encode())
     command = shlex.join(processes.python("-m", "tuneworthy", *sys.argv[1:]))
     write_atomic(
         again,

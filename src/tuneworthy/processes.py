@@ -6,14 +6,20 @@ environment has no secret of the user.
 """
 
 import asyncio
+import ctypes
 import os
+import pickle
 import shutil
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
+from queue import SimpleQueue
 from subprocess import DEVNULL, PIPE, CompletedProcess, Popen, TimeoutExpired
 from subprocess import run as _run
+from threading import Thread
 from typing import IO, Any, TypeAlias
 
 Child: TypeAlias = Popen[bytes]
@@ -30,12 +36,26 @@ _PASSED_PREFIXES = (
     "CUDA", "GOMP_", "HF_HOME", "HF_HUB_", "HIP", "HSA_", "KMP_", "LC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_",
     "OPENBLAS_", "PYTORCH_", "ROCM_", "ROCR_", "TORCH", "TRANSFORMERS_", "TRITON_", "VLLM_", "XDG_CACHE_",
 )  # fmt: skip
+_PR_SET_PDEATHSIG = 1
 _SECRET_PARTS = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
 # Imports this package from its own folder, which then comes last: nothing next to it replaces a module of Python.
 _MAIN = (
     "import sys; sys.path.insert(0, sys.argv[1]); import tuneworthy; sys.path.append(sys.path.pop(0)); "
     "from importlib import import_module; sys.exit(import_module(sys.argv[2]).main(*sys.argv[3:]))"
 )
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel (Linux) to kill this process when its parent dies; exit now if it is dead already.
+
+    The end of a pipe would be enough, but not while native code loads a model and blocks the interpreter.
+
+    Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def python(*arguments: str) -> list[str]:
@@ -133,13 +153,32 @@ async def start_async(command: Sequence[str], log: IO[bytes]) -> asyncio.subproc
     )
 
 
-def send(children: Sequence[Child], line: bytes) -> None:
-    """Write a line to piped children, except to those that have ended."""
-    for child in children:
-        with suppress(BrokenPipeError):
-            if child.stdin is not None:
-                child.stdin.write(line + b"\n")
-                child.stdin.flush()
+def send(pipe: IO[bytes] | None, message: Any) -> None:
+    """Write an object to a pipe, unless the process at its other end has ended."""
+    with suppress(BrokenPipeError):
+        if pipe is not None:
+            pickle.dump(message, pipe)
+            pipe.flush()
+
+
+def messages(pipe: IO[bytes] | None) -> Iterator[Any]:
+    """Yield the objects that another process sends, until its end, which may cut one off."""
+    with suppress(EOFError, UnpicklingError, ValueError):
+        while pipe is not None:
+            yield pickle.load(pipe)
+
+
+def listen(child: Child, inbox: SimpleQueue[tuple[Child, Any]]) -> None:
+    """Put the messages of a piped child into `inbox`, each with the child, and None at the end of its output."""
+
+    def read() -> None:
+        try:
+            for message in messages(child.stdout):
+                inbox.put((child, message))
+        finally:
+            inbox.put((child, None))
+
+    Thread(target=read, daemon=True).start()
 
 
 def end(child: Child, grace_s: float) -> None:

@@ -263,7 +263,7 @@ def test_a_build_that_was_killed_ten_times_ends_with_the_version_of_one_that_was
             workers_now = str(rng.choice([2, 3, 4]))
             child = subprocess.Popen([sys.executable, "-c", CHILD, str(fresh), str(folder), engine, workers_now])
             while killed < KILLS and child.poll() is None:
-                moment = len(markers(folder)) + rng.randrange(1, N_TASKS // KILLS)
+                moment = len(markers(folder)) + rng.randrange(1, N_TASKS // KILLS // 2)
                 while child.poll() is None and len(markers(folder)) < moment:
                     time.sleep(0.01)
                 time.sleep(rng.random() * 0.1)

@@ -170,6 +170,22 @@ def test_a_run_in_shards_has_the_record_of_a_run_in_one_process(
     assert results[0][0]["rungs"][1]["candidates_tried"] > 1
 
 
+def test_a_ray_cluster_that_a_run_starts_has_the_keys_and_folders_of_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: tuple[Any, int]
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(shards, "run_tasks", run_tasks)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    root = project(tmp_path / "p", price=PRICE)
+    script = root / "world.py"
+    script.write_text(script.read_text() + "\nimport os\nassert os.environ['MY_API_KEY'] == 'secret'\n")
+    monkeypatch.setenv("MY_API_KEY", "secret")
+    monkeypatch.setattr(shards, "MIN_REQUESTS", 20)
+    sizes = list[int]()
+    run(root, 2, "ray", sizes=sizes)
+    assert sizes and (calls(root).total(), len(calls(root))) == (expected[1], expected[1])
+
+
 @pytest.fixture
 def waiting(tmp_path: Path) -> Path:
     """A project whose first round waits for three workers elsewhere."""

@@ -128,9 +128,12 @@ class Shards:
             )
         if before and self.engine == "slurm":
             self._run(before)
-        # a worker reads the project file, and knows no model that was trained
-        names = self.project.models.keys() - {self.project.serve.model}
-        return Rounds(self.send, accepts=lambda model: model.name in names, least=MIN_REQUESTS * self.n)
+        return Rounds(
+            self.send,
+            # a worker reads the project file, and knows no model that was trained
+            accepts=lambda model: model.name in self.project.models.keys() - {self.project.serve.model},
+            least=MIN_REQUESTS * self.n,
+        )
 
     async def send(self, wanted: Wanted) -> None:
         """Let workers answer all jobs, and merge their answers.
@@ -211,10 +214,8 @@ class Shards:
             )
             for number in _shares(self.folder)
         ]
-        # keys are not sent to a cluster: its machines have their own
-        variables = dict(os.environ) if this.engine == "local" else None
         try:
-            run_tasks(tasks, this.engine, folder, workers=n, variables=variables)
+            run_tasks(tasks, this.engine, folder, workers=n, variables=os.environ)  # with the keys of providers
         except Undecided as error:
             raise Undecided(
                 error.message,
@@ -316,62 +317,51 @@ def work(
         return ""
     own = Folder(folder.path / f"shards/{number}")
     with own.lock(say), closing(ResponseStore(own.responses)) as store:
-        play(ShardWorker(load(Path(root)), this, store, number).answer(path))
+        play(_answer(load(Path(root)), this, store, number, path))
         write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))
     return this.id
 
 
-class ShardWorker:
-    """Answers one share of a round.
+async def _answer(project: Project, this: OpenRound, store: ResponseStore, number: int, path: Path) -> None:
+    """Answer the requests of a file, as far as budget and provider allow; errors as in `work`."""
+    models, spending = Models(project), store.spending()
+    budget = Budget(this.budgets[number - 1], spending.usd, spending.unanswered_usd)
+    runner = Runner(store, budget, ShotPool(()), seed=project.split.seed + number, compares=False)
+    try:
+        results = await asyncio.gather(
+            *(
+                runner.answer(
+                    Variant(name=f"shard {number}", model=name, model_identity={}, system=None, user=""),
+                    models[name],
+                    jobs,
+                    slots(project, models[name], len(this.budgets))[number - 1],  # its part of the concurrency
+                )
+                for name, jobs in _jobs(path, this, models).items()
+            ),
+            return_exceptions=True,
+        )
+    finally:
+        await models.close()
+    for error in results:
+        # the driver sees all shards: it repeats these calls, and blames the provider or not
+        is_down = this.engine == "slurm" and not len(store)
+        left = BudgetSpent if is_down else BudgetSpent | OutsideFault | ModelError
+        if isinstance(error, BaseException) and not isinstance(error, left):
+            raise error
 
-    Args:
-        project: The project, here.
-        this: The round.
-        store: Of the shard.
-        number: The shard, from 1.
-    """
 
-    def __init__(self, project: Project, this: OpenRound, store: ResponseStore, number: int) -> None:
-        self.project, self.this, self.store, self.number = project, this, store, number
-        self.models = Models(project)
-        spending = store.spending()
-        budget = Budget(this.budgets[number - 1], spending.usd, spending.unanswered_usd)
-        self.runner = Runner(store, budget, ShotPool(()), seed=project.split.seed + number, compares=False)
-
-    async def answer(self, path: Path) -> None:
-        """Answer the requests of a file, as far as budget and provider allow; errors as in `work`."""
-        try:
-            jobs = self._read(path)
-            results = await asyncio.gather(*map(self._ask, jobs, jobs.values()), return_exceptions=True)
-        finally:
-            await self.models.close()
-        for error in results:
-            # the driver sees all shards: it repeats these calls, and blames the provider or not
-            is_down = (
-                isinstance(error, OutsideFault | ModelError) and self.this.engine == "slurm" and not len(self.store)
+def _jobs(path: Path, this: OpenRound, models: Models) -> dict[str, list[Job]]:
+    """Return the requests of a file by model, compared with the round."""
+    for name, identity in this.models.items():
+        if (mine := models[name].identity) != canonical(identity):
+            raise UserError(
+                f"models.{name} is {mine.decode()} here, but {canonical(identity).decode()} where the run is.",
+                hint="Give the worker the same project file, model files and packages.",
             )
-            if error is not None and (is_down or not isinstance(error, BudgetSpent | OutsideFault | ModelError)):
-                raise error
-
-    def _read(self, path: Path) -> dict[str, list[Job]]:
-        for name, identity in self.this.models.items():
-            if (mine := self.models[name].identity) != canonical(identity):
-                raise UserError(
-                    f"models.{name} is {mine.decode()} here, but {canonical(identity).decode()} where the run is.",
-                    hint="Give the worker the same project file, model files and packages.",
-                )
-        jobs: dict[str, list[Job]] = {}
-        for row in read_lines(path, ShardRequest):
-            key = response_key(self.models[row.model].identity, outgoing(row.request), row.repeat)
-            if key.hex() != row.key:
-                raise UserError(
-                    f"{path}: the request for case {row.case} was changed.", hint="Run `tuneworthy run` again."
-                )
-            jobs.setdefault(row.model, []).append(Job(Case(id=row.case, input=None), row.repeat, row.request, key))
-        return jobs
-
-    async def _ask(self, name: str, jobs: Sequence[Job]) -> None:
-        """Answer the requests to one model, with this worker's part of its concurrency."""
-        concurrency = slots(self.project, self.models[name], len(self.this.budgets))[self.number - 1]
-        variant = Variant(name=f"shard {self.number}", model=name, model_identity={}, system=None, user="")
-        await self.runner.answer(variant, self.models[name], jobs, concurrency)
+    jobs: dict[str, list[Job]] = {}
+    for row in read_lines(path, ShardRequest):
+        key = response_key(models[row.model].identity, outgoing(row.request), row.repeat)
+        if key.hex() != row.key:
+            raise UserError(f"{path}: the request for case {row.case} was changed.", hint="Run `tuneworthy run` again.")
+        jobs.setdefault(row.model, []).append(Job(Case(id=row.case, input=None), row.repeat, row.request, key))
+    return jobs

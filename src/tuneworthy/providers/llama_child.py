@@ -6,19 +6,18 @@ that, standard input is only a leash: when the parent closes it, or dies, the ch
 that native code prints goes to standard error, which the parent points at a log file.
 """
 
-import ctypes
 import json
 import os
-import signal
 import sys
 from dataclasses import dataclass
 from typing import Any
+
+from tuneworthy import processes
 
 # Exit status after ``{"error"}``.
 LOAD_FAILED = 3
 # About 0.01 ms: with ten times that, a busy process besides it halves the speed once more (benchmarks/embedded.py).
 SPINS = "200"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +49,6 @@ class EngineSettings:
     parent: int = 0
     api_key: str = ""
     slot_folder: str = ""
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel (Linux) to kill this process when its parent dies; exit now if it is dead already.
-
-    The leash would be enough, but not while native code loads a model and blocks the interpreter.
-
-    Source: prctl(2), PR_SET_PDEATHSIG.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 def parameters(settings: EngineSettings) -> Any:
@@ -111,7 +97,7 @@ def main() -> None:
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # native code prints to both
     settings = EngineSettings(**json.loads(sys.stdin.buffer.readline()))
-    die_with_parent(settings.parent)
+    processes.die_with_parent(settings.parent)
     share_cores()
     try:
         import xllamacpp

@@ -18,7 +18,7 @@ import orjson
 
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.lines import sync
-from tuneworthy.types import JsonMapping, JsonObject, content_hash
+from tuneworthy.types import JsonMapping, content_hash
 
 # Writes the files into an empty folder; may return further keys per file for the record.
 Fill = Callable[[Path], Mapping[str, JsonMapping] | None]
@@ -46,7 +46,12 @@ def freeze_folder(
     with scratch(parent, ".part") as part:
         more = fill(part) or {}
         paths = {str(path.relative_to(part)): path for path in sorted(part.rglob("*")) if path.is_file()}
-        files = {name: {**_synced(path), **more.get(name, {})} for name, path in paths.items()}
+        for path in paths.values():
+            sync(path)
+        files = {
+            name: {"sha256": sha256_of_file(path), "n_bytes": path.stat().st_size, **more.get(name, {})}
+            for name, path in paths.items()
+        }
         document = {**about, "files": files, "times": times}
         content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
         folder = parent / identity(orjson.loads(content))
@@ -107,8 +112,3 @@ def changed(folder: Path, record: str) -> Path | None:
 def sha256_of_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _synced(path: Path) -> JsonObject:
-    sync(path)
-    return {"sha256": sha256_of_file(path), "n_bytes": path.stat().st_size}

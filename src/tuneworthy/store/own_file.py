@@ -1,7 +1,6 @@
 """A file without a name that only this process reads: for what would take too much memory."""
 
 import os
-from array import array
 from collections.abc import Sequence
 from tempfile import TemporaryFile
 from typing import TypeVar, overload
@@ -49,21 +48,3 @@ class OwnFile:
         ):
             content += more
         return content
-
-
-class OwnTexts(StoredSequence[str]):
-    """Texts in an own file; all are added before the first is read."""
-
-    def __init__(self) -> None:
-        self._file, self._ends = OwnFile(), array("Q", [0])
-
-    def add(self, text: str) -> None:
-        self._ends.append(self._file.write(text.encode("utf-8", "surrogatepass")))
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def item(self, number: int) -> str:
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        return self._file.read(self._ends[number], self._ends[number + 1]).decode("utf-8", "surrogatepass")

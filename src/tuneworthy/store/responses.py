@@ -242,8 +242,7 @@ class ResponseStore:
             ValueError: The answer cannot be written as JSON (a lone surrogate, a huge number).
             UserError: The file cannot be written.
         """
-        (first,) = self.put_many([(key, answer, cost_usd, note)])
-        return first
+        return self.put_many([(key, answer, cost_usd, note)])[0]
 
     def put_many(self, answers: Iterable[tuple[bytes, Answer, float, int]]) -> list[bool]:
         """Commit answers, and take the notes of their calls back, in one transaction (see `put`)."""
