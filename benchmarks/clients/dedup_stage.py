@@ -30,9 +30,10 @@ def shingles(text: str) -> list[str]:
 
 def ours_exact(texts: list[str]) -> list[int]:
     """Ours: exact."""
-    from tuneworthy.dataset.checks.duplicates import exact_duplicates
+    from tuneworthy.dataset.checks.duplicates import digests
+    from tuneworthy.dataset.columns import first_equal
 
-    return np.flatnonzero(exact_duplicates(texts) >= 0).tolist()
+    return np.flatnonzero(first_equal(digests(texts)) >= 0).tolist()
 
 
 def plain_exact(texts: list[str]) -> list[int]:

@@ -20,8 +20,13 @@ from tuneworthy.types import JsonObject
 @CLASSICAL_MODELS.register("majority")
 def fit_majority(rows: Sequence[QuestionAnswer], seed: int) -> MajorityLabel:
     counts = sorted(Counter(r.answer.strip() for r in rows).items())
-    state = {"labels": [label for label, _ in counts], "shares": [n / len(rows) for _, n in counts]}
-    return fitted(MajorityLabel, state, "majority", rows, seed)
+    return fitted(
+        MajorityLabel,
+        {"labels": [label for label, _ in counts], "shares": [n / len(rows) for _, n in counts]},
+        "majority",
+        rows,
+        seed,
+    )
 
 
 def _nearest(rows: Sequence[QuestionAnswer]) -> tuple[JsonObject, JsonObject]:
@@ -45,8 +50,9 @@ def fit_copy_rules(rows: Sequence[QuestionAnswer], seed: int) -> CopiedAnswer:
     pairs = [(text, spans[0]) for text, spans in zip(texts, align(field, texts, leaves), strict=True) if spans]
     rules = learn_rules([text for text, _ in pairs], [span for _, span in pairs]) if field.copied else {}
     state = {"nearest": nearest, "field": asdict(field), "rules": rules}
-    parameters |= {"copied_rows": len(pairs), "copies": field.copied}
-    return fitted(CopiedAnswer, state, "copy_rules", rows, seed, **parameters)
+    return fitted(
+        CopiedAnswer, state, "copy_rules", rows, seed, **parameters, copied_rows=len(pairs), copies=field.copied
+    )
 
 
 @CLASSICAL_MODELS.register("answer_tagger")

@@ -115,10 +115,13 @@ def candidates(kind: TaskKind) -> list[str]:
     """
     if kind not in get_args(TaskKind):
         raise ValueError(f"expected one of {', '.join(get_args(TaskKind))}, got {kind!r}")
-    own = sorted(CLASSICAL_MODELS.names() - set(BUILTINS))
     return [
         *(name for name, (_, kinds) in BUILTINS.items() if kind in kinds),
-        *(name for name in own if kind in getattr(CLASSICAL_MODELS.get(name), "kinds", ())),
+        *(
+            name
+            for name in sorted(CLASSICAL_MODELS.names() - set(BUILTINS))
+            if kind in getattr(CLASSICAL_MODELS.get(name), "kinds", ())
+        ),
     ]
 
 

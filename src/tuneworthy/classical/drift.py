@@ -16,6 +16,7 @@ import numpy as np
 
 from tuneworthy.arrays import Bools, Floats, Ints
 from tuneworthy.cases.normalize import normalise
+from tuneworthy.cases.stratified import numbered
 from tuneworthy.stats.auroc import fold_areas
 from tuneworthy.types import Bounds, Texts
 
@@ -107,8 +108,7 @@ def _folds(questions: Texts, positive: Bools, seed: int) -> Ints:
     """Deal the rows over the folds, those of one question together, both classes evenly."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    numbers: dict[str, int] = {}
-    owners = [numbers.setdefault(normalise(question), len(numbers)) for question in questions]
+    owners = numbered(map(normalise, questions))
     folds = np.zeros(len(questions), np.int64)
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(questions)), positive, owners)):

@@ -99,8 +99,13 @@ def fit_head(vectors: Floats32, codes: Ints, labels: Texts) -> JsonObject:
         weights, intercept = model.coef_, model.intercept_
         if len(columns) == 2:
             weights, intercept = (np.concatenate([-part, part]) / 2 for part in (weights, intercept))
-    weights = weights.T.astype(np.float32)
-    return {"labels": labels, "columns": columns, "temperature": 1.0, "weights": weights, "intercept": intercept}
+    return {
+        "labels": labels,
+        "columns": columns,
+        "temperature": 1.0,
+        "weights": weights.T.astype(np.float32),
+        "intercept": intercept,
+    }
 
 
 def usual_powers(texts: Texts) -> Floats:

@@ -98,8 +98,8 @@ def _fit_fields(rows: Sequence[QuestionAnswer], seed: int, encoder: SentenceEnco
         "copied_fields": list(map(list, aligned)),
         "C": DEFAULT_C,
         **features.parameters,
+        **({"encoder": pinned(SPEC).sha256} if encoder else {}),
     }
-    parameters |= {"encoder": pinned(SPEC).sha256} if encoder else {}
     return fitted(FieldPredictor, state, "embedding_tagger" if encoder else "field_tagger", rows, seed, **parameters)
 
 

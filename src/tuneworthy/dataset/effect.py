@@ -147,8 +147,9 @@ class EffectMeter:
         usable = [n for n, row in enumerate(rows[:most]) if row.question.strip() and row.answer.strip()]
         accepted = [(rows[n].answer.strip(),) for n in usable] + expected
         if self.labels:
-            allowed = self.labels.keys()
-            accepted = [tuple(answer for answer in several if answer in allowed) or (_OTHER,) for several in accepted]
+            accepted = [
+                tuple(answer for answer in several if answer in self.labels) or (_OTHER,) for several in accepted
+            ]
         is_label = np.array([several[0] != _OTHER for several in accepted], bool)
         stays = stays[usable]
         return AskedSample(

@@ -112,8 +112,7 @@ class PairAgreement:
 
     def fits(self, questions: Ints, answers: Ints) -> Bools:
         """Whether answers of rows fit questions of rows, better than nearly all pairs that are drawn."""
-        fits: Bools = (self._terms(questions, answers) / self._spread).sum(axis=1) > self.limit
-        return fits
+        return np.asarray((self._terms(questions, answers) / self._spread).sum(axis=1) > self.limit)
 
     def _terms(self, questions: Ints, answers: Ints) -> Floats:
         own = np.asarray(self._sides[0][questions].multiply(self._sides[1][answers]).sum(axis=1)).ravel()

@@ -163,13 +163,17 @@ def pair_scorer(project: Project, cases: Cases, rows: Examples, labels: Texts) -
     kind = guess_kind([case.expected for case in cases if case.labelled])
 
     def scores(pairs: Examples) -> list[tuple[float | None, float | None]]:
-        context = GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
         try:
-            grader = make_grader(section, context)
+            grader = make_grader(
+                section, GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed)
+            )
         except UserError:  # `check` says why it cannot be built
             return [(None, None)] * len(pairs)
-        found = [example_case(row, kind) for row in pairs]
-        asked = {str(n): replace(case, id=str(n)) for n, case in enumerate(found) if case is not None}
+        asked = {
+            str(n): replace(case, id=str(n))
+            for n, row in enumerate(pairs)
+            if (case := example_case(row, kind)) is not None
+        }
         traces = [
             Trace(
                 case_id=n, variant_id="pair", repeat=0, messages=(), response=Response(text=text, finish_reason="stop")

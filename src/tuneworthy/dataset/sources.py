@@ -168,10 +168,7 @@ def _labels(cases: Cases, rows: StoredRows) -> NamedInts:
     Those that the cases expect, and answers that several rows have, but no refusals nor answers that say nothing.
     """
     expected = [case.expected for case in cases if case.labelled]
-    answers: Counter[str] = Counter()
-    for row in rows:
-        if len(answer := row.answer.strip()) <= _LONGEST_LABEL:
-            answers[answer] += 1
+    answers = Counter(answer for row in rows if len(answer := row.answer.strip()) <= _LONGEST_LABEL)
     kind = guess_kind(expected)
     if kind.name == "short_answer":
         kind = guess_kind([*expected, *answers.elements()])

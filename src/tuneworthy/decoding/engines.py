@@ -70,8 +70,7 @@ class Sampling:
         return cls(**{name: value for name, value in decoding.items() if name in names and value is not None})
 
     def set_values(self) -> NamedFloats:
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
 
 
 @frozen

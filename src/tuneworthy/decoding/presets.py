@@ -63,20 +63,20 @@ class Preset:
             return found
         if known.order.index("min_p") < known.order.index("temperature"):
             at = found["temperature"].value if temperature is None else temperature
-            moved = round(min_p_at_one(min_p.value, at), 4)
             source = (
                 f"{known.label} applies min_p before the temperature, so min_p = m is translated to m^T "
                 f"({known.source})"
             )
-            found["min_p"] = Value(value=moved, mark=min_p.mark, source=f"{min_p.source}; {source}")
+            found["min_p"] = Value(
+                value=round(min_p_at_one(min_p.value, at), 4), mark=min_p.mark, source=f"{min_p.source}; {source}"
+            )
         if "top_k" in known.may_differ(NEUTRAL):
             reason = (
                 "{engine} has a default top_k that applies unless you set it ({url})"
                 if known.defaults["top_k"]
                 else "{engine} takes top_k from the model's generation_config.json unless you set it ({url})"
             )
-            source = reason.format(engine=known.label, url=known.source)
-            found["top_k"] = Value(value=0, mark="measured", source=source)
+            found["top_k"] = Value(value=0, mark="measured", source=reason.format(engine=known.label, url=known.source))
         return found
 
     def decoding(self, engine: str | None, temperature: float | None = None) -> JsonObject:

@@ -181,8 +181,7 @@ def explain(
     for name in engine.order:
         value, now = resolved.values[name], steps[-1].left
         if _acts(name, value, resolved.greedy, engine, counts):
-            after = _apply(name, value, now, counts, engine)
-            steps.append(SamplingStep(name, value, resolved.origins[name], after))
+            steps.append(SamplingStep(name, value, resolved.origins[name], _apply(name, value, now, counts, engine)))
     if resolved.greedy:
         left = steps[-1].left
         first = int(np.argmin(left.ids[: _top_k(left.logits, 1, ties=True)]))  # of those that tie, the smallest number

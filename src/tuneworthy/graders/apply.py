@@ -56,9 +56,7 @@ def label_faults(grader: Grader, cases: Iterable[Case]) -> NamedTexts:
     """
     if not grader.needs_expected:
         return {}
-    labelled = (case for case in cases if case.has_answer)
-    faults = {case.id: _of_case(grader, case).case_fault(case) for case in labelled}
-    return {case_id: fault for case_id, fault in faults.items() if fault}
+    return {case.id: fault for case in cases if case.has_answer and (fault := _of_case(grader, case).case_fault(case))}
 
 
 def try_grader(grader: Grader, cases: Iterable[Case]) -> dict[str, Score]:
@@ -77,8 +75,9 @@ def answers_to_try(grader: Grader, cases: Iterable[Case]) -> tuple[Case | None, 
         grader: It; no model is called.
         cases: The first with a usable label is answered, by its label and by another one.
     """
-    words = (case for case in cases if case.has_answer and not case.expects_calls)
-    usable = [case for case in words if not grader.label_fault(case.expected)]
+    usable = [
+        case for case in cases if case.has_answer and not case.expects_calls and not grader.label_fault(case.expected)
+    ]
     if not usable or grader.identity.get("type") in _UNTRIED:
         return None, {}
     right, *more = accepted(usable[0].expected)
@@ -141,8 +140,11 @@ def aggregate(scores: Sequence[Score], case_ids: Texts | None = None, *, order: 
     """
     ids = range(len(scores)) if case_ids is None else case_ids
     position = {case_id: index for index, case_id in enumerate(dict.fromkeys(ids if order is None else order))}
-    scored = ((i, score) for i, score in zip(ids, scores, strict=True) if not score.unscored and i in position)
-    counted = [(position[i], score.num, score.den) for i, score in scored]
+    counted = [
+        (position[i], score.num, score.den)
+        for i, score in zip(ids, scores, strict=True)
+        if not score.unscored and i in position
+    ]
     where, num, den = np.array(counted, dtype=np.float64).reshape(-1, 3).T
     index, size = where.astype(np.intp), len(position)
     repeats = np.bincount(index, minlength=size)

@@ -57,8 +57,7 @@ class Declines:
         self.identity = content_hash(asdict(lists))
 
     def __call__(self, response: Response) -> bool:
-        refused = response.finish_reason in _DECLINED_FINISH
-        return refused or (not response.tool_calls and self.text(response.text))
+        return response.finish_reason in _DECLINED_FINISH or (not response.tool_calls and self.text(response.text))
 
     def text(self, text: str) -> bool:
         head = _folded(text[:HEAD_CHARS]).lstrip(_EDGES)

@@ -18,7 +18,7 @@ import orjson
 from tuneworthy.config.graders import JsonFields
 from tuneworthy.graders.base import GRADERS, AnswerGrader
 from tuneworthy.graders.json_text import find_object
-from tuneworthy.types import Case, JsonMapping, Score, Texts, Trace
+from tuneworthy.types import Case, JsonMapping, Score, Texts, Trace, grouped
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 # A comparable value: ("s", folded text), ("n", number), ("b", bool) or ("o", canonical bytes).
@@ -81,11 +81,11 @@ def compare(
 
 def pairs(value: JsonMapping, fields: Texts | None) -> dict[str, list[Atom]]:
     """Flatten an object to its comparable values by dotted path."""
-    found: dict[str, list[Atom]] = {}
-    for path, one in _leaves(value, ""):
-        if fields is None or any(path == name or path.startswith(f"{name}.") for name in fields):
-            found.setdefault(path, []).append(atom(one))
-    return found
+    return grouped(
+        (path, atom(one))
+        for path, one in _leaves(value, "")
+        if fields is None or any(path == name or path.startswith(f"{name}.") for name in fields)
+    )
 
 
 def matches(left: Sequence[Atom], right: Sequence[Atom]) -> int:

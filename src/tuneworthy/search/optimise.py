@@ -141,8 +141,10 @@ def part(cases: Cases, n: int) -> tuple[list[Case], list[Case]]:
     for unit in units_of(cases):
         if len(taken) + len(unit.members) <= n:
             taken.update(unit.members)
-    head = [case for place, case in enumerate(cases) if place in taken]
-    return head, [case for place, case in enumerate(cases) if place not in taken]
+    return (
+        [case for place, case in enumerate(cases) if place in taken],
+        [case for place, case in enumerate(cases) if place not in taken],
+    )
 
 
 def why_no_sides(cases: Cases, budget: int) -> str:
@@ -272,8 +274,11 @@ class _GepaAdapter:
         judged = self._wait(lambda: self._evaluate(candidate[PART], batch))
         self._answered |= {(candidate[PART], case.id) for case, one in zip(batch, judged, strict=True) if one.sent}
         self.unscored |= {(candidate[PART], case.id) for case, one in zip(batch, judged, strict=True) if one.unscored}
-        answers, scores = [one.answer for one in judged], [one.score for one in judged]
-        return EvaluationBatch(outputs=answers, scores=scores, trajectories=list(judged) if capture_traces else None)
+        return EvaluationBatch(
+            outputs=[one.answer for one in judged],
+            scores=[one.score for one in judged],
+            trajectories=list(judged) if capture_traces else None,
+        )
 
     def make_reflective_dataset(
         self, candidate: NamedTexts, eval_batch: Any, components_to_update: Texts

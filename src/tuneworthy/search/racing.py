@@ -206,13 +206,14 @@ class _Running:
 
     def result(self, n_dev: int) -> Race:
         finished = self.ranked()
-        winner = cheapest_of_the_best(finished, n_dev).variant
         rest = [entry for entry in self.entries.values() if entry.variant not in self.alive]
-        rest.sort(key=lambda entry: (-entry.n, -entry.score, self._order[entry.variant.id]))
-        entries = [*finished, *rest]
+        entries = [
+            *finished,
+            *sorted(rest, key=lambda entry: (-entry.n, -entry.score, self._order[entry.variant.id])),
+        ]
         return Race(
             entries=entries,
-            winner=winner,
+            winner=cheapest_of_the_best(finished, n_dev).variant,
             calls=sum(entry.n for entry in entries),
         )
 

@@ -46,13 +46,11 @@ class DeclinedShare(MappedCheck):
         n_declined = int(columns.whole("declined").sum())
         low, high = clopper_pearson(n_unanswerable, len(expected))
         if not low <= n_declined / len(rows) <= high:
-            message = (
-                f"The assistant declines to answer in {n_declined / len(rows):.1%} of rows ({n_declined} of "
-                f"{len(rows)}). The share of unanswerable cases is {n_unanswerable / len(expected):.1%} "
-                f"({n_unanswerable} of {len(expected)})."
-            )
             yield RowFinding(
-                code="too_many_declined" if n_declined / len(rows) > high else "too_few_declined", message=message
+                code="too_many_declined" if n_declined / len(rows) > high else "too_few_declined",
+                message=f"The assistant declines to answer in {n_declined / len(rows):.1%} of rows ({n_declined} of "
+                f"{len(rows)}). The share of unanswerable cases is {n_unanswerable / len(expected):.1%} "
+                f"({n_unanswerable} of {len(expected)}).",
             )
 
 

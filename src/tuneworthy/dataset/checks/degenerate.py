@@ -51,11 +51,12 @@ def _compiled() -> JsonObject:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     data = orjson.loads(files("tuneworthy.dataset.checks").joinpath("degenerate.json").read_bytes())
-    patterns = {}
-    for name, alternatives in data["patterns"].items():
-        patterns[name] = re2.compile(
+    patterns = {
+        name: re2.compile(
             re.sub("<<([A-Z]+)>>", lambda part: str(data["parts"][part[1]]), "|".join(alternatives)).encode(), options
         )
+        for name, alternatives in data["patterns"].items()
+    }
     # Matches every text with a fault that is not its words; code, in backquotes, is taken out first.
     faults = "control", "tokens", "headings", "open", "close", "traceback", "error", "whole_tag", "placeholders"
     patterns["any"] = re2.compile(b"|".join([b"`", *(patterns[name].pattern for name in faults)]), options)
@@ -74,8 +75,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _without(name: str, answer: str) -> bytes:
-    rest: bytes = _PATTERNS[name].sub(b" ", _bytes(answer))
-    return rest
+    return bytes(_PATTERNS[name].sub(b" ", _bytes(answer)))
 
 
 def loops(answer: str) -> bool:

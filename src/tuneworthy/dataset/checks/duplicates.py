@@ -10,7 +10,7 @@ from itertools import chain
 import numpy as np
 from xxhash import xxh3_64_intdigest, xxh3_128_digest, xxh3_128_hexdigest
 
-from tuneworthy.arrays import Hashes, Ints
+from tuneworthy.arrays import Hashes
 from tuneworthy.cases.normalize import folded, normalise, normalised_bytes, question_of, signed, words
 from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_check
 from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns, first_equal
@@ -20,19 +20,7 @@ from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.types import Example, Examples, TextPair, calls_of, frozen
 
 
-def exact_duplicates(texts: Iterable[str]) -> Ints:
-    """Return for each row the number of the first row with the same normalised text, or -1 if it is the first.
-
-    Args:
-        texts: The rows, (n,); read once, and not kept: 128 bits of hash a row are.
-
-    >>> exact_duplicates(["Hello!", "bye", "  hello"]).tolist()
-    [-1, -1, 0]
-    """
-    return first_equal(_digests(texts))
-
-
-def _digests(texts: Iterable[str]) -> Hashes:
+def digests(texts: Iterable[str]) -> Hashes:
     """Return (n_texts, 2) hashes of the normalised texts."""
     return np.frombuffer(b"".join(xxh3_128_digest(normalised_bytes(text)) for text in texts), np.uint64).reshape(-1, 2)
 
@@ -70,7 +58,7 @@ class ExactCheck(MappedCheck):
     """
 
     def mapper(self, rows: Examples, context: CheckContext) -> Mapper:
-        return lambda some: {"digests": _digests(map(_key, some))}
+        return lambda some: {"digests": digests(map(_key, some))}
 
     def join(self, columns: RowColumns, rows: Examples, context: CheckContext) -> RowFindings:
         same = first_equal(columns.whole("digests"))
@@ -158,9 +146,8 @@ def compare_band(columns: RowColumns, band: int, threshold: float) -> Arrays:
     """Return the pairs of a band: see `near.BandPairs`."""
     from tuneworthy.dataset.dedup.near import band_pairs
 
-    keys = np.concatenate([part["bands"][band] for part in columns.parts])
     found = band_pairs(
-        keys,
+        np.concatenate([part["bands"][band] for part in columns.parts]),
         columns.whole("compared"),
         columns.whole("sets"),
         columns.whole("starts"),

@@ -112,8 +112,7 @@ def out_of_fold(texts: Texts, labels: Texts, encoder: Encoder | None = None, see
     learned = _learned(codes, seed)
     features = TextFeatures()
     matrix = features.fit_transform([texts[row] for row in learned])
-    views: list[tuple[Any, Callable[[Texts], Any], Callable[..., Predict]]]
-    views = [(matrix, features.transform, _fit)]
+    views: list[tuple[Any, Callable[[Texts], Any], Callable[..., Predict]]] = [(matrix, features.transform, _fit)]
     if encoder is not None and len(texts) <= MOST_LEARNED and sum(map(about_pieces, texts)) <= AFFORDABLE:
         views.append(
             (encoder.encode([texts[row] for row in learned]), encoder.encode, partial(_fit, temperature=_OF_VECTORS))
@@ -142,8 +141,7 @@ def _folds(texts: Texts, codes: Ints, n_folds: int, seed: int) -> Ints:
     order = order[np.argsort(codes[order], kind="stable")]
     folds = np.zeros(len(texts), np.int64)
     folds[order] = np.arange(len(texts)) % n_folds
-    dealt: Ints = folds[owners]
-    return dealt
+    return np.asarray(folds[owners])
 
 
 def _learned(codes: Ints, seed: int) -> Ints:
@@ -179,8 +177,7 @@ def _vote(matrix: Any, codes: Ints, seed: int) -> Predict:
             np.add.at(
                 votes[start : start + _BLOCK], (own, places[nearest]), np.maximum(alike[own, nearest], 0) ** _POWER
             )
-        shares: Floats = votes / votes.sum(axis=1, keepdims=True)
-        return shares
+        return np.asarray(votes / votes.sum(axis=1, keepdims=True))
 
     return predict
 
@@ -324,9 +321,11 @@ def find_random(texts: Texts, labels: Texts, cases: Cases, encoder: Encoder | No
 
 
 def shared_answers(answers: Texts) -> set[str]:
-    counts = Counter(answers)
-    texts = {answer: n for answer, n in counts.most_common(MOST_ANSWERS) if answer and answer[0] not in "{["}
-    shared = {answer: n for answer, n in texts.items() if n >= MIN_OF_A_LABEL}
+    shared = {
+        answer: n
+        for answer, n in Counter(answers).most_common(MOST_ANSWERS)
+        if n >= MIN_OF_A_LABEL and answer and answer[0] not in "{["
+    }
     return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
 
 

@@ -129,7 +129,6 @@ def _form(label: str) -> tuple[frozenset[str], str]:
 
 
 def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
-    changed = with_turns(row, (*row.messages[:-1], {**row.messages[-1], "content": name}))
     subject = row.answer.strip()
     return RowFinding(
         row=number,
@@ -137,7 +136,7 @@ def _renamed(number: int, row: Example, code: str, name: str) -> RowFinding:
         subject=subject,
         message=f"{subject!r} becomes {name!r}",
         action="mask",
-        changed=changed,
+        changed=with_turns(row, (*row.messages[:-1], {**row.messages[-1], "content": name})),
     )
 
 

@@ -172,12 +172,12 @@ class PersonalData:
                     action=self.action,
                 )
         if left:  # about the set: no policy can ask to mask these rows once more
-            message = (
-                f"{len(left)} masked {plural(len(left), 'row', 'rows')} still "
+            yield RowFinding(
+                code="personal_data",
+                message=f"{len(left)} masked {plural(len(left), 'row', 'rows')} still "
                 f"{plural(len(left), 'contains', 'contain')} personal data, the first is {left[0]}; remove or "
-                f"edit {plural(len(left), 'it', 'them')}, then import the file again"
+                f"edit {plural(len(left), 'it', 'them')}, then import the file again",
             )
-            yield RowFinding(code="personal_data", message=message)
 
     def repair(self, row: Example) -> Example:
         masker = Masker()
@@ -200,12 +200,11 @@ class PersonalData:
             {key: value if key == "role" else masker.mask_json(value) for key, value in message.items()}
             for message in row.messages
         )
-        meta = {key: value for key, value in row.meta.items() if key != TEACHER}
         teacher = {TEACHER: Masker(look=look).mask_json(row.meta[TEACHER])} if TEACHER in row.meta else {}
         return replace(
             row,
             messages=turns,
-            meta=masker.mask_json(meta) | teacher,
+            meta=masker.mask_json({key: value for key, value in row.meta.items() if key != TEACHER}) | teacher,
             group=row.group and _hashed(row.group, look(row.group)),
             tags=tuple(_hashed(tag, look(tag)) for tag in row.tags),
             id=id_of(turns),

@@ -5,7 +5,7 @@ date. The share of its rows that are contradicted is compared with the share amo
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
@@ -20,7 +20,7 @@ from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns
 from tuneworthy.dataset.evidence import PairAgreement, endings, exchanged_sides, unlike
 from tuneworthy.dataset.records import file_of
 from tuneworthy.stats.intervals import clopper_pearson
-from tuneworthy.types import Example, Examples, TextPair, Texts, calls_of, frozen, positional
+from tuneworthy.types import Example, Examples, TextPair, Texts, calls_of, frozen, grouped, positional
 
 # Rows that are judged at a time, in runs of neighbours; and the fewest that are judged.
 MOST_ROWS, RUN, MIN_ROWS = 6_000, 50, 100
@@ -239,7 +239,6 @@ def _by_text(questions: Texts, answers: Texts, context: CheckContext, *, prose: 
         "unlike_others": unlike(*sides, agreement.scores, seed) & tells & prose,
         "exchanged": exchanged,
     }
-    codes = {int(n): code for code, rows in found.items() for n in np.flatnonzero(rows)}
     nothing = [""] * len(asked)
     return Judged(
         fits=agreement.fits,
@@ -247,16 +246,13 @@ def _by_text(questions: Texts, answers: Texts, context: CheckContext, *, prose: 
         given=nothing,
         predicted=nothing,
         words="answers do not fit their questions or the other answers",
-        codes=codes,
+        codes={int(n): code for code, rows in found.items() for n in np.flatnonzero(rows)},
     )
 
 
 def accused(rows: Examples, judged: Judged) -> Iterator[AccusedSource]:
     """Yield the sources with clearly more contradicted rows than the rest, the worst first; each without the former."""
-    members = defaultdict(list)
-    for number, row in enumerate(rows):
-        for column in {*columns_of(row)}:
-            members[column].append(number)
+    members = grouped((column, number) for number, row in enumerate(rows) for column in {*columns_of(row)})
     values = {key: np.array(own) for key, own in members.items() if len(own) >= MIN_OF_A_SOURCE}
     left = np.ones(len(rows), bool)
     while found := [
@@ -281,9 +277,7 @@ def _slipped(named: Iterable[str], numbers: Ints, rows: Examples, judged: Judged
 
 def _source(key: TextPair, own: Ints, left: Bools, judged: Judged, n_values: int) -> AccusedSource | None:
     """Return the source if its share is clearly above that of the others, label by label; else None."""
-    rest = left.copy()
-    rest[own] = False
-    others = np.flatnonzero(rest)
+    others = np.setdiff1d(np.flatnonzero(left), own)
     if min(len(own), len(others)) < MIN_OF_A_SOURCE:
         return None
     n_own, n_all = Counter(judged.given[n] for n in own), Counter(judged.given[n] for n in (*own, *others))

@@ -71,7 +71,4 @@ def _alike(word: str, other: str) -> bool:
 
 
 def rows_with(texts: Iterable[str], wanted: frozenset[str]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(wanted.intersection(text.split()))
-    return counts
+    return Counter(word for text in texts for word in wanted.intersection(text.split()))

@@ -136,15 +136,14 @@ async def draft_cases(
             request, name = asked[trace.case_id]
             for question, expected in read_answer(trace.text if trace.response else "", brief.variables):
                 n_read += 1
-                if len(found[name]) < wanted[name] and near.add(_text_of(question)):
-                    documents = () if name == "unanswerable" else request.documents
+                if len(found[name]) < wanted[name] and near.add(question_of(Case(id="", input=question))):
                     found[name].append(
                         Case(
                             id=Case.make_id(question),
                             input=question,
                             expected=expected,
                             tags=(name,),
-                            documents=documents,
+                            documents=() if name == "unanswerable" else request.documents,
                             drafted=True,
                         )
                     )
@@ -158,8 +157,9 @@ async def draft_cases(
             hint="Set a stronger model in [teacher], or describe the task in more detail.",
         )
     cases = tuple(chain.from_iterable(found.values()))
-    situations = {name: len(some) for name, some in found.items()}
-    return Drafts(cases, n_read, near.n_refused + n_copies, situations, spread(cases))
+    return Drafts(
+        cases, n_read, near.n_refused + n_copies, {name: len(some) for name, some in found.items()}, spread(cases)
+    )
 
 
 def _requests(
@@ -208,10 +208,6 @@ def read_answer(text: str, variables: Texts = ()) -> Iterator[tuple[str | JsonOb
         if is_whole and row.get("expected", "") != "":
             yield question, row["expected"]
         at = text.find("{", end)
-
-
-def _text_of(question: str | JsonObject) -> str:
-    return question_of(Case(id="", input=question))
 
 
 def _drop_copies(found: dict[str, list[Case]], present: Cases) -> int:

@@ -161,14 +161,13 @@ def sift(queries: Import, project: Project, context: CheckContext, treatment: Tr
     rows = list(checked.rows)
     if limit is not None and len(rows) > limit:
         order = sorted(range(len(rows)), key=lambda n: rank(context.seed, rows[n].id))
-        detail = f"not drawn because --limit is {limit}"
         for row in (rows[n] for n in sorted(order[limit:])):
             rejects.append(
                 RowLine(
                     source=row.source,
                     check="limit",
                     reason="beyond_limit",
-                    detail=detail,
+                    detail=f"not drawn because --limit is {limit}",
                     row={"messages": list(row.messages), "meta": dict(row.meta)},
                 )
             )

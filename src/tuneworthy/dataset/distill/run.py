@@ -184,10 +184,16 @@ async def distill(
         id="",
         seconds=0.0,
     )
-    rejects = [*queries.rejects(), *sifted.rejects, *_bad_answers(answered)]
     read = {code: reason.words for code, reason in queries.record.reasons.items()}
     descriptions = {**read, **sifted.descriptions, **messages.TEACHER_REASONS}
-    done = write_import(store, about, rows, rejects, descriptions=descriptions, seconds=time.monotonic() - started)
+    done = write_import(
+        store,
+        about,
+        rows,
+        [*queries.rejects(), *sifted.rejects, *_bad_answers(answered)],
+        descriptions=descriptions,
+        seconds=time.monotonic() - started,
+    )
     if not rows:
         raise UserError(
             f"The teacher gave no usable answer to any of the {len(answered)} questions.",
@@ -291,11 +297,10 @@ def _student_row(
     if response.tool_calls:
         answer["tool_calls"] = list(response.tool_calls)
     turns = (*_prompt_turns(one.row, project, teaching.student_system), answer)
-    parameters = description.parameters or {}
     date = next(date for trace, date in zip(one.traces, one.dates, strict=True) if trace is selection.trace)
     teacher = replace(
         description,
-        parameters={key: value for key, value in parameters.items() if key not in response.dropped},
+        parameters={key: value for key, value in (description.parameters or {}).items() if key not in response.dropped},
         served=response.model or None,
         date=_day(date),
     )
@@ -387,8 +392,7 @@ class TeacherShots(ShotPool):
             return {}
         more = replace(shots, k=shots.k + SPARE) if shots.mode != "fixed" else shots
         questions = {case.id: normalise(question_of(case)) for case in cases}
-        chosen = super().select(more, cases)
-        others = {
-            case: [row for row in rows if normalise(row.question) != questions[case]] for case, rows in chosen.items()
+        return {
+            case: tuple([row for row in rows if normalise(row.question) != questions[case]][-shots.k :])
+            for case, rows in super().select(more, cases).items()
         }
-        return {case: tuple(rows[-shots.k :]) for case, rows in others.items()}

@@ -97,8 +97,9 @@ def select(
         chosen = next(n for n in ended if contents[n] == majority)
         selection = Selection(traces[chosen], how="majority")
         if n_most / len(traces) < agree or any(n == n_most for _, n in others):
-            detail = f"the most frequent answer occurs in {n_most} of {len(traces)} samples"
-            selection = Selection(None, "disagreement", detail)
+            selection = Selection(
+                None, "disagreement", f"the most frequent answer occurs in {n_most} of {len(traces)} samples"
+            )
     return replace(
         selection,
         share=None if chosen is None or len(traces) == 1 else votes[contents[chosen]] / len(traces),
@@ -121,8 +122,7 @@ def _graded(
             f"the best answer scores {values[best]:.3f}, below the threshold of {accept:g} (n = {len(values)})",
         ), best
     last = min(values, key=lambda n: (values[n], n))
-    worst = traces[last] if values[last] < values[best] else None
-    return Selection(traces[best], how="grader", worst=worst), best
+    return Selection(traces[best], how="grader", worst=traces[last] if values[last] < values[best] else None), best
 
 
 def _content(trace: Trace) -> str:

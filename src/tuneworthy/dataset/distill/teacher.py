@@ -13,6 +13,8 @@ from tuneworthy.types import Example, JsonObject, Variant, content_hash
 
 # Key of the teacher in a row's `meta`.
 KEY = "teacher"
+# Types of the fields of a pin that are no texts.
+_NO_TEXTS: Mapping[str, type] = {"parameters": Mapping, "samples": Mapping, "hosted": bool, "allows_training": bool}
 _NOT_PROMPT = ("name", "notes", "model", "model_identity", "decoding", "by_tag", "max_tokens")
 Terms = Literal["pass", "fail", "unknown", "not_applicable"]
 
@@ -41,14 +43,17 @@ def describe_teacher(variant: Variant, *, hosted: bool, allows_training: bool | 
 
 
 def _prompt_hash(variant: Variant) -> str:
-    content = {key: value for key, value in asdict(variant).items() if key not in _NOT_PROMPT}
-    return content_hash({key: value for key, value in content.items() if key != "tools" or value})
+    return content_hash(
+        {key: value for key, value in asdict(variant).items() if key not in _NOT_PROMPT and (key != "tools" or value)}
+    )
 
 
 def is_teacher(variant: Variant, pinned: TeacherPin) -> bool:
     """Return whether a variant has the model and the prompt of a teacher, whatever its parameters are."""
-    same_model = content_hash(dict(variant.model_identity)) == pinned.identity
-    return same_model and _prompt_hash(replace(variant, cascade=None)) == pinned.prompt
+    return (
+        content_hash(dict(variant.model_identity)) == pinned.identity
+        and _prompt_hash(replace(variant, cascade=None)) == pinned.prompt
+    )
 
 
 def teacher_of(row: Example) -> TeacherPin | None:
@@ -61,15 +66,11 @@ def teacher_of(row: Example) -> TeacherPin | None:
         return TeacherPin(model=value)
     if not isinstance(value, Mapping) or not value:
         return None
-    facts: JsonObject = {}
-    for field in fields(TeacherPin):
-        item = value.get(field.name)
-        if field.name in {"parameters", "samples"}:
-            usable = isinstance(item, Mapping)
-        else:
-            usable = isinstance(item, bool) if field.name in {"hosted", "allows_training"} else isinstance(item, str)
-        if usable:
-            facts[field.name] = item
+    facts: JsonObject = {
+        field.name: item
+        for field in fields(TeacherPin)
+        if isinstance(item := value.get(field.name), _NO_TEXTS.get(field.name, str))
+    }
     return TeacherPin(**facts)
 
 
@@ -115,8 +116,10 @@ def terms_of(teachers: Sequence[TeacherRecord]) -> tuple[Terms, str]:
     if forbidden := [one for one in teachers if one.allows_training is False]:
         return "fail", _each(forbidden, "the model's terms of use forbid training on its outputs")
     if unknown := [one for one in teachers if one.allows_training is None]:
-        why = "whether the model's terms of use allow training is unknown, because teacher.allows_training is not set"
-        return "unknown", _each(unknown, why)
+        return "unknown", _each(
+            unknown,
+            "whether the model's terms of use allow training is unknown, because teacher.allows_training is not set",
+        )
     where = "; ".join(sorted({one.terms for one in teachers if one.terms}))
     return "pass", _each(
         teachers, f"the model's terms of use allow training on its outputs{f' ({where})' if where else ''}"

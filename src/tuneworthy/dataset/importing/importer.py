@@ -173,11 +173,10 @@ def source_files(
     others = [Path(normpath(root / (one.path or one.name))) for one in base.record.sources] if base else []
     names = names_of([*others, *paths])[len(others) :]
     read = ReadAs(**asdict(request), version=f"{__version__}/{SCHEMA_VERSION}")
-    sources = []
-    for name, path in zip(names, paths, strict=True):
-        sha256, n_bytes = file_digest(path)
-        sources.append(SourceRecord(name=name, sha256=sha256, n_bytes=n_bytes, path=relpath(path, root), read=read))
-    return sources
+    return [
+        SourceRecord(name=name, sha256=sha256, n_bytes=n_bytes, path=relpath(path, root), read=read)
+        for name, path, (sha256, n_bytes) in zip(names, paths, map(file_digest, paths), strict=True)
+    ]
 
 
 def names_of(paths: Paths) -> list[str]:
@@ -266,8 +265,9 @@ def _write_rejects(rejects: Iterable[Reject], source: SourceRecord, writer: Impo
     for one in rejects:
         words = f"expected {one.words}" if one.got else one.words
         detail = f"{words}, got {one.got}" if one.got else words
-        line = RowLine(source=f"{source.name}:{one.line}", reason=one.reason, detail=detail, **_shown(one.raw))
-        writer.reject(line, words)
+        writer.reject(
+            RowLine(source=f"{source.name}:{one.line}", reason=one.reason, detail=detail, **_shown(one.raw)), words
+        )
 
 
 def _fault(line: int, turns: Messages, raw: Any, *, repaired: bool) -> Reject | None:
