@@ -192,8 +192,7 @@ def answered(project: Path) -> dict[str, Any]:
     from tuneworthy.cases import read_dataset
     from tuneworthy.config import load
     from tuneworthy.ship.ancestry import lineage
-    from tuneworthy.ship.merged_weights import merge_folder
-    from tuneworthy.ship.qlora import base_in_training
+    from tuneworthy.ship.merged_weights import base_in_training, merge_folder
     from tuneworthy.store import Folder
     from tuneworthy.store.artifacts import latest_artifact
     from tuneworthy.store.frozen import scratch
@@ -223,7 +222,7 @@ def timed(project: Path) -> dict[str, float]:
     from tuneworthy.cases import read_dataset
     from tuneworthy.config import load
     from tuneworthy.ship.parity.server_forms import LlamaForm
-    from tuneworthy.ship.serve import llama_cpp
+    from tuneworthy.ship.served import llama_cpp
     from tuneworthy.store import Folder
 
     path = Path(command(project, "export", "gguf")["output"]["path"])

@@ -61,7 +61,7 @@ def main() -> int:
             done = subprocess.run([*command, *words, "--project", folder], capture_output=True, check=False)
             assert done.returncode in statuses, done.stderr.decode()
         import tuneworthy
-        from tuneworthy.ladder.provenance import required_run
+        from tuneworthy.ladder.session import required_run
 
         started, before = time.perf_counter(), time.process_time()
         path = root / "report.html"

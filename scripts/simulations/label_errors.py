@@ -12,9 +12,8 @@ from itertools import product
 
 import numpy as np
 
-from tuneworthy.verdict.label_audit import audited_share
+from tuneworthy.verdict.label_audit import SESSION, audited_share
 from tuneworthy.verdict.label_votes import CLASSIFIER, GIVEN, Suspicion, suspect
-from tuneworthy.verdict.suspects import SESSION
 
 CORRELATIONS = (0.0, 0.3, 0.6, 0.9)
 NOISES = (0.0, 0.05, 0.1, 0.2)

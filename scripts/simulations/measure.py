@@ -34,8 +34,8 @@ from tuneworthy.verdict.base import Cost
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.error_analysis import ErrorAnalysis, best_language_model
 from tuneworthy.verdict.evidence import Evidence, JudgeEvidence, SearchEvidence, rungs_of, with_eligible_best
+from tuneworthy.verdict.label_audit import RELABELLED, drawn, relabelling
 from tuneworthy.verdict.probes import analyse_errors
-from tuneworthy.verdict.suspects import RELABELLED, drawn, relabelling
 
 T = TypeVar("T")
 PROVENANCE = Provenance(

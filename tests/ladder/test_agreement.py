@@ -17,7 +17,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.ladder.label_sample import drawn_sample
 from tuneworthy.ladder.record import RunRecord, read_record
 from tuneworthy.store import Folder
-from tuneworthy.web.runs import history
+from tuneworthy.web.run_views import history
 from tuneworthy.web.state import UiState
 
 

@@ -18,7 +18,7 @@ from tuneworthy.config import load
 from tuneworthy.decoding import presets as decoding_presets
 from tuneworthy.errors import ConfigError
 from tuneworthy.ladder.commands.sweep import DecodingSweep
-from tuneworthy.ladder.comparisons import read_comparisons
+from tuneworthy.ladder.comparison_plan import read_comparisons
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.own_models import TunedModel, _is_base, config_of, tuned_models
 from tuneworthy.ladder.record import RungRecord, read_record

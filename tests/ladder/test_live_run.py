@@ -27,9 +27,9 @@ from tuneworthy.cli.progress import RunProgress
 from tuneworthy.config import load
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder import run as ladder_run
-from tuneworthy.ladder.provenance import run_note, shown_run
 from tuneworthy.ladder.record import RungRecord, RunRecord, read_record
 from tuneworthy.ladder.run import RungWatcher, run_ladder
+from tuneworthy.ladder.session import run_note, shown_run
 from tuneworthy.signals import stop_at_once
 from tuneworthy.store import Folder, ResponseStore
 from tuneworthy.store import folder as folder_module

@@ -17,7 +17,6 @@ from tuneworthy.engine.latency import Latency
 from tuneworthy.errors import UserError
 from tuneworthy.ladder import measurement
 from tuneworthy.ladder.estimate import estimate_run
-from tuneworthy.ladder.provenance import changed_since
 from tuneworthy.ladder.record import RunRecord, write_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.rung import TaskInfo, View
@@ -25,7 +24,7 @@ from tuneworthy.ladder.rung_details import ModelResult
 from tuneworthy.ladder.rungs import model
 from tuneworthy.ladder.rungs.decoding import with_setting
 from tuneworthy.ladder.rungs.model import ModelRung, _dominates, on_model, retirement
-from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.session import changed_since, open_session
 from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.capabilities import THINKING_TOKENS, _table, capabilities_of
 from tuneworthy.report.findings import answer

@@ -17,12 +17,11 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.case_answers import open_answers
 from tuneworthy.ladder.comparison_plan import read_comparisons
-from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import BestVariant, RungRecord, RunRecord, read_record, shown_better
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.rung import view_of
 from tuneworthy.ladder.rungs.model import ModelRung
-from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.session import open_session, required_run
 from tuneworthy.ladder.variant_lookup import current, resolve
 from tuneworthy.report.findings import answer, target_sentence
 from tuneworthy.stats.comparisons import SHARED

@@ -20,7 +20,8 @@ from tuneworthy.config import load
 from tuneworthy.errors import ConfigError, UserError
 from tuneworthy.exports.variant import export_variant
 from tuneworthy.ladder.commands.compare import _step, compare_variants
-from tuneworthy.ladder.comparisons import comparison_id, read_comparisons, take_comparison
+from tuneworthy.ladder.comparison_plan import read_comparisons
+from tuneworthy.ladder.comparisons import comparison_id, take_comparison
 from tuneworthy.ladder.record import write_record
 from tuneworthy.ladder.run import LadderRun
 from tuneworthy.ladder.session import Session, open_session

@@ -30,7 +30,7 @@ from tuneworthy.report.answers import MAX_LINES, cases_table, failed_table, fail
 from tuneworthy.report.charts import LineChart
 from tuneworthy.report.render import Document, render_html, render_markdown
 from tuneworthy.report.run_report import document
-from tuneworthy.report.table import Bar, Bars, Table
+from tuneworthy.report.text import Bar, Bars, Table
 from tuneworthy.types import Cascade, Shots
 from tuneworthy.verdict.answer import StoredVerdict
 from tuneworthy.verdict.decide import decide

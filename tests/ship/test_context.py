@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tuneworthy.ship.ancestry import context_of
-from tuneworthy.ship.serve import SLOTS, choose
+from tuneworthy.ship.served import SLOTS, choose
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 

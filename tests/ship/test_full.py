@@ -18,7 +18,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.ship.gguf import export_gguf
 from tuneworthy.ship.merge import merge
 from tuneworthy.ship.parity.run import check_parity
-from tuneworthy.ship.serve import choose
+from tuneworthy.ship.served import choose
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact
 

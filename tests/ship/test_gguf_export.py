@@ -22,8 +22,15 @@ from tuneworthy.providers.gguf_writer import WRITTEN, Tensor, _type_of
 from tuneworthy.providers.models import find, pull
 from tuneworthy.providers.weights import from_float32, write_tensors
 from tuneworthy.ship.gguf import K_QUANTS, adds_bos, export_gguf, source_of, write_gguf
-from tuneworthy.ship.gguf_model import GgufModel, HfConfig, permuted
-from tuneworthy.ship.gguf_tokens import TokenizerFile, end_ids, pre_tokenizer, read_vocabulary
+from tuneworthy.ship.gguf_model import (
+    GgufModel,
+    HfConfig,
+    TokenizerFile,
+    end_ids,
+    permuted,
+    pre_tokenizer,
+    read_vocabulary,
+)
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, latest_artifact, write_artifact
 
@@ -372,7 +379,7 @@ def test_llama_cpp_computes_what_transformers_does(
     from tuneworthy.ship.parity.measure import divergence
     from tuneworthy.ship.parity.server_forms import LlamaForm
     from tuneworthy.ship.parity.transformers_form import TransformersForm, renderer_of
-    from tuneworthy.ship.serve import llama_cpp
+    from tuneworthy.ship.served import llama_cpp
 
     tokenizer = tokenizer_of(kind)
     model = model_of(architecture, len(tokenizer), **more)

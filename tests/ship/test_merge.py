@@ -12,9 +12,8 @@ import pytest
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import from_float32, to_float32, write_tensors
-from tuneworthy.ship.lora import read_adapter
 from tuneworthy.ship.merge import merge
-from tuneworthy.ship.merged_weights import merge_folder
+from tuneworthy.ship.merged_weights import merge_folder, read_adapter
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
 

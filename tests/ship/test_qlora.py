@@ -16,11 +16,10 @@ pytest.importorskip("peft", reason="pip install 'tuneworthy[train]'")
 import tiny_circle as tiny
 
 from tuneworthy.providers.model_safety import tensors_of
-from tuneworthy.ship import qlora
+from tuneworthy.ship import merged_weights
 from tuneworthy.ship.merge import merge
-from tuneworthy.ship.merged_weights import merge_folder
+from tuneworthy.ship.merged_weights import base_in_training, merge_folder
 from tuneworthy.ship.parity import run
-from tuneworthy.ship.qlora import base_in_training
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
 
@@ -45,15 +44,15 @@ def bitsandbytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         pytest.importorskip("bitsandbytes", reason="pip install 'tuneworthy[train]'")
         return
     functional = SimpleNamespace(quantize_4bit=quantize_4bit, dequantize_4bit=dequantize_4bit)
-    dequantise = qlora.dequantise
+    dequantise = merged_weights.dequantise
 
     def stand_in(base: Path, target: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:  # no longer, as transformers and PEFT look for the package
-            patch.setattr(qlora, "require", lambda _: None)
+            patch.setattr(merged_weights, "require", lambda _: None)
             patch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(functional=functional))
             dequantise(base, target)
 
-    monkeypatch.setattr(qlora, "dequantise", stand_in)
+    monkeypatch.setattr(merged_weights, "dequantise", stand_in)
 
 
 def scratch_merge(store: Folder, adapter: Artifact, base: Path, route: str) -> Artifact:

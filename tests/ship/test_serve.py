@@ -15,7 +15,7 @@ from tuneworthy.cli import serve
 from tuneworthy.errors import UserError
 from tuneworthy.ship.parity.request import ParityRequest
 from tuneworthy.ship.parity.run import serving_proof
-from tuneworthy.ship.serve import rank_limit
+from tuneworthy.ship.served import rank_limit
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from tests.train.test_rows_that_share import rows  # noqa: E402
 from tests.train.tiny import write_tiny  # noqa: E402
-from tuneworthy.ship.qlora import dequantise  # noqa: E402
+from tuneworthy.ship.merged_weights import dequantise  # noqa: E402
 from tuneworthy.train.checkpoints import OPTIMISER, newest  # noqa: E402
 from tuneworthy.train.settings import Method, TrainingSettings  # noqa: E402
 from tuneworthy.train.trainer import Ran, loaded, train_rows  # noqa: E402

@@ -25,7 +25,7 @@ from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import LabelCeiling, NextAction, Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence, JudgeEvidence, RungEvidence, SearchEvidence
-from tuneworthy.verdict.suspects import chance_to_show
+from tuneworthy.verdict.label_audit import chance_to_show
 
 NAMES: Final = {
     "classical": "classical/linear", "baseline": "baseline/today", "prompt": "prompt/xml_contract",

@@ -20,8 +20,7 @@ from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.engine.models import Models
 from tuneworthy.errors import ProviderError
-from tuneworthy.ladder.provenance import required_run
-from tuneworthy.ladder.session import open_session
+from tuneworthy.ladder.session import open_session, required_run
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.providers.models import pull
 from tuneworthy.regressions.sets import general_sentences

@@ -20,14 +20,13 @@ from tests.verdict.planted import RUNGS, differences, failures, project, rung, t
 from tuneworthy.config.ladder import Constraints, Economics
 from tuneworthy.config.serving import violation
 from tuneworthy.money.economics import MOST_REQUESTS
-from tuneworthy.verdict import facts as facts_module
+from tuneworthy.verdict import outcome as outcome_module
 from tuneworthy.verdict.base import Outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.facts import facts_of
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.options import options_of
-from tuneworthy.verdict.outcome import Ruling, decided
+from tuneworthy.verdict.outcome import Ruling, decided, facts_of
 
 PROJECTS = 300
 ORDER = ("classical", "baseline", "prompt", "retrieval", "model", "few_shot", "decoding", "teacher")
@@ -294,5 +293,5 @@ def test_every_open_project_has_a_next_step_that_may_settle_it(answers: Answers)
 def test_a_rule_that_ignores_what_is_missing_is_found(
     fact: str, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts_module, "RUNG_OF", {})  # nothing could meet the target that was not compared
+    monkeypatch.setattr(outcome_module, "RUNG_OF", {})  # nothing could meet the target that was not compared
     assert turned(fact, answers)

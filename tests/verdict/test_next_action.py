@@ -19,10 +19,9 @@ from tuneworthy.verdict.answer import Verdict
 from tuneworthy.verdict.base import Cost, Forecast, LabelCeiling, NextAction
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.evidence import BASE, RIGHTS, ROWS, Evidence, JudgeEvidence, SearchEvidence
-from tuneworthy.verdict.facts import RUNG_OF, DecisionFacts, facts_of
 from tuneworthy.verdict.gates import run_gates
 from tuneworthy.verdict.options import options_of
-from tuneworthy.verdict.outcome import Ruling
+from tuneworthy.verdict.outcome import RUNG_OF, DecisionFacts, Ruling, facts_of
 
 LARGE = rung("baseline", "baseline/large", 0.9, status="reference", usd_per_1k=1.0)
 REST = [replace(one, score=0.6, status="no_gain", usd_per_1k=1.0) for one in RUNGS if one.rung not in {"classical"}][1:]

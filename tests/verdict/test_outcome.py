@@ -11,9 +11,8 @@ import pytest
 
 from tuneworthy.money.serving import RunningCost
 from tuneworthy.verdict import outcome as outcome_module
-from tuneworthy.verdict.facts import TRUE_UNLESS_LISTED, DecisionFacts
 from tuneworthy.verdict.options import Option, best_unmet, best_within_bill, costs_at_most, is_saving, recommend
-from tuneworthy.verdict.outcome import completions, decided, open_facts
+from tuneworthy.verdict.outcome import TRUE_UNLESS_LISTED, DecisionFacts, completions, decided, open_facts
 
 TODAY = Option(option="today", rung="baseline", kind="today", usd_per_1k=1.0)
 SMALL = Option(option="small", rung="model", kind="variant", usd_per_1k=0.1)

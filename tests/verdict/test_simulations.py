@@ -17,7 +17,7 @@ from scripts.simulations.rules import Measured, is_near, right_answer
 from scripts.simulations.table import Row, above, cell, cells, tables
 from scripts.simulations.truth import BY, CAUSES, CONDITIONS, FIRM, TRUTHS, Condition, Truth, draw
 
-from tuneworthy.verdict import facts
+from tuneworthy.verdict import outcome
 from tuneworthy.verdict.decide import decide
 from tuneworthy.verdict.gates import to_decide
 
@@ -55,10 +55,10 @@ def test_few_verdicts_are_firm_and_wrong_and_most_are_firm_where_the_keys_are_gi
 
 NEVER = dict.fromkeys(("met", "missed", "unresolved"), False)
 FAULTS: dict[str, tuple[ModuleType, str, object, Truth]] = {
-    "a target is never met": (facts, "_MEETS", NEVER, "met"),
-    "no lever counts": (facts, "_levers", lambda *_: {}, "knowledge"),
-    "cost is no reason": (facts, "cost_is_a_reason", lambda *_: False, "cost"),
-    "training always pays": (facts, "can_pay", lambda *_: True, "money"),
+    "a target is never met": (outcome, "_MEETS", NEVER, "met"),
+    "no lever counts": (outcome, "_levers", lambda *_: {}, "knowledge"),
+    "cost is no reason": (outcome, "cost_is_a_reason", lambda *_: False, "cost"),
+    "training always pays": (outcome, "can_pay", lambda *_: True, "money"),
     "documents are not asked for": (to_decide, "may_need_documents", lambda _: False, "documents_unknown"),
 }
 

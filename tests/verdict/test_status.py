@@ -27,9 +27,9 @@ from tuneworthy.verdict.answer import Verdict, store_verdict, tried_commands
 from tuneworthy.verdict.base import Cost, Forecast, NextAction, Outcome
 from tuneworthy.verdict.evidence import Evidence, RungEvidence, TrainingEvidence
 from tuneworthy.verdict.gather import read_state, stale_since
+from tuneworthy.verdict.label_audit import suspects_path
 from tuneworthy.verdict.playbook import STEPS as STEP_ROWS
 from tuneworthy.verdict.playbook import Checklist, ProjectState, checklist
-from tuneworthy.verdict.suspects import suspects_path
 
 STEPS = [
     "cases", "baseline", "prompt", "model", "retrieval", "decoding", "decision", "dataset", "training", "parity",

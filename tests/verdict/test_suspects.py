@@ -26,14 +26,14 @@ from tuneworthy.store import Folder
 from tuneworthy.types import Case
 from tuneworthy.verdict import label_audit
 from tuneworthy.verdict.error_analysis import FILE, ErrorAnalysis
-from tuneworthy.verdict.label_audit import audited_share
-from tuneworthy.verdict.suspects import (
+from tuneworthy.verdict.label_audit import (
     AT_MOST,
     DRAW_SEED,
     LOOK_ALPHA,
     RELABELLED,
     SESSION,
     Relabelling,
+    audited_share,
     chance_to_show,
     drawn,
     read_relabelled,
@@ -239,7 +239,7 @@ def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_ev
     assert verdict_of(noisy, capsys)["label_ceiling"] is None
     assert invoke(label) == 0
     assert capsys.readouterr().out.endswith(f"Next: tuneworthy label --project {noisy} --labeller ada audit --apply\n")
-    strata = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
+    strata = Folder(noisy).read(label_audit.STRATA, dict[str, bool]) or {}
     audited = read_relabelled(load(noisy))
     assert len(strata) == 200 and sum(strata[case] for case in audited) == sum(strata.values()) > 10
     assert sum(not strata[case] for case in audited) == SESSION[False]
@@ -255,7 +255,7 @@ def test_an_audit_of_test_finds_the_share_of_wrong_labels_and_its_labels_mend_ev
     assert invoke(["run", "--rung", "baseline", "--rung", "model", "--yes", "--project", str(noisy)]) == 0
     after = verdict_of(noisy, capsys)
     assert after["label_ceiling"]["share"] < 0.02 and after["options"][0]["score"] == pytest.approx(0.95, abs=0.02)
-    assert (Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}) == strata
+    assert (Folder(noisy).read(label_audit.STRATA, dict[str, bool]) or {}) == strata
 
 
 def test_a_label_is_wrong_only_if_all_people_who_labelled_the_case_contradict_it(
@@ -291,7 +291,7 @@ def test_the_sheet_of_an_audit_tells_neither_label_nor_answer_nor_stratum(
     assert len(sheets) > 10 and not any(
         label in sheet.partition("\n\n")[0] for sheet in sheets for label in ("red", "green", "blue")
     )
-    strata = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
+    strata = Folder(noisy).read(label_audit.STRATA, dict[str, bool]) or {}
     order = [
         strata[case.id] for sheet in sheets for case in read_cases(noisy / "cases.jsonl").cases if case.text in sheet
     ]
@@ -302,10 +302,10 @@ def test_a_test_case_that_is_added_gets_a_stratum_and_no_other_case_changes_its_
     strata = {case.id: False for case in read_data(load(noisy)).split.test}
     first = min(strata)
     del strata[first]
-    Folder(noisy).write(label_audit.FILE, strata)
+    Folder(noisy).write(label_audit.STRATA, strata)
     with open_answers(load(noisy)) as answers:
         drawn = label_audit.cases_to_audit(answers)
-    stored = Folder(noisy).read(label_audit.FILE, dict[str, bool]) or {}
+    stored = Folder(noisy).read(label_audit.STRATA, dict[str, bool]) or {}
     assert stored.keys() == {*strata, first} and stored.items() >= strata.items()
     assert len(drawn) == SESSION[False] + stored[first]
 

@@ -31,7 +31,7 @@ from tuneworthy.ship.merge import merge  # noqa: E402
 from tuneworthy.ship.parity.request import ParityRequest  # noqa: E402
 from tuneworthy.ship.parity.run import check_parity, serving_proof  # noqa: E402
 from tuneworthy.ship.parity.server_forms import VllmForm  # noqa: E402
-from tuneworthy.ship.serve import MAX_LOGPROBS, NAME, choose  # noqa: E402
+from tuneworthy.ship.served import MAX_LOGPROBS, NAME, choose  # noqa: E402
 from tuneworthy.store import Folder  # noqa: E402
 
 N_PROMPTS = 64

@@ -32,10 +32,10 @@ from tuneworthy.report.card import document
 from tuneworthy.report.names import names_of
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import TrainingState
+from tuneworthy.web.run_views import content_of as verdict_content
 from tuneworthy.web.security import Access, Gate
 from tuneworthy.web.server import READS, WRITES, create_app
 from tuneworthy.web.state import UiState
-from tuneworthy.web.verdict_view import content_of as verdict_content
 
 MODELS = {"weak": "answer(request, 0.55)", "better": "answer(request, 0.93)"}
 TRAFFIC = "[economics]\nrequests_per_month = {}\n"
@@ -544,7 +544,7 @@ def test_a_training_shows_its_phase_and_a_killed_one_its_next_step(world: Path) 
 
 def test_the_time_left_of_a_phase_follows_its_pace(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, client, clock = Folder(world), TestClient(create_app(state_of(world))), [1000.0]
-    monkeypatch.setattr("tuneworthy.web.runs.time", SimpleNamespace(time=lambda: clock[0]))
+    monkeypatch.setattr("tuneworthy.web.run_views.time", SimpleNamespace(time=lambda: clock[0]))
     with folder.lock(lambda line: None):
         for done in (10, 20):
             folder.write("training", TrainingState(phase="train", done=done, total=120))

@@ -14,8 +14,7 @@ from tuneworthy.dataset.effect import MIN_ASKED
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.dataset.records import Difference
 from tuneworthy.report.render import table_lines
-from tuneworthy.report.table import Column, Table
-from tuneworthy.report.text import NONE, integer, percent, percent_range, points, points_range
+from tuneworthy.report.text import NONE, Column, Table, integer, percent, percent_range, points, points_range
 from tuneworthy.store import Folder
 from tuneworthy.verdict.gather_training import pilot_scores
 

@@ -13,8 +13,8 @@ from tuneworthy.cli.run import agree_to_spend, fetch_models, with_consent
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import Project, load
 from tuneworthy.errors import UserError, join_sentences
-from tuneworthy.ladder.provenance import required_run, shown_run
 from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.session import required_run, shown_run
 from tuneworthy.report.names import for_people, names_of
 from tuneworthy.report.render import table_lines
 from tuneworthy.report.tables import distillation_table, options_table

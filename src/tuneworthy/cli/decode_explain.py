@@ -20,8 +20,7 @@ from tuneworthy.decoding.view import Comparison, Position, compare_engines, with
 from tuneworthy.errors import Undecided, UnknownName, UserError
 from tuneworthy.ladder.commands.uncertainty import ALTERNATIVES
 from tuneworthy.ladder.session import open_session
-from tuneworthy.report.table import Column, Table, name_column, text_column
-from tuneworthy.report.text import clean, percent
+from tuneworthy.report.text import Column, Table, clean, name_column, percent, text_column
 from tuneworthy.text import count
 from tuneworthy.types import Case, JsonMapping, Texts, Variant
 

@@ -15,8 +15,8 @@ from tuneworthy.cli.options import PATH, json_option, note, print_result, rememb
 from tuneworthy.cli.run import fetch_models, walk
 from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
-from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.session import required_run
 from tuneworthy.report.write import write_last
 from tuneworthy.scaffold import keep_files
 from tuneworthy.store import write_atomic

@@ -45,7 +45,7 @@ from tuneworthy.store import Folder
 from tuneworthy.text import count
 from tuneworthy.trust import own_path
 from tuneworthy.types import NamedTexts
-from tuneworthy.verdict.suspects import contradicts, is_rated, read_relabelled, suspects_path
+from tuneworthy.verdict.label_audit import contradicts, is_rated, read_relabelled, suspects_path
 from tuneworthy.web.label_page import answer_name, file_answers, read_answer_file, write_page
 
 STATUS = {"accepted": 0, "rejected": 3, "open": 4, "no_plan": 4}

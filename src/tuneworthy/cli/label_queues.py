@@ -79,10 +79,10 @@ from tuneworthy.types import (
     role_of,
     text_of,
 )
-from tuneworthy.verdict.label_audit import cases_to_audit
-from tuneworthy.verdict.suspects import (
+from tuneworthy.verdict.label_audit import (
     DRAW_SEED,
     RELABELLED,
+    cases_to_audit,
     contradicts,
     drawn_suspects,
     found_so_far,

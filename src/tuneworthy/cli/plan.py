@@ -10,8 +10,7 @@ from tuneworthy.cli.options import PATH, json_option, note, print_result, projec
 from tuneworthy.cli.tables import show_tables
 from tuneworthy.config import load
 from tuneworthy.errors import UserError
-from tuneworthy.report.table import Column, Table, name_column, text_column
-from tuneworthy.report.text import clean, integer
+from tuneworthy.report.text import Column, Table, clean, integer, name_column, text_column
 from tuneworthy.rules import Finding
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.text import count

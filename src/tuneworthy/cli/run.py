@@ -36,10 +36,9 @@ from tuneworthy.errors import NotStored, OutsideFault, Undecided, UserError
 from tuneworthy.executors import Engine
 from tuneworthy.ladder.cascade import large_of
 from tuneworthy.ladder.estimate import estimate_run
-from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import check_rungs, run_ladder
-from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.session import Session, open_session, shown_run
 from tuneworthy.ladder.task_data import read_data
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.models import find, pull

@@ -20,8 +20,7 @@ from tuneworthy.exports.classifier import export_classifier
 from tuneworthy.providers.address import free_port
 from tuneworthy.shadow.releases import Release, all_releases, open_release, rolled_back, start_release
 from tuneworthy.ship.gguf import FILE
-from tuneworthy.ship.serve import NAME, ServingChoice, choose, llama_cpp
-from tuneworthy.ship.served import noted
+from tuneworthy.ship.served import NAME, ServingChoice, choose, llama_cpp, noted
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import KINDS
 

@@ -9,7 +9,7 @@ from tuneworthy.cli.options import json_option, print_result, project_option, sa
 from tuneworthy.cli.run import with_consent
 from tuneworthy.cli.spending import note_elsewhere, read_money, words
 from tuneworthy.config import Project, load
-from tuneworthy.ladder.provenance import shown_run
+from tuneworthy.ladder.session import shown_run
 from tuneworthy.report.names import for_people, names_of
 from tuneworthy.report.text import NONE, amount, clean
 from tuneworthy.shadow.releases import all_releases, release_lines

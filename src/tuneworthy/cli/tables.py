@@ -11,9 +11,8 @@ from tuneworthy.ladder.bills import running_costs
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.findings import best_of, constant_sentence, majority_sentence, target_sentence
 from tuneworthy.report.render import table_lines
-from tuneworthy.report.table import Table
 from tuneworthy.report.tables import ladder_table
-from tuneworthy.report.text import clean, dollars, percent, percent_range
+from tuneworthy.report.text import Table, clean, dollars, percent, percent_range
 
 LADDER = ("rung", "status", "variant", "score", "ci95", "today", "spent", "gain", "cost", "p50")
 QUICK = ("rung", "variant", "score", "n", "ci95", "today", "spent", "gain")

@@ -24,10 +24,9 @@ from tuneworthy.exports.folder import rendered, run_closed, write_export
 from tuneworthy.exports.variant import asked
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.own_models import IN_PROCESS, LEAST, ClassicalProvider
-from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RungRecord
 from tuneworthy.ladder.rung_details import TunedDetail
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, required_run
 from tuneworthy.prompts.templates import chat, plain_pieces
 from tuneworthy.types import JsonMapping, Paths, Texts, Variant, frozen, text_of
 

@@ -18,9 +18,8 @@ from tuneworthy.ladder import messages
 from tuneworthy.ladder.cascade import CASCADE, is_sent, large_of
 from tuneworthy.ladder.measurement import repeats_of
 from tuneworthy.ladder.own_models import IN_PROCESS
-from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.rung_details import CascadeDetail
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, required_run
 from tuneworthy.store import write_atomic
 from tuneworthy.types import Bounds, Paths, Variant, frozen
 

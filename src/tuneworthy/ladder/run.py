@@ -55,7 +55,6 @@ from tuneworthy.ladder.measurement import (
     on_cases,
     with_decision,
 )
-from tuneworthy.ladder.provenance import later_of, provenance
 from tuneworthy.ladder.record import (
     NOT_REACHED,
     BestVariant,
@@ -71,7 +70,7 @@ from tuneworthy.ladder.record import (
 )
 from tuneworthy.ladder.rung import RUNGS, Proposal, SearchResult, View, view_of
 from tuneworthy.ladder.rungs.model import TEACHER, on_model, teachers
-from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.session import Session, later_of, open_session, provenance
 from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.search.racing import Race, differences, race
 from tuneworthy.stats.paired import PairedResult

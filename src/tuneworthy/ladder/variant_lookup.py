@@ -14,9 +14,8 @@ from tuneworthy.engine.models import open_model
 from tuneworthy.errors import GateFailed, UserError, did_you_mean
 from tuneworthy.input_files import read_input
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.rungs.baseline import baseline_variant
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, required_run
 from tuneworthy.types import JsonObject, Variant
 
 _VARIANT = TypeAdapter(Variant)

@@ -11,8 +11,7 @@ from tuneworthy.errors import join_sentences
 from tuneworthy.graders.dev_answers import NO_LABEL, DevAnswer, DevCase
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.names import OUTPUTS, title
-from tuneworthy.report.table import Column, Table, text_column
-from tuneworthy.report.text import clean, percent
+from tuneworthy.report.text import Column, Table, clean, percent, text_column
 from tuneworthy.text import count, number_text
 from tuneworthy.types import NamedTexts, Texts, Variant, positional
 

@@ -7,8 +7,19 @@ from operator import itemgetter
 
 from tuneworthy.dataset.card import DatasetCard, Reason, RowCounts
 from tuneworthy.report.render import Card, Document, NextStep, PagePart
-from tuneworthy.report.table import Bars, Column, Table, name_column, pairs_table, text_column
-from tuneworthy.report.text import NONE, clean, integer, percent, plain
+from tuneworthy.report.text import (
+    NONE,
+    Bars,
+    Column,
+    Table,
+    clean,
+    integer,
+    name_column,
+    pairs_table,
+    percent,
+    plain,
+    text_column,
+)
 from tuneworthy.text import plural
 from tuneworthy.types import Texts
 

@@ -12,8 +12,22 @@ from typing import Literal
 from tuneworthy.dataset.curve import NAMES, DatasetCurve, finding
 from tuneworthy.errors import join_sentences
 from tuneworthy.report.names import option_name
-from tuneworthy.report.table import Bar, Bars, Column, Kind, Table, text_column
-from tuneworthy.report.text import NONE, clean, dollars, integer, percent, percent_range, points, short
+from tuneworthy.report.text import (
+    NONE,
+    Bar,
+    Bars,
+    Column,
+    Kind,
+    Table,
+    clean,
+    dollars,
+    integer,
+    percent,
+    percent_range,
+    points,
+    short,
+    text_column,
+)
 from tuneworthy.types import Bounds, frozen
 from tuneworthy.verdict.base import ErrorShare, Forecast
 from tuneworthy.verdict.messages import CAUSES, LEVERS

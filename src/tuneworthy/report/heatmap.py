@@ -11,8 +11,7 @@ from rich.text import Text
 from tuneworthy.decoding.confidence import SIGNALS, Token
 from tuneworthy.ladder.commands.uncertainty import AnswerSignals, UncertaintyReport
 from tuneworthy.report.render import render_page
-from tuneworthy.report.table import Column, Table, name_column, text_column
-from tuneworthy.report.text import clean, interval, percent, percent_range
+from tuneworthy.report.text import Column, Table, clean, interval, name_column, percent, percent_range, text_column
 from tuneworthy.stats.intervals import Interval
 from tuneworthy.text import count
 from tuneworthy.types import Texts

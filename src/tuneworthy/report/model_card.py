@@ -15,9 +15,9 @@ from tuneworthy.cases.pii import Masker
 from tuneworthy.config import Project
 from tuneworthy.dataset.distill.teacher import terms_of
 from tuneworthy.dataset.freeze import Version, find_version
-from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.record import RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import TunedDetail
+from tuneworthy.ladder.session import shown_run
 from tuneworthy.report.names import names_of
 from tuneworthy.report.render import markdown_of
 from tuneworthy.report.text import plain

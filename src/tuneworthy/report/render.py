@@ -18,8 +18,7 @@ from markupsafe import escape as html_escape
 
 from tuneworthy.report.answers import Diff
 from tuneworthy.report.charts import LineChart
-from tuneworthy.report.table import EMPTY, Table
-from tuneworthy.report.text import clean, dollars, markdown_code, markdown_text, percent, points
+from tuneworthy.report.text import EMPTY, Table, clean, dollars, markdown_code, markdown_text, percent, points
 from tuneworthy.text import visible
 from tuneworthy.types import Texts, frozen, positional
 from tuneworthy.verdict.messages import RUNG_LABELS

@@ -14,9 +14,19 @@ from tuneworthy.report import charts, findings, first_screen, tables
 from tuneworthy.report.answers import cases_table, failed_table, failures_table, fixes_table, prompt_diff
 from tuneworthy.report.names import for_people, in_sentence, meanings, names_of
 from tuneworthy.report.render import Block, Document, PagePart
-from tuneworthy.report.table import Column, Table, text_column
 from tuneworthy.report.tables import retrieval_tables
-from tuneworthy.report.text import clean, integer, percent, percent_range, plain, points, points_range
+from tuneworthy.report.text import (
+    Column,
+    Table,
+    clean,
+    integer,
+    percent,
+    percent_range,
+    plain,
+    points,
+    points_range,
+    text_column,
+)
 from tuneworthy.stats.intervals import clopper_pearson
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural

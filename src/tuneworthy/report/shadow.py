@@ -5,8 +5,19 @@ from operator import itemgetter
 
 from tuneworthy.report.charts import FIRST, Line, LineChart
 from tuneworthy.report.render import Card, Document, NextStep, PagePart
-from tuneworthy.report.table import Column, Table, text_column
-from tuneworthy.report.text import NONE, clean, dollars, integer, percent, percent_range, points, points_range
+from tuneworthy.report.text import (
+    NONE,
+    Column,
+    Table,
+    clean,
+    dollars,
+    integer,
+    percent,
+    percent_range,
+    points,
+    points_range,
+    text_column,
+)
 from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.drift import TrafficDrift
 from tuneworthy.shadow.messages import METRICS

@@ -9,16 +9,22 @@ from tuneworthy.ladder.record import CandidateResult, RungRecord, RunRecord
 from tuneworthy.ladder.rung_details import ModelDetail, RetrievalDetail, ToolsDetail, TunedDetail
 from tuneworthy.money.serving import YOURS, RunningCost
 from tuneworthy.report.names import option_name
-from tuneworthy.report.table import Bar, Bars, Column, Table, entry_column, name_column, pairs_table, text_column
 from tuneworthy.report.text import (
     NONE,
+    Bar,
+    Bars,
+    Column,
+    Table,
     amount,
     clean,
     difference,
+    entry_column,
     integer,
     interval,
     milliseconds,
+    name_column,
     p_value,
+    pairs_table,
     percent,
     percent_range,
     plain,
@@ -26,6 +32,7 @@ from tuneworthy.report.text import (
     points_range,
     score,
     signed,
+    text_column,
 )
 from tuneworthy.retrieval.oracle import ROOM
 from tuneworthy.text import count, listed, plural

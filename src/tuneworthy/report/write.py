@@ -8,8 +8,8 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.provenance import required_run
 from tuneworthy.ladder.record import RunRecord
+from tuneworthy.ladder.session import required_run
 from tuneworthy.report.render import Document, first_screen, render_html, render_markdown
 from tuneworthy.report.run_report import document
 from tuneworthy.store.folder import write_atomic

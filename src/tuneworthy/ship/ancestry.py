@@ -2,7 +2,7 @@
 
 from tuneworthy.errors import UserError
 from tuneworthy.providers.model_safety import read_config
-from tuneworthy.ship.lora import TRAIN_AGAIN
+from tuneworthy.ship.merged_weights import TRAIN_AGAIN
 from tuneworthy.store.artifacts import Artifact, Manifest, find_artifact, open_artifact
 from tuneworthy.store.folder import Folder
 

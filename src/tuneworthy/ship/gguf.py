@@ -18,9 +18,9 @@ from tuneworthy.providers.gguf import Scalar, read_header
 from tuneworthy.providers.gguf_writer import USE_Q8, WRITTEN, copy_keys, library, write_tensors
 from tuneworthy.providers.model_safety import optional_config, template_of
 from tuneworthy.providers.models import find, sha256_of
-from tuneworthy.ship.gguf_model import GgufModel
-from tuneworthy.ship.gguf_tokens import (
+from tuneworthy.ship.gguf_model import (
     USE_CONVERTER,
+    GgufModel,
     TokenizerStep,
     end_ids,
     read_tokenizer,

@@ -9,9 +9,7 @@ from pathlib import Path
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import read_config, template_of
 from tuneworthy.ship.ancestry import lineage
-from tuneworthy.ship.lora import all_trained
-from tuneworthy.ship.merged_weights import check_sixteen_bit, dtype_of, merge_folder
-from tuneworthy.ship.qlora import base_in_training
+from tuneworthy.ship.merged_weights import all_trained, base_in_training, check_sixteen_bit, dtype_of, merge_folder
 from tuneworthy.store.artifacts import Artifact, write_artifact
 from tuneworthy.store.folder import Folder
 from tuneworthy.store.frozen import scratch

@@ -16,8 +16,8 @@ import orjson
 
 from tuneworthy.config import Project
 from tuneworthy.errors import UserError, join_sentences
-from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.rung_details import Certificate
+from tuneworthy.ladder.session import shown_run
 from tuneworthy.money.serving import Way, hardware_table
 from tuneworthy.money.sources import EconomicsResult, Fact
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
@@ -39,9 +39,9 @@ from tuneworthy.verdict.base import (
     Stage,
     TrainingAdvice,
 )
+from tuneworthy.verdict.label_audit import suspects_path
 from tuneworthy.verdict.messages import passed_pilot
 from tuneworthy.verdict.options import Option, Options
-from tuneworthy.verdict.suspects import suspects_path
 
 # The answer, without a full stop. What training reaches is known only once the fine-tuned model was compared on test.
 ANSWERS = {

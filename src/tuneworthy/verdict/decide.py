@@ -26,19 +26,21 @@ from tuneworthy.verdict.answer import TodaysAgreement, Verdict
 from tuneworthy.verdict.base import Cost, GateResult, NextAction, Outcome, TrainingAdvice
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.facts import (
-    SOUND,
-    DecisionFacts,
-    FactName,
-    facts_of,
-    gain_over,
-    most_gain,
-    today_usd,
-)
 from tuneworthy.verdict.gates import NEVER_WAIVED, run_gates, stage_gates
 from tuneworthy.verdict.next_action import MINUTES_PER_CASE, MINUTES_PER_RATING, label_step, next_action, relabel_step
 from tuneworthy.verdict.options import Option, Options, options_of, pilot_option
-from tuneworthy.verdict.outcome import Ruling, decided, open_facts
+from tuneworthy.verdict.outcome import (
+    SOUND,
+    DecisionFacts,
+    FactName,
+    Ruling,
+    decided,
+    facts_of,
+    gain_over,
+    most_gain,
+    open_facts,
+    today_usd,
+)
 from tuneworthy.verdict.sentences import Deliberation, reasons_in_sentences
 from tuneworthy.verdict.training_method import advice_of
 from tuneworthy.verdict.training_reasons import reasons_of

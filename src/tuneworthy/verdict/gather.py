@@ -23,9 +23,8 @@ from tuneworthy.graders.judging import DOCUMENT
 from tuneworthy.ladder.bills import bills_of, smallest_usd
 from tuneworthy.ladder.checks.facts import Facts
 from tuneworthy.ladder.estimate import most_for
-from tuneworthy.ladder.provenance import changed_since, provenance, run_note, shown_run
 from tuneworthy.ladder.record import RunRecord
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, changed_since, provenance, run_note, shown_run
 from tuneworthy.ladder.task_data import TaskData
 from tuneworthy.people.review_log import FILE_NAME, Ledger
 from tuneworthy.prompts.shots import ShotPool
@@ -54,10 +53,10 @@ from tuneworthy.verdict.evidence import (
     with_eligible_best,
     without_tuned,
 )
-from tuneworthy.verdict.facts import RUNG_OF
 from tuneworthy.verdict.gather_training import training_of
+from tuneworthy.verdict.label_audit import contradicts, read_relabelled, relabelling
+from tuneworthy.verdict.outcome import RUNG_OF
 from tuneworthy.verdict.playbook import ProjectState
-from tuneworthy.verdict.suspects import contradicts, read_relabelled, relabelling
 from tuneworthy.verdict.training_method import FEWEST_PREFERENCES, has_preferences
 
 # Share of dev whose answers must appear in the input, or be one of a closed set, for a task that needs no documents.

@@ -20,11 +20,10 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import Cost, GateResult, NextAction
 from tuneworthy.verdict.error_analysis import LABELS
 from tuneworthy.verdict.evidence import Evidence, RungEvidence
-from tuneworthy.verdict.facts import DEV, RUNG_OF, DecisionFacts, FactName
 from tuneworthy.verdict.gates.to_decide import lacks_shots
+from tuneworthy.verdict.label_audit import RELABELLED, SESSION
 from tuneworthy.verdict.options import FEWEST_TIMED, Option, open_latency
-from tuneworthy.verdict.outcome import decided, open_facts
-from tuneworthy.verdict.suspects import RELABELLED, SESSION
+from tuneworthy.verdict.outcome import DEV, RUNG_OF, DecisionFacts, FactName, decided, open_facts
 
 # The worth of a minute of a person and of a step of any kind when steps are compared, US dollars: assumed.
 USD_PER_MINUTE, USD_PER_STEP = 1.5, 1.0

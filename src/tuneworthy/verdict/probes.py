@@ -22,10 +22,9 @@ from tuneworthy.graders.judging import JudgeErrors, Judging, ScoredAnswers
 from tuneworthy.graders.text import normalise, readable_by, restates
 from tuneworthy.graders.validate import MIN_HUMAN
 from tuneworthy.ladder.measurement import repeats_of
-from tuneworthy.ladder.provenance import shown_run
 from tuneworthy.ladder.rungs.model import on_model
 from tuneworthy.ladder.rungs.tools import used_tools, with_tools
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, shown_run
 from tuneworthy.text import plural
 from tuneworthy.types import Case, Cases, JsonMapping, NamedTexts, Texts, TextTuple, Trace, Variant, canonical
 from tuneworthy.verdict import messages

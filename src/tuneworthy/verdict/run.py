@@ -11,10 +11,9 @@ from tuneworthy.config.project import load
 from tuneworthy.engine.models import open_model
 from tuneworthy.engine.runner import Progress
 from tuneworthy.errors import UserError
-from tuneworthy.ladder.provenance import required_run, run_note, shown_run
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.run import LadderRun
-from tuneworthy.ladder.session import Session, open_session
+from tuneworthy.ladder.session import Session, open_session, required_run, run_note, shown_run
 from tuneworthy.providers.model_names import read_model_name
 from tuneworthy.providers.prices import price_for
 from tuneworthy.store.signatures import Keyring

@@ -11,7 +11,6 @@ from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import ErrorShare, GateResult
 from tuneworthy.verdict.error_analysis import FIXED_BY, LABELS
 from tuneworthy.verdict.evidence import Evidence, most_of
-from tuneworthy.verdict.facts import DEV, DecisionFacts, FactKind, FactName
 from tuneworthy.verdict.gates.to_decide import lacks_shots
 from tuneworthy.verdict.options import (
     MADE_UP,
@@ -26,7 +25,7 @@ from tuneworthy.verdict.options import (
     per_point,
     rank,
 )
-from tuneworthy.verdict.outcome import Ruling
+from tuneworthy.verdict.outcome import DEV, DecisionFacts, FactKind, FactName, Ruling
 
 # Test cases of a label from which a missed one is named in the first sentence.
 FEWEST_MISSED = 5

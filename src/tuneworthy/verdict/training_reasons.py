@@ -21,8 +21,8 @@ from tuneworthy.text import rounded
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import DOMAIN_GAP, ReasonName, ReasonStatus, TrainingReason
 from tuneworthy.verdict.evidence import Evidence
-from tuneworthy.verdict.facts import DecisionFacts, today_usd
 from tuneworthy.verdict.options import Option
+from tuneworthy.verdict.outcome import DecisionFacts, today_usd
 
 # Lower bound of the share of failures from which a class is a reason.
 CLASS_SHARE = 0.2

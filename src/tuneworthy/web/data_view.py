@@ -22,8 +22,7 @@ from tuneworthy.errors import UserError
 from tuneworthy.people.review_log import FILE_NAME as REVIEWS
 from tuneworthy.people.review_log import content_of, state_of
 from tuneworthy.report.card import document
-from tuneworthy.report.table import Column, Table, name_column, text_column
-from tuneworthy.report.text import integer, plain
+from tuneworthy.report.text import Column, Table, integer, name_column, plain, text_column
 from tuneworthy.store import Folder
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example, JsonObject, TextPair

@@ -16,12 +16,11 @@ from starlette.routing import Route
 
 from tuneworthy.config import load
 from tuneworthy.errors import TuneworthyError
-from tuneworthy.web import failures, queue_api
+from tuneworthy.web import failures, label_page
 from tuneworthy.web.data_view import data, dropped, restore
-from tuneworthy.web.runs import history, live
+from tuneworthy.web.run_views import history, live, verdict
 from tuneworthy.web.security import RequestRefused
 from tuneworthy.web.state import Read, UiState, Write
-from tuneworthy.web.verdict_view import verdict
 
 # In the order in which they run; queue.js is in the label page as well.
 SCRIPTS = (
@@ -47,15 +46,15 @@ READS: dict[str, Read] = {
     "history": history,
     "live": live,
     "project": project_of,
-    "queues": queue_api.queues,
+    "queues": label_page.queues,
     "verdict": verdict,
 }
 WRITES: dict[str, Write] = {
     **failures.WRITES,
     "data/restore": restore,
-    "queue/open": queue_api.open_queue,
-    "queue/answer": queue_api.answer,
-    "queue/undo": queue_api.undo,
+    "queue/open": label_page.open_queue,
+    "queue/answer": label_page.answer,
+    "queue/undo": label_page.undo,
 }
 
 

@@ -13,7 +13,7 @@ from tuneworthy.errors import AuthError, ModelError, TuneworthyError
 from tuneworthy.ladder import messages
 from tuneworthy.ladder.checks import check
 from tuneworthy.ladder.checks.facts import Facts, attempt
-from tuneworthy.ladder.provenance import shown_run
+from tuneworthy.ladder.session import shown_run
 from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.models import find
 from tuneworthy.providers.prices import NO_PRICE, price_for, table_date

@@ -21,9 +21,8 @@ from tuneworthy.graders.base import GradingContext
 from tuneworthy.graders.judge import JudgeGrader
 from tuneworthy.graders.judging import Item, Judging
 from tuneworthy.ladder import messages
-from tuneworthy.ladder.provenance import required_run, shown_run
 from tuneworthy.ladder.record import RungRecord, RunRecord
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, required_run, shown_run
 from tuneworthy.ladder.task_data import read_data, record_reveal
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.store import Folder, ResponseStore

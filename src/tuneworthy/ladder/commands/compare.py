@@ -13,8 +13,7 @@ from tuneworthy.graders.dev_answers import DevCase, dev_cases, shortener
 from tuneworthy.graders.judging import ScoredAnswers
 from tuneworthy.ladder.comparisons import take_comparison
 from tuneworthy.ladder.measurement import compare_scored, repeats_of
-from tuneworthy.ladder.provenance import shown_run
-from tuneworthy.ladder.session import Session
+from tuneworthy.ladder.session import Session, shown_run
 from tuneworthy.ladder.variant_lookup import current
 from tuneworthy.search.sweep import ADD_CASES
 from tuneworthy.stats.paired import PairedResult, p_value

@@ -12,7 +12,7 @@ import numpy as np
 from tuneworthy.providers.chat_template import template_sha256
 from tuneworthy.providers.model_safety import tensors_of
 from tuneworthy.providers.weights import Place, from_float32, to_float32
-from tuneworthy.ship.lora import LoraAdapter, read_adapter
+from tuneworthy.ship.merged_weights import LoraAdapter, read_adapter
 from tuneworthy.ship.parity import PARITY_CHECKS, FormFinding
 from tuneworthy.ship.parity.measure import FormAnswers, divergence
 from tuneworthy.ship.parity.request import is_end_supervised

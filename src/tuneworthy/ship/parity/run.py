@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.gguf import FILE
-from tuneworthy.ship.lora import all_trained
-from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
+from tuneworthy.ship.merged_weights import TORCH_DTYPES, all_trained, base_in_training, dtype_of
 from tuneworthy.ship.parity import PARITY_CHECKS
 from tuneworthy.ship.parity.measure import FormAnswers, ModelForm, ParityPlan, measure
 from tuneworthy.ship.parity.request import (
@@ -27,8 +26,7 @@ from tuneworthy.ship.parity.transformers_form import (
     renderer_of,
     with_adapter,
 )
-from tuneworthy.ship.qlora import base_in_training
-from tuneworthy.ship.serve import llama_cpp
+from tuneworthy.ship.served import llama_cpp
 from tuneworthy.store.folder import Folder
 from tuneworthy.types import JsonMapping, JsonObject, Say
 

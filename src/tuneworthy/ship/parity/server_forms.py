@@ -8,7 +8,7 @@ from tuneworthy.errors import ModelError, OutsideFault, ProviderError, UserError
 from tuneworthy.providers.http_client import HttpClient, blocking
 from tuneworthy.providers.keys import Key
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
-from tuneworthy.ship.serve import SLOTS
+from tuneworthy.ship.served import SLOTS
 from tuneworthy.train.render import RowChat
 from tuneworthy.types import JsonMapping, JsonObject, TokenLists, Tokens
 
@@ -53,7 +53,7 @@ def _body(chat: RowChat) -> JsonObject:
 
 
 class LlamaForm(ServerForm):
-    """A GGUF file in a llama.cpp (`ship.serve.llama_cpp`) of its own."""
+    """A GGUF file in a llama.cpp (`ship.served.llama_cpp`) of its own."""
 
     def __init__(self, engine: Any) -> None:
         super().__init__(engine.address, api_key=engine.api_key)

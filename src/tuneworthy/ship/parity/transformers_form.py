@@ -7,8 +7,7 @@ from typing import Any
 
 from tuneworthy.extras import require
 from tuneworthy.providers.model_safety import check_model
-from tuneworthy.ship.lora import all_trained
-from tuneworthy.ship.merged_weights import TORCH_DTYPES, dtype_of
+from tuneworthy.ship.merged_weights import TORCH_DTYPES, all_trained, dtype_of
 from tuneworthy.ship.parity.measure import TOP, Greedy, ModelForm, NextToken
 from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.base_model import end_ids, load_model, load_tokenizer, template_of

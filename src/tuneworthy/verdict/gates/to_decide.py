@@ -16,9 +16,9 @@ from tuneworthy.text import count
 from tuneworthy.verdict import messages
 from tuneworthy.verdict.base import GateResult
 from tuneworthy.verdict.evidence import COPIES, FEWEST_SHOTS, STRUCTURE, Evidence, may_need_documents
-from tuneworthy.verdict.facts import winner_of
 from tuneworthy.verdict.gates import GATES, says
 from tuneworthy.verdict.options import Option, options_of
+from tuneworthy.verdict.outcome import winner_of
 
 FEWEST_CASES = 50
 # Effective distinct test cases from which they can contradict the answer.
