@@ -35,8 +35,7 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.http_client import blocking
 from tuneworthy.report.render import render_html
-from tuneworthy.report.run_report import document
-from tuneworthy.report.write import run_and_verdict, write_last
+from tuneworthy.report.run_report import document, run_and_verdict, write_last
 from tuneworthy.scaffold import EMBEDDED, make_project
 from tuneworthy.text import Shown, Summary, count
 from tuneworthy.types import Cases, Texts, frozen

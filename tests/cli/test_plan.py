@@ -128,7 +128,7 @@ def test_a_plan_names_the_method_of_the_last_verdict(  # noqa: PLR0917
             verdict=SimpleNamespace(training=training, stage=stage), holds=True, changed=[]
         )
 
-    monkeypatch.setattr("tuneworthy.verdict.planned_method.load_verdict", stored)
+    monkeypatch.setattr("tuneworthy.verdict.training_method.load_verdict", stored)
     assert invoke(["plan", "--project", str(project), "--gpu-memory", "24GiB"]) == 0
     out = " ".join(capsys.readouterr().out.split()).replace(f" --project {project}", "")
     assert words in out

@@ -13,8 +13,8 @@ import report_records as records
 
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
-from tuneworthy.report import write as write_module
-from tuneworthy.report.write import run_and_verdict
+from tuneworthy.report import run_report
+from tuneworthy.report.run_report import run_and_verdict
 from tuneworthy.store import Folder
 from tuneworthy.types import Case
 
@@ -139,7 +139,7 @@ def _full(_: int) -> None:
 
 def test_the_file_is_written_whole_and_readable(tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.md"
-    write_module.write(records.plain(), path)
+    run_report.write(records.plain(), path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert path.read_text().endswith("\n")
 

@@ -259,7 +259,7 @@ def test_the_first_screen_and_the_questions_are_open_and_the_rest_is_folded() ->
 def test_templates_are_imported_only_when_a_page_is_made() -> None:
     code = (
         "import sys, tuneworthy.cli.report, tuneworthy.cli.tables\n"
-        "import tuneworthy.report.write\n"
+        "import tuneworthy.report.run_report\n"
         "print([m for m in ('jinja2', 'pandas') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,7 +24,7 @@ from tuneworthy.config.task import TaskSection
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.report.first_screen import cards as first_screen_cards
 from tuneworthy.report.first_screen import in_short, paragraph
-from tuneworthy.report.render import Document, first_screen, render_html, render_markdown
+from tuneworthy.report.render import Document, render_html, render_markdown, screen_text
 from tuneworthy.report.run_report import document
 from tuneworthy.verdict.answer import ANSWERS, StoredVerdict
 from tuneworthy.verdict.base import Outcome
@@ -54,7 +54,7 @@ def report(evidence: Evidence, *changed: str, record: RunRecord | None = None) -
 
 
 def terminal(page: Document) -> str:
-    return f"{first_screen(page)}\n{page.paragraph}"
+    return f"{screen_text(page)}\n{page.paragraph}"
 
 
 RENDERERS: dict[str, Callable[[Document], str]] = {

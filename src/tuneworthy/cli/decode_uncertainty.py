@@ -19,8 +19,8 @@ from tuneworthy.config import load
 from tuneworthy.errors import UserError
 from tuneworthy.ladder.commands.uncertainty import UncertaintyReport, measure_uncertainty
 from tuneworthy.report.heatmap import areas_table, page, ranked, reliability_table, spots_table, terminal, verdict
+from tuneworthy.report.run_report import write_text
 from tuneworthy.report.text import clean
-from tuneworthy.report.write import write_text
 
 # Answers to show.
 MOST = 5

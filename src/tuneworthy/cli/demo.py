@@ -17,7 +17,7 @@ from tuneworthy.cli.tables import show_ladder
 from tuneworthy.config import Project, load
 from tuneworthy.ladder.record import RunRecord
 from tuneworthy.ladder.session import required_run
-from tuneworthy.report.write import write_last
+from tuneworthy.report.run_report import write_last
 from tuneworthy.scaffold import keep_files
 from tuneworthy.store import write_atomic
 from tuneworthy.trust import own_path

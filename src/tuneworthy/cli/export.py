@@ -23,7 +23,7 @@ from tuneworthy.ladder.session import open_session
 from tuneworthy.ladder.variant_lookup import resolve
 from tuneworthy.providers.gguf_writer import WRITTEN
 from tuneworthy.report.model_card import model_card
-from tuneworthy.report.write import write_text
+from tuneworthy.report.run_report import write_text
 from tuneworthy.shadow.releases import record_release
 from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.gguf import FILE, K_QUANTS, export_gguf

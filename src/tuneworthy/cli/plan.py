@@ -25,7 +25,7 @@ from tuneworthy.train.render import REASONS
 from tuneworthy.train.settings_table import SettingsTable, read_settings
 from tuneworthy.trust import own_path
 from tuneworthy.types import Paths, Texts
-from tuneworthy.verdict.planned_method import full_offer, planned_method
+from tuneworthy.verdict.training_method import full_offer, planned_method
 
 PROCESSES = """\
 For `train --processes N`. GiB: upper end of the estimate; processes without CUDA

@@ -11,7 +11,7 @@ from tuneworthy.dataset.card import card_of
 from tuneworthy.dataset.freeze import open_version
 from tuneworthy.people.review_log import FILE_NAME, state_of
 from tuneworthy.report.card import document
-from tuneworthy.report.write import write_last, write_page
+from tuneworthy.report.run_report import write_last, write_page
 from tuneworthy.store import Folder
 from tuneworthy.train.phases import training_lines
 from tuneworthy.trust import own_path

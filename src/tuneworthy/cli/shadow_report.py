@@ -10,9 +10,9 @@ from tuneworthy.cli.run import with_consent
 from tuneworthy.cli.train import STATUS
 from tuneworthy.config import Project, load
 from tuneworthy.errors import Undecided
-from tuneworthy.report.render import Document, first_screen
+from tuneworthy.report.render import Document, screen_text
+from tuneworthy.report.run_report import write_page
 from tuneworthy.report.shadow import change_words, document, drift_lines
-from tuneworthy.report.write import write_page
 from tuneworthy.shadow import messages as shadow_messages
 from tuneworthy.shadow.confidence import ConfidenceVerdict
 from tuneworthy.shadow.drift import TrafficDrift, traffic_drift
@@ -86,7 +86,7 @@ def show(record: ShadowRecord, project: Project, found: TrafficDrift | None = No
     worse = worst_pairs(Folder(project.root), record.n_pairs)
     page = _affordable(document(record, project.task.name, worse), record, project)
     labels_first = record.verdict.fix == shadow_messages.say("label")
-    say(first_screen(replace(page, chart=None, next_step=None if labels_first else page.next_step)))
+    say(screen_text(replace(page, chart=None, next_step=None if labels_first else page.next_step)))
     for result in record.verdict.results:
         if result.n and not result.stratum:
             say(f"  {METRICS[result.metric]}: {interval(result)}")

@@ -165,7 +165,7 @@ def render_xml(template: str, **content: Any) -> str:
     return _render(template, visible, **content)
 
 
-def first_screen(page: Document) -> str:
+def screen_text(page: Document) -> str:
     return _render("screen.txt.j2", Markup, page=page)
 
 
