@@ -372,6 +372,20 @@ def test_a_long_answer_takes_its_own_room_only() -> None:
     assert predicted > 0.9 and peak < 60e6  # 600 times 50,000 characters of four bytes are 120e6
 
 
+def test_neither_a_file_of_rows_nor_its_answers_are_in_memory_at_once(tmp_path: Path) -> None:
+    path = stored(tmp_path, [row(f"question {n}", f"{n} {'answer ' * 500}") for n in range(3_000)])
+    rows = StoredRows(path)
+    assert not [*LabelErrors()(rows[:10], CheckContext())]  # what is loaded once
+    tracemalloc.start()
+    try:
+        assert not [*LabelErrors()(rows, CheckContext())]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2e6 < path.stat().st_size / 5
+    assert str(path) not in Path("/proc/self/maps").read_text()  # pages of a mapped file count as memory
+
+
 def test_without_labels_an_answer_that_several_rows_share_is_judged_too() -> None:
     advice = "{} is what this answer of more than a few words is about"
     rows = [row(one.question, advice.format(one.answer)) for one in rows_of(200)]

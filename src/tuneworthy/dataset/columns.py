@@ -143,8 +143,11 @@ def first_equal(keys: NDArray[Any]) -> Ints:
     """
     table = keys.reshape(len(keys), keys.shape[1] if keys.ndim > 1 else 1)
     order = np.lexsort(table.T)  # stable: of equal rows the first comes first
-    new = np.ones(len(table), bool)
-    new[1:] = np.any(table[order[1:]] != table[order[:-1]], axis=1)
+    new = np.zeros(len(table), bool)
+    new[:1] = True
+    for column in table.T:
+        ordered = column[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
     first = np.empty(len(table), np.int64)
     first[order] = order[np.maximum.accumulate(np.where(new, np.arange(len(table)), 0))]
     first[first == np.arange(len(table))] = -1

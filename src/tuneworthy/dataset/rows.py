@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,12 @@ import orjson
 from tuneworthy.arrays import Ints
 from tuneworthy.dataset.records import RowLine, row_of
 from tuneworthy.store.lines import read_lines
-from tuneworthy.store.own_file import StoredSequence
+from tuneworthy.store.own_file import OwnFile, StoredSequence
 from tuneworthy.store.shapes import parsed
 from tuneworthy.types import Example, Examples, JsonObject, positional
 
-# Reads after which the memory of lines is freed; the system maps 64 kB for one that is read at random.
-_RELEASED = 1 << 9
+# Places of a scan that are numbers of Python at a time.
+_PLACES = 1 << 10
 ROWS = "rows.jsonl"
 REJECTS = "rejects.jsonl"
 
@@ -51,12 +50,9 @@ class StoredRows(StoredSequence[Example]):
 
     def __init__(self, path: Path, starts: Ints | None = None) -> None:
         self.path = path
+        self._file = OwnFile(path)
         with path.open("rb") as file:
-            self._bytes: bytes | mmap.mmap = (
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-            )
             self.starts = np.append(0, np.cumsum(np.fromiter(map(len, file), np.int64))) if starts is None else starts
-        self._reads = count()  # of all copies
         self.places: Ints = np.arange(len(self.starts) - 1)
         self._checked = bytearray([starts is not None]) * len(self.places)
         self.changed: Mapping[int, Example] = {}
@@ -82,9 +78,7 @@ class StoredRows(StoredSequence[Example]):
         )
 
     def _line(self, place: int) -> bytes:
-        if next(self._reads) % _RELEASED == 0 and isinstance(self._bytes, mmap.mmap):
-            self._bytes.madvise(mmap.MADV_DONTNEED)
-        return self._bytes[self.starts[place] : self.starts[place + 1]]
+        return self._file.read(*self.starts[place : place + 2].tolist())
 
     def at(self, place: int) -> Example:
         """Return the row at `place` of the file, as it is now, whether it is one of these or not."""
@@ -101,8 +95,8 @@ class StoredRows(StoredSequence[Example]):
         return len(self.places)
 
     def __iter__(self) -> Iterator[Example]:
-        firsts = range(0, len(self.places), _RELEASED)
-        return map(self._seen, chain.from_iterable(self.places[n : n + _RELEASED].tolist() for n in firsts))
+        firsts = range(0, len(self.places), _PLACES)
+        return map(self._seen, chain.from_iterable(self.places[n : n + _PLACES].tolist() for n in firsts))
 
     def item(self, number: int) -> Example:
         return self._seen(int(self.places[number]))

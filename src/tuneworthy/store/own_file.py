@@ -1,9 +1,13 @@
-"""A file without a name that only this process reads: for what would take too much memory."""
+"""Files that are read on access, for what would take too much memory.
+
+They are not mapped: a read at random maps up to 2 MB since Linux 6.18, which count as memory of the process.
+"""
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TypeVar, overload
+from typing import IO, TypeVar, overload
 from weakref import finalize
 
 T = TypeVar("T")
@@ -26,10 +30,14 @@ class StoredSequence(Sequence[T]):
 
 
 class OwnFile:
-    """Bytes that are written once and read on access; gone with the last object that reads them."""
+    """Bytes that are read on access.
 
-    def __init__(self) -> None:
-        self._file = TemporaryFile(buffering=1 << 20)  # noqa: SIM115
+    Args:
+        path: Has them, and must not change; None for a file without a name, which is gone with its last reader.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._file: IO[bytes] = path.open("rb") if path else TemporaryFile(buffering=1 << 20)  # noqa: SIM115
         finalize(self, self._file.close)
         self._n_bytes = 0
 

@@ -11,6 +11,7 @@ Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", sections 3.1 and
 2008, "Learning classifiers from only positive and unlabeled data" (one part of a mixture is known by examples).
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from xxhash import xxh3_128_digest
 
 from tuneworthy.arrays import Floats, Ints
 from tuneworthy.cases.normalize import normalise, question_of
@@ -25,8 +27,10 @@ from tuneworthy.cases.task_kind import parse_object
 from tuneworthy.classical.features import TextFeatures, fit_quietly
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import MANY, CheckContext, RowFinding, RowFindings, are_many, as_rows, data_check
+from tuneworthy.dataset.columns import first_equal
 from tuneworthy.retrieval.bert import about_pieces, softmax
 from tuneworthy.retrieval.encoder import AFFORDABLE, Encoder
+from tuneworthy.store.own_file import StoredSequence
 from tuneworthy.types import Cases, Examples, TextPair, Texts, frozen, positional
 
 # Folds: many where rows are few, as each label then has few rows to learn from; below so many rows.
@@ -321,11 +325,15 @@ def find_random(texts: Texts, labels: Texts, cases: Cases, encoder: Encoder | No
 
 
 def shared_answers(answers: Texts) -> set[str]:
-    shared = {
-        answer: n
-        for answer, n in Counter(answers).most_common(MOST_ANSWERS)
-        if n >= MIN_OF_A_LABEL and answer and answer[0] not in "{["
-    }
+    """Return the answers that several rows share, if half of the rows have one."""
+    digests = bytearray()
+    for answer in answers:
+        digests += xxh3_128_digest(answer.encode("utf-8", "surrogatepass"))
+    same = first_equal(np.frombuffer(digests, np.uint64).reshape(-1, 2))
+    counts = np.bincount(np.where(same < 0, np.arange(len(same)), same))
+    most = np.argsort(-counts, kind="stable")[:MOST_ANSWERS]
+    texts = {answers[n]: counts[n] for n in most[counts[most] >= MIN_OF_A_LABEL].tolist()}
+    shared = {answer: n for answer, n in texts.items() if answer and answer[0] not in "{["}
     return set(shared) if 2 * sum(shared.values()) >= len(answers) else set()
 
 
@@ -335,28 +343,40 @@ def filled_keys(answers: Texts) -> list[str | None]:
     >>> filled_keys(['{"time": "8 pm", "people": 2}', '{"time": null, "people": 4}', "none"])
     ['people, time', 'people', None]
     """
-    objects = [parse_object(answer) for answer in answers]
-    if 2 * sum(isinstance(one, dict) for one in objects) <= len(answers):
-        return []
     empty: Sequence[Any] = (None, "", [], {})
-    return [
-        ", ".join(sorted(key for key, value in one.items() if value not in empty)) if isinstance(one, dict) else None
-        for one in objects
+    names = [
+        sys.intern(", ".join(sorted(key for key, value in one.items() if value not in empty)))
+        if isinstance(one, dict)
+        else None
+        for one in map(parse_object, answers)
     ]
+    return names if names.count(None) < len(names) / 2 else []
+
+
+class _Answers(StoredSequence[str]):
+    """The answers of rows, read again on access."""
+
+    def __init__(self, rows: Examples) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def item(self, number: int) -> str:
+        return self._rows[number].answer.strip()
 
 
 def _labels_of(answers: Texts, task_labels: Texts) -> tuple[dict[int, str], str]:
     """Return row to label, if frequent, and the message; without labels, shared answers or keys with a value."""
-    if shared := set(task_labels) or shared_answers(answers):
-        message = messages.MORE_LIKE if task_labels else "rows with similar questions have another answer"
-        counts = Counter(answers)
-        shared = {answer for answer in shared if counts[answer] >= MIN_OF_A_LABEL}
-        return {number: answer for number, answer in enumerate(answers) if answer in shared}, message
-    keys = dict(enumerate(filled_keys(answers)))
-    frequent = Counter(name for name in keys.values() if name is not None).most_common(MOST_ANSWERS)
-    shared = {name for name, n in frequent if n >= MIN_OF_A_LABEL}
-    message = "keys with a value in rows with similar questions: {label}"
-    return {number: name for number, name in keys.items() if name is not None and name in shared}, message
+    labels: Sequence[str | None] = answers
+    message = messages.MORE_LIKE if task_labels else "rows with similar questions have another answer"
+    if not (wanted := set(task_labels) or shared_answers(answers)):
+        labels = filled_keys(answers)
+        wanted = {name for name, _ in Counter(name for name in labels if name is not None).most_common(MOST_ANSWERS)}
+        message = "keys with a value in rows with similar questions: {label}"
+    found = {number: sys.intern(label) for number, label in enumerate(labels) if label is not None and label in wanted}
+    counts = Counter(found.values())
+    return {number: label for number, label in found.items() if counts[label] >= MIN_OF_A_LABEL}, message
 
 
 def _disagreement(rows: Examples, labelled: Sequence[int], context: CheckContext) -> RowFinding | None:
@@ -431,7 +451,7 @@ class LabelErrors:
     most: float = LIKELY_WRONG
 
     def __call__(self, rows: Examples, context: CheckContext) -> RowFindings:
-        labels, message = _labels_of([row.answer.strip() for row in rows], context.labels)
+        labels, message = _labels_of(_Answers(rows), context.labels)
         numbers, questions = [*labels], [rows[number].question for number in labels]
         random = {
             numbers[n] for n in find_random(questions, [*labels.values()], context.cases, context.encoder, context.seed)

@@ -23,8 +23,8 @@ from tuneworthy.types import Texts, positional
 LIMIT = 256
 # Of a signature.
 BANDS = 20
-# Rows after which the pages of shingles that were read leave memory; the system reads 64 kB for each.
-_RELEASED = 1 << 12
+# Rows after which the pages of shingles that were read leave memory; the system maps up to 2 MB for each.
+_RELEASED = 1 << 9
 _U = np.uint64
 Sets = NDArray[np.uint32]
 
