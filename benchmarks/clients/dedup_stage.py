@@ -50,9 +50,11 @@ def plain_exact(texts: list[str]) -> list[int]:
 
 def ours_near(texts: list[str]) -> list[int]:
     """Ours: near."""
-    from tuneworthy.dataset.dedup.near import near_duplicates
+    from tuneworthy.dataset.dedup.near import band_pairs, resolve, sign
 
-    return np.flatnonzero(near_duplicates(texts).of >= 0).tolist()
+    signed, compared = sign(texts), np.ones(len(texts), bool)
+    bands = [band_pairs(band, compared, signed.sets, signed.starts, 0.7) for band in signed.bands]
+    return np.flatnonzero(resolve(len(texts), bands).of >= 0).tolist()
 
 
 def rensa(texts: list[str]) -> list[int]:

@@ -271,11 +271,11 @@ def _mlflow(filters: JsonObject) -> Iterator[Callable[..., Page]]:
     client, score = TracingClient(os.environ["MLFLOW_TRACKING_URI"]), _SCORE.fullmatch(filters.get("score", ""))
 
     def page(since: datetime | None, until: datetime, cursor: str) -> Page:
-        clauses = [f"timestamp_ms < {round(until.timestamp() * 1000)}"]
-        clauses += [f"timestamp_ms >= {round(since.timestamp() * 1000)}"] if since else []
-        clauses += [f'trace.name = "{filters["name"]}"'] if "name" in filters else []
-        clauses += [
-            f'tags.`{key}` = "{value}"' for key, _, value in (tag.partition("=") for tag in filters.get("tag", ()))
+        clauses = [
+            f"timestamp_ms < {round(until.timestamp() * 1000)}",
+            *([f"timestamp_ms >= {round(since.timestamp() * 1000)}"] if since else []),
+            *([f'trace.name = "{filters["name"]}"'] if "name" in filters else []),
+            *(f'tags.`{key}` = "{value}"' for key, _, value in (tag.partition("=") for tag in filters.get("tag", ()))),
         ]
         if score:
             compared = f"{score['sign']} {score['bound']}" if score["sign"] else f'= "{score["value"]}"'
@@ -306,16 +306,18 @@ def _mlflow(filters: JsonObject) -> Iterator[Callable[..., Page]]:
 
 def _is_on_server(tags: NamedTexts) -> bool:
     """Whether the tracking server has the spans of a trace with these tags, and not a store with its own address."""
-    is_proxied = re.match("mlflow-artifacts:/(?!/)", tags.get("mlflow.artifactLocation", ""))
-    return tags.get("mlflow.trace.spansLocation") in {"TRACKING_STORE", "ARCHIVE_REPO"} or bool(is_proxied)
+    return tags.get("mlflow.trace.spansLocation") in {"TRACKING_STORE", "ARCHIVE_REPO"} or bool(
+        re.match("mlflow-artifacts:/(?!/)", tags.get("mlflow.artifactLocation", ""))
+    )
 
 
 def _trace(row: JsonObject) -> JsonObject:
     """Return the stored fields of a trace, masked."""
     mask = RowMasker().mask
-    info = {key: at(row, f"info/{key}") for key in ("trace_id", "request_time", "state")}
-    info["trace_metadata"] = {"mlflow.trace.session": mask(at(row, "info/trace_metadata/mlflow.trace.session"))}
-    info["assessments"] = mask(at(row, "info/assessments"))
+    info = {key: at(row, f"info/{key}") for key in ("trace_id", "request_time", "state")} | {
+        "trace_metadata": {"mlflow.trace.session": mask(at(row, "info/trace_metadata/mlflow.trace.session"))},
+        "assessments": mask(at(row, "info/assessments")),
+    }
     spans = [
         {key: at(span, key) for key in _SPAN} | {key: mask(at(span, key), key) for key in ("name", "attributes")}
         for span in dicts_at(row, "data/spans")

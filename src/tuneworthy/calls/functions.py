@@ -148,8 +148,9 @@ class FunctionCall(LiveCall):
         except TypeError:  # the function is about to say so
             return
         bound.apply_defaults()
-        values = {name: value for name, value in bound.arguments.items() if name not in {"self", "cls"}}
-        self.arguments = _json(values, _known_or_named)
+        self.arguments = _json(
+            {name: value for name, value in bound.arguments.items() if name not in {"self", "cls"}}, _known_or_named
+        )
 
     @never_raises
     def end(self, output: Any) -> None:

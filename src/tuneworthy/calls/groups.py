@@ -91,8 +91,7 @@ class Reply:
     @property
     def usd(self) -> float | None:
         """The price of the call in dollars; None if it is not known."""
-        prices = (price_of(name, self.model) for name in _vendors(self.about))
-        price = next((one for one in prices if one), None)
+        price = next(filter(None, (price_of(name, self.model) for name in _vendors(self.about))), None)
         sent, cached, got = self.tokens
         return price.cost(sent, got, cached) if price else None
 
@@ -195,8 +194,11 @@ class CallGroup:
     @property
     def differing(self) -> float | None:
         """Share of the calls of repeated prompts whose answer is not the prompt's usual one."""
-        repeated = [prompt.replies for prompt in self.prompts if len(prompt.replies) > 1]
-        counts = [Counter(canonical(self._value(one)) for one in replies) for replies in repeated]
+        counts = [
+            Counter(canonical(self._value(one)) for one in prompt.replies)
+            for prompt in self.prompts
+            if len(prompt.replies) > 1
+        ]
         n = sum(one.total() for one in counts)
         return 1 - sum(one.most_common(1)[0][1] for one in counts) / n if n else None
 
@@ -231,13 +233,8 @@ class CallGroup:
     @property
     def remark(self) -> str:
         """What can be tried in place of today's model."""
-        if self.uses_tools:
-            return "try a smaller model"
-        if self.kind.name == "label":
-            return "try a classifier"
-        if self.kind.name == "json":
-            return "try a smaller model"
-        return "try a smaller model" if self.kind.name == "short_answer" else "agreement needs a judge"
+        remarks = {"label": "try a classifier", "free_text": "agreement needs a judge"}
+        return "try a smaller model" if self.uses_tools else remarks.get(self.kind.name, "try a smaller model")
 
     @property
     def facts(self) -> JsonObject:
@@ -301,8 +298,7 @@ class CallGroup:
         if found is not None and len(values) + len(found) == len(names):
             named = dict(zip(names, [*values, *found], strict=True))
             text = named["input"] if names == ["input"] else variables_text(named)
-            case = Case(id="", input=text)
-            if text.strip() and chat(today, case, ()) == prompt.turns:
+            if text.strip() and chat(today, Case(id="", input=text), ()) == prompt.turns:
                 return {"input": text}
         plain = system and not system.names and system.values(prompt.system) is not None
         return {"messages": prompt.turns[1:] if plain and prompt.system else prompt.turns}
@@ -345,11 +341,11 @@ def _settings_of(about: JsonMapping) -> TodaysSettings:
     own = url in {"https://api.openai.com/v1", "https://api.anthropic.com", ""}
     effort = first_at(settings, "reasoning_effort", "reasoning/effort")
     stop, limit = first_at(settings, "stop", "stop_sequences"), first_at(settings, *_LIMITS)
-    shared = {key: value for key in _SHARED if _is_number(value := at(settings, key))}
     return TodaysSettings(
         model=f"{provider}:{name}{'' if own else f'@{url}'}",
         recorded=isinstance(settings, dict) or bool(url),  # only `record` stores an address: a call without settings
-        parameters=shared | ({"effort": effort} if isinstance(effort, str) else {}),
+        parameters={key: value for key in _SHARED if _is_number(value := at(settings, key))}
+        | ({"effort": effort} if isinstance(effort, str) else {}),
         max_tokens=limit if isinstance(limit, int) else None,
         stop=tuple(map(str, stop)) if isinstance(stop, list) else (stop,) if isinstance(stop, str) else (),
     )
@@ -404,8 +400,7 @@ def read_calls(path: Path, inputs: Texts = (), expected: str | None = None) -> R
         tools = tuple(_once(tool, shared) for tool in masker.mask([*(meta.get("tools") or ())]))
         name = str(meta.get("name") or "")
         masked += masker.masker.counts
-        key = content_hash([asked, tools, name], _DIGITS)
-        prompt = prompts.setdefault(key, Prompt(asked, tools, name))
+        prompt = prompts.setdefault(content_hash([asked, tools, name], _DIGITS), Prompt(asked, tools, name))
         prompt.replies.append(_reply(asked, answer, meta, shared))
         n += 1
     skipped.update(map(_reason, rejects.take(2**62)))
@@ -416,8 +411,7 @@ def read_calls(path: Path, inputs: Texts = (), expected: str | None = None) -> R
     first, last = (min(whens), max(whens)) if whens else (None, None)
     days = (last - first).total_seconds() / 86_400 if first and last else 0.0
     groups = [CallGroup(name="", prompts=members, days=days) for members in _grouped([*prompts.values()], n)]
-    groups.sort(key=lambda one: (-(one.usd or 0), -one.calls))
-    named = [replace(one, name=_name(one)) for one in groups]
+    named = [replace(one, name=_name(one)) for one in sorted(groups, key=lambda one: (-(one.usd or 0), -one.calls))]
     others = n - sum(len(group.replies) for group in named)
     return RecordedCalls(groups=named, n_calls=n, others=others, skipped=skipped, masked=masked, first=first, last=last)
 
@@ -438,10 +432,12 @@ def _plain_turn(turn: JsonObject) -> JsonObject:
 
 def _reply(asked: Turns, answer: JsonObject, meta: JsonMapping, shared: dict[str, JsonObject]) -> Reply:
     inner = dict_at(meta, "metadata")
-    facts = {key: first_at(meta, key) or first_at(inner, key) for key in ("model", "provider", "base_url")}
-    about: JsonObject = {key: str(value or "") for key, value in facts.items()}
-    about["responses_api"] = bool(meta.get("responses_api"))
-    about["settings"] = first_at(meta, "settings", "model_parameters", "modelParameters")
+    about: JsonObject = {
+        key: str(first_at(meta, key) or first_at(inner, key) or "") for key in ("model", "provider", "base_url")
+    } | {
+        "responses_api": bool(meta.get("responses_api")),
+        "settings": first_at(meta, "settings", "model_parameters", "modelParameters"),
+    }
     seconds, milliseconds = (_number(first_at(meta, *keys)) for keys in (_SECONDS, _MILLISECONDS))
     tokens, estimated = _tokens(asked, answer, meta)
     share = meta.get("share")
@@ -499,10 +495,8 @@ def _grouped(prompts: Sequence[Prompt], n: int) -> Iterator[Sequence[Prompt]]:
     keyed = grouped((content_hash([one.name, one.tools, bool(one.system)]), one) for one in prompts)
     least = max(MIN_PROMPTS, MIN_SHARE * n) if len(keyed) > 1 or n > MIN_PROMPTS else 0
     for members in keyed.values():
-        first = {f"{one.system}{END}{one.user}": one for one in members}
-        texts = [*first]
         places = grouped((f"{one.system}{END}{one.user}", one) for one in members)
-        answers = [first[text].replies[0].answer or "" for text in texts]
+        texts, answers = [*places], [some[-1].replies[0].answer or "" for some in places.values()]
         for numbers in group_prompts(texts, answers) or [[*range(len(texts))]]:
             group = [one for number in numbers for one in places[texts[number]]]
             if sum(len(one.replies) for one in group) >= least:

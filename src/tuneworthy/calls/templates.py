@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
 
 from tuneworthy.cases.task_kind import guess_kind, parse_object
-from tuneworthy.text import verbatim
+from tuneworthy.text import n_shared, verbatim
 from tuneworthy.types import Texts, TextTuple, frozen, grouped, positional
 
 # Ends the system text of a prompt in the text that is compared.
@@ -192,8 +191,7 @@ class _Grouping:
         return [_Branch(one.members, "") for one in later] if len(later) > 1 else []
 
     def _fork(self, members: Sequence[Member]) -> _Fork:
-        step = max(1, len(members) // _COMPARED)
-        answers = [self.answers[number] for number, _ in members[::step]]
+        answers = [self.answers[number] for number, _ in members[:: max(1, len(members) // _COMPARED)]]
         kind = guess_kind(answers)
         names = Counter[str](kind.labels)
         if kind.name == "label":
@@ -216,8 +214,7 @@ def group_prompts(texts: Texts, answers: Texts) -> list[list[int]]:
         return [[*range(len(texts))]] if texts else []
     found = []
     for branch in grouping.split([*enumerate(texts)]):
-        backwards = [(number, text[::-1]) for number, text in branch.members]
-        found += grouping.split(backwards, reverse=True)
+        found += grouping.split([(number, text[::-1]) for number, text in branch.members], reverse=True)
     groups = [sorted(number for number, _ in branch.members) for branch in found]
     ordered = sorted((one for one in groups if len(one) >= MIN_PROMPTS), key=lambda one: (-len(one), one[0]))
     kept: list[tuple[list[Template], list[int]]] = []
@@ -250,8 +247,7 @@ def _after(pattern: re.Pattern[str], text: str) -> str:
 
 def _common_start(texts: Texts) -> str:
     first, last = min(texts), max(texts)
-    same = takewhile(lambda at: last[at : at + 1] == first[at], range(len(first)))
-    return first[: sum(1 for _ in same)]
+    return first[: n_shared(first, last)]
 
 
 def _n_constant(texts: Texts) -> int:

@@ -112,7 +112,6 @@ def _joins_test(project: Project, dataset: Dataset, added: Cases, *, joins: bool
         > upper_bound(before.get(label, 0), max(1, sum(before.values())), CHANCE)
         for label in project.task.critical
     )
-    groups = {case.id: case.group for case in group_near_duplicates(added)[0] if case.group}
     Folder(project.root).write(
         "split",
         replace(
@@ -120,7 +119,10 @@ def _joins_test(project: Project, dataset: Dataset, added: Cases, *, joins: bool
             test=tuple(sorted([*base.test, *map(fingerprint, added)], key=lambda entry: entry.id)),
             additions=(*earlier, *[joined] * (not by_label)),
             by_label=(*base.by_label, *joined * by_label),
-            groups={**(base.groups or {}), **groups},
+            groups={
+                **(base.groups or {}),
+                **{case.id: case.group for case in group_near_duplicates(added)[0] if case.group},
+            },
         ),
     )
     return by_label
@@ -146,8 +148,10 @@ def _overlapping(dataset: Dataset, candidates: Cases) -> set[str]:
     among, ids = (*left, *split.asked, *candidates), {case.id for case in left}
     groups = {case.group for case in (*left, *dataset.cases) if case.id in ids} - {None}
     copies = [hit for side in (left, split.asked) for hit in find_overlaps(candidates, side, among=among).dropped]
-    refused = {candidates[hit.row].id for hit in copies if hit.reason != "group"}
-    refused |= {case.id for case in candidates if case.group in groups}
+    refused = {
+        *(candidates[hit.row].id for hit in copies if hit.reason != "group"),
+        *(case.id for case in candidates if case.group in groups),
+    }
     waiting = {case.id for case in candidates}
     known = [case for case in dataset.cases if case.id not in waiting]
     rows = dataset.contamination.cases.remaining

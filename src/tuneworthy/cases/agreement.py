@@ -49,8 +49,7 @@ class ExpectedAnswer:
             return "same" if self._names_label(padded_words(answer)) else "other"
         if short:  # the answer may come after some reasoning
             return "same" if any(each and own[-len(each) :] == each for each in self._words) else "unknown"
-        alike = any(len({*own} & {*each}) >= _ALIKE * len({*own, *each}) for each in self._words)
-        return "same" if alike else "unlike"
+        return "same" if any(len({*own} & {*each}) >= _ALIKE * len({*own, *each}) for each in self._words) else "unlike"
 
     def _names_label(self, answer: str) -> bool:
         """Whether the right label is the only one in an answer; one within a longer one does not count."""

@@ -133,8 +133,11 @@ class ContaminationIndex:
         n_times = np.full(len(frame), float(rows is not cases))
         self._turns = csr_array((n_times, (frame, texts.words)), shape=(len(self._frames), len(self._random)))
         n_with = self._weigh(rows)
-        turns = enumerate((self._turns >= _EACH).tolil().rows)
-        taking = {place: {*some} - {0, 1} for place, some in turns if len(some) >= _TURNS}
+        taking = {
+            place: {*some} - {0, 1}
+            for place, some in enumerate((self._turns >= _EACH).tolil().rows)
+            if len(some) >= _TURNS
+        }
         some = zip(texts.owner.tolist(), frame.tolist(), texts.words.tolist(), strict=True)
         self._in_turn = grouped((case, (word, taking[at])) for case, at, word in some if word in taking.get(at, ()))
         self._rare = self._stretched * (n_with <= COMMON)[:, None]

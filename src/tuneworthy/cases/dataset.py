@@ -156,8 +156,10 @@ def answer_losses(rows: Examples, cases: Iterable[Case], hits: Iterable[OverlapH
     for answer, n in answer_counts(rows).items():
         n_rows[_answer_group(answer, kind)] += n
     n_dropped = Counter(_answer_group(rows[hit.row].answer.strip(), kind) for hit in hits if hit.certain)
-    losses = [AnswerLoss(answer, n, n_rows[answer]) for answer, n in n_dropped.items() if n_rows[answer]]
-    return sorted(losses, key=lambda loss: (-loss.share, loss.answer))
+    return sorted(
+        (AnswerLoss(answer, n, n_rows[answer]) for answer, n in n_dropped.items() if n_rows[answer]),
+        key=lambda loss: (-loss.share, loss.answer),
+    )
 
 
 def _answer_group(answer: str, kind: str) -> str:
@@ -242,8 +244,7 @@ class Dataset:
     @property
     def agreement(self) -> str:
         """The model whose recorded answers test compares with in place of right answers; "" if people gave those."""
-        models = {case.today.model if case.today.borrowed else "" for case in self.cases if case.today}
-        return min(models, default="")
+        return min((case.today.model if case.today.borrowed else "" for case in self.cases if case.today), default="")
 
     @property
     def many_dropped(self) -> bool:
@@ -325,9 +326,14 @@ class Dataset:
                 "are enough for a verdict"
             )
         counts["test"] = len(split.test)
-        unique = tuple(dict.fromkeys(reasons))  # a stored split already has the reasons of the draw
-        split = replace(split, dev=dev, shots=in_dev.remaining, dev_shots=dev_shots, counts=counts, reasons=unique)
-        return split, report
+        return replace(
+            split,
+            dev=dev,
+            shots=in_dev.remaining,
+            dev_shots=dev_shots,
+            counts=counts,
+            reasons=tuple(dict.fromkeys(reasons)),  # a stored split already has the reasons of the draw
+        ), report
 
     def _key(self, stored: StoredSplit) -> str:
         """Return the hash of the compared rows, questions and groups; a label that is corrected changes no decision."""
@@ -359,10 +365,12 @@ class Dataset:
         """Return the split to store, with the decisions about rows."""
         stored = self.stored or self.split.stored()
         report = self.contamination
-        found = {name: tuple(getattr(report, name).hits) for name in ("cases", "dev", "dev_test")}
         now = {case.id: case.group for case in (*report.dev_test.rows, *self.split.asked) if case.group}
         return replace(
-            stored, judged=self._key(stored), overlaps=found, groups=now if stored.groups is None else stored.groups
+            stored,
+            judged=self._key(stored),
+            overlaps={name: tuple(getattr(report, name).hits) for name in ("cases", "dev", "dev_test")},
+            groups=now if stored.groups is None else stored.groups,
         )
 
     def write_dropped(self, folder: Folder) -> Path:

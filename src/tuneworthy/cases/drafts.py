@@ -17,7 +17,7 @@ from tuneworthy.cases.writer import case_row, json_lines, write_cases
 from tuneworthy.errors import UserError
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.trust import own_path
-from tuneworthy.types import UNLABELLED, Case, Cases, CaseTuple, JsonObject, frozen
+from tuneworthy.types import UNLABELLED, Case, Cases, CaseTuple, frozen
 
 FILE_NAME = "drafts.jsonl"
 DraftDecision = Literal["accept", "answer", "question", "drop"]
@@ -106,8 +106,10 @@ def apply_drafts(root: Path, path: Path, labels: Iterable[Label]) -> AppliedDraf
         taken.add(question)
     if added:
         content = path.read_bytes() if present else b""
-        rows: Iterable[JsonObject] = map(case_row, added)
-        write_atomic(path, b"".join([content, b"\n" * bool(content and content[-1:] != b"\n"), *json_lines(rows)]))
+        write_atomic(
+            path,
+            b"".join([content, b"\n" * bool(content and content[-1:] != b"\n"), *json_lines(map(case_row, added))]),
+        )
     known = [draft.id for draft in drafts if draft.id in decided]
     return AppliedDrafts(
         added=tuple(added),

@@ -384,14 +384,18 @@ class Agreement:
 
 
 def _by_case(labels: Iterable[Label]) -> dict[str, JsonObject]:
-    pairs = grouped((one.case, (one.labeller, one.label)) for one in labels)
-    return {case: dict(given) for case, given in pairs.items()}
+    return {
+        case: dict(given) for case, given in grouped((one.case, (one.labeller, one.label)) for one in labels).items()
+    }
 
 
 def disagreements(labels: Iterable[Label]) -> dict[str, JsonObject]:
     """Return the cases with different blind labels, by labeller."""
-    by_case = _by_case(one for one in labels if not one.decided)
-    return {case: by for case, by in by_case.items() if len(set(map(canonical, by.values()))) > 1}
+    return {
+        case: by
+        for case, by in _by_case(one for one in labels if not one.decided).items()
+        if len(set(map(canonical, by.values()))) > 1
+    }
 
 
 def agreement(labels: Iterable[Label]) -> Agreement:

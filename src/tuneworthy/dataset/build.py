@@ -140,18 +140,20 @@ def build_version(
 
 def _with_overlapping(recipe: Recipe, n: int, honest: str) -> Recipe:
     gate = DataGate("contamination", False, f"rows that overlap with cases: {n}")
-    gates = [gate if one.check == gate.check else one for one in recipe.gates]
-    return replace(recipe, n_rows=recipe.n_rows + n, gates=gates, honest=honest)
+    return replace(
+        recipe,
+        n_rows=recipe.n_rows + n,
+        gates=[gate if one.check == gate.check else one for one in recipe.gates],
+        honest=honest,
+    )
 
 
 def _contents(checked: CheckedRows, more: Collection[Example] = ()) -> dict[str, Iterator[bytes]]:
     """Return the lines of each file of a version, with `more` rows that were rejected at first."""
     sources = {row.source for row in more}
-    rejects = (line.to_dict() for line in checked.rejects() if line.source not in sources)
-    lines = (checked.rows.line(place) for place in map(int, checked.rows.places))
     return {
-        ROWS: chain(lines, json_lines(map(row_of, more))),
-        "rejects.jsonl": json_lines(rejects),
+        ROWS: chain(map(checked.rows.line, map(int, checked.rows.places)), json_lines(map(row_of, more))),
+        "rejects.jsonl": json_lines(line.to_dict() for line in checked.rejects() if line.source not in sources),
         "findings.jsonl": json_lines(line.to_dict() for line in checked.findings()),
     }
 
@@ -161,8 +163,7 @@ def _nothing_left(checked: CheckedRows) -> UserError:
         (stage.check.name, stage.check.codes[one.code]) for stage in checked.stages for one in stage.dropped.values()
     )
     reasons = "; ".join(f"{n} by `{check}` ({words})" for (check, words), n in counts.most_common())
-    n = len(checked.before)
-    why = f"No row passed the checks. All {count(n, 'row was', 'rows were')} dropped: {reasons}."
+    why = f"No row passed the checks. All {count(len(checked.before), 'row was', 'rows were')} dropped: {reasons}."
     if not checked.overlaps:
         return UserError(why, hint="Change [data] in the project file, or import different rows.")
     return UserError(
@@ -254,7 +255,6 @@ def _label_rows(inputs: BuildInputs, checked: CheckedRows) -> list[LabelRow]:
 
 def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends: Depends, effect: Effect) -> Recipe:
     unjudged = [] if depends.judge else ["No judge rated the rows. To add a judge, set model in [data.judge]."]
-    notes = [*inputs.notes, *unjudged, *(f"The check {name} is off." for name in project.data.off)]
     read = inputs.rows.record
     return Recipe(
         task=project.task.name,
@@ -269,7 +269,7 @@ def _recipe(project: Project, inputs: BuildInputs, checked: CheckedRows, depends
         effect=effect,
         labels=_label_rows(inputs, checked),
         gates=checked.gates,
-        notes=notes,
+        notes=[*inputs.notes, *unjudged, *(f"The check {name} is off." for name in project.data.off)],
         licence=project.data.licence,
         teachers=teachers_of(row for _, row in rows_with(checked.rows, KEY)),
         times=BuildTimes(seconds={stage.check.name: round(stage.seconds, 3) for stage in checked.stages}),

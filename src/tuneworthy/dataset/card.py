@@ -285,16 +285,19 @@ def _label_rows(labels: Sequence[LabelRow], mask: Mask) -> list[RowCounts]:
 
 
 def _reasons(recipe: Recipe, examples: Examples) -> list[Reason]:
-    reasons = [
-        Reason("import", code, one.words, "drop", one.n, [CardRow(one.first, "", "", "")])
-        for code, one in recipe.input.reasons.items()
+    return [
+        *(
+            Reason("import", code, one.words, "drop", one.n, [CardRow(one.first, "", "", "")])
+            for code, one in recipe.input.reasons.items()
+        ),
+        *(
+            Reason(check.check, code, one.words, action, n, examples.get((code, action), ()))
+            for check in recipe.checks
+            for code, one in check.reasons.items()
+            for action, n in (("drop", one.drop), ("mask", one.mask), ("report", one.report))
+            if n
+        ),
     ]
-    for check in recipe.checks:
-        for code, one in check.reasons.items():
-            for action, n in (("drop", one.drop), ("mask", one.mask), ("report", one.report)):
-                if n:
-                    reasons.append(Reason(check.check, code, one.words, action, n, examples.get((code, action), ())))
-    return reasons
 
 
 def shown_row(one: RowLine, row: Example, mask: Mask, most: int = SHOWN) -> CardRow:
@@ -316,8 +319,7 @@ def _bin(length: int) -> int:
 
 
 def _binned(counts: Counter[int]) -> list[tuple[str, int]]:
-    names = [f"{low + 1 if low else 0} to {high}" for low, high in pairwise(_BOUNDS)]
-    names.append(f"above {_BOUNDS[-1]}")
+    names = [*(f"{low + 1 if low else 0} to {high}" for low, high in pairwise(_BOUNDS)), f"above {_BOUNDS[-1]}"]
     return [(name, counts[number]) for number, name in enumerate(names[: max(counts, default=-1) + 1])]
 
 

@@ -99,19 +99,17 @@ def split_rows(rows: Examples, seed: int) -> tuple[Ints, Ints]:
         About `VALIDATION` of the rows validate, as groups stay whole, with labels represented alike; no row does where
         the rows form too few groups.
     """
-    numbers = np.arange(len(rows))
     answers = [row.answer.strip() for row in rows]
     by_label = guess_kind(answers).name == "label"
     units = units_of(rows)
     for unit in units:
         unit.strata = Counter(answers[n] if by_label else "all" for n in unit.members)
-    chosen = draw(units, max(1, round(VALIDATION * len(rows))), seed=seed, at_least=False)
     held_out = np.zeros(len(rows), np.bool_)
-    for unit in chosen:
+    for unit in draw(units, max(1, round(VALIDATION * len(rows))), seed=seed, at_least=False):
         held_out[unit.members] = True
     if held_out.all():
         held_out[:] = False
-    return numbers[~held_out], numbers[held_out]
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def export_version(

@@ -71,8 +71,11 @@ class RowLine:
         )
 
     def to_dict(self) -> JsonObject:
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: value for name, value in values.items() if not (value is None or value is False or value == "")}
+        return {
+            one.name: value
+            for one in fields(self)
+            if not ((value := getattr(self, one.name)) is None or value is False or value == "")
+        }
 
 
 def file_of(row: Example | RowLine) -> str:

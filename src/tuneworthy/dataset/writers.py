@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from tuneworthy.cases.formats.tool_calls import tools_of
+from tuneworthy.cases.formats.tool_calls import plain_calls, tools_of
 from tuneworthy.cases.pairs import rejected_answer
 from tuneworthy.cases.writer import write_rows
 from tuneworthy.dataset import messages
@@ -191,8 +191,7 @@ def sharegpt_row(row: Example) -> JsonObject:
         if calls:
             if value:
                 raise CannotHold("text and tool calls in the same turn")
-            functions = [call["function"] for call in calls]
-            listed = [{"name": one["name"], "arguments": orjson.loads(one["arguments"])} for one in functions]
+            listed = plain_calls(message)
             speaker, value = "function_call", orjson.dumps(listed[0] if len(listed) == 1 else listed).decode()
             open_ids += [call["id"] for call in calls]
         elif speaker == "observation" and open_ids[:1] != [message.get("tool_call_id")]:
@@ -331,13 +330,15 @@ def _write_parquet(path: Path, rows: Iterable[JsonObject]) -> None:
     text = pa.string()
     call = pa.struct([("id", text), ("type", text), ("function", pa.struct([("name", text), ("arguments", text)]))])
     fields = [(key, text) for key in ("role", "content", "name", "tool_call_id", "reasoning_content")]
-    columns = [
-        ("messages", pa.list_(pa.struct([*fields, ("weight", pa.int64()), ("tool_calls", pa.list_(call))]))),
-        ("tools", text),
-        ("group", text),
-        ("tags", pa.list_(text)),
-    ]
-    schema = pa.schema([*columns, ("meta", text)])
+    schema = pa.schema(
+        [
+            ("messages", pa.list_(pa.struct([*fields, ("weight", pa.int64()), ("tool_calls", pa.list_(call))]))),
+            ("tools", text),
+            ("group", text),
+            ("tags", pa.list_(text)),
+            ("meta", text),
+        ]
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     remaining = iter(rows)

@@ -231,8 +231,9 @@ class DocumentLibrary:
         return [*self.named(case), *(frozenset[str]() for _ in self.unknown(case))]
 
     def oracle_passages(self, case: Case) -> OraclePassages:
-        answer = answer_text(case.expected) if case.has_answer else ""
-        return self._oracle.choose(self.named(case), f"{case.text}\n{answer}")
+        return self._oracle.choose(
+            self.named(case), f"{case.text}\n{answer_text(case.expected) if case.has_answer else ''}"
+        )
 
     async def passages(self, retrieval: Retrieval, cases: Cases) -> dict[str, tuple[Passage, ...]]:
         """Return the passages by case id, best first.
@@ -315,15 +316,16 @@ class DocumentLibrary:
         Raises:
             UserError: LanceDB is not installed, or the documents have no text.
         """
-        index = {
-            "documents": retrieval.documents,
-            "encoder": dict(retrieval.encoder),
-            "chunk_tokens": retrieval.chunk_tokens,
-            "overlap_tokens": retrieval.overlap_tokens,
-            "language": retrieval.language,
-            "version": chunking.VERSION,
-        }
-        name = content_hash(index)
+        name = content_hash(
+            {
+                "documents": retrieval.documents,
+                "encoder": dict(retrieval.encoder),
+                "chunk_tokens": retrieval.chunk_tokens,
+                "overlap_tokens": retrieval.overlap_tokens,
+                "language": retrieval.language,
+                "version": chunking.VERSION,
+            }
+        )
         if name not in self._searchers:
             encoder = self._encoder if retrieval.encoder else None
             count = self.local.pieces.count if retrieval.encoder.get("type") == "local" else about_tokens

@@ -145,8 +145,9 @@ class Searcher:
             )
         if question not in self._question_tokens:
             (self._question_tokens[question],) = self._rerankers[0]().encode_tokens([question])
-        tokens = [self._chunk_tokens[number] for number in numbers]
-        return max_sim(self._question_tokens[question], tokens, self._rarity)
+        return max_sim(
+            self._question_tokens[question], [self._chunk_tokens[number] for number in numbers], self._rarity
+        )
 
     @cached_property
     def _rarity(self) -> Floats:

@@ -111,8 +111,9 @@ class RetrievalServer(Generic[Config]):
                 raise self.odd_answer(f"{error!r:.80}") from None
             usage = answer.get("usage")
             tokens = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-            cost = self._config.cost_usd(token_count(tokens) or None, ceiling)
-            call.commit(answers, cost, time.perf_counter() - started)
+            call.commit(
+                answers, self._config.cost_usd(token_count(tokens) or None, ceiling), time.perf_counter() - started
+            )
             return answers
 
     async def _ask(

@@ -172,9 +172,8 @@ class _Cells:
 
     def asks(self) -> tuple[int, bool, bool, bool, int]:
         """Return how probably it is the question."""
-        known = [len(INPUT_NAMES) - i for i, word in enumerate(INPUT_NAMES) if word == self.name.lower()]
         return (
-            sum(known),
+            sum(len(INPUT_NAMES) - i for i, word in enumerate(INPUT_NAMES) if word == self.name.lower()),
             not self.few,
             not (self.words - {"user"}).isdisjoint(INPUT_NAMES),
             not (self.named or self.words & _ANSWER_WORDS),

@@ -101,20 +101,19 @@ def exchange(question: Any, answer: Any, about: JsonMapping, *, api: bool = Fals
         "finish_reason": ending,
         "tools": first_at(question, "tools", "functions"),
     }
-    facts = {key: value for key, value in facts.items() if value}
-    facts |= {key: value for key, value in about.items() if value is not None}
+    facts = {key: value for key, value in facts.items() if value} | {
+        key: value for key, value in about.items() if value is not None
+    }
     return fields_of(check_messages([*before, *turns], "request.messages"), facts, frozenset())
 
 
 def feedback(journal: Journal, tool: str, *places: Any) -> JsonObject:
     """Return the scores and the correction of an answer from the facts about its trace or run."""
-    facts: list[JsonObject] = []
-    for place in dict.fromkeys(str(place) for place in places if place):
-        facts += journal.facts.get(f"{tool}:{place}", ())
-    corrections = (fact["correction"] for fact in facts if fact.get("correction"))
+    sources = dict.fromkeys(str(place) for place in places if place)
+    facts = [fact for source in sources for fact in journal.facts.get(f"{tool}:{source}", ())]
     return {
         "scores": [fact for fact in facts if "correction" not in fact] or None,
-        "correction": next(corrections, None),
+        "correction": next((fact["correction"] for fact in facts if fact.get("correction")), None),
     }
 
 

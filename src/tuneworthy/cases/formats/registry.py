@@ -170,5 +170,4 @@ def unread(keys: Set[str], first: JsonObject, *, in_words: bool) -> str | None:
     """
     marked = keys | {f"{key}={value}" for key, value in first.items() if isinstance(value, str)}
     spans = _SPANS if {"input", "output"} <= keys else frozenset[str]()
-    found = (title for title, marks in _UNREAD if marks <= marked and (not in_words or marks & spans))
-    return next(found, None)
+    return next((title for title, marks in _UNREAD if marks <= marked and (not in_words or marks & spans)), None)

@@ -114,8 +114,10 @@ class Journal:
     def notes(self) -> TextTuple:
         """One line for each thing that was changed or left out, with its count."""
         reasons = Counter(row.words for row in self.dropped)
-        changed = [f"{note} ({count(n, 'row')})" if n else note for note, n in self._notes.items()]
-        return (*changed, *(f"dropped: {reason} ({count(n, 'row')})" for reason, n in reasons.items()))
+        return (
+            *(f"{note} ({count(n, 'row')})" if n else note for note, n in self._notes.items()),
+            *(f"dropped: {reason} ({count(n, 'row')})" for reason, n in reasons.items()),
+        )
 
     def raise_faults(self) -> None:
         if self._faults:

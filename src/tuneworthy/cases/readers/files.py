@@ -252,12 +252,15 @@ def _list(path: Path, prefix: str, journal: Journal) -> Rows:
                 yield number, _checked(row, number, journal)
         except ijson.JSONError as error:
             reason = str(error.args[0])
-            fault = Fault(
-                "a JSON object as each list element",
-                "Fix the element, or remove it.",
-                "not_utf8" if "UTF8" in reason else "not_json",
+            journal.fault(
+                number + 1,
+                Fault(
+                    "a JSON object as each list element",
+                    "Fix the element, or remove it.",
+                    "not_utf8" if "UTF8" in reason else "not_json",
+                ),
+                _REASON.sub("", reason).splitlines()[0],
             )
-            journal.fault(number + 1, fault, _REASON.sub("", reason).splitlines()[0])
             yield number + 1, None
         except _DAMAGED as error:
             yield _cut(number + 1, error, journal)
@@ -416,12 +419,16 @@ def _csv(path: Path, journal: Journal) -> Rows:
         elif len(cells) == len(names):
             yield line, dict(zip(names, cells, strict=True))
         elif any(cells):
-            fault = Fault(
-                f"{len(names)} cells, as in the header",
-                "Put cells that contain a separator in double quotes.",
-                "wrong_cells",
+            journal.fault(
+                line,
+                Fault(
+                    f"{len(names)} cells, as in the header",
+                    "Put cells that contain a separator in double quotes.",
+                    "wrong_cells",
+                ),
+                str(len(cells)),
+                cells,
             )
-            journal.fault(line, fault, str(len(cells)), cells)
             yield line, None
 
 

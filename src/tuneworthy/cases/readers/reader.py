@@ -316,8 +316,7 @@ def guess_columns(
     """
     source = open_rows(path, _Unheard(path))
     head = _peek(source)[1]
-    rows = [row for _, row in head]
-    rows += [row for _, row in islice(source.rows, _COMPARED) if row is not None]
+    rows = [row for _, row in chain(head, islice(source.rows, _COMPARED)) if row is not None]
     entry = None
     if not head:  # the reader of the whole file reports it
         return [], []
@@ -392,8 +391,12 @@ def _chosen(kind: _Noun, source: RowSource, head: list[tuple[int, JsonObject]], 
     first = head[0][1]
     recognised = detect(kind.formats, keys, first)
     if (recognised is None or not recognised.title) and (title := unread(keys, first, in_words=is_in_words(first))):
-        hint = 'Export the calls as OpenTelemetry (OTLP JSON), convert each row to {"messages": [...]}, '
-        raise RowFault("a format that is read", got=title, hint=hint + messages.NAME_COLUMNS)
+        raise RowFault(
+            "a format that is read",
+            got=title,
+            hint='Export the calls as OpenTelemetry (OTLP JSON), convert each row to {"messages": [...]}, '
+            f"{messages.NAME_COLUMNS}",
+        )
     if source.is_table and not _is_more_than_columns(recognised, first):
         return None
     if recognised is None:
@@ -461,10 +464,9 @@ def _collect_cases(rows: Converted, journal: Journal) -> list[Case]:
                 line, DropReason("the same question as an earlier unlabelled row, which now has the label of this row")
             )
         else:
-            hint = "Decide which answer is correct, and remove the other row."
             journal.fault(
                 line,
-                Fault("one expected answer per question", hint),
+                Fault("one expected answer per question", "Decide which answer is correct, and remove the other row."),
                 f"{show(case.expected, 30)} here and {show(before.expected, 30)} on line {first}",
             )
     return [case for index, case in enumerate(cases) if index not in apart] if apart else cases

@@ -74,17 +74,10 @@ class BandPairs:
     cut: int
 
 
-def near_duplicates(
-    texts: Texts,
-    *,
-    keys: Hashes | None = None,
-    threshold: float = 0.7,
-    shingle: int = 3,
-    bands: int = BANDS,
-    rows: int = 6,
-    seed: int = 7,
-) -> NearDuplicates:
-    """Find the rows that repeat an earlier kept row but for a few words.
+def sign(
+    texts: Texts, keys: Hashes | None = None, *, shingle: int = 3, bands: int = BANDS, rows: int = 6, seed: int = 7
+) -> SignedRows:
+    """Return the signatures of rows.
 
     With 20 bands of 6 a pair of similarity 0.7 is compared with probability 0.92, one of 0.8 with 0.998. Texts
     without words repeat nothing.
@@ -92,29 +85,11 @@ def near_duplicates(
     Args:
         texts: The rows, (n,).
         keys: (n,) hashes; only rows with one key have shingles in common.
-        threshold: Least Jaccard similarity of the shingles, above 0, at most 1.
         shingle: Words a shingle.
         bands: Of the signature.
         rows: Hash functions a band.
         seed: Of the hash functions.
-
-    >>> near_duplicates(["a b c d e f g h", "x", "A b, c d e f g h!"]).of.tolist()
-    [-1, -1, 0]
     """
-    if not 0 < threshold <= 1 or min(shingle, bands, rows) < 1:
-        raise ValueError(f"expected 0 < threshold <= 1 and at least 1 of the others, got {threshold}, "
-                         f"{shingle}, {bands}, {rows}")  # fmt: skip
-    signed = sign(texts, keys, shingle=shingle, bands=bands, rows=rows, seed=seed)
-    compared = np.ones(len(texts), bool)
-    return resolve(
-        len(texts), [band_pairs(band, compared, signed.sets, signed.starts, threshold) for band in signed.bands]
-    )
-
-
-def sign(
-    texts: Texts, keys: Hashes | None = None, *, shingle: int = 3, bands: int = BANDS, rows: int = 6, seed: int = 7
-) -> SignedRows:
-    """Return the signatures of rows (see `near_duplicates`)."""
     parts, ends, columns = [np.empty(0, np.uint32)], [np.zeros(1, np.int64)], [np.empty((0, bands), np.uint64)]
     for packed in pack(texts):
         hashes, starts = shingles(packed, shingle)

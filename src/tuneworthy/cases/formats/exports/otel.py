@@ -213,7 +213,6 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
     if not asked or not answered:
         raise Dropped(messages.NO_CONTENT)
     usage = {"input_tokens": first_at(part.own, *_SENT), "output_tokens": first_at(part.own, *_GOT)}
-    settings = {key: part.own[f"gen_ai.request.{key}"] for key in SAMPLING if f"gen_ai.request.{key}" in part.own}
     about = {
         "model": first_at(
             part.own, "gen_ai.response.model", "gen_ai.request.model", "llm.model_name", "llm/model_name"
@@ -222,7 +221,8 @@ def _example(row: JsonObject, journal: Journal) -> Fields:
         "group": first_at(part.own, "gen_ai.conversation.id", "session.id"),
         "scores": journal.facts.get(f"otel:{part.place}"),
         "usage": usage if all(usage.values()) else None,
-        "settings": settings or None,
+        "settings": {key: part.own[f"gen_ai.request.{key}"] for key in SAMPLING if f"gen_ai.request.{key}" in part.own}
+        or None,
         "seconds": seconds_between(first_at(part.row, *_STARTED, "start_time"), first_at(part.row, *_ENDED)),
         # nanoseconds without their last nine digits are seconds
         "timestamp": str(first_at(part.row, *_STARTED) or "")[:-9] or at(part.row, "start_time"),
