@@ -23,8 +23,7 @@ MOST_TOKENS = 0.8
 
 def teachers_of_model(session: Session, model: str) -> Sequence[TeacherRecord] | None:
     """Return the teachers of the rows that a tuned model learned; None for any other model, or if its rows are gone."""
-    classifiers = add_classifiers(session.models, session.folder)
-    datasets = {name: made.about.dataset for name, made in classifiers.items()}
+    datasets = {name: made.about.dataset for name, made in add_classifiers(session.models, session.folder).items()}
     datasets |= {one.name: one.detail.dataset for one in tuned_models(session.project)}
     version = find_version(session.folder, datasets.get(model) or "")
     return version.recipe.teachers if version else None

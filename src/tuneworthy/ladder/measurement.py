@@ -485,8 +485,7 @@ async def constant_score(session: Session) -> Pair | None:
     expected = [case.expected for case in session.split.dev] or [row.answer for row in session.split.shots]
     counts = Counter(None if one is None else accepted(one)[:1] for one in expected)
     answer, n = counts.most_common(1)[0] if counts else (None, 0)
-    few = session.task.kind != "label" and n <= len(expected) / 2
-    if not n or few:
+    if not n or (session.task.kind != "label" and n <= len(expected) / 2):
         return None
     test = session.split.test
     if session.project.graders[0].type == "judge":

@@ -46,8 +46,7 @@ class TaskInfo:
 def task_of(project: Project, split: Split) -> tuple[TaskInfo, list[str]]:
     if any(case.expects_calls for case in split.dev):  # no constraint on words allows a call
         return TaskInfo(kind="free_text"), []
-    listed = isinstance(project.graders[0], Choice) and project.graders[0].labels
-    if split.kind.name == "label" or listed:
+    if split.kind.name == "label" or (isinstance(project.graders[0], Choice) and project.graders[0].labels):
         several = any(isinstance(case.expected, list) and len(case.expected) > 1 for case in split.dev)
         if several and project.graders[0].type == "includes":  # the answer must have all labels
             return TaskInfo(kind="short_answer"), []

@@ -186,8 +186,7 @@ def _change(record: RunRecord, shown: RungRecord | None) -> Iterator[Block | Non
     best = prompts.get(shown.rung if shown else "") or max(
         prompts.values(), key=lambda one: one.score or 0.0, default=None
     )
-    baseline = record.rung("baseline")
-    today, other = (record.variant_of(rung) if rung else None for rung in (baseline, best))
+    today, other = (record.variant_of(rung) if rung else None for rung in (record.rung("baseline"), best))
     if today and other and best:
         which = "From today's setup to the recommended option"
         if best is not shown:
