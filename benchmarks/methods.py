@@ -191,7 +191,7 @@ def answered(project: Path) -> dict[str, Any]:
     """
     from tuneworthy.cases import read_dataset
     from tuneworthy.config import load
-    from tuneworthy.ship.ancestry import lineage
+    from tuneworthy.ship.merge import lineage
     from tuneworthy.ship.merged_weights import base_in_training, merge_folder
     from tuneworthy.store import Folder
     from tuneworthy.store.artifacts import latest_artifact

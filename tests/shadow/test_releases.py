@@ -44,7 +44,7 @@ from tuneworthy.shadow.releases import (
     release_of,
     start_release,
 )
-from tuneworthy.ship.ancestry import ancestors
+from tuneworthy.ship.merge import ancestors
 from tuneworthy.ship.served import noted, served_at
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, latest_artifact

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tuneworthy.ship.ancestry import context_of
+from tuneworthy.ship.merge import context_of
 from tuneworthy.ship.served import SLOTS, choose
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, write_artifact

@@ -25,8 +25,8 @@ from tuneworthy.providers.gguf_writer import WRITTEN
 from tuneworthy.report.model_card import model_card
 from tuneworthy.report.run_report import write_text
 from tuneworthy.shadow.releases import record_release
-from tuneworthy.ship.ancestry import lineage
 from tuneworthy.ship.gguf import FILE, K_QUANTS, export_gguf
+from tuneworthy.ship.merge import lineage
 from tuneworthy.ship.ollama import export_ollama
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import open_artifact

@@ -33,7 +33,7 @@ from tuneworthy.prompts.shots import ShotPool
 from tuneworthy.providers.models import check_pinned, find, pinned, pull
 from tuneworthy.retrieval.encoder import SPEC as ENCODER
 from tuneworthy.retrieval.encoder import encode_once
-from tuneworthy.ship.ancestry import ancestors, context_of
+from tuneworthy.ship.merge import ancestors, context_of
 from tuneworthy.ship.served import served_artifact
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, artifacts, find_artifact, latest_artifact

@@ -22,8 +22,8 @@ from tuneworthy.report.names import names_of
 from tuneworthy.report.render import markdown_of
 from tuneworthy.report.text import plain
 from tuneworthy.shadow.releases import Release, release_of, rolled_back
-from tuneworthy.ship.ancestry import ancestors
 from tuneworthy.ship.gguf import source_header
+from tuneworthy.ship.merge import ancestors
 from tuneworthy.store import Folder
 from tuneworthy.store.artifacts import Artifact, Kind, ModelSource, latest_artifact, open_artifact
 from tuneworthy.store.shapes import bundled

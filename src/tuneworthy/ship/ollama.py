@@ -14,9 +14,9 @@ from pathlib import Path
 from tuneworthy.errors import UserError
 from tuneworthy.providers.chat_template import render
 from tuneworthy.providers.model_safety import optional_config, template_of
-from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.gguf import FILE, adds_bos
 from tuneworthy.ship.gguf_model import end_ids, read_tokenizer, token_text
+from tuneworthy.ship.merge import context_of
 from tuneworthy.store.artifacts import Artifact, open_artifact
 from tuneworthy.store.folder import Folder, write_atomic
 from tuneworthy.types import Messages, NamedTexts, positional, role_of

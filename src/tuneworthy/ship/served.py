@@ -25,8 +25,8 @@ from tuneworthy.providers.gguf import read_header
 from tuneworthy.providers.http_client import endpoint, send_once
 from tuneworthy.providers.keys import read_key
 from tuneworthy.providers.models import find
-from tuneworthy.ship.ancestry import context_of, lineage
 from tuneworthy.ship.gguf import FILE
+from tuneworthy.ship.merge import context_of, lineage
 from tuneworthy.ship.merged_weights import all_trained, read_adapter
 from tuneworthy.store.artifacts import Artifact, find_artifact, latest_artifact, open_artifact
 from tuneworthy.store.folder import Folder

@@ -14,7 +14,7 @@ from tuneworthy.cases.splits import example_case
 from tuneworthy.config.project import Project
 from tuneworthy.dataset.freeze import find_version
 from tuneworthy.errors import UserError
-from tuneworthy.ship.ancestry import lineage, longest_row
+from tuneworthy.ship.merge import lineage, longest_row
 from tuneworthy.ship.parity.measure import ModelForm, ParityPlan
 from tuneworthy.ship.parity.transformers_form import renderer_of
 from tuneworthy.store.artifacts import Artifact, Kind, artifacts, open_artifact

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from tuneworthy.ship.ancestry import context_of
 from tuneworthy.ship.gguf import FILE
+from tuneworthy.ship.merge import context_of
 from tuneworthy.ship.merged_weights import TORCH_DTYPES, all_trained, base_in_training, dtype_of
 from tuneworthy.ship.parity import PARITY_CHECKS
 from tuneworthy.ship.parity.measure import FormAnswers, ModelForm, ParityPlan, measure
