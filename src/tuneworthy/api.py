@@ -224,8 +224,11 @@ class OpenProject:
                     if isinstance(data, str | Path)
                     else read_rows(data, input, expected, None)[1]
                 )
-                parts = (session.split.dev, session.split.asked, session.split.shots)
-                used = {normalise(question_of(row)) for part in parts for row in part}
+                used = {
+                    normalise(question_of(row))
+                    for part in (session.split.dev, session.split.asked, session.split.shots)
+                    for row in part
+                }
                 if seen := [case.id for case in cases if normalise(question_of(case)) in used]:
                     what = count(len(seen), "case asks", "cases ask")
                     raise UserError(

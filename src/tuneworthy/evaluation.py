@@ -422,8 +422,15 @@ def _opened(model: Any, root: Path, timeout_s: float | None) -> OpenModel:
     if callable(model):
         name = getattr(model, "__name__", type(model).__name__).strip("<>")
         limit = timeout_s or 60.0
-        provider = CallableProvider(model, identity={"provider": "python", "function": name}, timeout_s=limit)
-        return OpenModel(name, provider, None, hosted=False, concurrency=8, timeout_s=2 * limit, retries=0)
+        return OpenModel(
+            name,
+            CallableProvider(model, identity={"provider": "python", "function": name}, timeout_s=limit),
+            None,
+            hosted=False,
+            concurrency=8,
+            timeout_s=2 * limit,
+            retries=0,
+        )
     section = read_model_name(model).section if isinstance(model, str) else model
     config = _table(ModelTable, section, "model", _MODEL)
     if timeout_s is not None:

@@ -211,8 +211,8 @@ def _module_of_file(place: str, root: Path) -> ModuleType:
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses of the file look themselves up here
     try:
-        code = compile(text, path, "exec", dont_inherit=True)  # cached bytecode may be older than the last change
-        exec(code, module.__dict__)
+        # Cached bytecode may be older than the last change.
+        exec(compile(text, path, "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _import_fault(error, place, "Fix the file, then run the command again.") from error

@@ -143,8 +143,10 @@ class RuleBook(Registry[Rule[F]]):
 
     def run(self, *subject: Any, only: Collection[str] | None = None) -> list[F]:
         rules = [rule for name, rule in self.all().items() if only is None or name in only]
-        found = (finding for rule in rules for finding in rule.run(*subject))
-        return sorted(found, key=lambda one: SEVERITIES.index(one.severity or "error"))
+        return sorted(
+            (finding for rule in rules for finding in rule.run(*subject)),
+            key=lambda one: SEVERITIES.index(one.severity or "error"),
+        )
 
     def _load(self) -> None:
         for module in self._modules:

@@ -52,8 +52,9 @@ def _show(report: CheckReport, verbose: bool) -> None:
         if finding.rule == "target_missing" and not n_errors:
             next_step = finding.fix
         elif verbose or finding.severity != "note":
-            whole = verbose or finding.severity == "error"
-            message = finding.message if whole else _SENTENCE.split(finding.message, 1)[0]
+            message = (
+                finding.message if verbose or finding.severity == "error" else _SENTENCE.split(finding.message, 1)[0]
+            )
             say(f"{finding.severity or 'error'} {finding.rule}: {clean(join_sentences(message, finding.fix), 0)}")
     say(
         f"{count(n_errors, 'error')}, {warnings}. Fix the errors before you run."

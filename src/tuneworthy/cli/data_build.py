@@ -102,14 +102,24 @@ def command(
         done = import_files(store, files, asked, note, fresh=replace) if files else None
         if done and not wants_json():
             say_import(done)
-        staged = StagedBatches(stages, engine, say=note) if stages else None
         version, recipe = build_version(
-            project, store, unsafe=unsafe, max_usd=max_usd, staged=staged, progress=progress, say=note
+            project,
+            store,
+            unsafe=unsafe,
+            max_usd=max_usd,
+            staged=StagedBatches(stages, engine, say=note) if stages else None,
+            progress=progress,
+            say=note,
         )
     frozen = {"version": version.id, "path": str(version.folder)} if version else {"version": None}
     imported = {"import": {"path": str(done.folder), **asdict(done.record)}} if done else {}
-    document = {**frozen, **imported, "failed_gates": list(recipe.failed), **recipe.to_dict()}
-    print_result(document, _say, version, recipe, root / REVIEWS)
+    print_result(
+        {**frozen, **imported, "failed_gates": list(recipe.failed), **recipe.to_dict()},
+        _say,
+        version,
+        recipe,
+        root / REVIEWS,
+    )
     return 0 if version else 3
 
 

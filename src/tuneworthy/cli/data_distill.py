@@ -109,8 +109,7 @@ async def _run(
         if batch:
             session.runner.rounds = await batches_of(session.runner, session.models)
         made = await distill(project, session.folder, queries, teaching, limit=limit, say=note)
-        steps = {"today": [current(session)], "teacher": [teaching.variant]}
-        return *made, await distillation_steps(session, steps)
+        return *made, await distillation_steps(session, {"today": [current(session)], "teacher": [teaching.variant]})
 
 
 def _say(rows: Import, calls: int, steps: Sequence[RungRecord]) -> None:

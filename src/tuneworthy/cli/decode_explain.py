@@ -113,8 +113,9 @@ async def _ask(root: Path, prompt: str, name: str | None) -> Position:
             name="decode explain", model=name, model_identity=model.provider.identity, system=None,
             user="{{ input }}", decoding={"temperature": 0}, max_tokens=1,
         )  # fmt: skip
-        case = Case(id=Case.make_id(prompt), input=prompt)
-        (trace,) = await session.runner.run(variant, model, [case], logprobs=ALTERNATIVES)
+        (trace,) = await session.runner.run(
+            variant, model, [Case(id=Case.make_id(prompt), input=prompt)], logprobs=ALTERNATIVES
+        )
     top = trace.response.logprobs[0]["top"] if trace.response and trace.response.logprobs else ()
     if not top:
         problem = f"did not answer: {trace.error.message}" if trace.error else "returns no log-probabilities"

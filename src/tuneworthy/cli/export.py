@@ -66,8 +66,9 @@ def gguf(file_type: str, untouched: bool, root: Path) -> None:
     """
     store = Folder(load(root).root)
     with store.lock(note):
-        source = lineage(store)[1] if untouched else open_artifact(store, "merged", None)
-        made = export_gguf(store, source, file_type, say=note)
+        made = export_gguf(
+            store, lineage(store)[1] if untouched else open_artifact(store, "merged", None), file_type, say=note
+        )
     path = made.folder / FILE
     print_result(
         {"id": made.id, "path": str(path), **made.manifest},

@@ -123,8 +123,10 @@ def _from_calls(
         number = click.prompt("Which group", type=click.IntRange(1, n), default=1) if n > 1 else 1
     if number > n:
         raise UserError(f"There is no group {number}.", hint=f"--call takes a number from 1 to {n}.")
-    facts = {"call": number, "groups": [group.facts for group in calls.groups]}
-    return make_call_project(folder, calls.groups[number - 1], **settings), facts
+    return make_call_project(folder, calls.groups[number - 1], **settings), {
+        "call": number,
+        "groups": [group.facts for group in calls.groups],
+    }
 
 
 HELP = "Enter takes the default in brackets, and Ctrl-C ends without a project."
@@ -158,8 +160,12 @@ def ask_settings(root: Path, data: Path, settings: JsonObject) -> JsonObject:
         expected = _ask(
             text, likely[0] if len(likely) <= 2 else None, lambda line: _names(line, [*others, UNANSWERED])[:1]
         )
-    column = next((name for name in expected if name != UNANSWERED), "" if expected else None)
-    cases = read_cases(data, input_column=inputs, expected_column=column, lenient=True).cases
+    cases = read_cases(
+        data,
+        input_column=inputs,
+        expected_column=next((name for name in expected if name != UNANSWERED), "" if expected else None),
+        lenient=True,
+    ).cases
     guessed, kind = guess_task(cases)
     if not task:
         click.echo(f"\n{kind.reason[:1].upper()}{kind.reason[1:]}.")

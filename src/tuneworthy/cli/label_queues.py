@@ -351,14 +351,13 @@ def open_judge(request: LabelRequest) -> Queue:
     with open_answers(project) as answers:
         rubric = answers.judge.rubric
         for n in range(N_JUDGED, len(answers.session.split.test) + N_JUDGED, N_JUDGED):
-            items = answers.to_judge(n=n, reveal=not request.peek)
             shown = [
                 Case(
                     id=one.id,
                     input=f"{_sheet(one.case)}\nanswer: {clean(one.answer, 0)}",
                     documents=one.case.documents,
                 )
-                for one in items
+                for one in answers.to_judge(n=n, reveal=not request.peek)
             ]
             session = LabelSession(shown, path, request.name, seed=project.split.seed)
             if session.next() or request.peek:
@@ -419,8 +418,11 @@ def open_audit(request: LabelRequest) -> Queue:
     session = LabelSession(cases, path, request.name, seed=AUDIT_SEED, share=1.0)
 
     def done() -> str:
-        wrong = contradicts(data, read_relabelled(project, data))[1]
-        return "tuneworthy label audit --apply" if wrong else "tuneworthy decide"
+        return (
+            "tuneworthy label audit --apply"
+            if contradicts(data, read_relabelled(project, data))[1]
+            else "tuneworthy decide"
+        )
 
     return Queue("audit", session, form, guideline.text, path, done, documents=_documents(project))
 
@@ -667,9 +669,10 @@ def answer_form(project: Project | None, path: Path, cases: Cases, *, peek: bool
     """Return the form of the expected answers and the guideline; ask for the label list where nothing is known yet."""
     guideline, graders = Guideline.read(path), project.graders if project else []
     if graders and graders[0].type in JSON_GRADERS:
-        form = _expected("Type the expected answer as JSON on one line.", parse_json)
         return replace(
-            form, kind="json", schema=_schema(graders[0], project, _answers(project, path, cases))
+            _expected("Type the expected answer as JSON on one line.", parse_json),
+            kind="json",
+            schema=_schema(graders[0], project, _answers(project, path, cases)),
         ), guideline
     closed = next((one.labels for one in graders if isinstance(one, Choice) and one.labels), None)
     known = _answers(project, path, cases)
@@ -735,8 +738,11 @@ def _answers(project: Project | None, path: Path, cases: Cases) -> list[Any]:
         rows = read_examples(project.path(project.examples.path)).examples if project and project.examples else ()
     except TuneworthyError:
         rows = ()  # `check` reports their faults; labelling continues without their labels
-    labels = [label.label for label in read_labels(path)]
-    return [*(row.answer for row in rows if row.answer), *(case.expected for case in cases if case.labelled), *labels]
+    return [
+        *(row.answer for row in rows if row.answer),
+        *(case.expected for case in cases if case.labelled),
+        *[label.label for label in read_labels(path)],
+    ]
 
 
 def parse_verdict(line: str) -> bool:

@@ -99,8 +99,8 @@ def _answer(queue: Queue, row: Any, line: str, seconds: float, comments: dict[st
             return False
         if line[:1] in {"/", "?"} and line not in {*queue.form.commands, *[CANNOT] * remarks}:
             raise UserError(f"{line[:40]!r} is neither a command nor an answer.", hint=help_text(queue))
-        at_terminal = sys.stdin.isatty()  # a file of answers takes no time
-        answer = queue.submit(row, line, seconds if at_terminal else math.inf, comments.pop(row.id, ""))
+        # A file of answers takes no time.
+        answer = queue.submit(row, line, seconds if sys.stdin.isatty() else math.inf, comments.pop(row.id, ""))
         note(f"Saved{_shown(queue, answer)}.", *queue.after.get(row.id, ()))
         return True
     return False

@@ -34,8 +34,9 @@ def list_command() -> None:
     """
     found = list_models()
     if wants_json():
-        models = [asdict(file) | {"path": file.path and str(file.path)} for file in found]
-        print_json({"store": str(store()), "models": models})
+        print_json(
+            {"store": str(store()), "models": [asdict(file) | {"path": file.path and str(file.path)} for file in found]}
+        )
         return
     for file in found:
         where = str(file.path) if file.path else f"not downloaded; run `tuneworthy models pull {file.spec}`"

@@ -124,8 +124,7 @@ def writing_to(path: Path) -> Iterator[None]:
 def print_json(document: Any) -> None:
     if (context := click.get_current_context(silent=True)) and (invocation := context.find_object(Invocation)):
         invocation.answered = True
-    text = escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
-    print_document(text)
+    print_document(escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()))
 
 
 def print_document(text: str, *, nl: bool = True) -> None:

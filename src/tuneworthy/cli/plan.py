@@ -83,8 +83,9 @@ def command(gpu_memory: float | None, form: str | None, configs: Paths, root: Pa
     """
     if configs:
         findings = [(path, finding) for path in configs for finding in LINTS.run(read_settings(path))]
-        listed = {"findings": [{"path": str(path), **_row(finding)} for path, finding in findings]}
-        print_result(listed, _show_findings, findings)
+        print_result(
+            {"findings": [{"path": str(path), **_row(finding)} for path, finding in findings]}, _show_findings, findings
+        )
         return 3 if any(finding.severity == "error" for _, finding in findings) else 0
     project = load(root)
     advised = planned_method(project)

@@ -224,8 +224,9 @@ async def open_variants(
     An empty word is the best variant of the last run, of a cascade its large part; the current one if there is no
     best. `beside` and `calls` are those of `open_session`.
     """
-    opening = open_session(project, progress=RunProgress(), max_usd=max_usd, waiting=note, beside=beside, calls=calls)
-    async with opening as session:
+    async with open_session(
+        project, progress=RunProgress(), max_usd=max_usd, waiting=note, beside=beside, calls=calls
+    ) as session:
         last = shown_run(project)
         usual = "best" if last and last.best else "current"
         variants = [resolve(session, word) if word else large_of(resolve(session, usual)) for word in words]

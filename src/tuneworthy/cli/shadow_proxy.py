@@ -108,10 +108,9 @@ def command(
         "sessions. Ctrl-C ends it."
     )
     if state and state.rolled_back:
-        again = f"tuneworthy shadow replay --candidate {candidate}"
         note(
             messages.say("rolled_back", why=state.rolled_back, by=state.production),
-            messages.say("restart", command=again),
+            messages.say("restart", command=f"tuneworthy shadow replay --candidate {candidate}"),
         )
     else:
         if known is None or known.status == "unknown":

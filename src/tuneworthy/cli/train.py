@@ -118,8 +118,10 @@ def merge_adapter(store: Folder) -> StepResult:
     with store.lock(note), phase("merge"):
         before = _made_from(store, "merged", open_artifact(store, "adapter"))
         made = before or merge(store, say=note)
-    line = f"{KINDS['merged']} {made.id}, {made.about.dtype}, {made.about.route.name} base weights"
-    return StepResult(document=_document(made, before is not None), line=line)
+    return StepResult(
+        document=_document(made, before is not None),
+        line=f"{KINDS['merged']} {made.id}, {made.about.dtype}, {made.about.route.name} base weights",
+    )
 
 
 def export(store: Folder) -> StepResult:
@@ -129,8 +131,10 @@ def export(store: Folder) -> StepResult:
         before = _made_from(store, "gguf", merged)
         made = before or export_gguf(store, merged, "f16", say=note)
     path = made.folder / FILE
-    line = f"{KINDS['gguf']} {made.id}, {made.about.file_type}, {path.stat().st_size / 2**20:.0f} MiB"
-    return StepResult(document=_document(made, before is not None, path), line=line)
+    return StepResult(
+        document=_document(made, before is not None, path),
+        line=f"{KINDS['gguf']} {made.id}, {made.about.file_type}, {path.stat().st_size / 2**20:.0f} MiB",
+    )
 
 
 def _made_from(store: Folder, kind: Kind, source: Artifact) -> Artifact | None:

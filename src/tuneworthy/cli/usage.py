@@ -18,5 +18,6 @@ def usage_error(error: click.ClickException) -> UsageError:
         case click.BadParameter(param=click.Parameter(type=click.Choice(choices=choices))):
             if value := re.match("'(.*?)' is not one of", error.message):
                 near = did_you_mean(value[1], list(map(str, choices)))
-    help_line = f"Run `{context.command_path} --help` for the options." if context else ""
-    return UsageError(message, hint=join_sentences(near, help_line))
+    return UsageError(
+        message, hint=join_sentences(near, f"Run `{context.command_path} --help` for the options." if context else "")
+    )

@@ -11,8 +11,7 @@ from tuneworthy.types import grouped
 @check()
 def store(facts: Facts) -> Findings:
     """A stored answer, a record or a model file is damaged. `tuneworthy doctor` lists each fault."""
-    damages = grouped((one.file, one) for one in examine(facts.folder).damages)
-    for file, (first, *more) in damages.items():
+    for file, (first, *more) in grouped((one.file, one) for one in examine(facts.folder).damages).items():
         place = "" if first.what.startswith(str(file)) else f"{file}: "
         also = f" {count(len(more), 'further fault')} in this file." if more else ""
         yield Finding(

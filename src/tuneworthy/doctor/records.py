@@ -134,8 +134,12 @@ def frozen_damages(folder: Folder) -> Iterator[Damage]:
             if part.name.startswith(".") or not path.exists():
                 continue
             if what := _fault(partial(folder.read, _name(folder, path), shape)):
-                repair = None if ANOTHER_VERSION in what else partial(quarantine, folder, part)
-                yield Damage(file=path, what=what, cost=cost, repair=repair)
+                yield Damage(
+                    file=path,
+                    what=what,
+                    cost=cost,
+                    repair=None if ANOTHER_VERSION in what else partial(quarantine, folder, part),
+                )
             elif wrong := _changed_import(part, folder) if kind == "imports" else changed(part, record):
                 yield Damage(
                     file=wrong,

@@ -249,9 +249,14 @@ class Runner:
             OutsideFault: The provider is down: a call failed for good and no other succeeded meanwhile. Or its server
                 answers with another model than before.
         """
-        passages = await self._passages(variant, cases)
         jobs = self._jobs(
-            variant, cases, repeats, identity=model.identity, logprobs=logprobs, timing=timing, passages=passages
+            variant,
+            cases,
+            repeats,
+            identity=model.identity,
+            logprobs=logprobs,
+            timing=timing,
+            passages=await self._passages(variant, cases),
         )
         if model.price and self._cut_off is None:
             self._cut_off = {}
@@ -321,8 +326,9 @@ class Runner:
 
     def gave_up(self, keys: Sequence[bytes]) -> None:
         """Note the calls that workers gave up in this run, so that it does not repeat them."""
-        answers = self.store.get_many(keys)
-        self._failures |= {key: answer for key, (answer, _) in answers.items() if isinstance(answer, Failure)}
+        self._failures |= {
+            key: answer for key, (answer, _) in self.store.get_many(keys).items() if isinstance(answer, Failure)
+        }
 
     def _look_up(self, model: OpenModel, jobs: Sequence[Job]) -> tuple[Answers, dict[bytes, Job]]:
         """Return the stored answers to jobs, and the jobs that have to be asked, by key."""
@@ -454,8 +460,15 @@ class Runner:
             first = opened(first, use_of(variant, case))
             content = outgoing(first)
             for repeat in repeats:
-                request = first if repeat == 0 else replace(first, repeat=repeat)
-                jobs.append(Job(case, repeat, request, response_key(identity, content, repeat), shown))
+                jobs.append(
+                    Job(
+                        case,
+                        repeat,
+                        first if repeat == 0 else replace(first, repeat=repeat),
+                        response_key(identity, content, repeat),
+                        shown,
+                    )
+                )
         return jobs
 
     async def _passages(self, variant: Variant, cases: Cases) -> Mapping[str, Sequence[Passage]]:

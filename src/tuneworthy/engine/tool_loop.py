@@ -99,8 +99,13 @@ class CaseSteps:
             messages=(*request.messages, *(mask(turns) if mask else turns)),
             **(JsonObject(output=output, tool_choice="none") if closes else {}),
         )
-        key = response_key(identity, outgoing(request), self.job.repeat)
-        self.job = Job(self.job.case, self.job.repeat, request, key, self.job.shown)
+        self.job = Job(
+            self.job.case,
+            self.job.repeat,
+            request,
+            response_key(identity, outgoing(request), self.job.repeat),
+            self.job.shown,
+        )
         return True
 
     def result(self) -> Answer:
@@ -127,9 +132,8 @@ class CaseSteps:
             return []
         if not use.native:
             return _written(answer.text, use)
-        calls = [call["function"] for call in answer.tool_calls]
         # ids of our own: those of a server may be missing or equal
-        named = enumerate(calls, 1000 * len(self.answers))
+        named = enumerate([call["function"] for call in answer.tool_calls], 1000 * len(self.answers))
         found = [_call(f"call{n:05d}", one["name"], one["arguments"] or "{}", use) for n, one in named]
         return found[:MAX_CALLS] + [
             (call, f"Only the first {MAX_CALLS} calls of an answer are run. Call the tool again.", b"")

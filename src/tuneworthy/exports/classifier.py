@@ -169,9 +169,16 @@ async def write_classifier(session: Session, variant: Variant, rung: RungRecord,
         p50_ms = await check_standalone(Path(name), measured)
     n_test = sum(row.test for row in measured)
     n_dev, task = len(measured) - n_test, session.project.task.name
-    shape = shape_of([row.text for row in measured if isinstance(row.text, str)])
     files["README.md"] = _readme(
-        task, rung, variant, model, template, shape=shape, n_test=n_test, n_dev=n_dev, p50_ms=p50_ms
+        task,
+        rung,
+        variant,
+        model,
+        template,
+        shape=shape_of([row.text for row in measured if isinstance(row.text, str)]),
+        n_test=n_test,
+        n_dev=n_dev,
+        p50_ms=p50_ms,
     )
     return ClassifierExport(
         name=variant.name,

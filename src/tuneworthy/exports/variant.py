@@ -188,8 +188,11 @@ def export_variant(session: Session, variant: Variant, folder: Path) -> list[Pat
     shots = session.pool.select(None if is_nearest else variant.shots, [Case(id="export")]).get("export", ())
     client, differs = _client(session, variant, shots, is_nearest=is_nearest)
     if is_nearest:
-        pool = [{"question": row.question, "messages": shot_turns(row, variant)} for row in session.pool.examples]
-        client["shots.jsonl"] = b"".join(json_lines(pool))
+        client["shots.jsonl"] = b"".join(
+            json_lines(
+                [{"question": row.question, "messages": shot_turns(row, variant)} for row in session.pool.examples]
+            )
+        )
     return write_export(
         folder,
         {

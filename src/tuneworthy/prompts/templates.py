@@ -180,8 +180,9 @@ def chat(variant: Variant, case: Case, shots: Examples, passages: Sequence[Passa
         turns.append({"role": "user", "content": question(variant.user, asked)})
     if passages:
         place = 0 if variant.documents_first else -1
-        cite = variant.retrieval is not None and variant.retrieval.cite
-        turns[place] = with_passages(turns[place], passages, cite=cite)
+        turns[place] = with_passages(
+            turns[place], passages, cite=variant.retrieval is not None and variant.retrieval.cite
+        )
     return tuple(turns)
 
 

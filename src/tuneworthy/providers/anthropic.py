@@ -65,8 +65,11 @@ class AnthropicProvider(ServedProvider):
         headers = {"anthropic-version": VERSION}
         if api_key:
             headers["x-api-key"] = api_key.reveal()
-        http = HttpClient(base_url.rstrip("/").removesuffix("/v1"), headers=headers, key=api_key, timeout_s=timeout_s)
-        super().__init__(http, identity, capabilities)
+        super().__init__(
+            HttpClient(base_url.rstrip("/").removesuffix("/v1"), headers=headers, key=api_key, timeout_s=timeout_s),
+            identity,
+            capabilities,
+        )
         self._model = model
 
     def protocol(self, request: Request) -> ChatProtocol:

@@ -169,8 +169,9 @@ class BatchApi:
             ProviderError: It was refused; unless the error is retryable, no batch was created.
         """
         about = {"completion_window": "24h", "metadata": {"token": token}}
-        made = await self._send("POST", self.path, {"input_file_id": uploaded, "endpoint": endpoint, **about})
-        return self._state(made).id
+        return self._state(
+            await self._send("POST", self.path, {"input_file_id": uploaded, "endpoint": endpoint, **about})
+        ).id
 
     async def state(self, identity: str) -> BatchState:
         return self._state(await self._send("GET", self._path(identity)))
@@ -275,8 +276,10 @@ class VllmBatches(BatchApi):
         if results.is_file():  # it may still be written
             n, written = (path.read_bytes().count(b"\n") for path in (self.file(identity, "in"), results))
             ended = written >= n or time() - results.stat().st_mtime > COPY_S
-        status = "cancelled" if ended else "in_progress"  # a missing line was not paid for
-        return self._state({"id": identity, "status": status, "metadata": {"token": identity}})
+        # A missing line was not paid for.
+        return self._state(
+            {"id": identity, "status": "cancelled" if ended else "in_progress", "metadata": {"token": identity}}
+        )
 
     async def fetch(self, state: BatchState, token: str) -> None: ...
 

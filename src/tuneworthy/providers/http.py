@@ -35,14 +35,19 @@ class HttpProvider(ServedProvider):
             raise of_pipeline(error) from None
         seconds = time.perf_counter() - started
         if "answer" not in answer:
-            fields = "fields " + ", ".join(answer) if answer else "an empty object"
-            raise self.http.malformed('an object with "answer"', fields)
-        counts = read_usage(answer.get("usage"))
-        return Response(text=as_answer(answer["answer"]), dropped=dropped, seconds=seconds, **counts)
+            raise self.http.malformed(
+                'an object with "answer"', "fields " + ", ".join(answer) if answer else "an empty object"
+            )
+        return Response(
+            text=as_answer(answer["answer"]), dropped=dropped, seconds=seconds, **read_usage(answer.get("usage"))
+        )
 
 
 @provider("http")
 def open_http(name: str, config: Http, root: Path) -> HttpProvider:
     key = read_key(config.key_variable, url=config.url, root=root, owner=f"models.{name}", any_path=True)
-    identity = {"provider": "http", "url": config.url, **({"version": config.version} if config.version else {})}
-    return HttpProvider(HttpClient(config.url, key=key, timeout_s=config.timeout_s), identity, capabilities_for(config))
+    return HttpProvider(
+        HttpClient(config.url, key=key, timeout_s=config.timeout_s),
+        {"provider": "http", "url": config.url, **({"version": config.version} if config.version else {})},
+        capabilities_for(config),
+    )

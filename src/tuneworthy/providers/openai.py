@@ -80,8 +80,11 @@ class OpenAIProvider(ServedProvider):
     def body(self, request: Request) -> RequestParts:
         caps = self._accepts(request)
         sent, dropped = filter_parameters(caps, request.decoding)
-        messages = with_instructions(request.messages, caps.instructions)
-        body: JsonObject = {"model": self._model, "messages": messages, caps.max_tokens: request.max_tokens}
+        body: JsonObject = {
+            "model": self._model,
+            "messages": with_instructions(request.messages, caps.instructions),
+            caps.max_tokens: request.max_tokens,
+        }
         for wire, value in sent.items():
             put(body, wire, value)
         latest, part, objection = self._constraint

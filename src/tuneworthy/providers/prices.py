@@ -162,8 +162,14 @@ def price_of(
     if price is None and (new_input is None or new_output is None):
         return None
     known = price or FREE
-    rates = TokenRates(input=_or(new_input, known.rates.input), output=_or(new_output, known.rates.output))
-    return replace(known, rates=rates, tiers=(), previous=None, source="project file", mark="V")
+    return replace(
+        known,
+        rates=TokenRates(input=_or(new_input, known.rates.input), output=_or(new_output, known.rates.output)),
+        tiers=(),
+        previous=None,
+        source="project file",
+        mark="V",
+    )
 
 
 def price_for(config: Any) -> Price | None:

@@ -42,8 +42,11 @@ class PythonProvider(BaseProvider):
         _, dropped = filter_parameters(self.capabilities, request.decoding)
         argument = list(request.messages) if request.payload is None else request.payload
         started = time.perf_counter()
-        answer = await call(self._function, argument, self._timeout_s)
-        return as_response(answer, seconds=time.perf_counter() - started, dropped=dropped)
+        return as_response(
+            await call(self._function, argument, self._timeout_s),
+            seconds=time.perf_counter() - started,
+            dropped=dropped,
+        )
 
 
 class CallableProvider(PythonProvider):

@@ -134,8 +134,12 @@ class VllmProvider(OpenAIProvider):
 @provider("vllm")
 def open_vllm(name: str, config: Vllm, root: Path) -> VllmProvider:
     options = server_options(name, config, root)
-    ranker = PromptRanker(
-        address=config.base_url.rstrip("/").removesuffix("/v1"), model=config.model, key=options["api_key"],
-        timeout_s=config.timeout_s,
-    )  # fmt: skip
-    return VllmProvider(ranker, **options)
+    return VllmProvider(
+        PromptRanker(
+            address=config.base_url.rstrip("/").removesuffix("/v1"),
+            model=config.model,
+            key=options["api_key"],
+            timeout_s=config.timeout_s,
+        ),
+        **options,
+    )

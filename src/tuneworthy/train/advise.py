@@ -243,7 +243,7 @@ class _Advisor:
                     f"{needed.estimate.high / GIB:.1f} GiB, so the model is loaded in 4-bit. The adapter is trained on "
                     "quantised weights, so check parity after the merge."
                 )
-        self._set("method", method, reason, messages.QLORA)
+        self._set("method", method, reason, "arXiv 2305.14314")
 
     def _continued(self, start: Artifact) -> None:
         before = shaped(start.about.settings, TrainingSettings, start.folder)
@@ -301,7 +301,7 @@ class _Advisor:
         if self.settings.paired:
             rate = float(f"{rate / PAIRS_LESS:.2g}")
             reason += f" Divided by {PAIRS_LESS}, as in Zephyr's recipes, because pairs need a lower learning rate."
-            source = f"{source}; {messages.ZEPHYR}"
+            source = f"{source}; https://github.com/huggingface/alignment-handbook/tree/main/recipes/zephyr-7b-beta"
         self._set("learning_rate", rate, reason, source)
 
     def _fit(self) -> Advice:

@@ -27,7 +27,6 @@ from tuneworthy.graders.base import accepted
 from tuneworthy.retrieval.bert import softmax
 from tuneworthy.store import Folder, write_atomic
 from tuneworthy.store.artifacts import Artifact, write_artifact
-from tuneworthy.train import messages
 from tuneworthy.train.advise import has_bf16
 from tuneworthy.train.base_model import LOADING_FAULTS, library_versions, load_weights, made_before
 from tuneworthy.train.checkpoints import PlainTrainer
@@ -209,7 +208,9 @@ def _fit(plan: ClassifierPlan, run: Path, unsafe: bool, say: Say) -> tuple[Encod
         tuned = _held_out(plan, model.logits(pieces), say)[0]
         fault = f"The tuned encoder scores {tuned:.1%} on the held-out rows, and the frozen encoder {frozen:.1%}."
         if tuned <= frozen and not unsafe:
-            raise GateFailed(fault, hint=messages.USE_EMBEDDING)
+            raise GateFailed(
+                fault, hint="Use the classical baseline `embedding`, or pass --unsafe to keep the tuned encoder anyway."
+            )
         say(fault)
     return model, watcher.progress
 

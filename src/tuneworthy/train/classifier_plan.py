@@ -307,11 +307,14 @@ def _knobs(project: Project, encoder: TextEncoder, n_rows: int, longest: int, mo
         f"The longest row has {longest} word pieces, and the encoder reads at most {most}. Longer texts are "
         "truncated, in training and when the classifier answers."
     )
-    knob, source = partial(chosen_knob, project.train), messages.SMALL_BERT if small else messages.BERT
+    knob, source = (
+        partial(chosen_knob, project.train),
+        "https://github.com/google-research/bert (smaller models); arXiv 1908.08962" if small else messages.BERT,
+    )
     limit = knob("max_length", max(LENGTH, longest), length, messages.THE_ROWS)
     return [
         knob("learning_rate", SMALL_RATE if small else LARGE_RATE, rate.format(size), source),
-        knob("epochs", epochs, times, messages.STABLE_BERT),
+        knob("epochs", epochs, times, "arXiv 2006.04884"),
         knob("batch_size", BATCH, "Published runs use 16 or 32 rows.", messages.BERT),
         knob("dropout", DROPOUT, "The rate that BERT was pretrained with.", messages.BERT),
         replace(limit, value=min(most, limit.value)),

@@ -40,7 +40,7 @@ SERVED_RANK = 16
 
 @LINTS.rule(
     fix=_ALL_LINEAR,
-    source=f"{messages.TML}; {messages.LEARNS_LESS}",
+    source=f"{messages.TML}; arXiv 2405.09673",
     bad={"r": 16, "target_modules": ["q_proj", "v_proj"]},
     good={"r": 16, "target_modules": "all-linear"},
 )
@@ -133,7 +133,7 @@ def scale_apart(table: SettingsTable) -> str:
 @LINTS.rule(
     severity="warning",
     fix="Tune the learning rate again.",
-    source=messages.RSLORA,
+    source="arXiv 2312.03732",
     bad={"r": 64, "lora_alpha": 64, "use_rslora": True},
     good={"r": 64, "lora_alpha": 64, "use_rslora": False},
 )
@@ -322,7 +322,7 @@ def adam_8bit(table: SettingsTable) -> str:
 @LINTS.rule(
     severity="note",
     fix="Turn off NEFTune, unless it improves the task metric on held-out rows.",
-    source=messages.NEFTUNE,
+    source="arXiv 2310.05914",
     bad={"neftune_noise_alpha": 5},
     good={"neftune_noise_alpha": None},
 )
@@ -413,7 +413,7 @@ def end_unmasked(table: SettingsTable) -> Findings:
 
 @LINTS.rule(
     severity="warning",
-    source=f"{messages.TRANSFORMERS}; {messages.TRL}",
+    source=f"transformers 5.24, https://huggingface.co/docs/transformers/main_classes/trainer; {messages.TRL}",
     bad={"max_length": 2048, "warmup_ratio": 0.03},
     good={"max_length": 2048, "warmup_steps": 0.03},
 )
@@ -455,7 +455,7 @@ def loss_alias(table: SettingsTable) -> Findings:
 
 @LINTS.rule(
     fix='Set save_method="merged_16bit".',
-    source=messages.PEFT_MERGE,
+    source="https://github.com/huggingface/peft/issues/2321",
     bad={"r": 16, "save_method": "merged_4bit"},
     good={"r": 16, "save_method": "merged_16bit"},
 )
@@ -474,7 +474,7 @@ def merge_quantised(table: SettingsTable) -> str:
 
 @LINTS.rule(
     severity="warning",
-    source=messages.VLLM_LORA,
+    source="https://docs.vllm.ai/en/latest/features/lora.html",
     bad={"r": 64, "lora_alpha": 32},
     good={"r": 16, "lora_alpha": 32},
 )
@@ -494,7 +494,7 @@ def rank_limit(table: SettingsTable) -> Findings:
 @LINTS.rule(
     severity="warning",
     fix="Remove trust_remote_code. Models that transformers supports do not need it.",
-    source=messages.REMOTE_CODE,
+    source="CVE-2026-5241",
     bad={"lora_r": 16, "trust_remote_code": True},
     good={"lora_r": 16, "trust_remote_code": False},
 )
@@ -504,7 +504,7 @@ def remote_code(table: SettingsTable) -> str:
 
 
 @LINTS.rule(
-    source=messages.LLAMA_NAMES,
+    source="https://huggingface.co/unsloth/Llama-3.3-70B-Instruct-bnb-4bit",  # the repository under its right name
     bad={"base_model": "unsloth/Meta-Llama-3.3-70B-Instruct-bnb-4bit", "lora_r": 16},
     good={"base_model": "unsloth/Llama-3.3-70B-Instruct-bnb-4bit", "lora_r": 16},
 )

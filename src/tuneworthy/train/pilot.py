@@ -70,7 +70,9 @@ def run_pilot(
         UserError: There are no rows or no dev cases, or only a judge can score them.
     """
     if project.train.method == "preference":
-        raise UserError(messages.ANSWERS_ONLY, hint=messages.USE_LORA)
+        raise UserError(
+            "The pilot and the check of the learning rate train on answers, not on pairs.", hint=messages.USE_LORA
+        )
     dataset = read_dataset(project)
     material = gather(project, store, unsafe=unsafe, say=say, dataset=dataset)
     if material.metric is None:

@@ -284,7 +284,7 @@ def _version(store: Folder, unsafe: bool, full: bool) -> Version | None:
     if not full:
         return version
     if (whole := full_version(store, version)) is None:
-        raise UserError("No row was dropped only because it overlaps with a case.", hint=messages.TRAIN_HONEST)
+        raise UserError("No row was dropped only because it overlaps with a case.", hint="Omit --all-rows.")
     return whole
 
 
