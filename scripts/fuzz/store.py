@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from scripts.fuzz.mutations import VALUES, as_json, contents, values
 
 from tuneworthy.cli import invoke
-from tuneworthy.doctor.examine import examine, repair
-from tuneworthy.doctor.records import RECORDS
+from tuneworthy.doctor.examine import RECORDS, examine, repair
 from tuneworthy.errors import TuneworthyError
 from tuneworthy.ladder.task_data import record_reveal
 from tuneworthy.people.review_log import FILE_NAME, ReviewPlan, RowVerdict

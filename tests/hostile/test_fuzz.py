@@ -59,7 +59,7 @@ def test_a_verb_that_ends_as_a_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_: object) -> None:
         raise KeyError("planted")
 
-    monkeypatch.setattr("tuneworthy.doctor.records.record_from", broken)
+    monkeypatch.setattr("tuneworthy.doctor.examine.record_from", broken)
     monkeypatch.setattr(store, "VERBS", (("doctor",),))
     with pytest.raises(store.Bug, match="planted"):
         fuzz.fuzz(ENOUGH_S, ("store",))

@@ -526,7 +526,7 @@ def test_without_the_hashes_a_changed_model_is_whole(world: Path, monkeypatch: p
     assert model is not None
     (model.folder / "f").write_bytes(b"2")
     assert run(world, "doctor") == 2
-    monkeypatch.setattr("tuneworthy.doctor.records.changed", lambda *_: None)
+    monkeypatch.setattr("tuneworthy.doctor.examine.changed", lambda *_: None)
     assert run(world, "doctor") == 0
 
 

@@ -11,8 +11,7 @@ from tuneworthy.errors import ProviderError
 from tuneworthy.providers.base import open_provider
 from tuneworthy.providers.http_client import HttpClient
 from tuneworthy.providers.keys import Key
-from tuneworthy.providers.llama_cpp import LlamaCppProvider
-from tuneworthy.providers.llama_ranking import LabelRanker
+from tuneworthy.providers.llama_cpp import LabelRanker, LlamaCppProvider
 from tuneworthy.providers.models import pull
 from tuneworthy.types import OutputFormat, Request, Response, Timing
 

@@ -27,9 +27,8 @@ from tuneworthy.providers.anthropic import AnthropicProvider, read_message
 from tuneworthy.providers.capabilities import capabilities_for, capabilities_of, for_responses
 from tuneworthy.providers.http_client import endpoint
 from tuneworthy.providers.keys import Key
-from tuneworthy.providers.openai import OpenAIProvider, read_answer
+from tuneworthy.providers.openai import OpenAIProvider, read_answer, read_response
 from tuneworthy.providers.prices import Price, TokenRates
-from tuneworthy.providers.responses import read_response
 from tuneworthy.shadow.protocols import answer_of
 from tuneworthy.types import OutputFormat, Request, Response
 
