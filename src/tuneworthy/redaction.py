@@ -7,8 +7,9 @@ import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import takewhile
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tuneworthy.text import n_shared
 
 HIDDEN = "[key]"
 LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
@@ -76,8 +77,8 @@ def _cut(text: str, key: str, least: int) -> str:
     for place, block in _blocks(key, least):
         start = text.find(block)
         while start >= 0:
-            before = _common(text[max(0, start - place) : start][::-1], key[:place][::-1])
-            after = _common(text[start : start + len(key)], key[place:])
+            before = n_shared(text[max(0, start - place) : start][::-1], key[:place][::-1])
+            after = n_shared(text[start : start + len(key)], key[place:])
             first, end = start - before, start + after
             if end - first >= least:
                 # what touches it belongs to it, or to a key that is much like it; an escape of JSON stays
@@ -86,7 +87,3 @@ def _cut(text: str, key: str, least: int) -> str:
                 text, end = text[:first] + HIDDEN + text[end:], first + len(HIDDEN)
             start = text.find(block, end)
     return text
-
-
-def _common(a: str, b: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))

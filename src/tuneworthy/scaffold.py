@@ -619,8 +619,7 @@ def _is_chat(value: Any) -> bool:
 
 
 def _as_text(case: Case) -> Case:
-    variables = case.input if isinstance(case.input, dict) else {"input": case.input}
-    for name, value in variables.items():
+    for name, value in (case.input if isinstance(case.input, dict) else {"input": case.input}).items():
         if _is_chat(value):  # as text it would be a question of braces and quotes
             raise UserError(
                 f"Case {case.id}: `{name}` holds messages as JSON, which would become the question's text.",

@@ -61,8 +61,10 @@ def calls_of(message: Message) -> list[JsonObject]:
 
 def are_calls(value: Any, *, named: bool = True) -> bool:
     """Whether `value` is a tool call or a list of such: in OpenAI's shape or, if `named`, `{"name", "arguments"}`."""
-    calls = value if isinstance(value, list) else [value]
-    own = [one.get("function", one if named else None) if isinstance(one, dict) else None for one in calls]
+    own = [
+        one.get("function", one if named else None) if isinstance(one, dict) else None
+        for one in (value if isinstance(value, list) else [value])
+    ]
     return bool(own) and all(isinstance(one, dict) and {"name", "arguments"} <= one.keys() for one in own)
 
 

@@ -80,6 +80,4 @@ def _last_citation(text: str, names: NamedTexts) -> tuple[str, list[str]] | None
         with suppress(orjson.JSONDecodeError):  # JSON is a part of the answer
             orjson.loads(found[0])
             return None
-    if not ids:
-        return None
-    return text[: found.start()], ids
+    return (text[: found.start()], ids) if ids else None

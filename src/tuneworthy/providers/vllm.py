@@ -122,9 +122,7 @@ class VllmProvider(OpenAIProvider):
         self._ranker = ranker
 
     async def complete(self, request: Request) -> Response:
-        if request.output.kind == "ranked":
-            return await self._ranker.rank(request)
-        return await super().complete(request)
+        return await (self._ranker.rank(request) if request.output.kind == "ranked" else super().complete(request))
 
     async def close(self) -> None:
         await super().close()

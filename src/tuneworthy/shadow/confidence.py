@@ -292,9 +292,7 @@ def withdrawn_at(differs: np.ndarray, most: float) -> int | None:
 def with_certificate(verdict: ShadowVerdict, certificate: Certificate | None, pairs: AnswerPairs) -> ShadowVerdict:
     """Return a verdict to stop where the certificate is withdrawn, else `verdict`."""
     withdrawn = withdrawal(certificate, pairs) if certificate else ""
-    if not withdrawn:
-        return verdict
-    return replace(verdict, status="fail", detail=withdrawn, fix=messages.say("withdrawn"))
+    return replace(verdict, status="fail", detail=withdrawn, fix=messages.say("withdrawn")) if withdrawn else verdict
 
 
 def withdrawal(certificate: Certificate, pairs: AnswerPairs) -> str:

@@ -69,8 +69,14 @@ class Blocks:
 
     def ends(self, alpha: float) -> FloatPair:
         """Return the lower and the upper end of the sequence after each block, each `(..., k)`, each at level alpha."""
-        horizon = HORIZON if self.n > len(self.places) else SESSIONS_HORIZON
-        return block_sequence(self.means, self.weights, alpha, horizon, first=MIN_DAYS, least_errors=self.errors)
+        return block_sequence(
+            self.means,
+            self.weights,
+            alpha,
+            HORIZON if self.n > len(self.places) else SESSIONS_HORIZON,
+            first=MIN_DAYS,
+            least_errors=self.errors,
+        )
 
     @property
     def spread(self) -> OpenBounds:

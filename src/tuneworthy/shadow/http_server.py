@@ -49,8 +49,9 @@ def listen(host: str, port: int) -> socket.socket:
         UserError: It cannot.
     """
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG
+        )
     except OSError as error:
         reason = (error.strerror or "").partition(" (while")[0]  # Python repeats the address there
         raise UserError(
@@ -141,8 +142,9 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
                 self.parser = httptools.HttpRequestParser(
                     SimpleNamespace(on_body=self.on_body, on_message_complete=self.on_message_complete)
                 )
-                lines = [b"POST / HTTP/1.1", *map(b": ".join, head), b"", data[upgrade.args[0] :]]
-                self.parser.feed_data(b"\r\n".join(lines))
+                self.parser.feed_data(
+                    b"\r\n".join([b"POST / HTTP/1.1", *map(b": ".join, head), b"", data[upgrade.args[0] :]])
+                )
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if self.part or not self.is_running or self.cycle.keep_alive:  # else it is behind the last request
                 self.refuse(400)

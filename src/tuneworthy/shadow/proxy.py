@@ -321,9 +321,13 @@ class ShadowProxy:
             # without an answer it may still have been acted on: the session sends it again only if its method is
             # idempotent (RFC 9110 section 9.2.2)
             started, sent = time.perf_counter(), _as_sent(headers)
-            proxy = self._proxy_for(where.scheme, where.host or "")
             async with self._client.request(
-                method, where, headers=sent, data=data, allow_redirects=False, proxy=proxy
+                method,
+                where,
+                headers=sent,
+                data=data,
+                allow_redirects=False,
+                proxy=self._proxy_for(where.scheme, where.host or ""),
             ) as answer:
                 self.upstream_s += time.perf_counter() - started
                 self.requests[f"{answer.status // 100}xx"] += 1

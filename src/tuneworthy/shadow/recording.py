@@ -233,8 +233,7 @@ def _by_policy(project: Project, groups: Mapping[str, Examples]) -> tuple[dict[s
         for name, rows in groups.items()
         for row in rows
     ]
-    found = check([row for _, row in bare], CheckContext())
-    names = {bare[finding.row][0] for finding in found if finding.row >= 0}
+    names = {bare[finding.row][0] for finding in check([row for _, row in bare], CheckContext()) if finding.row >= 0}
     masked = {name: [_repaired(check, row) for row in groups[name]] for name in groups if name in names}
     return masked, {*masked} if policy == "drop" else set()
 

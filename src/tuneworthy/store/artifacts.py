@@ -197,8 +197,13 @@ def write_artifact(
         latest: Whether it is the latest of its kind from now on, which verbs take unless told.
     """
     store.create()
-    document = {**about, "format": FORMAT, "kind": kind, "parent": parent}
-    folder = freeze_folder(store.path / "models", MANIFEST, fill, document, times={"created": now()})
+    folder = freeze_folder(
+        store.path / "models",
+        MANIFEST,
+        fill,
+        {**about, "format": FORMAT, "kind": kind, "parent": parent},
+        times={"created": now()},
+    )
     if latest:
         store.write(f"models/latest-{kind}", {"id": folder.name})
     found = find_artifact(store, folder.name)
@@ -208,9 +213,7 @@ def write_artifact(
 
 def find_artifact(store: Folder, identity: str) -> Artifact | None:
     manifest, folder = store.read(f"models/{identity}/manifest", dict), store.path / "models" / identity
-    if manifest is None:
-        return None
-    return Artifact(folder, manifest, shaped(manifest, Manifest, folder / MANIFEST))
+    return None if manifest is None else Artifact(folder, manifest, shaped(manifest, Manifest, folder / MANIFEST))
 
 
 def latest_artifact(store: Folder, kind: Kind) -> Artifact | None:

@@ -55,8 +55,10 @@ class BatchFolder:
         Raises:
             UserError: A record is damaged.
         """
-        found = (parsed(path.read_bytes(), OpenBatch, path) for path in self.path.glob("*.json"))
-        return sorted(found, key=lambda batch: batch.created)
+        return sorted(
+            (parsed(path.read_bytes(), OpenBatch, path) for path in self.path.glob("*.json")),
+            key=lambda batch: batch.created,
+        )
 
     def write(self, batch: OpenBatch) -> None:
         write_atomic(self.path / f"{Path(batch.token).name}.json", orjson.dumps(batch))

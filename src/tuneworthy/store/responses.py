@@ -195,8 +195,9 @@ class ResponseStore:
 
     def measured_elsewhere(self) -> NamedInts:
         """Return the numbers of answers that the user has not accepted, by the key that signed them."""
-        query = f"SELECT origin(body, key, cost_usd, created), COUNT(*) FROM responses {_ELSEWHERE} GROUP BY 1"
-        return dict(self._rows(query))
+        return dict(
+            self._rows(f"SELECT origin(body, key, cost_usd, created), COUNT(*) FROM responses {_ELSEWHERE} GROUP BY 1")
+        )
 
     def accept(self, signer: str) -> int:
         """Seal the answers that the key `signer` signed so far, and return their number.

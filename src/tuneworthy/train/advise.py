@@ -282,8 +282,9 @@ class _Advisor:
                 f"A starting point, because there is no published fit for {family}: 2e-5 is a common learning "
                 "rate for full fine-tuning, and adapters need 10 times as much."
             )
-            rate = PLAIN_RATE / LORA_TIMES if full else PLAIN_RATE
-            self._set_rate(rate, reason, f"{messages.UNSLOTH}; {messages.TML}")
+            self._set_rate(
+                PLAIN_RATE / LORA_TIMES if full else PLAIN_RATE, reason, f"{messages.UNSLOTH}; {messages.TML}"
+            )
             return
         steps = int(self.settings.epochs * -(-self.rows.n_rows // self.settings.batch_size))
         times = 1 if full else SHORT_TIMES if steps < SHORT_STEPS else LORA_TIMES

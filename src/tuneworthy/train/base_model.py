@@ -102,9 +102,7 @@ def prepare_base(spec: str, root: Path, store: Folder, say: Say = lambda _: None
     made = [base for base in artifacts(store, "base") if base.about.source == ModelSource(**source) and base.whole]
     if made:
         return write_again(store, made[-1])
-    if place.is_file():
-        return _from_gguf(place, store, source, say)
-    return _from_folder(place, files, store, source, say)
+    return _from_gguf(place, store, source, say) if place.is_file() else _from_folder(place, files, store, source, say)
 
 
 def write_again(store: Folder, artifact: Artifact) -> Artifact:
@@ -252,8 +250,7 @@ def _from_gguf(place: Path, store: Folder, source: NamedTexts, say: Say) -> Arti
 
 
 def _from_folder(place: Path, files: Paths, store: Folder, source: NamedTexts, say: Say) -> Artifact:
-    config = read_config(place / "config.json")
-    if quantised := config.get("quantization_config"):
+    if quantised := read_config(place / "config.json").get("quantization_config"):
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "unknown"
         raise ModelError(
             f"The weights in {place} are quantised ({method}), but training needs 16-bit weights.",

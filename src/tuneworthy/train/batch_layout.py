@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from tuneworthy.text import n_shared
 from tuneworthy.types import JsonObject, TokenLists
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def common_prefix(rows: Sequence[Any]) -> int:
     >>> common_prefix([[1, 2, 3, 4], [1, 2, 9]])
     2
     """
-    first, last = min(rows), max(rows)
-    differ = (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
-    return next(differ, min(len(first), len(last)))
+    return n_shared(min(rows), max(rows))
 
 
 def lay_out(ids: TokenLists, labels: TokenLists) -> dict[str, list[int]]:

@@ -156,8 +156,9 @@ class PlainTrainer:
 
 def save_weights(model: Any, folder: Path) -> None:
     """Write the trained weights as one file: the adapter (without the reference of pairs), or all weights."""
-    peft = hasattr(model, "peft_config")
-    model.save_pretrained(folder, **({"selected_adapters": ["default"]} if peft else {"max_shard_size": "1TB"}))
+    model.save_pretrained(
+        folder, **({"selected_adapters": ["default"]} if hasattr(model, "peft_config") else {"max_shard_size": "1TB"})
+    )
 
 
 def _jsonable(values: JsonMapping) -> JsonObject:

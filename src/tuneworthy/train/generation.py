@@ -5,10 +5,10 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
 from logging import ERROR, getLogger
 from typing import Any
 
+from tuneworthy.train.batch_layout import common_prefix
 from tuneworthy.train.phases import phase
 from tuneworthy.types import Texts, TokenLists, Tokens, positional
 
@@ -124,14 +124,13 @@ def answer_ids(
     import torch
     from transformers import GenerationConfig
 
-    drawn = {"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else {}
     config = GenerationConfig(
         do_sample=draw,
         max_new_tokens=max_tokens,
         eos_token_id=list(ends),
         pad_token_id=filler,
         use_cache=True,
-        **drawn,
+        **{"temperature": 1.0, "top_p": NUCLEUS, "top_k": 0} if draw else {},
     )
     answers_of: AnswerIds = [([], None)] * len(prompts)
     device = model.device
@@ -159,9 +158,8 @@ def shared_start(model: Any, prompts: TokenLists) -> tuple[int, Any]:
     import torch
     from transformers.cache_utils import DynamicLayer
 
-    places = zip(*(ids[:-1] for ids in prompts), strict=False)
-    start = [ids[0] for ids in takewhile(lambda ids: len(set(ids)) == 1, places)]
-    if len(prompts) < 2 or len(start) < SHARED:
+    start = prompts[0][: common_prefix([ids[:-1] for ids in prompts])] if len(prompts) > 1 else []
+    if len(start) < SHARED:
         return 0, None
     with torch.no_grad():
         cache = model(input_ids=torch.tensor([start], device=model.device), use_cache=True).past_key_values

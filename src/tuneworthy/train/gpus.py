@@ -70,9 +70,7 @@ class OwnedMachine:
     @property
     def serving_gib(self) -> float:
         """Memory that a model may use; on a Mac, that of its GPU."""
-        if self.kind == "apple":
-            return self.gib * APPLE_SHARES[self.gib > APPLE_LARGE_GIB]
-        return self.free_gib
+        return self.gib * APPLE_SHARES[self.gib > APPLE_LARGE_GIB] if self.kind == "apple" else self.free_gib
 
     def form(self, params_b: float) -> str | None:
         """Return the widest form of the weights that fits; None if not even four bits do.

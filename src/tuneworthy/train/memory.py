@@ -152,8 +152,9 @@ def _state(shape: Shape, settings: TrainingSettings) -> Iterator[MemoryPart]:
     wide, moments = (2, 2) if quantised else (4, 8)  # QLoRA has an 8-bit optimiser
     if quantised:
         yield MemoryPart("weights_nf4", shape.n_linear * NF4_BYTES, f"linear layers, {8 * NF4_BYTES:.3f} bits a weight")
-        rest = shape.n_params - shape.n_linear
-        yield MemoryPart("weights_rest", 2 * rest, "embeddings, output head and norms, 2 bytes a weight")
+        yield MemoryPart(
+            "weights_rest", 2 * (shape.n_params - shape.n_linear), "embeddings, output head and norms, 2 bytes a weight"
+        )
     else:
         stored = 4 if full else width
         yield MemoryPart(
@@ -162,8 +163,9 @@ def _state(shape: Shape, settings: TrainingSettings) -> Iterator[MemoryPart]:
     if not full:
         yield MemoryPart("adapters", n * wide * (1 + settings.paired), f"{what}, {wide} bytes each")
     if width == 2 and not quantised and not settings.paired:
-        trained = shape.n_linear if full else n
-        yield MemoryPart("copies", 2 * trained, "16-bit copies of trained weights for matrix products")
+        yield MemoryPart(
+            "copies", 2 * (shape.n_linear if full else n), "16-bit copies of trained weights for matrix products"
+        )
     yield MemoryPart("optimizer", n * moments, f"two Adam moments for {what}, {moments} bytes per parameter")
     if settings.accumulation > 1 or not full:
         yield MemoryPart("gradients", n * wide, f"gradients of {what}")
@@ -184,8 +186,14 @@ def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: Share
         layer += batch.pairs * shape.n_heads * (4 + width)
     logits = MemoryPart("logits", head, "output head and its gradient, one tile at a time")
     if not settings.gradient_checkpointing:
-        kept = shape.n_layers * layer * (1 + GAPS[device])
-        return [MemoryPart("activations", kept, f"values that {shape.n_layers} layers store for backward"), logits]
+        return [
+            MemoryPart(
+                "activations",
+                shape.n_layers * layer * (1 + GAPS[device]),
+                f"values that {shape.n_layers} layers store for backward",
+            ),
+            logits,
+        ]
     return [
         MemoryPart("checkpoints", shape.n_layers * n_tokens * shape.hidden * width, "stored inputs of all layers"),
         MemoryPart("live_layer", layer, "backward pass of one layer"),

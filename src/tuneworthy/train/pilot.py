@@ -219,8 +219,9 @@ def _point(
     The epochs are those of [train], to the end: steps follow from the size. The raw text of `material` comes first.
     """
     size, seed, side = which
-    change = {"train": project.train.model_copy(update={"method": "continued"})} if material.text else {}
-    project = project.model_copy(update=change)
+    project = project.model_copy(
+        update={"train": project.train.model_copy(update={"method": "continued"})} if material.text else {}
+    )
     prepared = prepare(project, store, unsafe=True, say=lambda _: None, material=material, processes=processes)
     settings = replace(prepared.settings, seed=seed)
     some = own[: settings.n_rehearsal(size)]

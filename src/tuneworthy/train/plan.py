@@ -94,8 +94,10 @@ def plan_project(project: Project, gpu_gib: float | None = None) -> Planned:
     spec = base_spec(project)
     path = find(spec, project.root)
     if path is None:
-        hint = f"Run `tuneworthy models pull {spec}`." if ":" in spec else messages.SET_BASE
-        raise UserError(f"The weights of the model {spec} are not on this machine.", hint=hint)
+        raise UserError(
+            f"The weights of the model {spec} are not on this machine.",
+            hint=f"Run `tuneworthy models pull {spec}`." if ":" in spec else messages.SET_BASE,
+        )
     store = Folder(project.root)
     made = next((one for one in reversed(artifacts(store, "base")) if one.about.source.spec == spec), None)
     folder = made.folder.resolve() if made else path.resolve() if path.is_dir() else None
@@ -192,9 +194,7 @@ def _gpu_gib() -> float | None:
         return None
     import torch
 
-    if not torch.cuda.is_available():
-        return None
-    return float(torch.cuda.get_device_properties(0).total_memory) / GIB
+    return float(torch.cuda.get_device_properties(0).total_memory) / GIB if torch.cuda.is_available() else None
 
 
 # --- how long it takes, at once -----------------------------------------------------------------------------------

@@ -65,8 +65,7 @@ def train_on_ranks(
                     case "answers":
                         answers[rank] = content
                         if evaluate and len(answers) == n:
-                            places = range(len(evaluate.ids))
-                            metric = evaluate.score([answers[at % n][at // n] for at in places])
+                            metric = evaluate.score([answers[at % n][at // n] for at in range(len(evaluate.ids))])
                             answers.clear()
                             for child in children:
                                 processes.send(child.stdin, metric)

@@ -266,8 +266,9 @@ class Renderer:
         at = 0
         for bit, run in groupby(row.mask):
             n = len(list(run))
-            ids = row.ids[at : at + n]
-            text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            text = self.tokenizer.decode(
+                row.ids[at : at + n], skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
             stretches.append((text, bool(bit)))
             at += n
         return stretches

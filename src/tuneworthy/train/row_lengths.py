@@ -83,8 +83,9 @@ def estimate(chats: Iterable[RowChat], dataset: str | None = None) -> RowLengths
         parts = [_text(turn) for turn in chat.messages]
         counts = [_tokens(part) for part in parts]
         answers = [n for n, turn in zip(counts, chat.messages, strict=True) if role_of(turn) == "assistant"]
-        tools = _tokens(orjson.dumps(chat.tools)) if chat.tools else 0
-        lengths.append(sum(counts) + TURN_TOKENS * len(counts) + tools)
+        lengths.append(
+            sum(counts) + TURN_TOKENS * len(counts) + (_tokens(orjson.dumps(chat.tools)) if chat.tools else 0)
+        )
         supervised += sum(answers) + len(answers)
         texts.append(b"\0".join(parts))
     if not lengths:

@@ -234,8 +234,10 @@ def train_project(
     if (made := made_before(store, "adapter", prepared.id)) is not None:
         shutil.rmtree(run, ignore_errors=True)  # it is there if a run was killed after its last write
         return made, True
-    own = rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say)
-    prepared = replace(prepared, rehearsal=own)
+    prepared = replace(
+        prepared,
+        rehearsal=rehearsal_rows(run.parent, prepared.base, prepared.settings, len(prepared.rendered.rows), say),
+    )
     metric = prepared.material.metric
     ran = train_phases(prepared, run, evaluate=metric and evaluator_of(prepared, metric, say), say=say)
     adapter = write_adapter(store, prepared, ran)
@@ -358,8 +360,7 @@ def evaluator_of(prepared: Prepared, metric: TaskMetric, say: Say) -> Evaluator:
         raise UserError("The chat template rejects some of the held-out rows.", hint=messages.CHECK_TEMPLATE)
     limit = min(student.variant.max_tokens, ANSWER_SLACK * max(row.n_supervised for row in prepared.rendered.rows))
     base = prepared.base
-    score = partial(metric.score, say=say)
-    return Evaluator(prompts, base.ends, limit, student.variant.stop, base.tokenizer, score)
+    return Evaluator(prompts, base.ends, limit, student.variant.stop, base.tokenizer, partial(metric.score, say=say))
 
 
 def write_adapter(store: Folder, prepared: Prepared, ran: Ran) -> Artifact:

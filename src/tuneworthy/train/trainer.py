@@ -137,9 +137,8 @@ class Ran:
 
 def peak_bytes() -> int:
     """Return the most memory that was in use: of the GPU if there is one, else of this process."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else used
 
 
 def loaded(base: Path, settings: TrainingSettings) -> Any:
@@ -307,8 +306,11 @@ class Watcher(TrainerCallback):
     def _save_last_step(self, trainer: Any) -> None:
         """Write the last whole step as a checkpoint: a step that was begun has changed no weight."""
         step = len(self.progress.steps)
-        written = (self.run / f"checkpoint-{step}" / checkpoints.SEAL).exists()
-        if step == trainer.state.global_step > 0 and not self._updating and not written:
+        if (
+            step == trainer.state.global_step > 0
+            and not self._updating
+            and not (self.run / f"checkpoint-{step}" / checkpoints.SEAL).exists()
+        ):
             trainer._save_checkpoint(trainer.model, None)
             self._seal(step)
 
@@ -383,8 +385,7 @@ class Watcher(TrainerCallback):
             return
         best = self.run / f"best-{self.progress.kept_step}" if self.progress.evals else None
         checkpoints.seal(self.run / f"checkpoint-{step}", asdict(self.progress), best)
-        written = self.run.glob("checkpoint-*")
-        for earlier in sorted(written, key=lambda path: int(path.name.rpartition("-")[2]))[:-2]:
+        for earlier in sorted(self.run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))[:-2]:
             shutil.rmtree(earlier, ignore_errors=True)
 
     def _evaluate(self, model: Any, step: int) -> None:

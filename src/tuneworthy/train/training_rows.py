@@ -230,8 +230,9 @@ def gather(
     cases = dataset.cases
     rows = list(version.examples()) if version else _ungated(project, dataset, say)
     kind = kind_of(store, cases, rows)
-    variant = project.variant("student", project.ladder.baseline, {}, system=project.student_system, decoding={})
-    student = Student(variant=variant)
+    student = Student(
+        variant=project.variant("student", project.ladder.baseline, {}, system=project.student_system, decoding={})
+    )
     fitting = [row for row in rows if student.fits(row)]
     if rows and not fitting:
         raise UserError(
@@ -350,10 +351,14 @@ def own_grader(project: Project, cases: Cases, rows: Examples, kind: Kind) -> Gr
         rows: Rows that are trained on.
         kind: Kind of the task.
     """
-    labels = labels_of(cases, rows) if kind.name == "label" else ()
     return make_grader(
         project.graders[0],
-        GradingContext(root=project.root, examples=rows, labels=labels, seed=project.split.seed),
+        GradingContext(
+            root=project.root,
+            examples=rows,
+            labels=labels_of(cases, rows) if kind.name == "label" else (),
+            seed=project.split.seed,
+        ),
     )
 
 
