@@ -117,13 +117,8 @@ def show(verdict: Verdict, project: Project) -> None:
         after = f" after {', '.join(verdict.after_gates)}" if verdict.after_gates else " for now"
         say(f"* recommended{after if verdict.outcome is Outcome.UNDECIDED else ''}")
     distinct, ceiling = distinct_words(verdict.options, verdict.recommendation), str(verdict.label_ceiling or "")
-    for sentence in (
-        distinct,
-        origin_words(verdict.options, verdict.recommendation),
-        *legend(verdict.options, target),
-        serving_sentence(verdict),
-        ceiling,
-    ):
+    origin = origin_words(verdict.options, verdict.recommendation)
+    for sentence in (distinct, origin, *legend(verdict.options, target), serving_sentence(verdict), ceiling):
         if sentence and sentence not in verdict.reasons[0]:
             say(clean(sentence, 0))
     show_tables(filter(None, [distillation_table(record.distillation if record else ())]))

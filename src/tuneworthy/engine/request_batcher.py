@@ -45,12 +45,9 @@ class RequestBatcher:
             error = Failure(
                 code="not_stored", message="The judge has not graded this answer yet. Run `tuneworthy run` to grade it."
             )
-            return next(
-                iter(self._runner.stored(variant, [case])),
-                Trace(
-                    case_id=case.id, variant_id=variant.id, repeat=0, messages=case.messages, response=None, error=error
-                ),
-            )
+            silent = Trace(case_id=case.id, variant_id=variant.id, repeat=0, messages=case.messages, response=None,
+                           error=error)  # fmt: skip
+            return next(iter(self._runner.stored(variant, [case])), silent)
         if id(variant) not in self._open:
             new: list[Case] = []
             self._open[id(variant)] = new, asyncio.create_task(self._run(variant, new))

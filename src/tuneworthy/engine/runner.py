@@ -460,15 +460,8 @@ class Runner:
             first = opened(first, use_of(variant, case))
             content = outgoing(first)
             for repeat in repeats:
-                jobs.append(
-                    Job(
-                        case,
-                        repeat,
-                        first if repeat == 0 else replace(first, repeat=repeat),
-                        response_key(identity, content, repeat),
-                        shown,
-                    )
-                )
+                request = first if repeat == 0 else replace(first, repeat=repeat)
+                jobs.append(Job(case, repeat, request, response_key(identity, content, repeat), shown))
         return jobs
 
     async def _passages(self, variant: Variant, cases: Cases) -> Mapping[str, Sequence[Passage]]:

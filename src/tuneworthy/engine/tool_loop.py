@@ -99,13 +99,8 @@ class CaseSteps:
             messages=(*request.messages, *(mask(turns) if mask else turns)),
             **(JsonObject(output=output, tool_choice="none") if closes else {}),
         )
-        self.job = Job(
-            self.job.case,
-            self.job.repeat,
-            request,
-            response_key(identity, outgoing(request), self.job.repeat),
-            self.job.shown,
-        )
+        key = response_key(identity, outgoing(request), self.job.repeat)
+        self.job = Job(self.job.case, self.job.repeat, request, key, self.job.shown)
         return True
 
     def result(self) -> Answer:

@@ -186,14 +186,8 @@ def _step(shape: Shape, settings: TrainingSettings, device: Device, batch: Share
         layer += batch.pairs * shape.n_heads * (4 + width)
     logits = MemoryPart("logits", head, "output head and its gradient, one tile at a time")
     if not settings.gradient_checkpointing:
-        return [
-            MemoryPart(
-                "activations",
-                shape.n_layers * layer * (1 + GAPS[device]),
-                f"values that {shape.n_layers} layers store for backward",
-            ),
-            logits,
-        ]
+        kept = shape.n_layers * layer * (1 + GAPS[device])
+        return [MemoryPart("activations", kept, f"values that {shape.n_layers} layers store for backward"), logits]
     return [
         MemoryPart("checkpoints", shape.n_layers * n_tokens * shape.hidden * width, "stored inputs of all layers"),
         MemoryPart("live_layer", layer, "backward pass of one layer"),
