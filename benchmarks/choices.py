@@ -33,7 +33,7 @@ from tuneworthy.engine.latency import measure_latency
 from tuneworthy.engine.runner import usage
 from tuneworthy.ladder.measurement import calibration_of
 from tuneworthy.ladder.rung import RUNGS, View, view_of
-from tuneworthy.ladder.rungs.prompt import ranked_variants, with_prior
+from tuneworthy.ladder.rungs.prompt import RANKED, with_prior
 from tuneworthy.ladder.session import Session, open_session
 from tuneworthy.ladder.task_data import shuffled
 from tuneworthy.providers.models import pull
@@ -151,7 +151,10 @@ async def methods(session: Session, view: View) -> dict[str, Variant]:
     """Return what is compared, by what people call it; the first is today's prompt."""
     best, pool = view.incumbent, view.pool
     choice = replace(best, output=OutputFormat(kind="choice", choices=view.task.labels))
-    summed, per_byte = ranked_variants(view)
+    summed, per_byte = (
+        replace(choice, output=replace(choice.output, kind="ranked", ranking=way), decoding={"temperature": 0.0})
+        for way in RANKED
+    )
     corrected = await with_prior(view)
     shots = pool.per_case(SHOTS)
     classical = {one.name: one for one in (await RUNGS.get("classical")().propose(view)).candidates}

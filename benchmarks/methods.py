@@ -261,7 +261,7 @@ class Answers:
         """Return num and den of each case, `(2, n_cases)`, for the model of a folder."""
         from tuneworthy.regressions.sets import general_set
         from tuneworthy.ship.parity.transformers_form import load as load_model
-        from tuneworthy.train.generation import answering_mode, answers
+        from tuneworthy.train.generation import Evaluator
         from tuneworthy.train.training_rows import Student, TaskMetric
         from tuneworthy.types import Variant
 
@@ -274,9 +274,8 @@ class Answers:
                                               user="{{ input }}", max_tokens=one.max_tokens))  # fmt: skip
         prompts = [ids or [] for ids in prepared.renderer.prompts([student.question(case) for case in cases])]
         model = load_model(folder, "bfloat16")
-        with answering_mode(model):
-            output = answers(model, prepared.base.tokenizer, prompts, ends=prepared.base.ends,
-                           max_tokens=student.variant.max_tokens, stop=student.variant.stop)  # fmt: skip
+        output = Evaluator(prompts, prepared.base.ends, student.variant.max_tokens, student.variant.stop,
+                           prepared.base.tokenizer, len).answers(model)  # fmt: skip
         scores = TaskMetric(grader=grader, cases=cases).grades(output)
         return [[one.num for one in scores], [one.den for one in scores]]
 
@@ -382,8 +381,8 @@ def prefer(trained: Path, folder: Path) -> dict[str, Any]:
 
 def table(work: Path) -> None:
     """Print what was measured as Markdown."""
-    from tuneworthy.stats import compare
     from tuneworthy.stats.intervals import score_interval
+    from tuneworthy.stats.paired import compare
 
     def score(both: list[list[float]]) -> str:
         found = score_interval(*both)

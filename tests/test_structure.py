@@ -128,3 +128,25 @@ def test_a_planted_fault_is_found(
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(content)
         assert bool(rule(read(root), root)) is (files is not good)
+
+
+def missing(paths: Collection[Path], source: Path) -> list[str]:
+    """Names that files import from the package, and that it does not define."""
+    found = []
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == source.name:
+                module = source.parent.joinpath(*(node.module or "").split("."))
+                file = module.with_suffix(".py") if module.with_suffix(".py").exists() else module / "__init__.py"
+                words = {*re.findall(r"\w+", file.read_text())} if file.exists() else set()
+                known = words | {one.stem for one in module.glob("*")}
+                found += [f"{path.name}: {node.module}.{alias.name}" for alias in node.names if alias.name not in known]
+    return found
+
+
+def test_benchmarks_and_scripts_import_names_that_exist(tmp_path: Path) -> None:
+    paths = [path for folder in ("benchmarks", "scripts") for path in (REPOSITORY / folder).rglob("*.py")]
+    assert missing(paths, REPOSITORY / "src/tuneworthy") == []
+    planted = tmp_path / "planted.py"
+    planted.write_text("from tuneworthy.stats import no_such_name\nfrom tuneworthy.no_such_module import compare\n")
+    assert len(missing([planted], REPOSITORY / "src/tuneworthy")) == 2
