@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,8 +108,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byt
 @pytest.fixture
 def fresh(built: tuple[Path, dict[str, bytes]], tmp_path: Path) -> Path:
     """The project without a version."""
-    import shutil
-
     shutil.copytree(built[0], tmp_path / "project", ignore=shutil.ignore_patterns("datasets"))
     return tmp_path / "project"
 
@@ -257,7 +256,11 @@ def test_a_build_that_was_killed_ten_times_ends_with_the_version_of_one_that_was
 
     with ExitStack() as stack:
         status = -1
-        while status:
+        while status or killed < KILLS:
+            if not status:  # it ended before the last kill: once more
+                shutil.rmtree(folder)
+                shutil.rmtree(fresh / ".tuneworthy/datasets")
+                before = {}
             if engine == "ray" and not heads():
                 stack.close()
                 stack.enter_context(ray_cluster(4, RAY_gcs_rpc_server_reconnect_timeout_s="2"))
@@ -276,7 +279,8 @@ def test_a_build_that_was_killed_ten_times_ends_with_the_version_of_one_that_was
                     if who != "worker":
                         break
             status = child.wait(300)
-            assert status in {0, -signal.SIGKILL if who == "driver" else 1 if who == "head" else 0}, killed
+            # a task whose process dies three times ends the build, and the next one resumes
+            assert status in {0, -signal.SIGKILL if who == "driver" else 1}, killed
     now = markers(folder)
     repeated += sum(now[path] != written for path, written in before.items())
     print(f"{who} ({engine}): killed {killed} times, {repeated} of {len(now)} tasks done again")

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import json
 import os
+import platform
 import py_compile
 import re
 import subprocess
@@ -331,3 +332,17 @@ def test_one_module_starts_processes() -> None:
 )  # fmt: skip
 def test_a_planted_start_is_found(line: str) -> None:
     assert starters(line)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries return memory in other ways")
+def test_memory_that_is_free_goes_back_to_the_system() -> None:
+    def used() -> int:
+        return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0])
+
+    before = used()
+    blocks = [bytes([n % 256]) * 1_000 for n in range(50_000)]
+    some = blocks[::50]  # the last ones keep the heap from shrinking
+    del blocks
+    fragmented = used()
+    processes.release_memory()
+    assert len(some) == 1_000 and fragmented > before + 20_000 > used()

@@ -206,7 +206,7 @@ def _overlaps(checked: CheckedRows, context: CheckContext) -> frozenset[int]:
     places = {one.row for stage in checked.stages for one in stage.decisions
               if one.code.startswith("overlap_") and one.row != WHOLE_SET}  # fmt: skip
     changed = {place: row for stage in checked.stages for place, row in stage.changed.items()}
-    dropped = checked.before.keep(np.setdiff1d(checked.before.places, checked.rows.places), changed)
+    dropped = checked.before.keep(checked.dropped, changed)
     places.update(int(dropped.places[hit.row]) for hit in search(dropped, context.cases))
     return frozenset(places)
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from tuneworthy.arrays import Bools
+from tuneworthy import processes
+from tuneworthy.arrays import Bools, Ints
 from tuneworthy.cases.writer import json_lines
 from tuneworthy.dataset import messages
 from tuneworthy.dataset.base import (
@@ -157,7 +158,14 @@ class CheckedRows:
     @cached_property
     def _retained(self) -> Bools:
         """Whether each place of the file has a row that stays; the last one is that of `WHOLE_SET`."""
-        return np.append(np.isin(np.arange(len(self.rows.starts) - 1), self.rows.places), True)
+        retained = np.zeros(len(self.rows.starts), bool)
+        retained[self.rows.places] = retained[WHOLE_SET] = True
+        return retained
+
+    @property
+    def dropped(self) -> Ints:
+        """The places of the rows that leave."""
+        return self.before.places[~self._retained[self.before.places]]
 
     def findings(self) -> Iterator[RowLine]:
         for stage in self.stages:
@@ -283,6 +291,7 @@ def run_checks(
             if file:
                 # the last line says that the file is whole
                 write_atomic(file, json_lines([*stage.decisions, StageEnd(stage.n_in, stage.seconds, stage.effect)]))
+        processes.release_memory()
         stages.append(stage)
         changed |= stage.changed
         rows = rows.keep(
