@@ -416,7 +416,7 @@ N_STEPS = 70
 STEPS = [
     *((check_runner, name) for name in ("_decide", "write_atomic")),
     (freeze, "_write"),
-    *((frozen, name) for name in ("_synced", "write_atomic", "sync")),
+    *((frozen, name) for name in ("write_atomic", "sync")),
     (folder, "write_atomic"),
     (os, "fsync"),
     (shutil, "rmtree"),

@@ -25,7 +25,7 @@ from tuneworthy.store.artifacts import Artifact, artifacts, latest_artifact  # n
 # Everything that these commands write goes through one of these.
 WRITES = [
     (shutil, "copyfile"), (merged_weights, "_merge_file"), (merged_weights, "write_atomic"),
-    (gguf_writer, "_converted"), (frozen, "_synced"), (frozen, "write_atomic"), (Path, "rename"), (Folder, "write"),
+    (gguf_writer, "_converted"), (frozen, "sync"), (frozen, "write_atomic"), (Path, "rename"), (Folder, "write"),
 ]  # fmt: skip
 
 
