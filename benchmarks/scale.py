@@ -32,10 +32,10 @@ HERE = Path(__file__).parent
 QUESTION = "Where is the card that I ordered on the third of May, number {}, and when will it arrive at my address?"
 
 
-def peak_mib(pid: str = "self") -> float:
-    """Return the largest resident set of a process so far, MiB."""
+def peak_mb(pid: str = "self") -> float:
+    """Return the largest resident set of a process so far, MB."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def size_of(folder: Path) -> int:
@@ -137,7 +137,7 @@ base_url = "http://127.0.0.1:{server.server_port}/v1"
                 results.write(json.dumps(row) + "\n")
     read_s, second = watched(command, cwd=folder)
     server.shutdown()
-    return {"write_s": written_s, "read_s": read_s, "peak_mib": max(first, second)}
+    return {"write_s": written_s, "read_s": read_s, "peak_mb": max(first, second)}
 
 
 def build(n: int, folder: Path) -> dict[str, float]:
@@ -148,7 +148,7 @@ def build(n: int, folder: Path) -> dict[str, float]:
     wall_s, peak = watched([*command, str(rows)], cwd=project)
     for path in (*folder.glob("*.npz"), *folder.glob("*.jsonl"), *folder.glob("peer/*")):
         path.unlink()
-    return {"build_s": wall_s, "peak_mib": peak}
+    return {"build_s": wall_s, "peak_mb": peak}
 
 
 PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {"store": store, "run": run, "files": files, "build": build}
@@ -204,7 +204,7 @@ def main() -> None:
     os.environ.setdefault("VOCAB", options.vocabulary or "")
     if options.child:
         found = PARTS[options.child](options.n, options.folder)
-        print(json.dumps({"peak_mib": peak_mib(), **found}))
+        print(json.dumps({"peak_mb": peak_mb(), **found}))
         return
     saved = HERE / "results" / "scale.json"
     for part in options.parts:

@@ -80,7 +80,7 @@ def watched(command: list[str], status: int = 0, **options: object) -> tuple[flo
     reader.join()
     if child.returncode != status:
         raise SystemExit(f"{command[:3]} ended with {child.returncode}: {errors[0].decode()[-2000:]}")
-    return time.monotonic() - started, peak / 1024
+    return time.monotonic() - started, peak * 1024 / 1e6
 
 
 def write(folder: Path, n: int, options: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """Files that are read on access, for what would take too much memory.
 
-They are not mapped: a read at random maps up to 2 MB since Linux 6.18, which count as memory of the process.
+They are not mapped: each read at random from a mapped file adds up to 2 MB to the memory of the process (Linux 6.18).
 """
 
 import os
