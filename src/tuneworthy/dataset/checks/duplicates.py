@@ -5,6 +5,7 @@ contradiction, which other checks report; questions that only share a canned ans
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -16,7 +17,7 @@ from tuneworthy.dataset.base import CheckContext, RowFinding, RowFindings, data_
 from tuneworthy.dataset.columns import Arrays, MappedCheck, Mapper, RowColumns, first_equal
 from tuneworthy.dataset.dedup.specifics import content, mistyped, rows_with
 from tuneworthy.extras import require
-from tuneworthy.store.own_file import StoredSequence
+from tuneworthy.store.own_file import OwnFile, StoredSequence
 from tuneworthy.types import Example, Examples, TextPair, calls_of, frozen
 
 
@@ -161,18 +162,23 @@ class ContentTexts(StoredSequence[str]):
     """The contents of rows."""
 
     def __init__(self, columns: RowColumns) -> None:
-        self._columns, self._part = columns, -1
+        self._columns = columns
+        self._starts = np.append(0, np.cumsum(columns.whole("lengths")))
+        self._open = lru_cache(maxsize=64)(self._part)
 
     def __len__(self) -> int:
-        return sum(len(part["lengths"]) for part in self._columns.parts)
+        return len(self._starts) - 1
 
     def item(self, number: int) -> str:
-        part, row = divmod(number, self._columns.batch)
-        if part != self._part:  # one part is in memory
-            own, self._part = self._columns.parts[part], part
-            self._texts, self._ends = own["texts"], np.append(0, np.cumsum(own["lengths"]))
-        start, end = self._ends[row : row + 2]
-        return self._texts[start:end].tobytes().decode("utf-8", "surrogatepass")
+        file, before = self._open(number // self._columns.batch)
+        start, end = (self._starts[number : number + 2] + before).tolist()
+        return file.read(start, end).decode("utf-8", "surrogatepass")
+
+    def _part(self, part: int) -> tuple[OwnFile, int]:
+        """Return the file of a batch, and by how much the place of a row in it is after that in all texts."""
+        path = self._columns.folder / f"{part}.texts.npy"
+        first, last = part * self._columns.batch, min((part + 1) * self._columns.batch, len(self))
+        return OwnFile(path), path.stat().st_size - int(self._starts[last])  # its array ends the file
 
 
 def _content(row: Example) -> TextPair:
