@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from tuneworthy.types import Example, content_hash
+import orjson
+
+from tuneworthy.engine.shards import OpenRound, ShardRequest
+from tuneworthy.store import Folder
+from tuneworthy.store.folder import write_atomic
+from tuneworthy.types import Example, Request, content_hash
 
 THINGS = ("card", "transfer", "refund", "address", "limit", "invoice", "password", "delivery", "voucher", "contract")
 ACTS = ("change", "cancel", "find", "renew", "check", "block", "open", "move", "share", "keep")
@@ -50,3 +58,17 @@ def _row(asked: str, answer: str, told: dict[str, Any]) -> Example:
 def scattered(first: int, n: int) -> list[int]:
     """Return `n` numbers from the place `first` on of a random sequence."""
     return random.Random(1).sample(range(100_000), 1000)[first : first + n]
+
+
+def ask_elsewhere(root: Path) -> None:
+    """Replace the stored answers of a project by an open round of Slurm with the same requests."""
+    folder = Folder(root)
+    with closing(sqlite3.connect(folder.responses)) as db:
+        keys = [bytes(key).hex() for (key,) in db.execute("SELECT key FROM responses")]
+        db.execute("DELETE FROM responses")
+        db.commit()
+    rows = [ShardRequest(key=key, model="m", case="c", repeat=0, request=Request(messages=())) for key in keys]
+    shards = folder.path / "shards"
+    write_atomic(shards / "1.jsonl", [orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows])
+    this = OpenRound(id="r", engine="slurm", models={}, budgets=[None], created=0.0)
+    write_atomic(shards / "round.json", orjson.dumps(this))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.dataset.taught import question, scattered
+from tests.dataset.taught import ask_elsewhere, question, scattered
 from tests.killing import killed_at
 from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import invoke
@@ -149,6 +149,16 @@ def test_a_second_run_asks_nothing_and_a_smaller_limit_neither(tmp_path: Path) -
     assert len(seen(root)) == 4
     assert len(list(made(root, asked(root)).examples())) == 6
     assert len(seen(root)) == 6
+
+
+def test_a_question_that_a_shard_elsewhere_asks_is_not_asked_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(tmp_path / "p", 'model = "big"')
+    made(root, asked(root))
+    ask_elsewhere(root)
+    distil(root, asked(root), status=4)
+    assert len(seen(root)) == 6 and "shards on other machines will give: 6" in capsys.readouterr().err
 
 
 @pytest.mark.moved

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.dataset.check_rows import clean
+from tests.dataset.taught import ask_elsewhere
 from tests.dataset.test_build import PROJECT, pair, plain, version_of
 from tests.killing import killed_at
 from tuneworthy.cli import invoke
@@ -140,6 +141,14 @@ def test_a_paid_judge_needs_a_budget_and_stops_within_it(tmp_path: Path, capsys:
     assert 0 < spent <= 0.03
     assert built(root, "--yes") == 0
     assert len(asked_of(root)) == len({json.dumps(one) for one in asked_of(root)})
+
+
+def test_a_verdict_that_a_shard_elsewhere_asks_for_is_not_asked_for_here(tmp_path: Path) -> None:
+    root = project(tmp_path / "p")
+    assert built(root) == 0
+    before = asked_of(root)
+    ask_elsewhere(root)
+    assert built(root) == 4 and asked_of(root) == before
 
 
 def test_multi_turn_rows_and_calls_of_tools_are_judged_whole() -> None:

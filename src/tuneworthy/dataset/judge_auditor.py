@@ -28,6 +28,7 @@ from tuneworthy.engine.budget import Budget
 from tuneworthy.engine.models import Models
 from tuneworthy.engine.request_batcher import RequestBatcher
 from tuneworthy.engine.runner import Progress, Runner
+from tuneworthy.engine.shards import keys_elsewhere
 from tuneworthy.errors import UserError
 from tuneworthy.graders.apply import grade_all, make_grader
 from tuneworthy.graders.base import GradingContext
@@ -138,6 +139,7 @@ async def _opened(
         progress,
         seed=seed,
     )
+    runner.elsewhere = partial(keys_elsewhere, store)
     try:
         yield JudgeGrader(section, GradingContext(root=project.root, asker=RequestBatcher(runner, models), seed=seed))
     finally:

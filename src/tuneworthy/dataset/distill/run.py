@@ -168,7 +168,7 @@ async def distill(
         session.store, session.budget, shots, session.progress, library=session.library, toolbox=session.toolbox,
         mask=mask, compares=False,
     )  # fmt: skip
-    runner.rounds = session.rounds
+    runner.rounds, runner.elsewhere = session.rounds, session.elsewhere
     answered = await _ask(runner, teacher, teaching, sifted.rows, seed=project.split.seed)
     rows = [row for one in answered if (row := _student_row(one, project, teaching, description)) is not None]
     names = {pin(one): name_of(one) for one in map(teacher_of, rows) if one}
