@@ -350,6 +350,23 @@ def test_a_batch_that_is_refused_as_a_whole_ends_the_run_with_the_words_of_the_p
     assert is_whole(World(tmp_path, server).ask()) and server.asked["create"] == 3
 
 
+def test_a_refused_batch_that_leaves_others_open_names_the_command_that_fetches_them(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches.BatchApi, "max_requests", N)
+    server.faults["create"] = ["", 400]
+    with pytest.raises(UserError, match="This batch was not billed") as raised:
+        World(tmp_path, server).ask(2 * N)
+    assert "run --batch" in raised.value.hint and "without" not in raised.value.hint
+    assert len(BatchFolder(tmp_path / ".tuneworthy").all()) == 1 and server.bill
+    with pytest.raises(OutsideFault):
+        World(tmp_path, server).ask(2 * N, batch=False)
+    server.faults["create"] = [400]
+    with pytest.raises(UserError, match="without --batch"):
+        World(tmp_path, server).ask(2 * N)
+    assert is_whole(World(tmp_path, server).ask(2 * N, batch=False), 2 * N) and server.single.total() == N
+
+
 @pytest.mark.parametrize(("room", "sizes"), [(6, [5, 5, 1, 1]), (3, [2, 1, 3, 3, 3])])
 def test_batches_that_a_full_queue_refuses_are_sent_again_and_fewer_if_it_took_less_than_half(
     tmp_path: Path, server: BatchServer, room: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch

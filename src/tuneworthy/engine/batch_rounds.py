@@ -211,7 +211,7 @@ class BatchRounds:
         except ProviderError as error:  # it was refused, and is not there
             self._end(batch)
             if error.status not in NO_INTERFACE:
-                raise _refused(model, error.message) from None
+                raise self._refused_as_a_whole(model, error.message) from None
             self._without.add(model.name)
             self.say(f"{model.name} is called without batches, at the full price: {error.message}")
             return None
@@ -307,7 +307,7 @@ class BatchRounds:
             self._end(batch)
             reason = api.http.excerpt("; ".join(state.faults.values()), 400)
             if QUEUE_IS_FULL not in state.faults:
-                raise _refused(model, reason)
+                raise self._refused_as_a_whole(model, reason)
             self._refused |= keys
             self.say(f"The batch {batch.id} is sent again later: {reason}")
         else:
@@ -421,6 +421,15 @@ class BatchRounds:
     def _ceiling(self, model: OpenModel, job: Job) -> float:
         return model.ceiling_usd(job.request) * model.batch_factor
 
+    def _refused_as_a_whole(self, model: OpenModel, message: str) -> UserError:
+        """Return the error of a refused batch; a command without batches would refuse the calls of the open ones."""
+        others = "fetch the answers of the other batches with `tuneworthy run --batch`"
+        step = others if self.folder.all() else "run the command without --batch"
+        return UserError(
+            f"The provider of {model.name} refused the batch: {message}",
+            hint=f"This batch was not billed. Fix the cause, or {step}.",
+        )
+
     def _end(self, batch: OpenBatch, usd: float = 0.0, doubtful: Iterable[int] = ()) -> None:
         """Close the calls of a batch that cost `usd`, and remove its files; see `ResponseStore.close_batch`."""
         self.store.close_batch(batch.created, doubtful)
@@ -466,13 +475,6 @@ async def _pause(tries: int) -> None:
 
 def _address(model: OpenModel) -> str:
     return " ".join(str(model.provider.identity.get(name)) for name in ("provider", "model", "base_url"))
-
-
-def _refused(model: OpenModel, message: str) -> UserError:
-    return UserError(
-        f"The provider of {model.name} refused the batch: {message}",
-        hint="Fix the cause, or run the command without --batch. Nothing was billed.",
-    )
 
 
 async def batches_of(runner: Runner, models: Models) -> Rounds:
