@@ -43,11 +43,15 @@ def local_copy(root: Path, url: str) -> Path:
         system, name = fsspec.url_to_fs(url)
         facts = {key.lower(): value for key, value in system.info(name).items()}
         version = canonical({key: str(facts[key]) for key in VERSION if facts.get(key)})
-        if version == b"{}" or not (path.exists() and mark.exists() and mark.read_bytes() == version):
+        if version == b"{}" or not (path.exists() and mark.exists() and mark.read_bytes() == version + _time(path)):
             part = folder / f".{token_hex(4)}"
-            system.get_file(name, str(part))
-            part.replace(path)
-            mark.write_bytes(version)
+            try:
+                system.get_file(name, str(part))
+                version += _time(part)
+                part.replace(path)
+                mark.write_bytes(version)
+            finally:
+                part.unlink(missing_ok=True)
     except ImportError as error:
         raise UserError(f"{url} cannot be read: {str(error).rstrip('.')}.", hint="Install this package.") from None
     except Exception as error:  # each protocol has errors of its own
@@ -56,3 +60,8 @@ def local_copy(root: Path, url: str) -> Path:
             hint="Check the address and your credentials.",
         ) from error
     return path
+
+
+def _time(path: Path) -> bytes:
+    """Return when a file was written: a mark is of one file, as another process may put an older one in its place."""
+    return str(path.stat().st_mtime_ns).encode()

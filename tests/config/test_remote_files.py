@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -137,7 +138,20 @@ def test_a_copy_that_was_cut_off_is_not_read(tmp_path: Path, memory: Any, monkey
         patch.setattr(type(memory), "get_file", cut_off)
         with pytest.raises(OutsideFault, match="cannot be read: TimeoutError"):
             again(tmp_path)
+    assert {path.name for path in copy.parent.iterdir()} == {copy.name, ".version"}
     assert copy.read_bytes() == b"one" and again(tmp_path) == copy.read_bytes() == b"two"
+
+
+def test_an_older_file_that_another_process_puts_in_place_is_not_taken_for_the_present_one(
+    tmp_path: Path, memory: Any
+) -> None:
+    memory.pipe("/bucket/data/cases.jsonl", b"two")
+    assert again(tmp_path) == b"two"
+    older = tmp_path / "older"  # its copy was slow, and it was killed before it wrote a mark
+    older.write_bytes(b"one")
+    os.utime(older, ns=(1, 1))
+    older.replace(local_copy(tmp_path, URL))
+    assert again(tmp_path) == b"two"
 
 
 @pytest.mark.parametrize(("url", "error", "message"), [
