@@ -389,6 +389,23 @@ def test_a_part_of_the_budget_that_is_elsewhere_counts_until_its_shard_is_comple
     assert spending(root) == Expenses(pytest.approx(calls(root).total() * CALL_USD))
 
 
+@pytest.mark.parametrize(("moment", "owner", "name"), [
+    (2, shards, "write_atomic"), (3, shards, "write_atomic"), (2, ResponseStore, "open_call")])  # fmt: skip
+def test_a_round_whose_driver_was_killed_while_it_wrote_it_keeps_no_part_of_the_budget(
+    moment: int, owner: Any, name: str, tmp_path: Path
+) -> None:
+    root = project(tmp_path / "p", price=PRICE)
+
+    def waits() -> None:
+        with pytest.raises(Undecided):
+            run(root, 2, "slurm", max_usd=0.4)
+
+    assert killed_at(moment, [(owner, name)], waits)
+    with pytest.raises(BudgetSpent):
+        run(root, max_usd=0.0)
+    assert shards.open_round(Folder(root)) is None and spending(root) == Expenses(0.0)
+
+
 def test_a_command_that_slurm_repeats_gets_no_further_allowance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

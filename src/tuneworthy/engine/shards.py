@@ -3,7 +3,8 @@
 The driver runs the ladder and writes a round; a worker answers one share of it into a store of its own; the driver
 merges these stores. A share follows from a hash of the case id. Below `.tuneworthy/shards/`:
 
-    round.json   the open round, written last: its models, and the parts of the budget
+    next.json    a round that is being written
+    round.json   the open round, renamed last: its models, and the parts of the budget
     2.jsonl      the requests of the second shard
     2/           its store and its lock
     2.done.json  the id of the round that it has answered
@@ -194,12 +195,13 @@ class Shards:
         """Write a round; parts of the budget that are spent elsewhere count as open calls from here on."""
         folder = self.folder.path / "shards"
         with explained(folder):
+            write_atomic(folder / "next.json", orjson.dumps(this))
             for number, (lines, part) in enumerate(zip(shares, this.budgets, strict=True), 1):
                 if lines:
                     write_atomic(folder / f"{number}.jsonl", lines)
                 if part and this.engine == "slurm":
                     self.runner.store.open_call(this.part_key(number), part)
-            write_atomic(folder / "round.json", orjson.dumps(this))
+            (folder / "next.json").replace(folder / "round.json")
         requests = count(sum(map(len, shares)), "request")
         self.runner.progress.note(f"A round of {requests} in {count(sum(map(bool, shares)), 'shard')}.")
 
@@ -256,6 +258,9 @@ def collect(
             if this and is_done:
                 store.forget(this.part_key(number))
                 write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))
+    if begun := folder.read("shards/next", OpenRound):  # its driver was killed: no worker has seen it
+        for number in range(1, 1 + len(begun.budgets)):
+            store.forget(begun.part_key(number))
     if ending or this is None or this.engine != "slurm" or all(_is_done(folder, this, n) for n in _shares(folder)):
         with explained(folder.path / "shards"), suppress(FileNotFoundError):
             # first, as a worker must find a whole round or no round
