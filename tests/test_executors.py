@@ -83,6 +83,14 @@ def test_tasks_run_once_and_those_with_a_marker_are_skipped(engine: Engine, tmp_
     assert run_tasks(tasks, engine, tmp_path / "w", say=heard.append) == results and len(heard) == 1
 
 
+def test_the_marker_of_a_task_that_another_process_did_meanwhile_stays(tmp_path: Path) -> None:
+    marker = tmp_path / "done"
+    stmt = f"from pathlib import Path\nPath({str(marker)!r}).write_text('\"of the other\"')"
+    assert run_tasks([PooledTask("timeit:timeit", {"stmt": stmt, "number": 1}, marker)], "local", tmp_path) == [
+        "of the other"
+    ]
+
+
 def test_the_processes_of_an_open_pool_stay_for_further_tasks(tmp_path: Path) -> None:
     tasks = [PooledTask("os:getpid", {}, tmp_path / f"{k}.done") for k in range(4)]
     with TaskPool("local", tmp_path / "tasks.log", 1) as pool:

@@ -217,7 +217,9 @@ def perform(function: str, arguments: JsonObject, marker: Path) -> Exception | N
         if not marker.exists():
             module, _, name = function.partition(":")
             with writing_to(marker.parent):
-                write_atomic(marker, orjson.dumps(getattr(import_module(module), name)(**arguments)))
+                result = orjson.dumps(getattr(import_module(module), name)(**arguments))
+                if not marker.exists():  # another process may have done the task meanwhile
+                    write_atomic(marker, result)
     except TuneworthyError as error:
         return error
     except Exception as error:

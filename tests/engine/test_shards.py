@@ -31,8 +31,8 @@ from tuneworthy.engine.models import Models
 from tuneworthy.engine.rounds import Rounds
 from tuneworthy.engine.runner import Progress, Runner
 from tuneworthy.engine.shards import DIVIDED, Shards, work
-from tuneworthy.errors import BudgetSpent, ModelError, TuneworthyError, Undecided, UserError
-from tuneworthy.executors import Engine, PooledTask, run_tasks
+from tuneworthy.errors import BudgetSpent, ModelError, OutsideFault, TuneworthyError, Undecided, UserError
+from tuneworthy.executors import Engine, PooledTask, perform, run_tasks
 from tuneworthy.ladder.run import run_ladder
 from tuneworthy.ladder.session import Session, open_runner
 from tuneworthy.prompts.shots import ShotPool
@@ -136,7 +136,7 @@ def in_this_process(tasks: Sequence[PooledTask], engine: Engine, *arguments: Any
 
 def attempt(task: PooledTask) -> TuneworthyError | None:
     try:
-        shards.work(**task.arguments)
+        shards.work_as_task(**task.arguments)
     except TuneworthyError as error:
         return error
     return None
@@ -208,7 +208,7 @@ def test_shards_that_ran_in_copies_of_the_project_are_merged_and_the_run_goes_on
         numbers = sorted(int(path.stem) for path in (waiting / ".tuneworthy" / "shards").glob("[0-9].jsonl"))
         copies = [copy_of(waiting, f"copy-{rounds}-{number}") for number in numbers]
         for number, copy in zip(numbers, copies, strict=True):
-            assert work(str(copy), number, 3) and not work(str(copy), number, 3)
+            assert work(str(copy), number, 3) == work(str(copy), number, 3) != ""
         with pytest.raises(Undecided, match="Slurm has to run 1 task"):
             run(waiting, 3, "slurm", copies=copies[:-1])
         waits = ""
@@ -284,6 +284,14 @@ def test_a_worker_without_requests_has_nothing_to_do(waiting: Path) -> None:
     assert not work(str(waiting), 2, 3) and work(str(waiting), 1, 3)
 
 
+def test_a_worker_without_the_disk_of_the_project_does_not_count_as_done(waiting: Path, tmp_path: Path) -> None:
+    task = {"number": 1, "n": 3}
+    marker = tmp_path / "elsewhere" / "1.done.json"
+    error = perform("tuneworthy.engine.shards:work_as_task", {"root": str(marker.parent), **task}, marker)
+    assert isinstance(error, OutsideFault) and "no open round" in error.message and not marker.parent.exists()
+    assert perform("tuneworthy.engine.shards:work_as_task", {"root": str(waiting), **task}, marker) is None
+
+
 @pytest.mark.parametrize("typed", ["0", "0/4", "5/4", "4/", "a", "-1", "1/2/3"])
 def test_a_shard_is_a_number_or_one_of_a_number(typed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke(["run", "--project", str(tmp_path), "--shard", typed]) == 2
@@ -297,9 +305,9 @@ def test_a_model_that_changes_between_driver_and_worker_stops_the_run(
 ) -> None:
     root = project(tmp_path / "p")
 
-    def changed(**arguments: Any) -> str:
+    def changed(*arguments: Any) -> str:
         change_model(root)
-        return work(**arguments)
+        return work(*arguments)
 
     monkeypatch.setattr(shards, "work", changed)
     with pytest.raises(UserError, match=r"models\.m is"):

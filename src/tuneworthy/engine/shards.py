@@ -210,7 +210,7 @@ class Shards:
         n, folder = len(this.budgets), self.folder.path / "shards"
         tasks = [
             PooledTask(
-                "tuneworthy.engine.shards:work",
+                "tuneworthy.engine.shards:work_as_task",
                 {"root": str(self.project.root), "number": number, "n": n},
                 folder / f"{number}.done.json",
             )
@@ -304,7 +304,7 @@ def work(
         play: Runs a coroutine to its end.
 
     Returns:
-        The id of the round; "" if there was nothing to answer.
+        The id of the round, also if its share is complete already; "" if there is nothing to answer.
 
     Raises:
         UserError: The round has another number of shards, a model differs from the driver's, or a request was changed.
@@ -318,13 +318,30 @@ def work(
             f"The open round has {len(this.budgets)} shards, not {n}.",
             hint=f"Run `tuneworthy run --shard {min(number, len(this.budgets))}/{len(this.budgets)}`.",
         )
-    if this is None or not path.exists() or _is_done(folder, this, number):
+    if this is None or not path.exists():
         return ""
+    if _is_done(folder, this, number):
+        return this.id
     own = Folder(folder.path / f"shards/{number}")
     with own.lock(say), closing(ResponseStore(own.responses)) as store:
         play(_answer(load(Path(root)), this, store, number, path))
         write_atomic(folder.path / f"shards/{number}.done.json", orjson.dumps(this.id))
     return this.id
+
+
+def work_as_task(root: str, number: int, n: int) -> str:
+    """Answer one share of the open round, as a task of `run_tasks`; see `work`.
+
+    Raises:
+        OutsideFault: This machine does not have the round: its result would count as that of a complete share.
+    """
+    if not (done := work(root, number, n)):
+        raise OutsideFault(
+            f"{root} has no open round with a shard {number} on this machine.",
+            hint="If the round has ended, nothing is left to do. Otherwise let all machines share the disk of the "
+            "project.",
+        )
+    return done
 
 
 async def _answer(project: Project, this: OpenRound, store: ResponseStore, number: int, path: Path) -> None:
