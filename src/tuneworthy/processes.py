@@ -2,7 +2,8 @@
 
 A child of this Python imports from this installation only (`-I`): not from the working folder, which may be a
 stranger's, nor from PYTHONPATH. Its working folder is `/`, where native code finds no library of a stranger. Its
-environment has no secret of the user.
+environment has no secret of the user. A worker that runs functions of the user's takes the folder and the import path
+of its parent later, when the modules of this package are imported (`engine.shards`).
 """
 
 import asyncio

@@ -65,6 +65,19 @@ def sound(request):
     seen = json.loads(request.messages[-1]["content"].split("\\n")[1])
     return logged(request, "good" if seen["answer"] == seen["reference"] else "bad")
 """
+# Calls need a file of the working folder and a module of the import path, and write down their process.
+NEEDY = """
+plain = logged
+
+
+def logged(*arguments):
+    import os
+    import own_rules
+    Path("rules.txt").read_text()
+    with open("workers", "a") as file:
+        print(os.getpid(), file=file)
+    return plain(*arguments)
+"""
 MODEL = 'logged(request, answer(request, 0.9 if has_shots(request) else 0.4, str(len(request.messages))), "{bad}")'
 JUDGE = '[[graders]]\ntype = "judge"\nmodel = "judge"\nrubric = "It names the colour."\n'
 PRICE = "input_usd_per_mtok = 0.0\noutput_usd_per_mtok = 1000.0\n"
@@ -184,6 +197,24 @@ def test_a_ray_cluster_that_a_run_starts_has_the_keys_and_folders_of_its_user(
     sizes = list[int]()
     run(root, 2, "ray", sizes=sizes)
     assert sizes and (calls(root).total(), len(calls(root))) == (expected[1], expected[1])
+
+
+def test_a_function_finds_its_files_and_modules_in_a_local_shard_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: tuple[Any, int]
+) -> None:
+    monkeypatch.setattr(shards, "run_tasks", run_tasks)
+    root, place = project(tmp_path / "p", price=PRICE), tmp_path / "place"
+    for path in (place / "rules.txt", tmp_path / "modules" / "own_rules.py"):
+        path.parent.mkdir()
+        path.write_text("RULES = 1\n")
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    script = root / "world.py"
+    script.write_text(script.read_text() + NEEDY)
+    assert run(root, 2) and (calls(root).total(), len(calls(root))) == (expected[1], expected[1])
+    pids = (place / "workers").read_text().split()
+    assert len({*pids} - {str(os.getpid())}) > 1 and pids.count(str(os.getpid())) < len(pids) / 2
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ the remaining budget. A part that runs on another machine counts as spent until 
 import asyncio
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing, suppress
@@ -43,7 +44,7 @@ from tuneworthy.store import Folder, ResponseStore, response_key, write_atomic
 from tuneworthy.store.database import explained
 from tuneworthy.store.lines import read_lines
 from tuneworthy.text import count
-from tuneworthy.types import MAX_AMOUNT, Case, JsonObject, Paths, Request, Say, Variant, canonical, frozen
+from tuneworthy.types import MAX_AMOUNT, Case, JsonObject, Paths, Request, Say, Texts, Variant, canonical, frozen
 
 # Requests per shard, at least: for fewer, a process takes longer to start than to answer.
 MIN_REQUESTS = 25
@@ -208,10 +209,11 @@ class Shards:
     def _run(self, this: OpenRound) -> None:
         """Run the shards that are not complete yet, until all are."""
         n, folder = len(this.budgets), self.folder.path / "shards"
+        here = {"folder": str(Path.cwd()), "import_path": [*sys.path]} if this.engine == "local" else {}
         tasks = [
             PooledTask(
                 "tuneworthy.engine.shards:work_as_task",
-                {"root": str(self.project.root), "number": number, "n": n},
+                {"root": str(self.project.root), "number": number, "n": n, **here},
                 folder / f"{number}.done.json",
             )
             for number in _shares(self.folder)
@@ -329,12 +331,22 @@ def work(
     return this.id
 
 
-def work_as_task(root: str, number: int, n: int) -> str:
+def work_as_task(root: str, number: int, n: int, folder: str = "", import_path: Texts = ()) -> str:
     """Answer one share of the open round, as a task of `run_tasks`; see `work`.
+
+    Args:
+        root: As in `work`.
+        number: As in `work`.
+        n: As in `work`.
+        folder: The working folder of the driver, if it runs on this machine: functions of the user's open files there.
+        import_path: Where the driver finds modules, and so this process from here on.
 
     Raises:
         OutsideFault: This machine does not have the round: its result would count as that of a complete share.
     """
+    if folder:
+        os.chdir(folder)
+        sys.path[:] = import_path
     if not (done := work(root, number, n)):
         raise OutsideFault(
             f"{root} has no open round with a shard {number} on this machine.",
