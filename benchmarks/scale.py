@@ -152,12 +152,13 @@ def build(n: int, folder: Path) -> dict[str, float]:
 
 
 PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {"store": store, "run": run, "files": files, "build": build}
-# Of the line, and of the checks: above the sizes at which answers are read and batches are cut.
+# Of the line, and of the checks: above the sizes at which answers are read and batches are cut, and (`build`) where
+# rows need more memory than the program.
 SIZES = {
     "store": ([50_000, 200_000], [500_000, 1_000_000, 10_000_000]),
     "run": ([20_000, 50_000], [100_000, 300_000, 1_000_000]),
     "files": ([5_000, 20_000], [50_000, 100_000, 200_000]),
-    "build": ([20_000, 50_000], [100_000, 200_000, 500_000]),
+    "build": ([200_000, 500_000], [1_000_000, 2_000_000, 5_000_000]),
 }
 
 

@@ -33,6 +33,7 @@ from tuneworthy.extras import require
 from tuneworthy.signals import check_stop
 from tuneworthy.store.folder import write_atomic
 from tuneworthy.store.lines import read_lines
+from tuneworthy.text import count
 from tuneworthy.types import JsonObject, Say, content_hash, positional
 
 Engine = Literal["local", "ray", "slurm"]
@@ -306,7 +307,7 @@ def _write_array(tasks: Sequence[PooledTask], folder: Path, workers: int | None)
     write_atomic(listed, [orjson.dumps(task, default=str, option=orjson.OPT_APPEND_NEWLINE) for task in tasks])
     n, name = min(len(tasks), MAX_ARRAY), f"tuneworthy-{content_hash(str(folder))}"
     submit = f"sbatch {shlex.quote(str(array))} && sbatch {shlex.quote(str(again))}"
-    head = f"#!/bin/bash\n#SBATCH --job-name={name}\n#SBATCH --output={folder}/slurm-%A-%a.log\n"
+    head = f"#!/bin/bash\n#SBATCH --job-name={name}\n"
     indices = f"0-{n - 1}%{workers}" if workers else f"0-{n - 1}"
     run = shlex.join(processes.main_of(__name__, "slurm", str(listed)))
     write_atomic(array, f'{head}#SBATCH --array={indices}\nexec {run} "$SLURM_ARRAY_TASK_ID" {n}\n'.encode())
@@ -323,6 +324,7 @@ def _write_array(tasks: Sequence[PooledTask], folder: Path, workers: int | None)
     if (following := os.environ.get(REPEATED)) and (not before or any(marker.exists() for marker in before)):
         write_atomic(Path(following), f"{submit}\n".encode())  # unless no task was done since
     return Undecided(
-        f"Slurm has to run {len(tasks)} tasks first.",
-        hint=f"Run `{submit}`. The second job runs this command again when the tasks are done.",
+        f"Slurm has to run {count(len(tasks), 'task')} first.",
+        hint=f"Run `{submit}`. The second job runs this command again when the tasks are done. "
+        "Errors are in slurm-*.out, in the folder where you submit the jobs.",
     )

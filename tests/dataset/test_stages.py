@@ -23,6 +23,7 @@ from tests import forked
 from tests.ray_cluster import heads, ray_cluster, workers
 from tests.test_executors import sbatch
 from tuneworthy import executors
+from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.dataset.base import CheckContext, data_checks
 from tuneworthy.dataset.build import build_version
@@ -131,7 +132,38 @@ def test_local_processes_build_what_one_process_builds_and_leave_nothing(
 ) -> None:
     build(fresh, tmp_path / "stages")
     assert content(fresh) == built[1]
-    assert list((tmp_path / "stages").iterdir()) == []
+    assert not [*tmp_path.glob("stages*")]
+
+
+def test_stages_that_were_removed_in_part_are_made_again(
+    built: tuple[Path, dict[str, bytes]], fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(folder: Path, **_: object) -> None:
+        for path in Path(folder).glob("truncation-*/*.jsonl"):
+            path.unlink()
+
+    monkeypatch.setattr("tuneworthy.dataset.stages.shutil.rmtree", killed)
+    build(fresh, tmp_path / "stages")
+    monkeypatch.undo()
+    shutil.rmtree(fresh / ".tuneworthy/datasets")
+    build(fresh, tmp_path / "stages")
+    assert content(fresh) == built[1]
+    assert not [*tmp_path.glob("stages*")]
+
+
+def test_projects_can_share_a_folder_of_stages(
+    built: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+    for name in ("one", "two"):
+        shutil.copytree(built[0], tmp_path / name, ignore=shutil.ignore_patterns("datasets"))
+        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.setattr(StagedBatches, "clear", lambda staged: kept.append(staged.folder))
+        assert invoke(["data", "build", "--unsafe", "--stages", str(tmp_path / "stages")]) == 0
+    monkeypatch.undo()
+    one, two = kept
+    StagedBatches(one, "local").clear()
+    assert not one.exists() and [*two.glob("*-*/stage.json")]
 
 
 def test_files_of_another_version_are_not_used_and_a_view_is_kept(
@@ -209,9 +241,9 @@ def test_a_full_disk_names_the_folder_and_the_build_goes_on_later(
         pytest.skip("only root can mount a small disk")
     try:
         with pytest.raises(UserError, match=rf"{small}[^:]*: No space left on device\. Free some space"):
-            build(fresh, small)
+            build(fresh, small / "own")
         subprocess.run(["mount", "-o", "remount,size=500m", small], check=True)
-        build(fresh, small)
+        build(fresh, small / "own")
     finally:
         subprocess.run(["umount", small], check=True)
     assert content(fresh) == built[1]

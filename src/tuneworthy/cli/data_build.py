@@ -36,7 +36,7 @@ from tuneworthy.people.review_log import state_of
 from tuneworthy.report.text import clean
 from tuneworthy.store import Folder
 from tuneworthy.text import count, plural
-from tuneworthy.types import Paths
+from tuneworthy.types import Paths, content_hash
 
 
 @click.command("build")
@@ -89,7 +89,10 @@ def command(
             hint="Name the files to import.",
         )
     if engine != "local" and stages is None:
-        raise UserError(f"--engine {engine} needs --stages.", hint="Name a folder that all machines share.")
+        raise UserError(
+            f"--engine {engine} needs --stages.",
+            hint="Name a folder that all machines share. They need the project folder too, under the same path.",
+        )
     project = load(root)
     store = Folder(project.root)
     progress = None
@@ -107,7 +110,9 @@ def command(
             store,
             unsafe=unsafe,
             max_usd=max_usd,
-            staged=StagedBatches(stages, engine, say=note) if stages else None,
+            staged=StagedBatches(stages / content_hash(str(project.root.resolve())), engine, say=note)
+            if stages
+            else None,
             progress=progress,
             say=note,
         )

@@ -33,7 +33,7 @@ from tuneworthy.engine.batch_rounds import batches_of
 from tuneworthy.engine.rounds import Rounds
 from tuneworthy.engine.shards import Shards, open_round, work
 from tuneworthy.errors import NotStored, OutsideFault, Undecided, UserError
-from tuneworthy.executors import Engine
+from tuneworthy.executors import REPEATED, Engine
 from tuneworthy.ladder.cascade import large_of
 from tuneworthy.ladder.estimate import estimate_run
 from tuneworthy.ladder.record import RunRecord
@@ -362,7 +362,8 @@ def agree_to_spend(
         UserError: A model costs money, there is no terminal to ask, and nothing limits it.
     """
     limit = max_usd if max_usd is not None else project.ladder.budget_usd
-    is_agreed = yes or max_usd is not None or (limit is not None and not sys.stdin.isatty())
+    has_agreed = yes or REPEATED in os.environ  # before the jobs of Slurm
+    is_agreed = has_agreed or max_usd is not None or (limit is not None and not sys.stdin.isatty())
     if is_agreed or not (paid := ", ".join(billed(project, names))):
         return
     if not sys.stdin.isatty():

@@ -15,7 +15,7 @@ killed resumes, with any number of workers and any engine.
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from functools import lru_cache, partial
 from importlib import import_module
@@ -47,7 +47,7 @@ class StagedBatches:
     """Where and how the batches of checks run.
 
     Attributes:
-        folder: Gets the files that tasks exchange; all machines share it.
+        folder: Gets the files that tasks exchange, of one project. All machines share it and the project folder.
         engine: What runs the tasks.
         workers: Tasks at a time; see `run_tasks`.
         batch: Rows of a task at most; `PARTS` tasks or more share few rows.
@@ -120,10 +120,11 @@ class StagedBatches:
 
     def clear(self) -> None:
         """Remove the files of all checks: the version that they were made for exists."""
-        for path in self.folder.glob("*-*/stage.json"):
-            shutil.rmtree(path.parent)
-        for path in (*self.folder.glob("starts-*.npy"), self.folder / "tasks.log"):
-            path.unlink(missing_ok=True)
+        removed = self.folder.with_name(f"{self.folder.name}.removed")  # at once: killed, half of them would be trusted
+        with writing_to(self.folder), suppress(FileNotFoundError):
+            shutil.rmtree(removed, ignore_errors=True)
+            self.folder.rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
 
 def _case_row(case: Case) -> JsonObject:

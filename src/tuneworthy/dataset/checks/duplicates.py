@@ -177,7 +177,7 @@ class ContentTexts(StoredSequence[str]):
     def _part(self, part: int) -> tuple[OwnFile, int]:
         """Return the file of a batch, and by how much the place of a row in it is after that in all texts."""
         path = self._columns.folder / f"{part}.texts.npy"
-        first, last = part * self._columns.batch, min((part + 1) * self._columns.batch, len(self))
+        last = min((part + 1) * self._columns.batch, len(self))
         return OwnFile(path), path.stat().st_size - int(self._starts[last])  # its array ends the file
 
 
