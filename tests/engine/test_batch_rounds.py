@@ -554,6 +554,50 @@ def test_a_batch_is_found_on_a_later_page_and_among_strangers(tmp_path: Path, se
         server.add, server.asked = create, type(server.asked)()  # type: ignore[method-assign]
 
 
+def test_the_batch_of_a_stranger_without_results_is_passed_over(tmp_path: Path, server: BatchServer) -> None:
+    server.faults |= {"create": ["lost"], "results": [404]}
+    create = server.add
+
+    def add(name: str, lines: list[Line], **about: Any) -> Any:
+        made = create(name, lines, **about)
+        create(name, [{**line, "custom_id": f"{0:016}-{line['custom_id'][17:]}"} for line in lines], **about)
+        return made
+
+    server.add = add  # type: ignore[method-assign]
+    assert is_whole(World(tmp_path, server, "anthropic").ask()) and server.asked["create"] == 1
+
+
+def test_a_batch_is_found_if_the_clock_of_the_provider_is_an_hour_late(tmp_path: Path, server: BatchServer) -> None:
+    server.faults["create"] = ["lost"]
+    create = server.add
+
+    def add(name: str, lines: list[Line], **about: Any) -> Any:
+        made = create(name, lines, **about)
+        for batch in server.batches.values():
+            batch["at"] -= 3600.0
+        return made
+
+    server.add = add  # type: ignore[method-assign]
+    assert is_whole(World(tmp_path, server).ask()) and server.asked["create"] == 1
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_a_number_above_64_bits_costs_no_answer(tmp_path: Path, server: BatchServer, kind: str) -> None:
+    block = {"type": "tool_use", "id": "t", "name": "f", "input": {"account": 10**20}}
+    call = {"id": "t", "type": "function", "function": {"name": "f", "arguments": {"account": 10**20}}}
+
+    def distort(lines: list[Line]) -> list[Line]:
+        for line in lines:
+            if kind == "anthropic":
+                line["result"]["message"]["content"].append(block)
+            else:
+                line["response"]["body"]["choices"][0]["message"]["tool_calls"] = [call]
+        return lines
+
+    server.distort = distort
+    assert is_whole(World(tmp_path, server, kind).ask()) and max(server.submitted.values()) == 1
+
+
 def test_older_batches_are_neither_listed_nor_read(tmp_path: Path, server: BatchServer) -> None:
     World(tmp_path / "before", server, "anthropic").ask()
     (before,) = server.batches.values()
@@ -841,23 +885,30 @@ def test_requests_for_vllm_are_written_to_files_and_a_broken_file_costs_only_its
 ) -> None:
     monkeypatch.setattr(batches.BatchApi, "max_requests", 11)
     folder, n = tmp_path / ".tuneworthy" / "batches", 33
-    with pytest.raises(OutsideFault, match=r"no results yet: 3\.") as stopped:
+    with pytest.raises(OutsideFault, match=r"cannot be read: 3\.") as stopped:
         World(tmp_path, server, "vllm").ask(n)
     files = sorted(folder.glob("*.in.jsonl"))
     assert len(files) == 3 and stopped.value.exit_status == 5
     assert all(f"vllm run-batch -i {one} -o " in stopped.value.hint for one in files)
     run_vllm(server, files[0])
-    run_vllm(server, files[1], cut=100)
-    with pytest.raises(OutsideFault, match=r"no results yet: 2\."):  # it may still be copied
+    run_vllm(server, files[1])
+    results = files[1].with_name(files[1].name.replace(".in.", ".out."))
+    text = results.read_text()
+    for content in (text[: text.index("\n") + 100], text[:100], text.replace("\n", ",\n")):  # it may still be copied; of another form
+        results.write_text(content)
+        if content != text[: text.index("\n") + 100]:
+            os.utime(results, (0, 0))
+        with pytest.raises(OutsideFault, match=r"cannot be read: 2\."):
+            World(tmp_path, server, "vllm").ask(n)
+    results.write_text(text[: text.index("\n") + 100])
+    os.utime(results, (0, 0))
+    with pytest.raises(OutsideFault, match=r"cannot be read: 1\.") as stopped:
         World(tmp_path, server, "vllm").ask(n)
-    os.utime(files[1].with_name(files[1].name.replace(".in.", ".out.")), (0, 0))
-    with pytest.raises(OutsideFault, match=r"no results yet: 1\.") as stopped:
-        World(tmp_path, server, "vllm").ask(n)
-    assert str(files[2]) in stopped.value.hint and len(World(tmp_path, server, "vllm").store) == 11
+    assert str(files[2]) in stopped.value.hint and len(World(tmp_path, server, "vllm").store) == 12
     with pytest.raises(OutsideFault, match="in a batch that was not fetched yet: 11"):
         World(tmp_path, server, "vllm").ask(n, batch=False)
     run_vllm(server, files[2])
-    with pytest.raises(OutsideFault, match=r"no results yet: 1\."):  # the requests of the broken file
+    with pytest.raises(OutsideFault, match=r"cannot be read: 1\."):  # the requests of the broken file
         World(tmp_path, server, "vllm").ask(n)
     (again,) = folder.glob("*.in.jsonl")
     run_vllm(server, again)

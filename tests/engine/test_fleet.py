@@ -194,6 +194,31 @@ def test_calls_of_an_endpoint_that_fails_are_repeated_at_once_at_another(tmp_pat
     assert world.played["a"].calls.total() <= EJECT_AFTER + 3
 
 
+def test_calls_that_an_endpoint_limits_go_to_another_at_once(tmp_path: Path) -> None:
+    def limited(text: str, nth: int) -> Any:
+        return fault("rate_limit", after=86_400.0)
+
+    world = FleetWorld(tmp_path, limited, serving("m"))
+
+    async def main() -> float:
+        await world.ask(questions(100))
+        return asyncio.get_running_loop().time()
+
+    assert play(main()) < 60.0 and world.answered(100) == {"b": 100}
+
+
+def test_one_server_has_one_vote_however_it_is_spelled() -> None:
+    endpoints = [
+        "http://a:80/v1",
+        "http://A/v1/",
+        "http://localhost:8000/v1",
+        "http://127.0.0.1:8000/v1",
+        "http://b/v1",
+    ]
+    section = Vllm.model_validate({"provider": "vllm", "model": "m", "endpoints": endpoints})
+    assert section.addresses == ("http://a:80/v1", "http://localhost:8000/v1", "http://b/v1")
+
+
 def test_a_case_that_fails_everywhere_ejects_no_endpoint_and_is_given_up(tmp_path: Path) -> None:
     def script(text: str, nth: int) -> Any:
         return fault("server") if text == "q7" else Response(text=text, model="m")

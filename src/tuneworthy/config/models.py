@@ -134,6 +134,13 @@ class ModelWithId(ModelSection):
     `hf:ORG/REPO[@REVISION][/FILE.gguf]`, the path of a GGUF file, or `q8_0:` (`q5_0:`, `q4_0:`) before one of these."""
 
 
+def _server(url: str) -> tuple[str | int | None, ...]:
+    """Return the same value for two spellings of an address."""
+    parts = urlsplit(url)
+    host = "127.0.0.1" if parts.hostname in LOOPBACK else parts.hostname
+    return host, parts.port or {"http": 80, "https": 443}.get(parts.scheme), parts.path.rstrip("/")
+
+
 class ServedModel(ModelWithId, AddressedModel):
     """A model that a server calls by its id."""
 
@@ -147,7 +154,10 @@ class ServedModel(ModelWithId, AddressedModel):
 
     @property
     def addresses(self) -> TextTuple:
-        return tuple(dict.fromkeys(self.endpoints)) or (self.base_url,)
+        servers: dict[tuple[str | int | None, ...], str] = {}
+        for url in self.endpoints:
+            servers.setdefault(_server(url), url)
+        return (*servers.values(),) or (self.base_url,)
 
     def at(self, url: str) -> Self:
         """Return the section of only the server at `url`."""

@@ -35,8 +35,9 @@ POLL_S = 60.0
 # Looks at the provider's list for a batch whose creation was not confirmed, and at a batch whose results are late; with
 # the pauses, these take five minutes.
 LOOKS = 8
-# Difference of the clocks of this machine and the provider, at most, seconds.
-SKEW_S = 300.0
+# Difference of the clocks of this machine and the provider, at most, seconds: where a list names the token of a batch,
+# and where the results of each batch in question are read instead.
+LISTED_S, SKEW_S = 86_400.0, 300.0
 # Attempts at a step that fails for a reason that may pass; with the pauses, these take about half an hour.
 MAX_TRIES = 30
 # Downloads of results of which some are missing.
@@ -239,9 +240,10 @@ class BatchRounds:
     async def _find(self, batch: OpenBatch, api: BatchApi) -> str:
         """Return the id of a batch whose creation was not confirmed; "" if the provider does not have it."""
         others = {one.id for one in self.folder.all()} - {""}
+        since = batch.created - (LISTED_S if api.names_token else SKEW_S)
         with _out_of_reach():
             for tries in range(1 if api.offline else LOOKS):
-                for state in await self._patiently(lambda: api.listed(batch.created - SKEW_S)):
+                for state in await self._patiently(lambda: api.listed(since)):
                     if state.id not in others and await self._is_of(batch, api, state):
                         return state.id
                     others.add(state.id)
@@ -253,7 +255,10 @@ class BatchRounds:
         if api.names_token or sum(state.counts.values()) != batch.n:
             return bool(mapping(state.metadata).get("token") == batch.token)
         ended = await self._ended(replace(batch, id=state.id), api)
-        await self._patiently(lambda: api.fetch(ended or state, batch.token))
+        try:
+            await self._patiently(lambda: api.fetch(ended or state, batch.token))
+        except ProviderError:  # a batch without results, of this project or not, is worth nothing
+            return False
         return any(result and result.custom_id.startswith(batch.token) for result in api.results(batch.token))
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -290,7 +295,7 @@ class BatchRounds:
                 task.cancel()
         if waiting:
             raise OutsideFault(
-                f"Files of requests for vLLM that have no results yet: {len(waiting)}.",
+                f"Files of requests for vLLM whose results are missing or cannot be read: {len(waiting)}.",
                 hint="\n".join(["Run these commands where the GPUs are, then this command again:", *waiting]),
             )
 

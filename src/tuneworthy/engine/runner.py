@@ -632,8 +632,10 @@ class Runner:
 
     async def _after_failure(self, model: OpenModel, batch: Batch, job: Job, error: ProviderError) -> None:
         job.rate_limited += error.code == "rate_limit"
-        if error.code in OF_ENDPOINT and job.moved < MAX_MOVES and model.fleet.has_other(job.avoid):
-            job.moved += 1
+        is_limited = error.code == "rate_limit" and error.retryable
+        may_move = is_limited or (error.code in OF_ENDPOINT and job.moved < MAX_MOVES)
+        if may_move and model.fleet.has_other(job.avoid):  # which grows with each failure
+            job.moved += not is_limited
             batch.add(job)
             return
         retries = model.retries

@@ -69,7 +69,7 @@ class BatchState(WireModel):
     @property
     def faults(self) -> NamedTexts:
         """Reasons by code why it was refused as a whole; empty if it was not."""
-        rows = mapping(self.errors).get("data") or [{"message": "the provider gives no reason"}]
+        rows = _rows(self.errors) or [{"message": "the provider gives no reason"}]
         said = {str(mapping(row).get("code")): str(mapping(row).get("message")) for row in rows}
         return said if self.status == "failed" else {}
 
@@ -187,7 +187,7 @@ class BatchApi:
         more, oldest = "", since
         while page.get("has_more") and oldest >= since:
             page = mapping(await self._send("GET", f"{self.path}?limit=100{more}"))
-            fresh = {state.id: state for state in map(self._state, page.get("data") or ()) if state.id not in found}
+            fresh = {state.id: state for state in map(self._state, _rows(page)) if state.id not in found}
             found |= fresh
             more = f"&{self.cursor}={quote(next(reversed(found), ''), safe='')}"
             oldest = min((state.created_at.timestamp() for state in fresh.values()), default=0.0)
@@ -209,8 +209,8 @@ class BatchApi:
         with self.file(token, "out").open("rb") as file:
             for line in filter(bytes.strip, file):
                 try:
-                    yield BatchResult.model_validate_json(line)
-                except ValidationError:
+                    yield BatchResult.model_validate(orjson.loads(line))  # numbers as in a single answer
+                except ValueError:
                     yield None
 
     def command(self, token: str) -> str:
@@ -273,7 +273,7 @@ class VllmBatches(BatchApi):
 
     async def state(self, identity: str) -> BatchState:
         results, ended = self.file(identity, "out"), False
-        if results.is_file():  # it may still be written
+        if results.is_file() and any(self.results(identity)):  # it may still be written
             n, written = (path.read_bytes().count(b"\n") for path in (self.file(identity, "in"), results))
             ended = written >= n or time() - results.stat().st_mtime > COPY_S
         # A missing line was not paid for.
@@ -287,6 +287,11 @@ class VllmBatches(BatchApi):
 
     async def listed(self, since: float) -> list[BatchState]:
         return [await self.state(path.name.removesuffix(".in.jsonl")) for path in self.folder.glob("*.in.jsonl")]
+
+
+def _rows(value: object) -> list[Any]:
+    rows = mapping(value).get("data")
+    return rows if isinstance(rows, list) else []
 
 
 VENDORS = {"openai": BatchApi, "anthropic": AnthropicBatches, "vllm": VllmBatches}
