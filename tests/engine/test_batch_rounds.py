@@ -894,13 +894,13 @@ def test_requests_for_vllm_are_written_to_files_and_a_broken_file_costs_only_its
     run_vllm(server, files[1])
     results = files[1].with_name(files[1].name.replace(".in.", ".out."))
     text = results.read_text()
-    for content in (text[: text.index("\n") + 100], text[:100], text.replace("\n", ",\n")):  # it may still be copied; of another form
+    part = text[: text.index("\n") + 100]
+    for content, age_s in ((part, 0), (text[:100], 100), (text.replace("\n", ",\n"), 100)):
         results.write_text(content)
-        if content != text[: text.index("\n") + 100]:
-            os.utime(results, (0, 0))
+        os.utime(results, (time.time() - age_s,) * 2)  # the first may still be copied, the others cannot be read
         with pytest.raises(OutsideFault, match=r"cannot be read: 2\."):
             World(tmp_path, server, "vllm").ask(n)
-    results.write_text(text[: text.index("\n") + 100])
+    results.write_text(part)
     os.utime(results, (0, 0))
     with pytest.raises(OutsideFault, match=r"cannot be read: 1\.") as stopped:
         World(tmp_path, server, "vllm").ask(n)
