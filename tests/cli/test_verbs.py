@@ -15,6 +15,7 @@ from tests.ladder.simulations import write_simulation
 from tuneworthy.cli import VERBS, invoke
 from tuneworthy.cli.run import agree_to_spend, with_consent
 from tuneworthy.config import load
+from tuneworthy.executors import REPEATED
 from tuneworthy.store import Folder
 
 KEYS = "task n_dev n_test alpha comparisons cost_usd rungs best"
@@ -144,6 +145,9 @@ def test_money_is_not_spent_unasked(
     shutil.copy(run_record / "strong" / "variant.json", run_record / "strong.json")
     line = refused(capsys, *verb)
     assert line.startswith("error[E-INPUT-01]: No budget is set, but these services are billed: weak.")
+    monkeypatch.setenv(REPEATED, "next.sh")  # the user agreed before Slurm ran the command again
+    assert invoke([*verb]) != 2
+    monkeypatch.delenv(REPEATED)
     assert invoke([*verb, "--yes"]) != 2
     assert invoke([*verb, "--max-usd", "100"]) != 2
 
