@@ -19,6 +19,7 @@ from tests.hostile.table import tried
 from tuneworthy.cli import invoke
 from tuneworthy.config import load
 from tuneworthy.config.grants import grants_of, missing_grants
+from tuneworthy.graders.base import GRADERS
 from tuneworthy.processes import environment
 from tuneworthy.providers.address import check_address
 from tuneworthy.redaction import redact, redact_json, remember
@@ -367,6 +368,7 @@ def test_without_the_guard_of_functions_code_runs(name: str, project: Path, monk
 def test_without_the_guard_of_packages_installed_code_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_code(project, monkeypatch)
     monkeypatch.delitem(sys.modules, "evil_installed", raising=False)
+    monkeypatch.setattr(GRADERS, "_entries", {**GRADERS._entries})
     monkeypatch.setattr("tuneworthy.registry.require", lambda *_: None)
     run(written(project, code_projects(project)["installed grader"]), "check --offline")
     assert Path(os.environ["CANARY"]).exists()
